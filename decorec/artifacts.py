@@ -1,0 +1,176 @@
+"""Reading and writing of the pipeline's files.
+
+Every writer writes beside the target and renames, so that a reader never sees half a file, and writes the same
+bytes for the same content. Every reader turns a missing or damaged file into a message that names it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from decorec.errors import DecorecError
+
+__all__ = [
+    "atomic_path",
+    "read_arrays",
+    "read_json",
+    "read_sparse",
+    "read_table",
+    "write_arrays",
+    "write_json",
+    "write_sparse",
+    "write_table",
+    "write_text",
+]
+
+T = TypeVar("T")
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of ``target``; rename it to ``target`` on success, delete it otherwise."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path, kind: str, reader: Callable[[Path], T]) -> T:
+    if not path.is_file():
+        raise DecorecError(f"{path}: expected {kind}, found no such file; run the step that writes it")
+    try:
+        return reader(path)
+    except DecorecError:
+        raise
+    except Exception as error:
+        raise DecorecError(
+            f"{path}: expected {kind}, found a file that cannot be read ({error}); delete it and run its step again"
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, keys in the order given, NaN refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON document.
+
+    Raises:
+        DecorecError: the file is missing or is not JSON.
+    """
+    return _read(path, "a JSON file", lambda file: json.loads(file.read_text(encoding="utf-8")))
+
+
+def write_table(path: Path, frame: pl.DataFrame) -> None:
+    """Write ``frame`` as parquet (zstd)."""
+    with atomic_path(path) as temporary:
+        frame.write_parquet(temporary, compression="zstd")
+
+
+def read_table(
+    path: Path, columns: Mapping[str, pl.DataType | type[pl.DataType]] | None = None
+) -> pl.DataFrame:
+    """Read a parquet table and check that it has ``columns`` (name -> type); others are kept.
+
+    Raises:
+        DecorecError: the file is missing, is not parquet, or lacks a column of the given type.
+    """
+    frame = _read(path, "a parquet table", pl.read_parquet)
+    for name, dtype in (columns or {}).items():
+        if name not in frame.columns:
+            raise DecorecError(
+                f"{path}: expected a column {name!r}, found {frame.columns}; run its step again"
+            )
+        if frame.schema[name] != dtype:
+            raise DecorecError(
+                f"{path}: expected column {name!r} of type {dtype}, found {frame.schema[name]}; run its step again"
+            )
+    return frame
+
+
+def write_arrays(
+    path: Path, arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write named arrays and text metadata as safetensors."""
+    from safetensors.numpy import save
+
+    content = save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, None)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(_with_metadata(content, metadata or {}))
+
+
+def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Add ``metadata`` to a serialised safetensors file, keys sorted.
+
+    The library keeps metadata in a hash map and writes it in an order that differs between processes; equal
+    content has to give equal bytes. Format: 8 bytes little-endian header length, JSON header padded with blanks
+    to a multiple of 8, data.
+    """
+    if not metadata:
+        return content
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header.pop("__metadata__", None)
+    text = json.dumps({"__metadata__": dict(sorted(metadata.items())), **header}, separators=(",", ":"))
+    encoded = text.encode()
+    encoded += b" " * (-len(encoded) % 8)
+    return len(encoded).to_bytes(8, "little") + encoded + content[8 + size :]
+
+
+def read_arrays(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+    """Read a safetensors file; returns (arrays by name, metadata).
+
+    Raises:
+        DecorecError: the file is missing or is not safetensors.
+    """
+
+    def reader(file: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+        from safetensors import safe_open
+
+        with safe_open(file, framework="numpy") as handle:
+            return {name: handle.get_tensor(name) for name in handle.keys()}, handle.metadata() or {}  # noqa: SIM118
+
+    return _read(path, "a safetensors file", reader)
+
+
+def write_sparse(path: Path, matrix: Any) -> None:
+    """Write a scipy CSR matrix as .npz (uncompressed, so that equal matrices give equal bytes)."""
+    import scipy.sparse
+
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        scipy.sparse.save_npz(handle, matrix.tocsr(), compressed=False)
+
+
+def read_sparse(path: Path) -> Any:
+    """Read a scipy CSR matrix from .npz.
+
+    Raises:
+        DecorecError: the file is missing or is not a sparse matrix.
+    """
+    import scipy.sparse
+
+    return _read(path, "a sparse matrix (.npz)", lambda file: scipy.sparse.load_npz(file).tocsr())

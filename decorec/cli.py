@@ -1,0 +1,148 @@
+"""The command line: one subcommand per step, its flags derived from the step function's signature.
+
+A step is a function with keyword-only, annotated arguments. ``Path`` arguments are files, pydantic models are given
+as JSON (or as the path of a JSON file), lists are repeated values. The names are the ones that the Snakemake rules
+use for input, output and params.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import logging
+import os
+import sys
+import time
+import types
+import typing
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from decorec.errors import DecorecError
+
+__all__ = ["STEPS", "main", "step_function"]
+
+STEPS: dict[str, str] = {
+    "sample": "decorec.sample.shop",
+    "download": "decorec.download",
+    "ingest": "decorec.ingest",
+    "atomic": "decorec.sources.atomic",
+    "crawl": "decorec.crawl",
+    "features": "decorec.features",
+    "split": "decorec.split",
+    "cooccurrence": "decorec.cooccurrence",
+    "cluster": "decorec.interests",
+    "stage1": "decorec.stages",
+    "stage2": "decorec.stages",
+    "fit": "decorec.stages",
+    "evaluate": "decorec.evaluate",
+    "tables": "decorec.tables",
+}
+"""Step -> module that holds the function of the same name. Imported on use: only what a step needs is loaded."""
+
+
+def step_function(name: str) -> Callable[..., None]:
+    """The function behind a step."""
+    function: Callable[..., None] = getattr(import_module(STEPS[name]), name)
+    return function
+
+
+def _is_model(annotation: Any) -> bool:
+    return inspect.isclass(annotation) and hasattr(annotation, "model_validate")
+
+
+def _parse_model(annotation: Any, flag: str) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        from pydantic import ValidationError
+
+        from decorec.config import explain
+
+        try:
+            value = json.loads(text) if text.lstrip().startswith("{") else json.loads(Path(text).read_text())
+        except (OSError, json.JSONDecodeError) as error:
+            raise DecorecError(
+                f"{flag}: expected JSON or the path of a JSON file, found {text[:80]!r} ({error})"
+            ) from error
+        try:
+            return annotation.model_validate(value)
+        except ValidationError as error:
+            raise DecorecError(explain(error, flag)) from error
+
+    return parse
+
+
+def _add_argument(parser: argparse.ArgumentParser, parameter: inspect.Parameter, annotation: Any) -> None:
+    flag = "--" + parameter.name.replace("_", "-")
+    required = parameter.default is inspect.Parameter.empty
+    default = None if required else parameter.default
+    options: dict[str, Any] = {"dest": parameter.name, "required": required, "default": default}
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType) and type(None) in arguments:
+        # An optional file that a rule leaves empty arrives as a flag without value.
+        (annotation,) = [argument for argument in arguments if argument is not type(None)]
+        options |= {"nargs": "?", "const": None}
+    if typing.get_origin(annotation) is list:
+        (annotation,) = typing.get_args(annotation)
+        options["nargs"] = "*"
+    if annotation is bool:
+        options["action"] = argparse.BooleanOptionalAction
+    elif _is_model(annotation):
+        options["type"] = _parse_model(annotation, flag)
+        options["metavar"] = "JSON"
+    else:
+        options["type"] = annotation
+        options["metavar"] = annotation.__name__.upper()
+    parser.add_argument(flag, **options)
+
+
+def _parser_of(name: str, function: Callable[..., None]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"decorec {name}",
+        description=inspect.getdoc(function),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    hints = typing.get_type_hints(function)
+    for parameter in inspect.signature(function).parameters.values():
+        _add_argument(parser, parameter, hints[parameter.name])
+    return parser
+
+
+def _list_steps() -> str:
+    lines = ["usage: decorec STEP [options]    (decorec STEP --help shows the options)", "", "steps:"]
+    return "\n".join([*lines, *(f"  {name:<14} {module}" for name, module in STEPS.items())])
+
+
+def _limit_threads(arguments: Sequence[str]) -> None:
+    """Let the numeric libraries use as many threads as the step was given; must precede their import."""
+    if "--threads" in arguments[:-1]:
+        threads = arguments[arguments.index("--threads") + 1]
+        for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
+            os.environ.setdefault(variable, threads)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one step; expected failures become one message and exit status 1."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_list_steps())
+        return
+    name, *rest = arguments
+    if name not in STEPS:
+        print(f"decorec: expected a step, found {name!r}\n{_list_steps()}", file=sys.stderr)
+        sys.exit(2)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    _limit_threads(rest)
+    start = time.monotonic()
+    try:
+        function = step_function(name)
+        values = vars(_parser_of(name, function).parse_args(rest))
+        function(**values)
+    except DecorecError as error:
+        print(f"decorec {name}: {error}", file=sys.stderr)
+        sys.exit(1)
+    logging.getLogger("decorec").info("%s: done in %.1f s", name, time.monotonic() - start)

@@ -1,0 +1,51 @@
+"""The configuration: one typed model that validates config.yaml, gives defaults and generates the JSON schema."""
+
+from decorec.config.base import Section, explain
+from decorec.config.data import (
+    AmazonDataset,
+    AtomicDataset,
+    CrawlConfig,
+    Dataset,
+    DownloadConfig,
+    FilterConfig,
+    SampleDataset,
+    TableDataset,
+)
+from decorec.config.features import FeaturesConfig
+from decorec.config.learning import (
+    DecorecConfig,
+    GraphConfig,
+    InterestsConfig,
+    ModelConfig,
+    SasrecConfig,
+    StageConfig,
+    TrainConfig,
+)
+from decorec.config.root import Config, load, schema
+from decorec.config.runs import PRESETS, Run
+
+__all__ = [
+    "PRESETS",
+    "AmazonDataset",
+    "AtomicDataset",
+    "Config",
+    "CrawlConfig",
+    "Dataset",
+    "DecorecConfig",
+    "DownloadConfig",
+    "FeaturesConfig",
+    "FilterConfig",
+    "GraphConfig",
+    "InterestsConfig",
+    "ModelConfig",
+    "Run",
+    "SampleDataset",
+    "SasrecConfig",
+    "Section",
+    "StageConfig",
+    "TableDataset",
+    "TrainConfig",
+    "explain",
+    "load",
+    "schema",
+]

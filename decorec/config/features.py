@@ -1,0 +1,33 @@
+"""How pictures and texts become vectors."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from decorec.config.base import Section
+
+__all__ = ["FeaturesConfig"]
+
+
+class FeaturesConfig(Section):
+    """Encoder of pictures and texts."""
+
+    encoder: Literal["clip", "fit"] = "clip"
+    """clip: an open_clip model with published weights. fit: a small open_clip model trained on the catalogue's own
+    (picture, text) pairs, for use without any weights."""
+    model: str = "ViT-B-32-quickgelu"
+    """open_clip model name (encoder clip)."""
+    weights: str = "openai"
+    """open_clip weights tag, or the path of a local weights file (encoder clip)."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the encoder; the features are stored in float32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: the GPU if there is one."""
+    batch_size: int = Field(128, ge=1)
+    """Pictures or texts per forward pass."""
+    epochs: int = Field(30, ge=1)
+    """Passes over the pairs (encoder fit)."""
+    seed: int = Field(0, ge=0)
+    """Seed of initialisation, held-out pairs and order (encoder fit)."""

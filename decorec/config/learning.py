@@ -1,0 +1,176 @@
+"""Graph, interests, models and training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from decorec.config.base import Section
+
+__all__ = [
+    "DecorecConfig",
+    "GraphConfig",
+    "InterestsConfig",
+    "ModelConfig",
+    "SasrecConfig",
+    "StageConfig",
+    "TrainConfig",
+]
+
+
+class GraphConfig(Section):
+    """Co-occurrence of items in training sequences (eq. 1)."""
+
+    distance: Literal["1/D", "1/(D+1)"] = "1/D"
+    """Weight of a pair of positions at distance D; the released matrix uses 1/(D+1)."""
+    window: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
+    """Largest distance counted."""
+
+
+Normalisation = Literal["symmetric", "row", "released"]
+
+
+class InterestsConfig(Section):
+    """Clusters of enriched raw features (eq. 3 to 5)."""
+
+    ratio: float = Field(0.1, gt=0, le=1)
+    """Clusters per item and modality."""
+    seed: int = Field(0, ge=0)
+    """Seed of k-means."""
+    normalisation: Normalisation = "symmetric"
+    """Normalisation of the co-occurrence matrix for the enrichment of the clustered features."""
+    gate: float = Field(0.5, ge=0, le=1)
+    """Strength of one hop in the enrichment of the clustered features."""
+    layers: int = Field(1, ge=0, le=4)
+    """Hops in the enrichment of the clustered features."""
+
+
+class EncoderConfig(Section):
+    """The transformer over a user's sequence."""
+
+    layers: int = Field(1, ge=1, le=12)
+    """Number of transformer layers."""
+    heads: int = Field(4, ge=1, le=32)
+    """Attention heads."""
+    feed_forward: int = Field(256, ge=1)
+    """Width of the feed-forward layer."""
+    dropout: float = Field(0.5, ge=0, lt=1)
+    """Dropout of input, hidden states and attention."""
+    positions: Literal["none", "learned"] = "none"
+    """Position embeddings, counted from the oldest item of the window."""
+    length: int = Field(50, ge=1, le=1_000)
+    """Items of the history that the model sees (L)."""
+
+
+class DecorecConfig(Section):
+    """DeCoRec (eq. 2 to 18)."""
+
+    name: Literal["decorec"] = "decorec"
+    dim: int = Field(300, ge=4)
+    """Width of item representations (d)."""
+    modalities: list[Literal["text", "image"]] = Field(["text", "image"], min_length=1)
+    """Modalities used."""
+    adapter: Literal["mlp", "linear"] = "mlp"
+    """Linear-ReLU-Linear (eq. 8), or one linear layer."""
+    adapter_hidden: int | None = Field(None, ge=1)
+    """Hidden width of the adapters (d_h); default: dim."""
+    encoder: EncoderConfig = EncoderConfig()
+    ids: bool = True
+    """Add item ids in stage 2."""
+    interests: bool = True
+    """Add interest embeddings in stage 2."""
+    interest_mlp: bool = True
+    """Pass the interest embedding through an MLP (eq. 6); false: a bare table, initialised to zero."""
+    freeze: bool = True
+    """Freeze adapters and modal gates in stage 2."""
+    normalisation: Normalisation = "symmetric"
+    """Normalisation of the co-occurrence matrix for enrichment."""
+    id_layers: int = Field(2, ge=0, le=4)
+    """Enrichment layers of the ids (0: none)."""
+    id_enrichment: Literal["gated", "mean"] = "gated"
+    """gated: eq. 3; mean: plain mean over 0..layers hops."""
+    modal_layers: int = Field(1, ge=0, le=4)
+    """Enrichment layers of the adapted modal representations (0: none)."""
+    gate: Literal["learned"] | Annotated[float, Field(ge=0, le=4)] = "learned"
+    """mu of eq. 2: learned per item and layer, or one fixed value."""
+    gate_bias: float = 0.0
+    """Start of the learned gate's bias."""
+    similarity: Literal["dot", "cosine"] = "dot"
+    """Product between sequence and candidate."""
+    temperature: float = Field(2.0, gt=0)
+    """tau of eq. 12."""
+    alpha: float = Field(1.0, ge=0, le=1)
+    """Weight of the other modality's positive in the loss (eq. 14) and of its score at inference (eq. 17)."""
+    scoring: Literal["softmax", "exponentials"] = "softmax"
+    """softmax: eq. 16 per user and modality; exponentials: one sum of all four exponentials."""
+    padding_candidate: bool = False
+    """Add the released code's padding row to the denominator of the loss."""
+
+
+class SasrecConfig(Section):
+    """SASRec with full cross-entropy."""
+
+    name: Literal["sasrec"]
+    dim: int = Field(300, ge=4)
+    """Width of item representations (d)."""
+    encoder: EncoderConfig = EncoderConfig(layers=2, heads=2, positions="learned")
+
+
+ModelConfig = Annotated[DecorecConfig | SasrecConfig, Field(discriminator="name")]
+
+
+class StageConfig(Section):
+    """One training loop."""
+
+    epochs: int = Field(300, ge=1)
+    """Most passes over the training sequences."""
+    patience: int = Field(10, ge=1)
+    """Epochs without improvement before training stops."""
+    monitor: Literal["NDCG@10", "loss"] = "NDCG@10"
+    """Validation figure that decides which epoch is best."""
+    batch_size: int = Field(512, ge=1)
+    """Targets per step."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Adam's rate for everything but ids and interests."""
+    id_learning_rate: float = Field(1e-4, ge=0)
+    """Adam's rate for ids and interests of DeCoRec in stage 2; 0 leaves them at their start."""
+    weight_decay: float = Field(0.0, ge=0)
+    """L2 weight of Adam."""
+    clip: float | None = Field(1.0, gt=0)
+    """Largest gradient norm."""
+    restart: bool = False
+    """Start Adam's moments anew every epoch, as the released code does."""
+    warmup_epochs: float = Field(0.0, ge=0)
+    """Epochs of linear warm-up."""
+    averaging: float = Field(0.0, ge=0, lt=1)
+    """Decay per step of an exponential moving average of the weights that is evaluated and kept; 0: none."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the forward pass."""
+
+
+class TrainConfig(StageConfig):
+    """Training: common values, and what differs per stage."""
+
+    stage1: dict[str, Any] = {}
+    """Differences of DeCoRec's stage 1 from the common values."""
+    stage2: dict[str, Any] = {}
+    """Differences of DeCoRec's stage 2 from the common values."""
+    fit: dict[str, Any] = {}
+    """Differences of the other models' only stage from the common values."""
+
+    def stage(self, name: str) -> StageConfig:
+        """The values in force in ``stage1``, ``stage2`` or ``fit``."""
+        common = {key: getattr(self, key) for key in StageConfig.model_fields}
+        return StageConfig.model_validate(common | getattr(self, name))
+
+    @model_validator(mode="after")
+    def _stages_are_valid(self) -> TrainConfig:
+        for name in ("stage1", "stage2", "fit"):
+            self.stage(name)
+        return self
+
+    @field_validator("stage1", "stage2", "fit")
+    @classmethod
+    def _known_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return dict(sorted(value.items()))

@@ -1,0 +1,147 @@
+"""config.yaml as a whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from decorec.config.base import Section, explain
+from decorec.config.data import CrawlConfig, Dataset, DownloadConfig, FilterConfig
+from decorec.config.features import FeaturesConfig
+from decorec.config.learning import GraphConfig, InterestsConfig, ModelConfig, TrainConfig
+from decorec.config.runs import Run, resolve
+from decorec.errors import DecorecError
+
+__all__ = ["Config", "EvaluateConfig", "RunDifference", "TablesConfig", "load", "schema"]
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+class EvaluateConfig(Section):
+    """Ranking and statistics."""
+
+    mask_history: bool = False
+    """Exclude the items of the user's history from the candidates (this literature: false)."""
+    bootstrap: int = Field(1_000, ge=100)
+    """Resamples of users behind each confidence interval."""
+    level: float = Field(0.95, gt=0.5, lt=1)
+    """Coverage of the confidence intervals."""
+
+
+class RunDifference(Section):
+    """A run, as a difference against the base sections."""
+
+    method: Literal["described", "released"] = "described"
+    """Preset that the difference is laid over."""
+    graph: dict[str, Any] = {}
+    """Differences of the section graph."""
+    interests: dict[str, Any] = {}
+    """Differences of the section interests."""
+    model: dict[str, Any] = {}
+    """Differences of the section model."""
+    train: dict[str, Any] = {}
+    """Differences of the section train."""
+
+
+class TablesConfig(Section):
+    """Which runs stand in which table."""
+
+    main: list[str] = ["decorec", "sasrec"]
+    """Runs of the main table, in order of their rows."""
+    ablations: list[str] = []
+    """Runs of the table of ablations, in order of their rows."""
+    reference: str = "decorec"
+    """Run that every other one is tested against."""
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    datasets: dict[str, Dataset] = Field(min_length=1)
+    """Data sets by name; the name becomes the folder under results/."""
+    download: DownloadConfig = DownloadConfig()
+    crawl: CrawlConfig = CrawlConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    filter: FilterConfig = FilterConfig()
+    graph: GraphConfig = GraphConfig()
+    interests: InterestsConfig = InterestsConfig()
+    model: ModelConfig = Field(default_factory=lambda: Run().model)
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    seeds: list[int] = Field([0, 1, 2, 3, 4], min_length=1)
+    """Seeds of training; every run is trained once per seed."""
+    runs: dict[str, RunDifference] = {
+        "decorec": RunDifference(),
+        "sasrec": RunDifference(model={"name": "sasrec"}),
+    }
+    """Runs by name, each a difference against the sections above."""
+    tables: TablesConfig = TablesConfig()
+
+    @field_validator("datasets", "runs")
+    @classmethod
+    def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"names are lower-case letters, digits and hyphens, found {name!r}")
+        return value
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _default_name(cls, value: Any) -> Any:
+        return {"name": "decorec", **value} if isinstance(value, Mapping) else value
+
+    @model_validator(mode="after")
+    def _tables_name_runs(self) -> Config:
+        for table in ("main", "ablations"):
+            for name in getattr(self.tables, table):
+                if name not in self.runs:
+                    raise ValueError(
+                        f"tables.{table} names {name!r}; expected one of the runs {sorted(self.runs)}"
+                    )
+        for name in self.runs:
+            try:
+                self.run(name)
+            except ValidationError as error:
+                raise ValueError(explain(error, f"runs.{name}")) from error
+        return self
+
+    def run(self, name: str) -> Run:
+        """The run ``name``: base sections, preset and difference, merged and validated."""
+        difference = self.runs[name].model_dump(exclude={"method"}, exclude_unset=True)
+        base = {
+            key: getattr(self, key).model_dump(exclude_unset=True)
+            for key in ("graph", "interests", "model", "train")
+        }
+        return resolve(base, self.runs[name].method, difference)
+
+
+def load(values: Mapping[str, Any], origin: str = "config.yaml") -> Config:
+    """Validate ``values``.
+
+    Raises:
+        DecorecError: naming each key, what was expected and what was found.
+    """
+    try:
+        return Config.model_validate(dict(values))
+    except ValidationError as error:
+        raise DecorecError(explain(error, origin)) from error
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of config.yaml, for editors and ``workflow/schemas/config.schema.json``."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+
+
+def read(path: Path) -> Config:
+    """Read and validate one YAML file."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise DecorecError(f"{path}: expected a YAML file, found {error}") from error
+    return load(values or {}, str(path))

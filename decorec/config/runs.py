@@ -1,0 +1,90 @@
+"""A run: the base sections of the configuration, a preset and a named difference, merged and validated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from decorec.config.base import Section
+from decorec.config.learning import GraphConfig, InterestsConfig, ModelConfig, TrainConfig
+
+__all__ = ["PRESETS", "Run", "merge"]
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "described": {},
+    # What the authors' released code computes, in place of what the paper says.
+    "released": {
+        "graph": {"distance": "1/(D+1)"},
+        "interests": {"normalisation": "released", "gate": 0.01},
+        "model": {
+            "normalisation": "released",
+            "modal_layers": 0,
+            "id_enrichment": "mean",
+            "interest_mlp": False,
+            "gate": 1.0,
+            "alpha": 1.0,
+            "scoring": "exponentials",
+            "padding_candidate": True,
+        },
+        "train": {"restart": True, "stage2": {"id_learning_rate": 0.0}},
+    },
+}
+"""Named differences from the defaults of the sections."""
+
+SECTIONS = ("graph", "interests", "model", "train")
+
+
+class Run(Section):
+    """Everything that decides what one run computes from a data set."""
+
+    graph: GraphConfig = GraphConfig()
+    interests: InterestsConfig = InterestsConfig()
+    model: ModelConfig = Field(default_factory=lambda: _default_model())
+    train: TrainConfig = TrainConfig()
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of its training stages, in order."""
+        return ("stage1", "stage2") if self.model.name == "decorec" else ("fit",)
+
+    def dump(self) -> dict[str, Any]:
+        """Plain values, keys in a fixed order."""
+        return self.model_dump(mode="json")
+
+
+def _default_model() -> Any:
+    from decorec.config.learning import DecorecConfig
+
+    return DecorecConfig()
+
+
+def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``difference`` laid over it, mapping by mapping; lists and scalars are replaced."""
+    merged = dict(base)
+    for key, value in difference.items():
+        inner = merged.get(key)
+        merged[key] = (
+            merge(inner, value) if isinstance(value, Mapping) and isinstance(inner, Mapping) else value
+        )
+    return merged
+
+
+def resolve(
+    base: Mapping[str, Any], method: Literal["described", "released"], difference: Mapping[str, Any]
+) -> Run:
+    """The run that ``difference`` describes.
+
+    ``base`` holds the sections of the configuration as the user wrote them. The base's model section describes the
+    base's model: a run that names another model starts from that model's own defaults.
+    """
+    sections = {name: base.get(name, {}) for name in SECTIONS}
+    difference = merge(PRESETS[method], difference)
+    base_model = sections["model"].get("name", "decorec")
+    model = difference.get("model", {}).get("name", base_model)
+    if model != base_model:
+        sections["model"] = {}
+    sections = merge(sections, difference)
+    sections["model"] = {"name": model, **sections["model"]}
+    return Run.model_validate(sections)
