@@ -91,9 +91,7 @@ def write_table(path: Path, frame: pl.DataFrame) -> None:
         frame.write_parquet(temporary, compression="zstd")
 
 
-def read_table(
-    path: Path, columns: Mapping[str, pl.DataType | type[pl.DataType]] | None = None
-) -> pl.DataFrame:
+def read_table(path: Path, columns: Mapping[str, pl.DataType | type[pl.DataType]] | None = None) -> pl.DataFrame:
     """Read a parquet table and check that it has ``columns`` (name -> type); others are kept.
 
     Raises:
@@ -102,9 +100,7 @@ def read_table(
     frame = _read(path, "a parquet table", pl.read_parquet)
     for name, dtype in (columns or {}).items():
         if name not in frame.columns:
-            raise DecorecError(
-                f"{path}: expected a column {name!r}, found {frame.columns}; run its step again"
-            )
+            raise DecorecError(f"{path}: expected a column {name!r}, found {frame.columns}; run its step again")
         if frame.schema[name] != dtype:
             raise DecorecError(
                 f"{path}: expected column {name!r} of type {dtype}, found {frame.schema[name]}; run its step again"
@@ -112,9 +108,7 @@ def read_table(
     return frame
 
 
-def write_arrays(
-    path: Path, arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str] | None = None
-) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
     """Write named arrays and text metadata as safetensors."""
     from safetensors.numpy import save
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -22,7 +22,11 @@ def progress(label: str, total: int | None = None, unit: str = "it") -> Iterator
         from tqdm import tqdm
 
         with tqdm(total=total, desc=label, unit=unit, unit_scale=unit == "B", dynamic_ncols=True) as bar:
-            yield lambda count=1: bar.update(count) and None
+
+            def draw(count: int = 1) -> None:
+                bar.update(count)
+
+            yield draw
         return
     log = logging.getLogger("decorec")
     start = last = time.monotonic()
@@ -56,7 +60,7 @@ def progress(label: str, total: int | None = None, unit: str = "it") -> Iterator
 
 def track(iterable: Iterable[T], label: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
     """Iterate with progress; ``total`` defaults to ``len(iterable)`` where it has one."""
-    if total is None and hasattr(iterable, "__len__"):
+    if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     with progress(label, total, unit) as advance:
         for element in iterable:

@@ -76,9 +76,7 @@ class AtomicDataset(Section):
     """Name of this data set in the paper's tables."""
 
 
-Dataset = Annotated[
-    SampleDataset | AmazonDataset | TableDataset | AtomicDataset, Field(discriminator="source")
-]
+Dataset = Annotated[SampleDataset | AmazonDataset | TableDataset | AtomicDataset, Field(discriminator="source")]
 
 
 class DownloadConfig(Section):

@@ -99,9 +99,7 @@ class Config(Section):
         for table in ("main", "ablations"):
             for name in getattr(self.tables, table):
                 if name not in self.runs:
-                    raise ValueError(
-                        f"tables.{table} names {name!r}; expected one of the runs {sorted(self.runs)}"
-                    )
+                    raise ValueError(f"tables.{table} names {name!r}; expected one of the runs {sorted(self.runs)}")
         for name in self.runs:
             try:
                 self.run(name)
@@ -113,8 +111,7 @@ class Config(Section):
         """The run ``name``: base sections, preset and difference, merged and validated."""
         difference = self.runs[name].model_dump(exclude={"method"}, exclude_unset=True)
         base = {
-            key: getattr(self, key).model_dump(exclude_unset=True)
-            for key in ("graph", "interests", "model", "train")
+            key: getattr(self, key).model_dump(exclude_unset=True) for key in ("graph", "interests", "model", "train")
         }
         return resolve(base, self.runs[name].method, difference)
 

@@ -65,15 +65,11 @@ def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, A
     merged = dict(base)
     for key, value in difference.items():
         inner = merged.get(key)
-        merged[key] = (
-            merge(inner, value) if isinstance(value, Mapping) and isinstance(inner, Mapping) else value
-        )
+        merged[key] = merge(inner, value) if isinstance(value, Mapping) and isinstance(inner, Mapping) else value
     return merged
 
 
-def resolve(
-    base: Mapping[str, Any], method: Literal["described", "released"], difference: Mapping[str, Any]
-) -> Run:
+def resolve(base: Mapping[str, Any], method: Literal["described", "released"], difference: Mapping[str, Any]) -> Run:
     """The run that ``difference`` describes.
 
     ``base`` holds the sections of the configuration as the user wrote them. The base's model section describes the
