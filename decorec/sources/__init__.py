@@ -1,0 +1,1 @@
+"""Readers of data in the formats of particular sources."""
