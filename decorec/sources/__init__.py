@@ -1,1 +1,1 @@
-"""Readers of data in the formats of particular sources."""
+"""Readers of the layouts in which data come."""
