@@ -39,14 +39,20 @@ STEPS: dict[str, str] = {
     "stage2": "decorec.stages",
     "fit": "decorec.stages",
     "evaluate": "decorec.evaluate",
-    "tables": "decorec.tables",
+    "main-table": "decorec.tables",
+    "ablation-table": "decorec.tables",
+    "statistics-table": "decorec.tables",
+    "results-page": "decorec.tables",
 }
-"""Step -> module that holds the function of the same name. Imported on use: only what a step needs is loaded."""
+"""Step -> module that holds the function of the same name (hyphens are underscores there).
+
+Imported on use: only what a step needs is loaded.
+"""
 
 
 def step_function(name: str) -> Callable[..., None]:
     """The function behind a step."""
-    function: Callable[..., None] = getattr(import_module(STEPS[name]), name)
+    function: Callable[..., None] = getattr(import_module(STEPS[name]), name.replace("-", "_"))
     return function
 
 

@@ -1,0 +1,99 @@
+"""Figures of others: those printed in the paper, and those measured by running its authors' released code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+from decorec.config.base import Section
+
+__all__ = [
+    "Figures",
+    "Paper",
+    "PaperTable",
+    "Released",
+    "paper",
+    "paper_figure",
+    "paper_statistics",
+    "released_figures",
+]
+
+Rows = Mapping[str, list[float]]
+
+
+class PaperStatistics(Section):
+    """Table 1: data set -> figures in the order of ``columns``."""
+
+    table: int
+    columns: list[str]
+    rows: Rows
+
+
+class PaperTable(Section):
+    """A table of results: model, variant or view -> data set -> figures in the order of ``columns``."""
+
+    table: int
+    columns: list[str]
+    rows: Mapping[str, Rows]
+
+
+class Figures(Section):
+    """Metric -> mean over seeds, and metric -> sample standard deviation over seeds where it is known."""
+
+    mean: Mapping[str, float]
+    std: Mapping[str, float]
+
+
+class Released(Section):
+    """The released code as run: data set -> stage -> figures."""
+
+    seeds: int
+    rows: Mapping[str, Mapping[Literal["stage1", "stage2"], Figures]]
+
+
+class Paper(Section):
+    """Content of paper.yaml."""
+
+    statistics: PaperStatistics
+    main: PaperTable
+    retrieval: PaperTable
+    ablations: PaperTable
+    released: Released
+
+
+@cache
+def paper() -> Paper:
+    """All figures; read once per process."""
+    import yaml
+
+    return Paper.model_validate(yaml.safe_load(files("decorec").joinpath("paper.yaml").read_text(encoding="utf-8")))
+
+
+def paper_figure(table: Literal["main", "ablations"], dataset: str | None, name: str, metric: str) -> float | None:
+    """The figure that the paper prints, or None if it prints none.
+
+    Args:
+        table: its main table (2) or its ablations (4).
+        dataset: the data set's name in the paper; None: the paper does not have it.
+        name: model or variant, spelt as in paper.yaml.
+        metric: as the paper names it, e.g. "NDCG@10"; its cut-offs were most likely 11 and 51.
+    """
+    source: PaperTable = getattr(paper(), table)
+    row = source.rows.get(name, {}).get(dataset or "")
+    if row is None or metric not in source.columns:
+        return None
+    return row[source.columns.index(metric)]
+
+
+def paper_statistics(dataset: str | None) -> dict[str, float]:
+    """Table 1's row of ``dataset`` by column (items, interactions, sparsity_percent); empty if it has none."""
+    source = paper().statistics
+    return dict(zip(source.columns, source.rows.get(dataset or "", []), strict=False))
+
+
+def released_figures(dataset: str | None) -> Figures | None:
+    """What the released code gave after its second stage, over ``paper().released.seeds`` seeds; None if not run."""
+    stages = paper().released.rows.get(dataset or "")
+    return stages["stage2"] if stages else None

@@ -1,0 +1,39 @@
+"""The rank of the true next item among all items of the data set."""
+
+from __future__ import annotations
+
+import torch
+
+from decorec.errors import DecorecError
+
+__all__ = ["ranks"]
+
+
+def ranks(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Rank of each user's target, ties averaged: 1 + #(greater) + #(equal, other than the target) / 2.
+
+    This is the mean of the target's rank over all orders of the items that tie with it, so a model that gives the
+    same score to every item gets rank (I + 1) / 2 and not rank 1. Scores are compared as they are: infinities are
+    in order, and arithmetic of low precision makes ties. Needs two boolean arrays of the size of ``scores``; the
+    caller splits the users into blocks that fit.
+
+    Args:
+        scores: [B, I] score of every item for each user, any floating type.
+        target: [B] index of the true next item, integer, 0 <= target < I.
+
+    Returns:
+        [B] float64, on the device of ``scores``.
+
+    Raises:
+        DecorecError: a score is not a number.
+    """
+    broken = torch.isnan(scores).any(dim=1)
+    if broken.any():
+        raise DecorecError(
+            f"scores of {int(broken.sum())} of {len(scores)} users: expected numbers, found NaN; "
+            "training diverged, lower train.learning_rate"
+        )
+    own = scores.gather(1, target.long().unsqueeze(1))  # [B, 1]
+    greater = (scores > own).sum(dim=1, dtype=torch.float64)
+    equal = (scores == own).sum(dim=1, dtype=torch.float64) - 1
+    return 1 + greater + equal / 2

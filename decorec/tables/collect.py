@@ -1,0 +1,127 @@
+"""Files of ranks, read and checked: every run of a data set ranks the same targets for the same users."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from decorec.artifacts import read_table
+from decorec.errors import DecorecError
+
+__all__ = ["RunRanks", "read_runs"]
+
+LAYOUT = re.compile(r"(?:^|/)([^/]+)/runs/([^/]+)/seed-(\d+)/ranks\.parquet$")
+COLUMNS: dict[str, type[pl.DataType]] = {"user": pl.String, "target": pl.Int32, "rank": pl.Float64}
+
+
+@dataclass(frozen=True)
+class RunRanks:
+    """The ranks of one run on one data set, over its seeds."""
+
+    seeds: tuple[int, ...]
+    """Ascending."""
+    ranks: npt.NDArray[np.float64]
+    """[S, U] rank of each user's target per seed; users in ascending order of their ids."""
+
+
+def _place(file: Path) -> tuple[str, str, int]:
+    match = LAYOUT.search(file.as_posix())
+    if match is None:
+        raise DecorecError(
+            f"{file}: expected a path that ends in DATASET/runs/RUN/seed-N/ranks.parquet, found another; "
+            "pass the files that the step evaluate writes"
+        )
+    return match[1], match[2], int(match[3])
+
+
+def _read(file: Path) -> pl.DataFrame:
+    frame = read_table(file, COLUMNS).select(*COLUMNS).sort("user", "target")
+    if frame.is_empty():
+        raise DecorecError(f"{file}: expected one row per user, found none; run its step again")
+    ranks = frame["rank"]
+    if ranks.null_count() or not ranks.is_finite().all() or not (ranks >= 1).all():
+        raise DecorecError(f"{file}: expected ranks of at least 1, found others; run its step again")
+    repeated = frame.filter(pl.col("user").is_duplicated())["user"]
+    if len(repeated):
+        raise DecorecError(f"{file}: expected one row per user, found several of {repeated[0]!r}; run its step again")
+    return frame
+
+
+def _check_same_users(first: Path, expected: pl.DataFrame, file: Path, found: pl.DataFrame) -> None:
+    """Raise unless both files hold the same users, each with the same target."""
+    key = ["user", "target"]
+    if expected.select(key).equals(found.select(key)):
+        return
+    only = found.join(expected, on=key, how="anti", maintain_order="left")
+    if only.is_empty():
+        only = expected.join(found, on=key, how="anti", maintain_order="left")
+    row = only.row(0, named=True)
+    raise DecorecError(
+        f"{first} and {file}: expected the same users with the same targets, found {len(expected)} and {len(found)} "
+        f"users, and user {row['user']!r} with target {row['target']} in one only; "
+        "evaluate both runs on the same sequences"
+    )
+
+
+def _group(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[str, dict[int, Path]]]:
+    """Sort files into data set -> run -> seed -> file; runs in the order of ``runs``."""
+    groups: dict[str, dict[str, dict[int, Path]]] = {}
+    for file in files:
+        dataset, run, seed = _place(file)
+        if run not in runs:
+            raise DecorecError(
+                f"{file}: expected one of the runs {', '.join(runs)}, found {run!r}; leave it out or add the run"
+            )
+        seeds = groups.setdefault(dataset, {name: {} for name in runs})[run]
+        if seed in seeds:
+            raise DecorecError(
+                f"{file}: expected one file per data set, run and seed, found {seeds[seed]} too; pass one of them"
+            )
+        seeds[seed] = file
+    for dataset, group in groups.items():
+        for run, seeds in group.items():
+            if not seeds:
+                raise DecorecError(
+                    f"run {run!r} of data set {dataset!r}: expected at least one ranks.parquet, found none; "
+                    "pass its files or take it out of the table"
+                )
+    return groups
+
+
+def read_runs(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[str, RunRanks]]:
+    """Read the ranks of ``runs``; data set, run and seed are taken from each path.
+
+    Args:
+        files: paths ending in DATASET/runs/RUN/seed-N/ranks.parquet.
+        runs: the runs expected in every data set, in the order of the rows of the table.
+
+    Returns:
+        data set (in the order of ``files``) -> run (in the order of ``runs``) -> ranks.
+
+    Raises:
+        DecorecError: a file is missing, lies elsewhere, is given twice or belongs to no run; a run has no file; a rank
+            is not a number of at least 1; users or targets differ within a data set.
+    """
+    if not files:
+        raise DecorecError(
+            "--ranks: expected at least one ranks.parquet, found none; pass the files of the step evaluate"
+        )
+    result: dict[str, dict[str, RunRanks]] = {}
+    for dataset, group in _group(files, runs).items():
+        reference: tuple[Path, pl.DataFrame] | None = None
+        result[dataset] = {}
+        for run, seeds in group.items():
+            rows = []
+            for seed in sorted(seeds):
+                frame = _read(seeds[seed])
+                reference = reference or (seeds[seed], frame)
+                _check_same_users(*reference, seeds[seed], frame)
+                rows.append(frame["rank"].to_numpy())
+            result[dataset][run] = RunRanks(tuple(sorted(seeds)), np.stack(rows))
+    return result

@@ -1,0 +1,139 @@
+"""Steps main_table and ablation_table: runs against each other and against the paper."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from decorec.config.root import EvaluateConfig
+from decorec.paper import paper_figure
+from decorec.significance import FLIPS
+from decorec.tables.labels import PaperNames, label, paper_name
+from decorec.tables.render import Cell, Group, Table, emphasise, write
+from decorec.tables.summary import Summary, summarise
+
+__all__ = ["ablation_table", "main_table"]
+
+
+def _records(rows: Sequence[Summary], kind: Literal["main", "ablations"], name: str, paper: PaperNames) -> pl.DataFrame:
+    schema = {
+        **dict.fromkeys(("dataset", "metric", name), pl.String),
+        **dict.fromkeys(("mean", "std"), pl.Float64),
+        "seeds": pl.Int64,
+        **dict.fromkeys(("ci_low", "ci_high", "paper", "p_value"), pl.Float64),
+    }
+    records = []
+    for row in rows:
+        figure = paper_figure(kind, paper.of(row.dataset), paper_name(row.run), row.metric)
+        measured = (row.mean, row.std, row.seeds, row.ci_low, row.ci_high)
+        records.append((row.dataset, row.metric, row.run, *measured, figure, row.p_value))
+    return pl.DataFrame(records, schema=schema, orient="row")
+
+
+def _cells(rows: Sequence[Summary]) -> list[Cell]:
+    """One metric of one data set: a cell per run."""
+    values = [f"{row.mean:.4f}" for row in rows]
+    cells = []
+    for row, value, mark in zip(rows, values, emphasise(values), strict=True):
+        spread = "" if row.std is None else f"{row.std:.4f}"
+        test = "" if row.p_value is None else f", p = {row.p_value:.4f}"
+        cells.append(Cell(value, mark, spread, f"[{row.ci_low:.4f}, {row.ci_high:.4f}]{test}"))
+    return cells
+
+
+def _groups(rows: Sequence[Summary]) -> list[Group]:
+    groups = []
+    for dataset, block in groupby(rows, key=lambda row: row.dataset):
+        lines = [(metric, list(line)) for metric, line in groupby(block, key=lambda row: row.metric)]
+        title = f"{dataset}, {lines[0][1][0].users:,} users"
+        groups.append(Group(title, [(metric, _cells(line)) for metric, line in lines]))
+    return groups
+
+
+def _columns(rows: Sequence[Summary], runs: Sequence[str]) -> list[str]:
+    """Headings with the number of seeds, which may differ between data sets."""
+    seeds = {run: sorted({row.seeds for row in rows if row.run == run}) for run in runs}
+    return ["Metric", *(f"{label(run)}, seeds: {' or '.join(map(str, seeds[run]))}" for run in runs)]
+
+
+def _notes(reference: str, evaluate: EvaluateConfig) -> list[str]:
+    return [
+        "Mean over users and seeds ± standard deviation over seeds. Bold: best; underlined: second best.",
+        f"In brackets: {evaluate.level:.0%} bootstrap interval over users, {evaluate.bootstrap:,} resamples. "
+        f"p: two-sided paired permutation test over users, {FLIPS:,} sign patterns, {label(reference)} against the "
+        "run, not corrected for the number of comparisons. (Brackets and p stand in the html and csv files.)",
+        f"All items of the data set are ranked; the user's history is {'' if evaluate.mask_history else 'not '}masked.",
+    ]
+
+
+def _write(
+    kind: Literal["main", "ablations"],
+    ranks: Sequence[Path],
+    runs: Sequence[str],
+    reference: str,
+    evaluate: EvaluateConfig,
+    paper: PaperNames,
+    files: tuple[Path, Path, Path],
+) -> None:
+    rows = summarise(ranks, runs, reference, evaluate)
+    caption, name = {
+        "main": ("Comparison of models on the test targets", "model"),
+        "ablations": ("Ablations on the test targets", "variant"),
+    }[kind]
+    table = Table(
+        records=_records(rows, kind, name, paper),
+        caption=caption,
+        columns=_columns(rows, runs),
+        groups=_groups(rows),
+        notes=_notes(reference, evaluate),
+    )
+    write(table, *files)
+    logging.getLogger("decorec").info("%s: %d files of ranks in, %d rows out", files[0], len(ranks), len(rows))
+
+
+def main_table(
+    *,
+    ranks: list[Path],
+    runs: list[str],
+    reference: str,
+    evaluate: EvaluateConfig,
+    paper: PaperNames,
+    csv: Path,
+    tex: Path,
+    html: Path,
+) -> None:
+    """Write the main table: every run on every data set.
+
+    csv columns: dataset, metric, model (run), mean, std, seeds, ci_low, ci_high, paper (figure of the paper's main
+    table), p_value (paired test of ``reference`` against the run); missing values are empty.
+
+    ranks: DATASET/runs/RUN/seed-N/ranks.parquet of all data sets, runs and seeds. runs: in order of print.
+    paper: data set -> its name in the paper, or null.
+
+    Raises:
+        DecorecError: see ``decorec.tables.summary.summarise``.
+    """
+    _write("main", ranks, runs, reference, evaluate, paper, (csv, tex, html))
+
+
+def ablation_table(
+    *,
+    ranks: list[Path],
+    runs: list[str],
+    reference: str,
+    evaluate: EvaluateConfig,
+    paper: PaperNames,
+    csv: Path,
+    tex: Path,
+    html: Path,
+) -> None:
+    """Write the table of ablations: as ``main_table``, column ``variant`` in place of ``model``.
+
+    ``paper`` holds the figures of the paper's table of ablations.
+    """
+    _write("ablations", ranks, runs, reference, evaluate, paper, (csv, tex, html))

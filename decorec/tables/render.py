@@ -1,0 +1,156 @@
+"""A table and its three files: tidy csv, LaTeX (booktabs) and a self-contained html page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from decorec.artifacts import write_text
+
+__all__ = ["Cell", "Group", "Table", "emphasise", "table_html", "write"]
+
+Emphasis = Literal["", "best", "second"]
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "±": r"$\pm$",
+}
+STYLE = (
+    "body{font:16px/1.45 system-ui,sans-serif;margin:1.5rem;color:#1a1a1a;background:#fff}"
+    ".scroll{overflow-x:auto}table{border-collapse:collapse}"
+    "caption{text-align:left;font-weight:600;padding-bottom:.5rem}"
+    "th,td{padding:.3rem .7rem;text-align:right;white-space:nowrap;vertical-align:top}"
+    "th[scope=row],th[scope=rowgroup],thead th:first-child{text-align:left}"
+    "thead th{border-top:2px solid;border-bottom:1px solid}tbody tr:first-child th{border-top:1px solid #999}"
+    "tbody:last-of-type tr:last-child>*{border-bottom:2px solid}small{color:#555}ul{padding-left:1.2rem}"
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One printed figure."""
+
+    value: str = ""
+    emphasis: Emphasis = ""
+    spread: str = ""
+    """Standard deviation over seeds."""
+    note: str = ""
+    """Second line, in html only."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows under one heading."""
+
+    title: str
+    rows: list[tuple[str, list[Cell]]]
+    """Name of the row, and one cell per column of the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table: records for machines, groups of printed rows for people."""
+
+    records: pl.DataFrame
+    """Content of the csv."""
+    caption: str
+    columns: list[str]
+    """Headings: that of the names of the rows, then one per cell."""
+    groups: list[Group]
+    notes: list[str] = field(default_factory=list)
+
+
+def emphasise(values: Sequence[str]) -> list[Emphasis]:
+    """Best and second best of printed figures, larger is better; equal print is equally good, one run alone is neither.
+
+    ``values`` are compared as printed, so that two equal figures are never marked differently.
+    """
+    distinct = sorted({float(value) for value in values}, reverse=True)
+    marks: dict[float, Emphasis] = {}
+    if len(values) > 1:
+        marks = dict(zip(distinct, ("best", "second"), strict=False))
+    return [marks.get(float(value), "") for value in values]
+
+
+def _tex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def _tex_cell(cell: Cell) -> str:
+    command = {"best": r"\textbf{%s}", "second": r"\underline{%s}", "": "%s"}[cell.emphasis]
+    value = command % _tex(cell.value) if cell.value else ""
+    return f"{value} {_tex('±')} {_tex(cell.spread)}" if cell.spread else value
+
+
+def table_tex(table: Table) -> str:
+    """The table as a LaTeX float; needs the package booktabs."""
+    width = len(table.columns)
+    lines = [
+        r"% Needs \usepackage{booktabs}.",
+        r"\begin{table}",
+        r"\centering\small",
+        rf"\caption{{{_tex(table.caption)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
+        r"\toprule",
+        " & ".join(_tex(column) for column in table.columns) + r" \\",
+    ]
+    for group in table.groups:
+        lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{_tex(group.title)}}}}} \\"]
+        lines += [" & ".join([_tex(name), *map(_tex_cell, cells)]) + r" \\" for name, cells in group.rows]
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par\smallskip\footnotesize {_tex(' '.join(table.notes))}"] if table.notes else []
+    return "\n".join([*lines, r"\end{table}", ""])
+
+
+def _html_cell(cell: Cell) -> str:
+    tag = {"best": "strong", "second": "u", "": ""}[cell.emphasis]
+    value = escape(cell.value)
+    value = f"<{tag}>{value}</{tag}>" if tag and value else value
+    spread = f" ± {escape(cell.spread)}" if cell.spread else ""
+    note = f"<br/><small>{escape(cell.note)}</small>" if cell.note else ""
+    return f"<td>{value}{spread}{note}</td>"
+
+
+def table_html(table: Table) -> str:
+    """The table and its notes as an html fragment, well-formed as XML; all text is escaped."""
+    width = len(table.columns)
+    lines = [
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(table.caption)}">',
+        f"<table><caption>{escape(table.caption)}</caption>",
+        "<thead><tr>" + "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns) + "</tr></thead>",
+    ]
+    for group in table.groups:
+        lines.append(f'<tbody><tr><th scope="rowgroup" colspan="{width}">{escape(group.title)}</th></tr>')
+        for name, cells in group.rows:
+            lines.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(map(_html_cell, cells))}</tr>')
+        lines.append("</tbody>")
+    lines.append("</table></div>")
+    if table.notes:
+        lines += ["<ul>", *(f"<li>{escape(note)}</li>" for note in table.notes), "</ul>"]
+    return "\n".join(lines)
+
+
+def _page(table: Table) -> str:
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
+        f"<title>{escape(table.caption)}</title><style>{STYLE}</style></head>\n"
+        f"<body><main>\n{table_html(table)}\n</main></body></html>\n"
+    )
+
+
+def write(table: Table, csv: Path, tex: Path, html: Path) -> None:
+    """Write the three files; equal tables give equal bytes (csv: floats with six decimals, missing values empty)."""
+    write_text(csv, table.records.write_csv(float_precision=6))
+    write_text(tex, table_tex(table))
+    write_text(html, _page(table))

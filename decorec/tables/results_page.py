@@ -1,0 +1,208 @@
+"""Step results_page: docs/results.md, every figure computed from the files of ranks or quoted from paper.yaml."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from decorec.artifacts import write_text
+from decorec.config.root import EvaluateConfig
+from decorec.paper import Figures, paper_figure, released_figures
+from decorec.paper import paper as published
+from decorec.significance import FLIPS
+from decorec.tables.labels import PaperNames, label, paper_name
+from decorec.tables.statistics import read_statistics
+from decorec.tables.summary import METRICS, Summary, paper_compatible, summarise
+
+__all__ = ["results_page"]
+
+COMPATIBLE = tuple(paper_compatible(metric) for metric in METRICS)
+Rows = dict[tuple[str, str], Summary]
+"""(run, metric) -> summary, of one data set."""
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table; the first column is left-aligned, the others right-aligned."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines] + [""]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _mean(row: Summary) -> str:
+    return _number(row.mean) if row.std is None else f"{row.mean:.4f} ± {row.std:.4f}"
+
+
+def _protocol(reference: str, evaluate: EvaluateConfig) -> list[str]:
+    history = "masked: items of the user's history are no candidates" if evaluate.mask_history else "not masked"
+    return [
+        "# Results",
+        "",
+        "This page is written by `python -m decorec results-page` from the files of ranks; no figure is typed by hand.",
+        "",
+        "## How the figures are made",
+        "",
+        "- **Population.** Every user of the data set, one target each: the last item of the sequence (leave-one-out). "
+        "The item before it is for validation, the rest for training.",
+        f"- **Candidates.** All items of the data set; none is sampled. The user's history is {history}.",
+        "- **Rank and ties.** rank = 1 + items scored higher + half of the other items scored equal.",
+        "- **Cut-offs.** Hit@10 counts ranks up to 10. The paper's tables were most likely made by an evaluator that "
+        "counts one rank more (11 under the name 10, 51 under the name 50), so wherever a figure of the paper stands "
+        "beside ours on this page, ours is at 11 and 51.",
+        "- **Seeds.** Every run is trained once per seed on the same data; figures are mean ± sample standard "
+        "deviation over seeds, and their number stands beside them.",
+        "- **Selection.** Epochs and hyper-parameters are chosen on validation alone; test targets are ranked once, "
+        "by the chosen model.",
+        f"- **Intervals.** {evaluate.level:.0%} percentile bootstrap over users of the mean over seeds, "
+        f"{evaluate.bootstrap:,} resamples: how far the figure would move with other users of the same kind.",
+        f"- **p.** {label(reference)} against each other run: two-sided paired permutation test of the mean difference "
+        f"over users, {FLIPS:,} sign patterns, not corrected for the number of comparisons.",
+        "",
+    ]
+
+
+def _statistics(files: Sequence[Path], names: PaperNames) -> list[str]:
+    frame = read_statistics(files, names)
+    rows = []
+    for row in frame.iter_rows(named=True):
+        rows.append(
+            [row["dataset"], f"{row['users']:,}", f"{row['items']:,}", f"{row['interactions']:,}"]
+            + [f"{row['sparsity_percent']:.3f}"]
+            + [_three(row, prefix) for prefix in ("as_paper_", "paper_")]
+        )
+    header = ["data set", "users", "items", "interactions", "sparsity (%)"]
+    columns = [*header, "counted as in the paper", f"paper, table {published().statistics.table}"]
+    note = (
+        "The last two columns are items / interactions / sparsity (%). The paper counts the padding item and padding "
+        "user, and the rows of the training, validation and test files, one fewer per user than interactions."
+    )
+    return ["## Data", "", *_markdown(columns, rows), note, ""]
+
+
+def _three(row: dict[str, float | None], prefix: str) -> str:
+    items, interactions, sparsity = (row[prefix + key] for key in ("items", "interactions", "sparsity_percent"))
+    return "" if items is None else f"{items:,} / {interactions:,} / {sparsity:.3f}"
+
+
+def _true(rows: Rows, runs: Sequence[str]) -> list[str]:
+    means = [[label(run), str(rows[run, METRICS[0]].seeds), *(_mean(rows[run, m]) for m in METRICS)] for run in runs]
+    spans = []
+    for run in runs:
+        cells = []
+        for row in (rows[run, metric] for metric in METRICS):
+            test = "" if row.p_value is None else f"; p = {row.p_value:.4f}"
+            cells.append(f"{row.ci_low:.4f} to {row.ci_high:.4f}{test}")
+        spans.append([label(run), str(rows[run, METRICS[0]].seeds), *cells])
+    return [
+        "### True cut-offs",
+        "",
+        *_markdown(["run", "seeds", *METRICS], means),
+        "Intervals over users, and p:",
+        "",
+        *_markdown(["run", "seeds", *METRICS], spans),
+    ]
+
+
+def _beside_paper(rows: Rows, runs: Sequence[str], dataset: str) -> list[str]:
+    """Each run at the paper's cut-offs, the paper's figure below it."""
+    table = []
+    for run in runs:
+        table.append([label(run), str(rows[run, METRICS[0]].seeds), *(_mean(rows[run, m]) for m in COMPATIBLE)])
+        figures = [paper_figure("main", dataset, paper_name(run), metric) for metric in METRICS]
+        if any(figure is not None for figure in figures):
+            table.append([f"the paper, {paper_name(run)}", "not given", *map(_number, figures)])
+    return [
+        "### At the cut-offs of the paper",
+        "",
+        "The paper's rows are its own figures, which it calls @10 and @50; it gives no MRR and no deviations.",
+        "",
+        *_markdown(["run", "seeds", *COMPATIBLE], table),
+    ]
+
+
+def standard_errors(row: Summary, mean: float, std: float | None, seeds: int) -> float | None:
+    """Difference of two means over seeds in units of its standard error, sqrt(s1^2 / n1 + s2^2 / n2).
+
+    Args:
+        row: our figure.
+        mean: the other figure.
+        std: its sample standard deviation over seeds; None: unknown.
+        seeds: its number of seeds.
+
+    Returns:
+        None where a deviation is unknown, or where both are zero.
+    """
+    if row.std is None or std is None:
+        return None
+    error = math.sqrt(row.std**2 / row.seeds + std**2 / seeds)
+    return (row.mean - mean) / error if error else None
+
+
+def _beside_released(rows: Rows, runs: Sequence[str], released: Figures) -> list[str]:
+    seeds = published().released.seeds
+    ours = [run for run in runs if paper_name(run) == "decorec"]
+    header = ["metric", f"released code ({seeds} seeds)"]
+    for run in ours:
+        header += [f"{label(run)} ({rows[run, METRICS[0]].seeds} seeds)", "difference", "in standard errors"]
+    table = []
+    for metric in (*METRICS, *COMPATIBLE):
+        mean, std = released.mean[metric], released.std.get(metric)
+        line = [metric, _number(mean) if std is None else f"{mean:.4f} ± {std:.4f}"]
+        for run in ours:
+            distance = standard_errors(rows[run, metric], mean, std, seeds)
+            shown = "" if distance is None else f"{distance:+.1f}"
+            line += [_mean(rows[run, metric]), f"{rows[run, metric].mean - mean:+.4f}", shown]
+        table.append(line)
+    return [
+        "### Against the authors' released code, as measured",
+        "",
+        f"The released code was run with {seeds} seeds on its own files of this data set; its evaluator prints "
+        "cut-offs 11 and 51, with ties in no particular order. The standard error is that of a difference of means over seeds, "
+        "on the same users; from so few seeds it is itself uncertain. It is empty where no deviation was recorded.",
+        "",
+        *_markdown(header, table),
+    ]
+
+
+def _section(dataset: str, rows: Rows, runs: Sequence[str], name: str | None) -> list[str]:
+    users = rows[runs[0], METRICS[0]].users
+    origin = f"; in the paper: {name}" if name else "; not in the paper"
+    lines = [f"## {dataset}", "", f"{users:,} users ranked{origin}.", "", *_true(rows, runs)]
+    if name:
+        lines += _beside_paper(rows, runs, name)
+    released = released_figures(name)
+    if released:
+        lines += _beside_released(rows, runs, released)
+    return lines
+
+
+def results_page(
+    *,
+    ranks: list[Path],
+    statistics: list[Path],
+    runs: list[str],
+    reference: str,
+    evaluate: EvaluateConfig,
+    paper: PaperNames,
+    output: Path,
+) -> None:
+    """Write the page of results (Markdown): data, true cut-offs, the paper's cut-offs, the released code.
+
+    ranks: DATASET/runs/RUN/seed-N/ranks.parquet of all data sets, runs and seeds. statistics: DATASET/statistics.json
+    of the same data sets. runs: in order of print. paper: data set -> its name in the paper, or null.
+
+    Raises:
+        DecorecError: see ``decorec.tables.summary.summarise`` and ``decorec.tables.statistics.read_statistics``.
+    """
+    summaries = summarise(ranks, runs, reference, evaluate, (*METRICS, *COMPATIBLE))
+    lines = _protocol(reference, evaluate) + _statistics(statistics, paper)
+    for dataset, block in groupby(summaries, key=lambda row: row.dataset):
+        rows = {(row.run, row.metric): row for row in block}
+        lines += _section(dataset, rows, runs, paper.of(dataset))
+    write_text(output, "\n".join(lines).rstrip() + "\n")
+    logging.getLogger("decorec").info("%s: %d files of ranks in, %d figures out", output, len(ranks), len(summaries))
