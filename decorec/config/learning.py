@@ -107,6 +107,22 @@ class DecorecConfig(Section):
     padding_candidate: bool = False
     """Add the released code's padding row to the denominator of the loss."""
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the training stages, in order."""
+        return ("stage1", "stage2")
+
+    def needs(self, stage: str) -> tuple[str, ...]:
+        """What the model reads in ``stage`` besides the sequences."""
+        fused = stage != "stage1"
+        graph = self.modal_layers > 0 or (fused and self.ids and self.id_layers > 0)
+        interests = self.modalities if fused and self.interests else []
+        return (
+            *(f"features.{name}" for name in self.modalities),
+            *(f"interests.{name}" for name in interests),
+            *(("graph",) if graph else ()),
+        )
+
 
 class SasrecConfig(Section):
     """SASRec with full cross-entropy."""
@@ -115,6 +131,15 @@ class SasrecConfig(Section):
     dim: int = Field(300, ge=4)
     """Width of item representations (d)."""
     encoder: EncoderConfig = EncoderConfig(layers=2, heads=2, positions="learned")
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the training stages, in order."""
+        return ("fit",)
+
+    def needs(self, stage: str) -> tuple[str, ...]:
+        """What the model reads in ``stage`` besides the sequences."""
+        return ()
 
 
 ModelConfig = Annotated[DecorecConfig | SasrecConfig, Field(discriminator="name")]

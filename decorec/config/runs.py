@@ -47,7 +47,11 @@ class Run(Section):
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of its training stages, in order."""
-        return ("stage1", "stage2") if self.model.name == "decorec" else ("fit",)
+        return self.model.stages
+
+    def needs(self, stage: str) -> tuple[str, ...]:
+        """What its model reads in ``stage`` besides the sequences: features.text, interests.image, graph, ..."""
+        return self.model.needs(stage)
 
     def dump(self) -> dict[str, Any]:
         """Plain values, keys in a fixed order."""

@@ -1,0 +1,154 @@
+"""Batches of ragged sequences, without padding: what models are trained and evaluated on.
+
+Shapes: T tokens, B sequences, P predictions of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from decorec.sequences import Sequences
+
+__all__ = ["Batch", "Group", "Windows", "histories", "training_windows"]
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sequences of like length within a batch: where attention needs a padded layout, little of it is padding."""
+
+    begin: int
+    end: int
+    """The group's tokens in the batch: begin to end."""
+    width: int
+    """Length of its longest sequence."""
+    lengths: Tensor
+    """[B] int64: tokens of each of its sequences."""
+    slots: Tensor
+    """[end - begin] int64: place of each of its tokens in the padded [B, width] layout, flattened."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Packed sequences: one row per token, no padding.
+
+    A sequence's tokens are neighbours, oldest first; short sequences come first. ``predict`` names the tokens after
+    which the next item is predicted.
+    """
+
+    items: Tensor
+    """[T] int64: item of each token."""
+    positions: Tensor
+    """[T] int64: position of each token in its sequence, from 0."""
+    groups: tuple[Group, ...]
+    predict: Tensor
+    """[P] int64: tokens whose next item is predicted."""
+    targets: Tensor
+    """[P] int64: those next items."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on ``device``."""
+        if device.type == "cpu":
+            return self
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        groups = tuple(replace(group, lengths=move(group.lengths), slots=move(group.slots)) for group in self.groups)
+        return Batch(move(self.items), move(self.positions), groups, move(self.predict), move(self.targets))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Stretches of the flat item array; predictions are made after the tokens from ``first`` on."""
+
+    source: npt.NDArray[np.int32]
+    start: IntArray
+    size: IntArray
+    first: IntArray
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def target_count(self) -> int:
+        """Number of predictions in all windows."""
+        return int((self.size - self.first).sum())
+
+    def batch(self, chosen: IntArray) -> Batch:
+        """Pack the windows ``chosen``; sequences come out in order of their length (ties: in the order given)."""
+        chosen = chosen[np.argsort(self.size[chosen], kind="stable")]
+        start, size, first = self.start[chosen], self.size[chosen], self.first[chosen]
+        positions = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+        where = np.repeat(start, size) + positions
+        predict = np.flatnonzero(positions >= np.repeat(first, size))
+        return Batch(
+            items=torch.from_numpy(self.source[where].astype(np.int64)),
+            positions=torch.from_numpy(positions),
+            groups=tuple(_groups(size, positions)),
+            predict=torch.from_numpy(predict),
+            targets=torch.from_numpy(self.source[where[predict] + 1].astype(np.int64)),
+        )
+
+    def epoch(self, target_count: int, generator: torch.Generator) -> Iterator[Batch]:
+        """All windows in random order, about ``target_count`` predictions a batch."""
+        order = torch.randperm(len(self), generator=generator).numpy()
+        cumulated = np.cumsum((self.size - self.first)[order])
+        batches = max(1, round(cumulated[-1] / target_count))
+        cuts = np.searchsorted(cumulated, np.arange(1, batches) * (cumulated[-1] / batches))
+        for chosen in np.split(order, cuts + 1):
+            if len(chosen):
+                yield self.batch(chosen)
+
+    def in_order(self, token_count: int) -> Iterator[tuple[IntArray, Batch]]:
+        """All windows, those of like length together, with their indices; about ``token_count`` tokens a batch."""
+        order = np.argsort(self.size, kind="stable")
+        cuts = np.flatnonzero(np.diff(np.cumsum(self.size[order]) // token_count)) + 1
+        for chosen in np.split(order, cuts):
+            yield chosen, self.batch(chosen)  # already in order of length: rows of the batch are ``chosen``
+
+
+def _groups(size: IntArray, positions: IntArray) -> Iterator[Group]:
+    """Cut sequences that are sorted by length wherever the length passes a power of two."""
+    ends = np.cumsum(size)
+    scale = np.ceil(np.log2(size)).astype(np.int64)
+    cuts = [0, *(np.flatnonzero(np.diff(scale)) + 1), len(size)]
+    for low, high in pairwise(cuts):
+        begin, end, width = int(ends[low] - size[low]), int(ends[high - 1]), int(size[high - 1])
+        slots = np.repeat(np.arange(high - low) * width, size[low:high]) + positions[begin:end]
+        yield Group(begin, end, width, torch.from_numpy(size[low:high]), torch.from_numpy(slots))
+
+
+def histories(sequences: Sequences, split: Literal["valid", "test"], length: int) -> Windows:
+    """One window per user, in their order: the last ``length`` items before the target of ``split``."""
+    target = sequences.offsets[1:] - (2 if split == "valid" else 1)
+    start = np.maximum(sequences.offsets[:-1], target - length)
+    size = target - start
+    return Windows(sequences.items, start, size, size - 1)
+
+
+def training_windows(sequences: Sequences, length: int) -> Windows:
+    """The training part in one pass: every item that has a predecessor there is predicted exactly once.
+
+    A user's first window holds its first ``length`` inputs and predicts after each of them. A causal encoder makes
+    that the same as one sample per prefix. Inputs beyond ``length`` get one sliding window each, which predicts after
+    its last token only.
+    """
+    training = sequences.training()
+    inputs = training.lengths - 1  # the last training item has no successor
+    starts, inputs = training.offsets[:-1][inputs > 0], inputs[inputs > 0]
+    extra = np.maximum(inputs - length, 0)
+    shift = np.arange(extra.sum()) - np.repeat(np.cumsum(extra) - extra, extra) + 1
+    start = np.concatenate([starts, np.repeat(starts, extra) + shift])
+    size = np.concatenate([np.minimum(inputs, length), np.full(len(shift), length)])
+    first = np.concatenate([np.zeros(len(starts), dtype=np.int64), np.full(len(shift), length - 1)])
+    return Windows(training.items, start, size, first)

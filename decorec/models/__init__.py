@@ -1,0 +1,25 @@
+"""The models by name. Adding one takes a class here, its section in the configuration, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from decorec.models.base import Recommender
+from decorec.models.catalogue import Catalogue
+from decorec.models.decorec import DeCoRec
+from decorec.models.sasrec import SASRec
+
+__all__ = ["MODELS", "Catalogue", "Recommender", "build"]
+
+MODELS: dict[str, type[Recommender]] = {"decorec": DeCoRec, "sasrec": SASRec}
+
+
+def build(config: Any, catalogue: Catalogue, stage: str) -> Recommender:
+    """The model that ``config.name`` names, freshly initialised from torch's global generator.
+
+    Args:
+        config: a model section of the configuration.
+        catalogue: the items.
+        stage: ``stage1``, ``stage2`` or ``fit``.
+    """
+    return MODELS[config.name](config, catalogue, stage)

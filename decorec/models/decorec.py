@@ -1,0 +1,231 @@
+"""DeCoRec: modality-centric stabilisation (stage 1), then collaborative-semantic fusion with frozen adapters (stage 2).
+
+- one adapter per modality (eq. 8), enriched with co-occurrence (eq. 2, 3), frozen in stage 2
+- stage 2 adds enriched ids and interest embeddings (eq. 6, 10)
+- one causal transformer for both modalities (eq. 9, 11)
+- every modality retrieves the target in both modalities' candidates (eq. 12 to 18)
+
+Shapes: M modalities, I items, D width, F raw feature width, P predictions, K interests.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from decorec.batches import Batch
+from decorec.config.learning import DecorecConfig, StageConfig
+from decorec.losses import cross_modal_loss
+from decorec.models.base import Recommender
+from decorec.models.catalogue import Catalogue
+from decorec.models.layers import Propagation, SequenceEncoder, initialise
+
+__all__ = ["DeCoRec"]
+
+
+class Enrichment(nn.Module):
+    """Co-occurrence enrichment with a gate per item and layer (eq. 2, 3).
+
+    E_bar = E + (1 / L) sum over l = 1..L of mu_l * (S^l E), mu_l = sigmoid(W [S^(l-1) E ; S]). The part of W that
+    meets a row of S is a vector over the items, so that the gate costs one sparse matrix-vector product. Weights start
+    at zero: mu starts at sigmoid(bias).
+    """
+
+    def __init__(self, config: DecorecConfig, layers: int, item_count: int) -> None:
+        super().__init__()
+        self.layers, self.fixed = layers, None if config.gate == "learned" else float(config.gate)
+        if self.fixed is None:
+            self.from_embedding = nn.Parameter(torch.zeros(layers, config.dim, 1))
+            self.from_graph = nn.Parameter(torch.zeros(layers, item_count, 1))
+            self.bias = nn.Parameter(torch.full((layers,), config.gate_bias))
+
+    def forward(self, x_ID: Tensor, graph: Propagation) -> Tensor:
+        """[I, D] -> [I, D]."""
+        total, hop = x_ID, x_ID
+        for layer in range(self.layers):
+            gate: Tensor | float = self.fixed if self.fixed is not None else self._gate(layer, hop, graph)
+            hop = graph(hop)
+            total = total + gate * hop / self.layers
+        return total
+
+    def _gate(self, layer: int, hop: Tensor, graph: Propagation) -> Tensor:
+        return torch.sigmoid(hop @ self.from_embedding[layer] + graph(self.from_graph[layer]) + self.bias[layer])
+
+
+class MeanOfHops(nn.Module):
+    """Plain mean over 0..L hops, as the released code enriches its ids."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x_ID: Tensor, graph: Propagation) -> Tensor:
+        """[I, D] -> [I, D]."""
+        total, hop = x_ID, x_ID
+        for _ in range(self.layers):
+            hop = graph(hop)
+            total = total + hop
+        return total / (self.layers + 1)
+
+
+class ModalAdapter(nn.Module):
+    """From raw features to enriched representations in the space of behaviour (eq. 8, then eq. 3)."""
+
+    def __init__(self, config: DecorecConfig, width: int, item_count: int) -> None:
+        super().__init__()
+        hidden = config.adapter_hidden or config.dim
+        self.project: nn.Module = (
+            nn.Linear(width, config.dim)
+            if config.adapter == "linear"
+            else nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, config.dim))
+        )
+        self.project.apply(initialise)
+        self.enrich = Enrichment(config, config.modal_layers, item_count) if config.modal_layers else None
+
+    def forward(self, features: Tensor, graph: Propagation | None) -> Tensor:
+        """[I, F] -> [I, D]."""
+        adapted: Tensor = self.project(features)
+        if self.enrich is not None and graph is not None:
+            adapted = self.enrich(adapted, graph)
+        return adapted
+
+
+class Interests(nn.Module):
+    """Embedding of an item's cluster, through an MLP (eq. 6), or a bare table that starts at zero (released code)."""
+
+    def __init__(self, config: DecorecConfig, count: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(count, config.dim)
+        self.mlp = None
+        if config.interest_mlp:
+            self.table.apply(initialise)
+            self.mlp = nn.Sequential(nn.Linear(config.dim, config.dim), nn.ReLU(), nn.Linear(config.dim, config.dim))
+            self.mlp.apply(initialise)
+        else:
+            nn.init.zeros_(self.table.weight)
+
+    def forward(self, assignment: Tensor) -> Tensor:
+        """[I] cluster numbers -> [I, D]."""
+        embedded = self.table.weight if self.mlp is None else self.mlp(self.table.weight)
+        return embedded.index_select(0, assignment)
+
+
+class DeCoRec(Recommender):
+    """The model of both stages; ids and interests exist from stage 2 on (or from the start in joint training)."""
+
+    def __init__(self, config: DecorecConfig, catalogue: Catalogue, stage: str) -> None:
+        super().__init__(config, catalogue, stage)
+        fused = stage != "stage1"
+        count = catalogue.item_count
+        self.adapters = nn.ModuleDict(
+            {name: ModalAdapter(config, catalogue[f"features.{name}"].shape[1], count) for name in config.modalities}
+        )
+        self.encoder = SequenceEncoder(config.dim, config.encoder)
+        self.graph = None
+        if "graph.crow" in catalogue:
+            self.graph = Propagation(catalogue["graph.crow"], catalogue["graph.col"], catalogue["graph.values"])
+        self.ids = self.enrich_ids = None
+        if fused and config.ids:
+            self.ids = nn.Embedding(count, config.dim)
+            self.ids.apply(initialise)
+            if config.id_layers:
+                self.enrich_ids = (
+                    MeanOfHops(config.id_layers)
+                    if config.id_enrichment == "mean"
+                    else Enrichment(config, config.id_layers, count)
+                )
+        self.interests = None
+        if fused and config.interests:
+            clusters = {name: int(catalogue[f"interests.{name}"].max()) + 1 for name in config.modalities}
+            self.interests = nn.ModuleDict({name: Interests(config, clusters[name]) for name in config.modalities})
+        self._frozen: Tensor | None = None
+        if stage == "stage2" and config.freeze:
+            self.adapters.requires_grad_(False)
+
+    def start_from(self, stage1: dict[str, Tensor]) -> None:
+        """Take over the adapters and the encoder of stage 1; what only stage 2 has keeps its fresh start."""
+        own = self.state_dict()
+        shared = {name: tensor for name, tensor in stage1.items() if name.split(".")[0] in ("adapters", "encoder")}
+        expected = {name for name in own if name.split(".")[0] in ("adapters", "encoder")}
+        if set(shared) != expected:
+            raise ValueError(f"stage 1 and 2 differ in {sorted(set(shared) ^ expected)}")
+        self.load_state_dict(own | shared)
+        self._frozen = None
+
+    def _modal(self) -> Tensor:
+        """Enriched modal representations, [M, I, D]; computed once where the adapters are frozen."""
+        frozen = self.stage == "stage2" and self.config.freeze
+        if frozen and self._frozen is not None:
+            return self._frozen
+        modal = torch.stack(
+            [adapter(self.catalogue[f"features.{name}"], self.graph) for name, adapter in self.adapters.items()]
+        )
+        if frozen:
+            self._frozen = modal.detach()
+        return modal
+
+    def candidates(self) -> Tensor:
+        """A_m(F_m) enriched + enriched ids + interest embedding of m (eq. 10), [M, I, D]."""
+        representation = self._modal()
+        if self.ids is not None:
+            ids = self.ids.weight
+            if self.enrich_ids is not None and self.graph is not None:
+                ids = self.enrich_ids(ids, self.graph)
+            representation = representation + ids
+        if self.interests is not None:
+            embedded = [module(self.catalogue[f"interests.{name}"]) for name, module in self.interests.items()]
+            representation = representation + torch.stack(embedded)
+        return representation
+
+    def _states(self, batch: Batch, candidates: Tensor) -> Tensor:
+        states: Tensor = self.encoder(candidates.index_select(1, batch.items), batch)
+        return states
+
+    def _padding(self) -> Tensor:
+        """The released code's padding row: adapted zero features, [M, 1, D]."""
+        width = {name: self.catalogue[f"features.{name}"].shape[1] for name in self.adapters}
+        device = self.catalogue.device
+        return torch.stack(
+            [adapter(torch.zeros(1, width[name], device=device), None) for name, adapter in self.adapters.items()]
+        )
+
+    def _comparable(self, states: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        if self.config.similarity == "cosine":
+            return functional.normalize(states, dim=-1), functional.normalize(candidates, dim=-1)
+        return states, candidates
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Eq. 12 to 15."""
+        candidates = self.candidates()
+        states = self._states(batch, candidates)
+        if self.config.padding_candidate:
+            candidates = torch.cat([candidates, self._padding()], 1)
+        states, candidates = self._comparable(states, candidates)
+        return cross_modal_loss(states, candidates, batch.targets, self.config.temperature, self.config.alpha)
+
+    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+        """Eq. 16 to 18, [P, I]."""
+        states, whole = self._comparable(self._states(batch, candidates), candidates)
+        modalities, items, _ = whole.shape
+        logits = torch.einsum("mpd,ncd->mpnc", states, whole) / self.config.temperature
+        if self.config.scoring == "exponentials":
+            probability = torch.exp(logits - logits.amax((0, 2, 3), keepdim=True))
+        else:
+            probability = torch.softmax(logits.flatten(2), 2).view(modalities, -1, modalities, items)
+        weight = torch.full((modalities, modalities), self.config.alpha, device=logits.device, dtype=logits.dtype)
+        weight.fill_diagonal_(1.0)
+        return torch.einsum("mpnc,mn->pc", probability, weight)
+
+    def parameter_groups(self, train: StageConfig) -> list[dict[str, Any]]:
+        """Ids and interests learn at their own rate."""
+        slow = [*(self.ids.parameters() if self.ids is not None else [])]
+        slow += self.interests.parameters() if self.interests is not None else []
+        chosen = {id(parameter) for parameter in slow}
+        rest = [parameter for parameter in self.parameters() if id(parameter) not in chosen and parameter.requires_grad]
+        groups = [{"params": rest, "lr": train.learning_rate}]
+        if slow:
+            groups.append({"params": slow, "lr": train.id_learning_rate})
+        return groups

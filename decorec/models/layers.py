@@ -1,0 +1,153 @@
+"""Layers that several models share.
+
+Shapes: M modalities, T tokens, B sequences, L positions, H heads, D width, I items.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.nn import functional
+
+from decorec.batches import Batch, Group
+from decorec.config.learning import EncoderConfig
+
+__all__ = ["Propagation", "SequenceEncoder", "initialise"]
+
+LAYER_NORM_EPSILON = 1e-12
+INITIAL_DEVIATION = 0.02
+
+
+def initialise(module: nn.Module) -> None:
+    """Linear and embedding weights N(0, 0.02), biases 0, as in BERT and the code bases of this literature."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=INITIAL_DEVIATION)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over packed sequences; only the attention itself sees a padded layout."""
+
+    def __init__(self, dim: int, heads: int, dropout: float, causal: bool) -> None:
+        super().__init__()
+        self.heads, self.dropout, self.causal = heads, dropout, causal
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, x_MTD: Tensor, batch: Batch, tokens: Tensor | None) -> Tensor:
+        qkv = self.qkv(x_MTD)
+        attended = torch.cat([self._attend(qkv[:, group.begin : group.end], group) for group in batch.groups], 1)
+        out: Tensor = self.out(attended if tokens is None else attended.index_select(1, tokens))
+        return out
+
+    def _attend(self, qkv: Tensor, group: Group) -> Tensor:
+        modalities, _, triple = qkv.shape
+        dim, sequences, width = triple // 3, len(group.lengths), group.width
+        padded = qkv.new_zeros(modalities, sequences * width, triple).index_copy(1, group.slots, qkv)
+        q, k, v = padded.view(modalities * sequences, width, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        mask = None
+        if not self.causal:
+            # Left-aligned and causal, a real query never sees the padding behind it; only here it has to be masked.
+            real = torch.arange(width, device=q.device) < group.lengths[:, None]
+            mask = real.repeat(modalities, 1)[:, None, None, :]
+        attended = functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0, is_causal=self.causal
+        )
+        return attended.transpose(1, 2).reshape(modalities, sequences * width, dim).index_select(1, group.slots)
+
+
+class Block(nn.Module):
+    """Post-norm transformer layer with GELU."""
+
+    def __init__(self, dim: int, config: EncoderConfig, causal: bool) -> None:
+        super().__init__()
+        self.attention = SelfAttention(dim, config.heads, config.dropout, causal)
+        self.attention_norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
+        self.up = nn.Linear(dim, config.feed_forward)
+        self.down = nn.Linear(config.feed_forward, dim)
+        self.output_norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x_MTD: Tensor, batch: Batch, tokens: Tensor | None = None) -> Tensor:
+        """States after all tokens, or only after ``tokens``."""
+        attended = self.attention(x_MTD, batch, tokens)
+        if tokens is not None:
+            x_MTD = x_MTD.index_select(1, tokens)
+        x_MTD = self.attention_norm(x_MTD + self.dropout(attended))
+        hidden = self.down(functional.gelu(self.up(x_MTD)))
+        out: Tensor = self.output_norm(x_MTD + self.dropout(hidden))
+        return out
+
+
+class SequenceEncoder(nn.Module):
+    """LN and dropout on the input, then transformer blocks (eq. 9); one set of weights for all modalities."""
+
+    def __init__(self, dim: int, config: EncoderConfig, causal: bool = True) -> None:
+        super().__init__()
+        self.positions = nn.Embedding(config.length, dim) if config.positions == "learned" else None
+        self.norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(dim, config, causal) for _ in range(config.layers))
+        self.apply(initialise)
+
+    def forward(self, x_MTD: Tensor, batch: Batch) -> Tensor:
+        """States after the tokens whose next item is predicted, [M, T, D] -> [M, P, D]."""
+        if self.positions is not None:
+            x_MTD = x_MTD + self.positions(batch.positions)
+        x_MTD = self.dropout(self.norm(x_MTD))
+        *inner, last = self.blocks
+        for block in inner:
+            x_MTD = block(x_MTD, batch)
+        # In training every token is predicted from; at inference only the last one of each sequence.
+        everything = len(batch.predict) == len(batch.items)
+        states: Tensor = last(x_MTD, batch, None if everything else batch.predict)
+        return states
+
+
+class Propagation(nn.Module):
+    """Product of a constant sparse [I, I] matrix with dense [I, D] ones."""
+
+    crow: Tensor
+    col: Tensor
+    values: Tensor
+
+    def __init__(self, crow: Tensor, col: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("crow", crow, persistent=False)
+        self.register_buffer("col", col, persistent=False)
+        self.register_buffer("values", values, persistent=False)
+        self._pair: tuple[Tensor, Tensor] | None = None
+
+    def _matrices(self) -> tuple[Tensor, Tensor]:
+        """The matrix and its transpose as CSR, made once per device and type."""
+        if self._pair is None or self._pair[0].device != self.values.device or self._pair[0].dtype != self.values.dtype:
+            shape = (len(self.crow) - 1,) * 2
+            matrix = torch.sparse_csr_tensor(self.crow, self.col, self.values, shape, check_invariants=True)
+            csc = matrix.to_sparse_csc()
+            transposed = torch.sparse_csr_tensor(
+                csc.ccol_indices(), csc.row_indices(), csc.values(), shape, check_invariants=True
+            )
+            self._pair = matrix, transposed
+        return self._pair
+
+    def forward(self, x_ID: Tensor) -> Tensor:
+        """[I, D] -> [I, D]."""
+        out: Tensor = _SparseProduct.apply(x_ID, *self._matrices())
+        return out
+
+
+class _SparseProduct(Function):
+    """matrix @ x; the matrix is constant, so that backward is one product with its transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, matrix: Tensor, transposed: Tensor) -> Tensor:
+        ctx.transposed = transposed
+        return matrix @ x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.transposed @ grad.contiguous(), None, None

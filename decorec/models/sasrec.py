@@ -1,0 +1,41 @@
+"""SASRec (Kang and McAuley, ICDM 2018) with full cross-entropy over tied item embeddings."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from decorec.batches import Batch
+from decorec.config.learning import SasrecConfig
+from decorec.losses import cross_modal_loss
+from decorec.models.base import Recommender
+from decorec.models.catalogue import Catalogue
+from decorec.models.layers import SequenceEncoder, initialise
+
+__all__ = ["SASRec"]
+
+
+class SASRec(Recommender):
+    """Item and position embeddings, causal transformer, dot product with the item embeddings."""
+
+    def __init__(self, config: SasrecConfig, catalogue: Catalogue, stage: str) -> None:
+        super().__init__(config, catalogue, stage)
+        self.items = nn.Embedding(catalogue.item_count, config.dim)
+        self.items.apply(initialise)
+        self.encoder = SequenceEncoder(config.dim, config.encoder)
+
+    def candidates(self) -> Tensor:
+        """The item embeddings, [1, I, D]."""
+        return self.items.weight[None]
+
+    def _states(self, batch: Batch, candidates: Tensor) -> Tensor:
+        states: Tensor = self.encoder(candidates.index_select(1, batch.items), batch)
+        return states
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy over all items."""
+        candidates = self.candidates()
+        return cross_modal_loss(self._states(batch, candidates), candidates, batch.targets, 1.0, 1.0)
+
+    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+        """Dot products, [P, I]."""
+        return self._states(batch, candidates)[0] @ candidates[0].T

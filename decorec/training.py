@@ -1,0 +1,175 @@
+"""The training loop, the same for every model and stage."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from decorec.batches import Batch, Windows, histories, training_windows
+from decorec.config.learning import StageConfig
+from decorec.metrics import parse_metric
+from decorec.models.base import Recommender
+from decorec.progress import track
+from decorec.ranking import ranks
+from decorec.sequences import Sequences
+
+__all__ = ["optimiser", "rank_users", "train", "validate"]
+
+TOKENS_AT_ONCE = 4096
+SCORES_AT_ONCE = 1 << 24
+"""Scores [users x items] held at a time when ranking (64 MB in float32)."""
+MONITORED = ("Hit@10", "NDCG@10", "Hit@50", "NDCG@50")
+
+log = logging.getLogger("decorec")
+
+
+def optimiser(model: Recommender, config: StageConfig) -> torch.optim.Adam:
+    """Adam over the model's groups.
+
+    Raises:
+        ValueError: the groups do not hold every trainable parameter exactly once (the mistake that left the embedding
+            tables of the released code untrained).
+    """
+    groups = model.parameter_groups(config)
+    grouped = [id(parameter) for group in groups for parameter in group["params"]]
+    trainable = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
+    wrong = [name for key, name in trainable.items() if grouped.count(key) != 1]
+    if wrong or set(grouped) - set(trainable):
+        raise ValueError(f"optimiser groups do not hold each trainable parameter exactly once: {wrong}")
+    for group in groups:
+        group["base_lr"] = group["lr"]
+    return torch.optim.Adam(groups, weight_decay=config.weight_decay, fused=True)
+
+
+def rank_users(model: Recommender, sequences: Sequences, split: Literal["valid", "test"]) -> npt.NDArray[np.float64]:
+    """Rank of each user's target of ``split`` among all items, [U] float64; history is not masked."""
+    device = model.catalogue.device
+    windows = histories(sequences, split, model.config.encoder.length)
+    result = np.empty(len(windows))
+    model.eval()
+    items = model.catalogue.item_count
+    users_at_once = max(1, SCORES_AT_ONCE // (4 * items))
+    with torch.no_grad():
+        candidates = model.candidates()
+        for chosen, batch in windows.in_order(min(TOKENS_AT_ONCE, users_at_once)):
+            moved = batch.to(device)
+            result[chosen] = ranks(model.scores(moved, candidates), moved.targets).cpu().numpy()
+    return result
+
+
+@dataclass
+class Best:
+    """The best epoch so far."""
+
+    epoch: int
+    value: float
+    weights: dict[str, Tensor]
+
+
+def train(
+    model: Recommender,
+    sequences: Sequences,
+    config: StageConfig,
+    seed: int,
+    label: str = "training",
+) -> pl.DataFrame:
+    """Train until validation stops improving; the model ends with the weights of its best epoch.
+
+    Args:
+        model: on the device to train on.
+        sequences: training and validation parts are used, never the test part.
+        config: values of this stage.
+        seed: of the order of the batches and of dropout.
+        label: for the log.
+
+    Returns:
+        One row per epoch: epoch, loss (mean training loss), valid metrics, seconds, best (bool).
+    """
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    windows = training_windows(sequences, model.config.encoder.length)
+    adam = optimiser(model, config)
+    average = _average(model, config)
+    history: list[dict[str, Any]] = []
+    best = Best(-1, -np.inf, {})
+    step = 0
+    for epoch in track(range(config.epochs), label, unit="epochs"):
+        start = time.monotonic()
+        if config.restart and epoch:
+            adam = optimiser(model, config)
+        total = torch.zeros((), device=model.catalogue.device)
+        for batch in windows.epoch(config.batch_size, generator):
+            total += len(batch.targets) * _step(model, batch, adam, config, warmup(step, windows, config))
+            step += 1
+            if average is not None:
+                average.update_parameters(model)
+        seconds = time.monotonic() - start
+        judged = model if average is None else cast(Recommender, average.module)
+        figures = validate(judged, sequences, config.monitor)
+        value = -figures["valid_loss"] if config.monitor == "loss" else figures[config.monitor]
+        if value > best.value:
+            best = Best(epoch, value, _weights(judged))
+        loss = float(total) / windows.target_count
+        history.append({"epoch": epoch, "loss": loss, **figures, "seconds": seconds})
+        log.info("%s: epoch %d, loss %.4f, validation %s %.4f", label, epoch, loss, config.monitor, abs(value))
+        if epoch - best.epoch >= config.patience:
+            break
+    model.load_state_dict(best.weights, strict=False)
+    log.info("%s: best epoch %d of %d, validation %.4f", label, best.epoch, len(history), abs(best.value))
+    return pl.DataFrame(history).with_columns(best=pl.col("epoch") == best.epoch)
+
+
+def warmup(step: int, windows: Windows, config: StageConfig) -> float:
+    """Factor of the learning rates at ``step``: linear over the first ``warmup_epochs``, then 1."""
+    steps = config.warmup_epochs * windows.target_count / config.batch_size
+    return min(1.0, (step + 1) / steps) if steps else 1.0
+
+
+def validate(model: Recommender, sequences: Sequences, monitor: str) -> dict[str, float]:
+    """Metrics on the validation items, and the loss there if it is the one to monitor."""
+    rank = rank_users(model, sequences, "valid")
+    figures = {name: float(parse_metric(name)(rank).mean()) for name in MONITORED}
+    if monitor == "loss":
+        windows = histories(sequences, "valid", model.config.encoder.length)
+        with torch.no_grad():
+            losses = [
+                len(chosen) * float(model.loss(batch.to(model.catalogue.device)))
+                for chosen, batch in windows.in_order(TOKENS_AT_ONCE)
+            ]
+        figures["valid_loss"] = sum(losses) / len(windows)
+    return figures
+
+
+def _step(model: Recommender, batch: Batch, adam: torch.optim.Adam, config: StageConfig, factor: float) -> Tensor:
+    """One update; returns the batch's mean loss, on the device."""
+    model.train()
+    for group in adam.param_groups:
+        group["lr"] = group["base_lr"] * factor
+    device = model.catalogue.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        loss = model.loss(batch.to(device))
+    adam.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if config.clip is not None:
+        nn.utils.clip_grad_norm_([p for group in adam.param_groups for p in group["params"]], config.clip)
+    adam.step()
+    return loss.detach()
+
+
+def _average(model: Recommender, config: StageConfig) -> AveragedModel | None:
+    if not config.averaging:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))  # type: ignore[no-untyped-call]
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
