@@ -1,0 +1,169 @@
+"""An open_clip model with its preprocessing and tokenizer, from a tag or a local weights file."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import open_clip
+import torch
+from torch import Tensor
+
+from decorec.errors import DecorecError
+from decorec.features.weights import Weights, locate
+
+__all__ = ["SMALL_CLIP", "Encoder", "Geometry", "build_encoder", "load_encoder", "pick_device"]
+
+log = logging.getLogger("decorec")
+SMALL_CLIP = Path(__file__).parent / "small-clip.json"
+Precision = Literal["fp32", "bf16", "fp16"]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The part of open_clip's preprocessing that works on the picture itself: resize, crop, colour mode."""
+
+    steps: tuple[Callable[[Any], Any], ...]
+    size: int
+
+    def __call__(self, picture: Any) -> Any:
+        """A PIL picture of the model's input size, RGB."""
+        for step in self.steps:
+            picture = step(picture)
+        return picture
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A model in evaluation mode. Features are float32, NOT normalised, on the model's device."""
+
+    model: Any
+    geometry: Geometry
+    tokenizer: Any
+    device: torch.device
+    precision: Precision
+    mean: Tensor
+    std: Tensor
+    metadata: dict[str, str]
+
+    @torch.inference_mode()
+    def encode_images(self, pictures: Tensor) -> Tensor:
+        """Features [batch, width] of ``pictures`` [batch, height, width, 3] uint8."""
+        with self._arithmetic():
+            features: Tensor = self.model.encode_image(self.normalised(pictures), normalize=False)
+        return features.float()
+
+    def normalised(self, pictures: Tensor) -> Tensor:
+        """The model's input [batch, 3, height, width] float32 of ``pictures`` [batch, height, width, 3] uint8.
+
+        The arithmetic of torchvision's ToTensor and Normalize, for a whole batch and where the model lives.
+        """
+        pictures = pictures.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        scaled = pictures.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        return scaled.sub_(self.mean).div_(self.std)
+
+    @torch.inference_mode()
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Features [batch, width] of ``tokens`` [batch, context length] int64."""
+        tokens = tokens.to(self.device, non_blocking=True)
+        with self._arithmetic():
+            features: Tensor = self.model.encode_text(tokens, normalize=False)
+        return features.float()
+
+    @property
+    def width(self) -> int:
+        """Length of a feature vector, as the model has it."""
+        return int(self.encode_texts(self.tokenizer([""])).shape[1])
+
+    def _arithmetic(self) -> torch.autocast:
+        return torch.autocast(self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32")
+
+
+def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """The device of ``features.device``.
+
+    Raises:
+        DecorecError: cuda is asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise DecorecError(
+            "features.device: expected a CUDA device, found none that torch can use; set features.device to auto or cpu"
+        )
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def load_encoder(model: str, weights: str, precision: Precision, device: torch.device) -> Encoder:
+    """Load ``model`` (a name of open_clip, or small-clip) with ``weights`` (a tag of open_clip, or a local file).
+
+    Raises:
+        DecorecError: unknown model or tag, a tag whose file cannot be fetched, or a file that does not fit.
+    """
+    _register_small_clip()
+    source = locate(model, weights)
+    try:
+        encoder = build_encoder(model, source, precision, device)
+    except (RuntimeError, OSError) as error:
+        raise source.explain(error) from error
+    log.info("features: %s, weights %s, %s on %s", model, weights, precision, device.type)
+    return encoder
+
+
+def build_encoder(model: str, source: Weights | None, precision: Precision, device: torch.device) -> Encoder:
+    """The encoder itself; without ``source`` its weights are drawn from torch's generator."""
+    _register_small_clip()
+    source = source or Weights(model, None)
+    network, _, preprocess = open_clip.create_model_and_transforms(
+        model,
+        pretrained=source.pretrained,
+        device=device,
+        weights_only=source.weights_only,
+        image_mean=source.preprocessing.get("mean"),
+        image_std=source.preprocessing.get("std"),
+        image_interpolation=source.preprocessing.get("interpolation"),
+        image_resize_mode=source.preprocessing.get("resize_mode"),
+    )
+    network.eval().requires_grad_(False)
+    settings: dict[str, Any] = network.visual.preprocess_cfg
+    metadata = {
+        "model": model,
+        "weights": source.pretrained or "",
+        "weights_sha256": source.sha256,
+        "precision": precision,
+        "device": device.type,
+        "preprocessing": json.dumps(settings, sort_keys=True),
+        "torch": torch.__version__,
+        "open_clip": open_clip.__version__,
+    }
+    return Encoder(
+        network,
+        _geometry(preprocess.transforms, settings["size"]),
+        open_clip.get_tokenizer(model),
+        device,
+        precision,
+        _channels(settings["mean"], device),
+        _channels(settings["std"], device),
+        metadata,
+    )
+
+
+def _register_small_clip() -> None:
+    if SMALL_CLIP.stem not in open_clip.list_models():
+        open_clip.add_model_config(SMALL_CLIP)
+
+
+def _geometry(steps: Sequence[Any], size: int | Sequence[int]) -> Geometry:
+    *before, to_tensor, normalize = steps
+    names = (type(to_tensor).__name__, type(normalize).__name__)
+    if names != ("MaybeToTensor", "Normalize"):
+        raise TypeError(f"expected open_clip's preprocessing to end with MaybeToTensor and Normalize, found {names}")
+    return Geometry(tuple(before), size if isinstance(size, int) else max(size))
+
+
+def _channels(values: Sequence[float], device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1)
