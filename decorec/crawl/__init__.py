@@ -1,0 +1,115 @@
+"""The step that turns addresses of pictures into pictures on disk, and a row for every address asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from decorec.artifacts import read_table, write_table
+from decorec.config import CrawlConfig, Dataset, SampleDataset, TableDataset
+from decorec.crawl.journal import Journal
+from decorec.crawl.pictures import Store, picture_path
+from decorec.crawl.plan import PLACEHOLDER, Plan
+from decorec.crawl.workers import Crew
+from decorec.errors import DecorecError
+from decorec.http import HostMap
+
+__all__ = ["crawl", "picture_path"]
+
+log = logging.getLogger("decorec")
+
+
+def crawl(
+    *,
+    dataset: Dataset,
+    crawl: CrawlConfig,
+    items: Path,
+    shop: Path | None = None,
+    cache: Path,
+    images: Path,
+    probe: int = 0,
+) -> None:
+    """Fetch one picture per item and write a row for every address asked for.
+
+    The next address of an item is asked for only when the one before has failed. Pictures are verified by decoding
+    them, made small (shorter side crawl.side) and kept under cache/images/<first two digits>/<sha256>.jpg, sha256
+    being that of the file as it was served. Outcomes are also noted in cache/crawl/, so that a run after a kill goes
+    on where the last one ended: ok and permanent ones are not asked for again, transient ones are.
+
+    items: reads item, image_urls (list of URLs; for tables of one's own also paths relative to dataset.path).
+    shop: folder of the sample shop, served on loopback meanwhile; needed for the source sample alone.
+    images: writes item, url, status (ok, permanent, transient), http_status, error, attempts, sha256, width, height
+    (of the original, upright), bytes, placeholder (the same file under 5 or more items); sorted by item, then URL.
+    probe: ask for the first address of this many items only, print what to expect, and write no table.
+
+    Raises:
+        DecorecError: an input is missing or wrong, or another crawl of the same data set is running.
+    """
+    table = read_table(items, {"item": pl.String, "image_urls": pl.List(pl.String)})
+    names = table["item"].to_list()
+    addresses = [[address for address in row or [] if address] for row in table["image_urls"].to_list()]
+    folder = Path(dataset.path) if isinstance(dataset, TableDataset) else None
+    journal_path = cache / "crawl" / f"{images.parent.name}{_fingerprint(shop)}.jsonl"
+    with _hosts(dataset, shop) as connect_to, Journal(journal_path, crawl) as journal:
+        crew = Crew(crawl, Store(cache, crawl.side, crawl.max_pixels), journal, connect_to, folder)
+        plan = Plan(names, addresses)
+        known = crew.known({address for row in addresses for address in row})
+        crew.work(plan, known, len(names))
+    result = plan.table()
+    write_table(images, result)
+    _summarise(result, len(names), len(known), crew)
+
+
+@contextlib.contextmanager
+def _hosts(dataset: Dataset, shop: Path | None) -> Iterator[HostMap]:
+    if not isinstance(dataset, SampleDataset):
+        yield {}
+        return
+    if shop is None or not shop.is_dir():
+        raise DecorecError(f"shop: expected the folder that the step sample writes, found {shop}; run that step first")
+    from decorec.sample.server import HOST, shop_server
+
+    with shop_server(shop) as port:
+        yield {HOST: ("127.0.0.1", port)}
+
+
+def _fingerprint(shop: Path | None) -> str:
+    """Distinguishes generated shops: they have the same addresses but not the same pictures."""
+    if shop is None:
+        return ""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in shop.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(shop)}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return f"-{digest.hexdigest()[:16]}"
+
+
+def _summarise(table: pl.DataFrame, items: int, known: int, crew: Crew) -> None:
+    pictures = table.filter(pl.col("status") == "ok")
+    errors = Counter(table["error"].drop_nulls())
+    log.info(
+        "crawl: %d items in, %d with a picture (%d different), %d addresses asked for, %d known from earlier runs",
+        items,
+        pictures.height,
+        pictures["sha256"].n_unique(),
+        table["url"].n_unique(),
+        known,
+    )
+    if errors:
+        log.info("crawl: failures: %s", ", ".join(f"{name} {count}" for name, count in errors.most_common()))
+    placeholders = pictures.filter(pl.col("placeholder"))
+    if placeholders.height:
+        counts = Counter(placeholders["sha256"])
+        shown = ", ".join(f"{sha256[:12]} under {count} items" for sha256, count in counts.most_common(5))
+        log.info(
+            "crawl: %d items share a file with at least %d others (placeholders?): %s",
+            placeholders.height,
+            PLACEHOLDER - 1,
+            shown,
+        )
