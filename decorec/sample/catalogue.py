@@ -1,0 +1,174 @@
+"""The products of the sample shop: what they are, how they relate, how their texts read.
+
+Every product has attributes that its text tells (style, material, brand), attributes that its picture shows (colour,
+pattern, shape), and a kit: a few products of different kinds that are bought together for no reason that text or
+picture would give away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "BRANDS",
+    "COLOURS",
+    "DAYS",
+    "KINDS",
+    "MATERIALS",
+    "PATTERNS",
+    "STYLES",
+    "Catalogue",
+    "Kind",
+    "draw_catalogue",
+]
+
+Integers = npt.NDArray[np.int64]
+Booleans = npt.NDArray[np.bool_]
+
+DAYS = 1_200
+"""Days that the shop is open."""
+KIT = 4
+"""Products per kit."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of product: its nouns and its path of categories."""
+
+    nouns: tuple[str, str]
+    categories: tuple[str, str]
+
+
+KINDS = {
+    "mug": Kind(("Mug", "Coffee Cup"), ("Kitchen & Dining", "Cups & Mugs")),
+    "bottle": Kind(("Bottle", "Water Flask"), ("Kitchen & Dining", "Bottles")),
+    "bowl": Kind(("Bowl", "Serving Bowl"), ("Kitchen & Dining", "Bowls")),
+    "lamp": Kind(("Table Lamp", "Bedside Lamp"), ("Home & Garden", "Lighting")),
+    "vase": Kind(("Vase", "Flower Vase"), ("Home & Garden", "Vases")),
+    "cushion": Kind(("Cushion", "Throw Pillow"), ("Home & Garden", "Textiles")),
+    "clock": Kind(("Wall Clock", "Clock"), ("Home & Garden", "Clocks")),
+    "shirt": Kind(("Shirt", "T-Shirt"), ("Fashion", "Tops")),
+    "backpack": Kind(("Backpack", "Daypack"), ("Fashion", "Bags")),
+    "camera": Kind(("Camera", "Compact Camera"), ("Electronics", "Cameras")),
+    "card": Kind(("Memory Card", "SD Card"), ("Electronics", "Memory Cards")),
+    "notebook": Kind(("Notebook", "Journal"), ("Office Products", "Paper")),
+}
+"""Text and picture both tell the kind."""
+
+STYLES = {
+    "nordic": ("Nordic", "Scandinavian", "Hygge"),
+    "industrial": ("Industrial", "Loft", "Workshop"),
+    "bohemian": ("Bohemian", "Boho", "Folk"),
+    "vintage": ("Vintage", "Retro", "Antique"),
+    "minimal": ("Minimalist", "Plain", "Simple"),
+    "rustic": ("Rustic", "Farmhouse", "Country"),
+    "maritime": ("Maritime", "Nautical", "Coastal"),
+    "futuristic": ("Futuristic", "Modern", "Space Age"),
+}
+"""Style -> words for it in titles."""
+
+MATERIALS = ("Oak", "Steel", "Bamboo", "Copper", "Cotton", "Leather", "Ceramic", "Glass")
+BRANDS = (
+    "Alderway", "Brinmoor", "Calloway & Finch", "Dunmere", "Elmsgate", "Fennimore", "Gracklin", "Hollis & Daughters",
+    "Ivorne", "Jessamy", "Kestrel Works", "Lumenfold", "Marlowe", "Northpine", "Ostrava Goods", "Pellworth",
+    "Quillon", "Rowanbridge", "Sable & Thorn", "Tavish", "Umberline", "Verrick", "Wexcombe", "Yarrowfield",
+)  # fmt: skip
+COLOURS = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "grey")
+PATTERNS = ("plain", "striped", "dotted", "checked", "zigzag", "ringed")
+SHAPES = 3
+"""Slim, regular, wide: seen in pictures alone."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Attributes per product: arrays [items] of indices into the tables above unless said otherwise."""
+
+    asin: list[str]
+    kind: Integers
+    style: Integers
+    material: Integers
+    brand: Integers
+    colour: Integers
+    pattern: Integers
+    shape: Integers
+    kit: Integers
+    """Number of the kit that the product belongs to."""
+    launch: Integers
+    """Day from which it is sold."""
+    popularity: npt.NDArray[np.float64]
+    """Share of attention, sums to 1."""
+    tells_colour: Booleans
+    """The title names the colour."""
+    tells_pattern: Booleans
+    """The title names the pattern."""
+    shows_style: Booleans
+    """The picture's backdrop hints at the style."""
+
+    def __len__(self) -> int:
+        return len(self.asin)
+
+
+def identifiers(prefix: str, length: int, count: int, rng: np.random.Generator) -> list[str]:
+    """``count`` different identifiers: ``prefix`` and ``length`` random capital letters and digits."""
+    alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    found: dict[str, None] = {}
+    while len(found) < count:
+        for row in rng.integers(0, len(alphabet), (count, length)):
+            found[prefix + "".join(alphabet[index] for index in row)] = None
+    return list(found)[:count]
+
+
+def _kits(kind: Integers, rng: np.random.Generator) -> Integers:
+    """Kit number per product: kits of KIT products, mostly of different kinds, otherwise by pure chance.
+
+    Products in random order are dealt out by kind, so that one kit takes every n-th product of that deal.
+    """
+    order = rng.permutation(len(kind))
+    order = order[np.argsort(kind[order], kind="stable")]
+    kits = max(1, len(kind) // KIT)
+    kit = np.empty(len(kind), np.int64)
+    kit[order] = np.arange(len(kind)) % kits
+    return kit
+
+
+def _popularity(launch: Integers, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Zipf-like share of attention; late products get rather less."""
+    items = len(launch)
+    late = launch > DAYS // 2
+    rank = np.empty(items, np.int64)
+    rank[np.argsort(rng.random(items) + 0.2 * late, kind="stable")] = np.arange(items)
+    weight = (rank + 0.02 * items) ** -0.7
+    return np.asarray(weight / weight.sum(), np.float64)
+
+
+def draw_catalogue(items: int, rng: np.random.Generator) -> Catalogue:
+    """Draw ``items`` products.
+
+    A brand leans towards one style and one material, as brands do; all other attributes are independent.
+    """
+    kind = rng.integers(0, len(KINDS), items)
+    brand = rng.integers(0, len(BRANDS), items)
+    brand_style = rng.permutation(np.arange(len(BRANDS)) % len(STYLES))
+    brand_material = rng.permutation(np.arange(len(BRANDS)) % len(MATERIALS))
+    style = np.where(rng.random(items) < 0.5, brand_style[brand], rng.integers(0, len(STYLES), items))
+    material = np.where(rng.random(items) < 0.5, brand_material[brand], rng.integers(0, len(MATERIALS), items))
+    launch = np.where(rng.random(items) < 0.3, rng.integers(DAYS // 2, DAYS - 250, items), 0)
+    return Catalogue(
+        asin=identifiers("B", 9, items, rng),
+        kind=kind,
+        style=style,
+        material=material,
+        brand=brand,
+        colour=rng.integers(0, len(COLOURS), items),
+        pattern=rng.integers(0, len(PATTERNS), items),
+        shape=rng.integers(0, SHAPES, items),
+        kit=_kits(kind, rng),
+        launch=launch,
+        popularity=_popularity(launch, rng),
+        tells_colour=rng.random(items) < 0.35,
+        tells_pattern=rng.random(items) < 0.35,
+        shows_style=rng.random(items) < 0.5,
+    )
