@@ -57,12 +57,17 @@ def step_function(name: str) -> Callable[..., None]:
 
 
 def _is_model(annotation: Any) -> bool:
+    """Whether ``annotation`` is a section of the configuration, or a choice between sections."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _is_model(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return all(_is_model(member) for member in typing.get_args(annotation))
     return inspect.isclass(annotation) and hasattr(annotation, "model_validate")
 
 
 def _parse_model(annotation: Any, flag: str) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
-        from pydantic import ValidationError
+        from pydantic import TypeAdapter, ValidationError
 
         from decorec.config import explain
 
@@ -73,7 +78,7 @@ def _parse_model(annotation: Any, flag: str) -> Callable[[str], Any]:
                 f"{flag}: expected JSON or the path of a JSON file, found {text[:80]!r} ({error})"
             ) from error
         try:
-            return annotation.model_validate(value)
+            return TypeAdapter(annotation).validate_python(value)
         except ValidationError as error:
             raise DecorecError(explain(error, flag)) from error
 
@@ -111,7 +116,7 @@ def _parser_of(name: str, function: Callable[..., None]) -> argparse.ArgumentPar
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    hints = typing.get_type_hints(function)
+    hints = typing.get_type_hints(function, include_extras=True)
     for parameter in inspect.signature(function).parameters.values():
         _add_argument(parser, parameter, hints[parameter.name])
     return parser
