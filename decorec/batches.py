@@ -55,6 +55,11 @@ class Batch:
     targets: Tensor
     """[P] int64: those next items."""
 
+    def rows(self) -> Tensor:
+        """[T] int64: sequence of each token."""
+        lengths = torch.cat([group.lengths for group in self.groups])
+        return torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on ``device``."""
         if device.type == "cpu":

@@ -90,10 +90,9 @@ def _add_argument(parser: argparse.ArgumentParser, parameter: inspect.Parameter,
     required = parameter.default is inspect.Parameter.empty
     default = None if required else parameter.default
     options: dict[str, Any] = {"dest": parameter.name, "required": required, "default": default}
-    arguments = typing.get_args(annotation)
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType) and type(None) in arguments:
+    if _is_union(annotation) and type(None) in typing.get_args(annotation):
         # An optional file that a rule leaves empty arrives as a flag without value.
-        (annotation,) = [argument for argument in arguments if argument is not type(None)]
+        (annotation,) = [argument for argument in typing.get_args(annotation) if argument is not type(None)]
         options |= {"nargs": "?", "const": None}
     if typing.get_origin(annotation) is list:
         (annotation,) = typing.get_args(annotation)

@@ -50,19 +50,28 @@ def optimiser(model: Recommender, config: StageConfig) -> torch.optim.Adam:
     return torch.optim.Adam(groups, weight_decay=config.weight_decay, fused=True)
 
 
-def rank_users(model: Recommender, sequences: Sequences, split: Literal["valid", "test"]) -> npt.NDArray[np.float64]:
-    """Rank of each user's target of ``split`` among all items, [U] float64; history is not masked."""
+def rank_users(
+    model: Recommender, sequences: Sequences, split: Literal["valid", "test"], mask_history: bool = False
+) -> npt.NDArray[np.float64]:
+    """Rank of each user's target of ``split`` among all items, [U] float64.
+
+    With ``mask_history`` the items of the user's window, other than the target, are no candidates.
+    """
     device = model.catalogue.device
     windows = histories(sequences, split, model.config.encoder.length)
+    users_at_once = max(1, SCORES_AT_ONCE // (4 * model.catalogue.item_count))
     result = np.empty(len(windows))
     model.eval()
-    items = model.catalogue.item_count
-    users_at_once = max(1, SCORES_AT_ONCE // (4 * items))
     with torch.no_grad():
         candidates = model.candidates()
         for chosen, batch in windows.in_order(min(TOKENS_AT_ONCE, users_at_once)):
             moved = batch.to(device)
-            result[chosen] = ranks(model.scores(moved, candidates), moved.targets).cpu().numpy()
+            scores = model.scores(moved, candidates)
+            if mask_history:
+                target = scores.gather(1, moved.targets[:, None])
+                scores = scores.index_put((moved.rows(), moved.items), scores.new_tensor(-torch.inf))
+                scores = scores.scatter(1, moved.targets[:, None], target)
+            result[chosen] = ranks(scores, moved.targets).cpu().numpy()
     return result
 
 

@@ -124,6 +124,14 @@ class DecorecConfig(Section):
         )
 
 
+    def for_stage(self, stage: str) -> DecorecConfig:
+        """This section with everything at its default that has no effect on ``stage``."""
+        fused_only = ("ids", "interests", "interest_mlp", "freeze", "id_layers", "id_enrichment")
+        if stage != "stage1":
+            return self
+        return self.model_copy(update={name: DecorecConfig.model_fields[name].default for name in fused_only})
+
+
 class SasrecConfig(Section):
     """SASRec with full cross-entropy."""
 
@@ -140,6 +148,10 @@ class SasrecConfig(Section):
     def needs(self, stage: str) -> tuple[str, ...]:
         """What the model reads in ``stage`` besides the sequences."""
         return ()
+
+    def for_stage(self, stage: str) -> SasrecConfig:
+        """This section with everything at its default that has no effect on ``stage``."""
+        return self
 
 
 ModelConfig = Annotated[DecorecConfig | SasrecConfig, Field(discriminator="name")]

@@ -53,6 +53,20 @@ class Run(Section):
         """What its model reads in ``stage`` besides the sequences: features.text, interests.image, graph, ..."""
         return self.model.needs(stage)
 
+    def for_stage(self, stage: str) -> Run:
+        """This run with everything at its default that has no effect on ``stage``: equal values, equal result."""
+        ignored_stages = {name for name in ("stage1", "stage2", "fit") if name != stage}
+        train = self.train.model_copy(update={name: {} for name in ignored_stages})
+        needs = {need.partition(".")[0] for need in self.needs(stage)}
+        return self.model_copy(
+            update={
+                "graph": self.graph if "graph" in needs else GraphConfig(),
+                "interests": self.interests if "interests" in needs else InterestsConfig(),
+                "model": self.model.for_stage(stage),
+                "train": train,
+            }
+        )
+
     def dump(self) -> dict[str, Any]:
         """Plain values, keys in a fixed order."""
         return self.model_dump(mode="json")

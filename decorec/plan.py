@@ -1,0 +1,191 @@
+"""What has to be computed for a configuration: paths, what each run shares with the others, and code fingerprints.
+
+Plain Python that the workflow's rules ask; it knows the layout of ``results/`` and nothing of the workflow engine.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from decorec.cli import STEPS
+from decorec.config import Config, Run
+from decorec.config.data import AtomicDataset, TableDataset
+
+__all__ = ["Plan", "code_fingerprint"]
+
+MODALITIES = ("text", "image")
+PACKAGE = Path(__file__).parent
+INERT = {"decorec.config", "decorec.errors", "decorec.progress", "decorec.cli"}
+"""Modules left out of fingerprints: the values of the configuration are tracked by themselves, the rest writes
+messages. A changed default in the configuration arrives as a changed value."""
+
+
+class Plan:
+    """Answers of one configuration to the questions of the rules."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._runs = {name: config.run(name) for name in config.runs}
+
+    def datasets(self, *sources: str) -> list[str]:
+        """Names of the data sets, of the given sources only if there are any."""
+        return [name for name, dataset in self.config.datasets.items() if not sources or dataset.source in sources]
+
+    def pattern(self, *sources: str) -> str:
+        """A regular expression that matches the names of those data sets, and nothing if there are none."""
+        return "|".join(self.datasets(*sources)) or "(?!)"
+
+    def dataset(self, name: str) -> str:
+        """The section of one data set as JSON."""
+        return _json(self.config.datasets[name])
+
+    def section(self, name: str) -> str:
+        """A section of the configuration as JSON: one value, so that a swap of two of its keys is a change."""
+        return _json(getattr(self.config, name))
+
+    def table_files(self, dataset: str) -> tuple[str, str]:
+        """The user's own files of interactions and items."""
+        section = self.config.datasets[dataset]
+        assert isinstance(section, TableDataset)
+        return f"{section.path}/{section.interactions}", f"{section.path}/{section.items}"
+
+    def atomic_files(self, dataset: str) -> list[str]:
+        """The files that an atomic data set must have."""
+        section = self.config.datasets[dataset]
+        assert isinstance(section, AtomicDataset)
+        endings = ("train.inter", "valid.inter", "test.inter", "item2index", "user2index", "feat1CLS", "feat3CLS")
+        return [f"{section.path}/{section.name}.{ending}" for ending in endings]
+
+    def paper_names(self) -> str:
+        """Data set -> its name in the paper's tables, as JSON; only those that stand there."""
+        names = {name: dataset.paper for name, dataset in self.config.datasets.items() if dataset.paper}
+        return json.dumps(names, sort_keys=True)
+
+    def variant(self, run: str, section: str) -> str:
+        """Where a run finds the artifacts of ``graph`` or ``interests``: "" (those of the base sections), or
+        "runs/<name>/" of the first run that has the same values."""
+        if self._key(self._runs[run], section) == self._base_key(section):
+            return ""
+        first = next(
+            name for name, other in self._runs.items() if self._key(other, section) == self._key_of(run, section)
+        )
+        return f"runs/{first}/"
+
+    def variant_section(self, variant: str, section: str) -> str:
+        """The section behind the artifacts of a variant, as JSON."""
+        source: Any = self._runs[variant.split("/")[1]] if variant else self.config
+        return _json(getattr(source, section))
+
+    def graph_of_interests(self, variant: str) -> str:
+        """The variant of the graph that the interests of ``variant`` are computed from."""
+        return self.variant(variant.split("/")[1], "graph") if variant else ""
+
+    def run(self, name: str, stage: str) -> str:
+        """What one stage of a run depends on, as JSON."""
+        return json.dumps(self._runs[name].for_stage(stage).dump(), sort_keys=True)
+
+    def first_stage_run(self, name: str) -> str:
+        """The run whose stage 1 this run starts from: the first one with the same stage 1."""
+        key = self._stage1_key(name)
+        return next(other for other in self._runs if self._stage1_key(other) == key)
+
+    def last_stage(self, run: str) -> str:
+        """The stage that is evaluated."""
+        return self._runs[run].stages[-1]
+
+    def inputs(self, dataset: str, run: str, stage: str, seed: str) -> dict[str, Any]:
+        """Input files of a training stage, by the names of the step's arguments; [] for those that it does not need."""
+        root = f"results/{dataset}"
+        needs = set(self._runs[run].needs(stage))
+        files: dict[str, Any] = {"vocab": f"{root}/vocab.parquet", "sequences": f"{root}/sequences.parquet"}
+        graph = f"{root}/{self.variant(run, 'graph')}graph/cooccurrence.npz"
+        files["cooccurrence"] = graph if "graph" in needs else []
+        for name in MODALITIES:
+            features = f"{root}/features/{name}.safetensors"
+            interests = f"{root}/{self.variant(run, 'interests')}interests/{name}.safetensors"
+            files[f"{name}_features"] = features if f"features.{name}" in needs else []
+            files[f"{name}_interests"] = interests if f"interests.{name}" in needs else []
+        if stage == "stage1":
+            del files["text_interests"], files["image_interests"]
+        if stage == "stage2":
+            start = f"{root}/runs/{self.first_stage_run(run)}/seed-{seed}/stage1"
+            files |= {"start": f"{start}/model.safetensors", "start_config": f"{start}/config.json"}
+        return files
+
+    def ranks(self, runs: list[str]) -> list[str]:
+        """The files of ranks behind a table of these runs."""
+        return [
+            f"results/{dataset}/runs/{run}/seed-{seed}/ranks.parquet"
+            for dataset in self.config.datasets
+            for run in runs
+            for seed in self.config.seeds
+        ]
+
+    def code(self, step: str) -> str:
+        """Fingerprint of the modules that a step uses."""
+        return code_fingerprint(STEPS[step])
+
+    def _key(self, run: Run, section: str) -> str:
+        values = _json(getattr(run, section))
+        return values if section == "graph" else values + _json(run.graph)
+
+    def _key_of(self, run: str, section: str) -> str:
+        return self._key(self._runs[run], section)
+
+    def _base_key(self, section: str) -> str:
+        base = Run(graph=self.config.graph, interests=self.config.interests)
+        return self._key(base, section)
+
+    def _stage1_key(self, name: str) -> str:
+        if "stage1" not in self._runs[name].stages:
+            return name
+        return self.run(name, "stage1")
+
+
+def _json(section: Any) -> str:
+    return json.dumps(section.model_dump(mode="json"), sort_keys=True)
+
+
+@cache
+def code_fingerprint(module: str) -> str:
+    """Short hash over the source of a module and of the modules of this package that it imports, at any depth."""
+    digest = hashlib.sha256()
+    for name in sorted(_closure(module)):
+        digest.update(name.encode())
+        digest.update(_file(name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _closure(module: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in found or any(name == inert or name.startswith(inert + ".") for inert in INERT):
+            continue
+        found.add(name)
+        waiting.extend(_imports(name))
+    return found
+
+
+@cache
+def _imports(module: str) -> frozenset[str]:
+    """Modules of this package that a module imports, wherever in its source."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(_file(module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(name for name in names if name.split(".")[0] == "decorec" and _file(name).is_file())
+
+
+def _file(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
