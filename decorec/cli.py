@@ -60,9 +60,13 @@ def _is_model(annotation: Any) -> bool:
     """Whether ``annotation`` is a section of the configuration, or a choice between sections."""
     if typing.get_origin(annotation) is typing.Annotated:
         return _is_model(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+    if _is_union(annotation):
         return all(_is_model(member) for member in typing.get_args(annotation))
     return inspect.isclass(annotation) and hasattr(annotation, "model_validate")
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
 
 
 def _parse_model(annotation: Any, flag: str) -> Callable[[str], Any]:
