@@ -42,8 +42,10 @@ class AmazonDataset(Section):
     source: Literal["amazon2018", "amazon2023"]
     category: str
     """Category as the file names spell it, e.g. Industrial_and_Scientific."""
+    reviews: Literal["full", "5-core"] = "full"
+    """All ratings of the category (as in the paper, which filters by itself), or the publisher's 5-core (2018 only)."""
     base_url: str | None = None
-    """Mirror or local copy (http, https or file URL) in place of the official server."""
+    """Mirror or local copy in place of the official server: http, https or file URL; file:path may be relative."""
     paper: PaperDataset | None = None
     """Name of this data set in the paper's tables."""
 
@@ -83,7 +85,7 @@ class DownloadConfig(Section):
     """How large files are fetched."""
 
     attempts: int = Field(8, ge=1, le=100)
-    """Connections per file before the step gives up; each resumes where the last one broke."""
+    """Connections in a row without progress before the step gives up; each resumes where the last one broke."""
     timeout: float = Field(30.0, gt=0)
     """Seconds without a byte before a connection counts as broken."""
 

@@ -1,0 +1,62 @@
+"""Is a file whole, and does it fit on the disk: checksums, gzip integrity, free space."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import shutil
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from decorec.errors import DecorecError
+from decorec.progress import progress
+
+__all__ = ["Sums", "gzip_problem", "require_space", "sums"]
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Size and checksum of a file."""
+
+    bytes: int
+    sha256: str
+
+
+def sums(path: Path) -> Sums:
+    """Size and sha256 of the file's bytes."""
+    with path.open("rb") as handle:
+        return Sums(bytes=path.stat().st_size, sha256=hashlib.file_digest(handle, "sha256").hexdigest())
+
+
+def gzip_problem(path: Path) -> str | None:
+    """What is wrong with a gzip file, None if it decompresses to its end and its checksums (CRC-32) fit."""
+    try:
+        with (
+            path.open("rb") as raw,
+            gzip.GzipFile(fileobj=raw) as handle,
+            progress(f"checking {path.name[:12]}", path.stat().st_size, unit="B") as advance,
+        ):
+            position = 0
+            while handle.read(CHUNK):
+                advance(raw.tell() - position)
+                position = raw.tell()
+            return None if raw.tell() else "an empty file"
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        return str(error)
+
+
+def require_space(folder: Path, needed: int, what: str) -> None:
+    """Check that ``needed`` bytes fit into ``folder``.
+
+    Raises:
+        DecorecError: they do not.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DecorecError(
+            f"{what}: expected {needed / 1e9:.2f} GB of free disk under {folder}, found {free / 1e9:.2f} GB;"
+            " free some space, then run again"
+        )
