@@ -1,7 +1,8 @@
 """Intervals and tests over users.
 
 Every function takes one row per user, and per user the mean over the seeds: users are what is sampled, seeds are
-repetitions on the same users. The same seed gives the same figures; all columns share the same resamples.
+repetitions on the same users. The same seed gives the same figures; all columns share the same resamples, so a
+column's figures do not depend on which others stand beside it.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def paired_test(differences: Array, *, flips: int = FLIPS, seed: int = 0) -> Arr
 
     If the runs are equally good, each user's difference is as likely with the opposite sign. The p-value is the share
     of random sign patterns whose mean is at least as far from zero as the observed one, the observed pattern counted
-    among them: (hits + 1) / (flips + 1), so it is never 0 and never too small on average. Preferred over Student's
+    among them: (hits + 1) / (flips + 1), which is never 0 and valid at any number of flips. Preferred over Student's
     t-test because most differences are exactly zero and the rest are few, discrete and heavy-tailed, so that nothing
     vouches for a normal mean in a small data set; in a large one both give the same. Its smallest value, about 1e-4,
     leaves room for a correction over the comparisons of one table.
@@ -71,19 +72,16 @@ def paired_test(differences: Array, *, flips: int = FLIPS, seed: int = 0) -> Arr
     Returns:
         [M] p-values.
     """
-    moving = differences[np.any(differences != 0, axis=1)]  # users without a difference change no pattern
-    users, columns = moving.shape
-    if users == 0:
-        return np.ones(columns)
-    total = moving.sum(axis=0)
+    users, columns = differences.shape
+    total = differences.sum(axis=0)
     # Sums of the same numbers in another order differ in the last bits; metrics are discrete, so ties are frequent.
-    threshold = np.abs(total) - 1e-12 * np.abs(moving).sum(axis=0)
+    threshold = np.abs(total) - 1e-12 * np.abs(differences).sum(axis=0)
     generator = np.random.default_rng(seed)
     extreme = np.zeros(columns, dtype=np.int64)
     for rows in _blocks(flips, users):
         random = generator.integers(0, 256, size=(rows, (users + 7) // 8), dtype=np.uint8)
-        signs = np.unpackbits(random, axis=1, count=users).astype(np.float64)
-        extreme += (np.abs(2 * (signs @ moving) - total) >= threshold).sum(axis=0)
+        signs = np.unpackbits(random, axis=1, count=users).astype(np.float64)  # 1 keeps the sign, 0 turns it
+        extreme += (np.abs(2 * (signs @ differences) - total) >= threshold).sum(axis=0)
     result: Array = (extreme + 1) / (flips + 1)
     return result
 

@@ -162,8 +162,9 @@ def _beside_released(rows: Rows, runs: Sequence[str], released: Figures) -> list
         "### Against the authors' released code, as measured",
         "",
         f"The released code was run with {seeds} seeds on its own files of this data set; its evaluator prints "
-        "cut-offs 11 and 51, with ties in no particular order. The standard error is that of a difference of means over seeds, "
-        "on the same users; from so few seeds it is itself uncertain. It is empty where no deviation was recorded.",
+        "cut-offs 11 and 51, with ties in no particular order. The standard error is that of a difference of "
+        "means over seeds, on the same users; from so few seeds it is itself uncertain. It is empty where no "
+        "deviation was recorded.",
         "",
         *_markdown(header, table),
     ]

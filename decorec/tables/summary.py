@@ -12,6 +12,7 @@ import numpy.typing as npt
 from decorec.config.root import EvaluateConfig
 from decorec.errors import DecorecError
 from decorec.metrics import parse_metric
+from decorec.progress import track
 from decorec.significance import bootstrap_interval, paired_test
 from decorec.tables.collect import RunRanks, read_runs
 
@@ -58,7 +59,7 @@ def _summarise_dataset(
     values = {name: _values(run, metrics) for name, run in runs.items()}
     per_user = {name: value.mean(axis=0) for name, value in values.items()}  # [U, M]
     rows: dict[tuple[int, str], Summary] = {}
-    for name, run in runs.items():
+    for name, run in track(runs.items(), f"{dataset}: intervals and tests", unit="run"):
         per_seed = values[name].mean(axis=1)  # [S, M]
         std = per_seed.std(axis=0, ddof=1) if len(per_seed) > 1 else None
         low, high = bootstrap_interval(per_user[name], resamples=evaluate.bootstrap, level=evaluate.level)

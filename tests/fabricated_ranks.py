@@ -1,0 +1,117 @@
+"""Made-up ranks, the definitions of the metrics written out once more, and readers of the written tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from decorec.config.root import EvaluateConfig
+from decorec.tables import statistics_table
+from decorec.tables.labels import PaperNames
+
+RUNS = ["decorec", "sasrec", "my-run"]
+SEEDS = {"decorec": (0, 1, 2), "sasrec": (0, 1, 2), "my-run": (4,)}
+NAMES = PaperNames({"scientific": "Scientific", "shop": None})
+EVALUATE = EvaluateConfig(bootstrap=200, level=0.9)
+USERS = 30
+Ranks = dict[str, dict[str, dict[int, np.ndarray]]]
+
+
+def write_ranks(file: Path, rank: np.ndarray, users: list[str] | None = None, target: int = 0) -> Path:
+    users = users or [f"user {number:02}" for number in range(len(rank))]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    frame = pl.DataFrame({"user": users, "target": np.arange(len(rank), dtype=np.int32) + target, "rank": rank})
+    shuffled = frame.sample(fraction=1, shuffle=True, seed=len(file.as_posix()))  # no order of users is promised
+    shuffled.write_parquet(file)
+    return file
+
+
+def fabricate(folder: Path) -> tuple[list[Path], Ranks]:
+    """Ranks of three runs on two data sets; some are fractional, some at the cut-offs."""
+    generator = np.random.default_rng(0)
+    files, ranks = [], {}
+    for dataset in ("scientific", "shop"):
+        ranks[dataset] = {run: {} for run in RUNS}
+        for run in RUNS:
+            for seed in SEEDS[run]:
+                scale = 20 if run == "decorec" else 40
+                rank = 1 + np.floor(generator.exponential(scale, USERS) * 2) / 2
+                rank[:4] = [10.0, 10.5, 11.0, 51.0]
+                ranks[dataset][run][seed] = rank
+                file = folder / "results" / dataset / "runs" / run / f"seed-{seed}" / "ranks.parquet"
+                files.append(write_ranks(file, rank))
+    return files, ranks
+
+
+def make(step: Any, files: list[Path], folder: Path, **changes: Any) -> tuple[Path, Path, Path]:
+    outputs = (folder / "table.csv", folder / "table.tex", folder / "table.html")
+    arguments = {"ranks": files, "runs": RUNS, "reference": "decorec", "evaluate": EVALUATE, "paper": NAMES}
+    step(**(arguments | changes), csv=outputs[0], tex=outputs[1], html=outputs[2])
+    return outputs
+
+
+def records(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def user_value(metric: str, rank: float) -> float:
+    """The definitions, written out once more, plainly."""
+    name, cutoff = metric.split("@")
+    if rank > int(cutoff):
+        return 0.0
+    return {"Hit": 1.0, "NDCG": 1 / math.log2(rank + 1), "MRR": 1 / rank}[name]
+
+
+def seed_means(metric: str, seeds: dict[int, np.ndarray]) -> list[float]:
+    return [sum(user_value(metric, rank) for rank in ranks) / len(ranks) for ranks in seeds.values()]
+
+
+def user_means(metric: str, seeds: dict[int, np.ndarray]) -> list[float]:
+    return [sum(user_value(metric, ranks[user]) for ranks in seeds.values()) / len(seeds) for user in range(USERS)]
+
+
+def assert_tex_is_well_formed(text: str, columns: int) -> None:
+    bare = re.sub(r"\\[\\&%$#_{}]", " ", text)
+    assert bare.count("{") == bare.count("}")
+    assert bare.count("$") % 2 == 0
+    assert re.findall(r"\\begin\{(\w+)\}", text) == re.findall(r"\\end\{(\w+)\}", text)[::-1] == ["table", "tabular"]
+    body = text.split(r"\toprule")[1].split(r"\bottomrule")[0].strip().splitlines()
+    rows = [line for line in body if not line.startswith((r"\midrule", r"\multicolumn"))]
+    assert len(rows) > 1
+    for row in rows:
+        assert row.endswith(r" \\")
+        assert len(re.findall(r"(?<!\\)&", row)) == columns - 1
+    assert rf"\multicolumn{{{columns}}}" in text
+    assert text.isascii()
+
+
+def html_root(file: Path) -> ElementTree.Element:
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert "http" not in text, "no external request"
+    return ElementTree.fromstring(text.removeprefix("<!DOCTYPE html>"))
+
+
+def statistics_file(folder: Path, users: int, items: int, interactions: int) -> Path:
+    rows = interactions - users
+    found = {"users": users, "items": items, "interactions": interactions, "sparsity": 1 - interactions / users / items}
+    printed = {"users": users + 1, "items": items + 1, "interactions": rows}
+    found["paper"] = printed | {"sparsity": 1 - rows / (users + 1) / (items + 1)}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "statistics.json").write_text(json.dumps(found))
+    return folder / "statistics.json"
+
+
+def make_statistics(files: list[Path], folder: Path) -> tuple[Path, Path, Path]:
+    outputs = (folder / "s.csv", folder / "s.tex", folder / "s.html")
+    statistics_table(statistics=files, paper=NAMES, csv=outputs[0], tex=outputs[1], html=outputs[2])
+    return outputs

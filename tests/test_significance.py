@@ -1,0 +1,93 @@
+"""Intervals and tests over users."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from decorec import significance
+from decorec.significance import bootstrap_interval, holm, paired_test
+
+
+def test_bootstrap_equals_a_plain_loop() -> None:
+    values = np.random.default_rng(1).random((37, 3))
+    generator = np.random.default_rng(9)
+    means = [values[generator.integers(0, 37, size=37)].mean(axis=0) for _ in range(500)]
+    low, high = bootstrap_interval(values, resamples=500, level=0.9, seed=9)
+    np.testing.assert_allclose(low, np.quantile(means, 0.05, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(high, np.quantile(means, 0.95, axis=0), rtol=1e-12)
+
+
+def test_bootstrap_of_many_users_is_the_normal_interval() -> None:
+    values = (np.random.default_rng(2).random((4_000, 1)) < 0.15).astype(float)
+    low, high = bootstrap_interval(values, resamples=4_000)
+    error = values.std() / np.sqrt(len(values))
+    assert low[0] == pytest.approx(values.mean() - 1.96 * error, abs=0.1 * error)
+    assert high[0] == pytest.approx(values.mean() + 1.96 * error, abs=0.1 * error)
+
+
+def test_bootstrap_covers_the_true_mean() -> None:
+    generator = np.random.default_rng(3)
+    samples = generator.exponential(1.0, size=(120, 400))  # 400 data sets of 120 users
+    low, high = bootstrap_interval(samples, resamples=400, level=0.9)
+    assert 0.84 < np.mean((low <= 1.0) & (high >= 1.0)) < 0.94
+
+
+def test_results_do_not_depend_on_blocks_or_other_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(4).normal(0.1, 1, size=(64, 5))
+    interval, p_values = bootstrap_interval(values), paired_test(values)
+    np.testing.assert_array_equal(interval, bootstrap_interval(values), err_msg="the same seed, the same figures")
+    np.testing.assert_array_equal(p_values, paired_test(values))
+    np.testing.assert_allclose(bootstrap_interval(values[:, 2:3])[0], interval[0][2:3], rtol=1e-12)
+    np.testing.assert_array_equal(paired_test(values[:, 2:3]), p_values[2:3])
+    assert not np.array_equal(bootstrap_interval(values, seed=1), interval)
+    monkeypatch.setattr(significance, "ELEMENTS", 64 * 16)
+    np.testing.assert_allclose(bootstrap_interval(values), interval, rtol=1e-12)
+    np.testing.assert_array_equal(paired_test(values), p_values)
+
+
+def test_paired_test_equals_all_sign_patterns() -> None:
+    """Nine users with discrete differences (many ties): all 512 patterns enumerated."""
+    differences = np.array([0.2, 0.4, 0.2, -0.2, 0.6, 0.0, 0.2, -0.4, 1.0])
+    means = [np.dot(signs, differences) for signs in itertools.product((-1, 1), repeat=9)]
+    exact = np.mean(np.abs(means) >= abs(differences.sum()) - 1e-9)
+    found = paired_test(differences[:, None], flips=40_000)[0]
+    assert 0.05 < exact < 0.5
+    assert found == pytest.approx(exact, abs=0.012)
+
+
+def test_paired_test_agrees_with_the_t_test_on_many_users() -> None:
+    differences = np.random.default_rng(6).normal(0.03, 1.0, size=(3_000, 1))
+    expected = stats.ttest_1samp(differences[:, 0], 0.0).pvalue
+    assert 0.01 < expected < 0.5
+    assert paired_test(differences)[0] == pytest.approx(expected, abs=0.02)
+
+
+def test_paired_test_has_its_level_and_its_power() -> None:
+    generator = np.random.default_rng(7)
+    sparse = generator.normal(size=(60, 1_000)) * (generator.random((60, 1_000)) < 0.3)
+    assert 0.03 < np.mean(paired_test(sparse, flips=999) <= 0.05) < 0.07
+    assert np.mean(paired_test(sparse + 0.5, flips=999) <= 0.05) > 0.9
+
+
+def test_paired_test_at_its_ends() -> None:
+    assert paired_test(np.zeros((50, 2))).tolist() == [1.0, 1.0], "no difference"
+    assert paired_test(np.ones((50, 1)))[0] == pytest.approx(1 / 10_001), "never zero"
+    mixed = np.random.default_rng(8).normal(0.3, 1, size=(50, 1))
+    assert paired_test(mixed)[0] == paired_test(-mixed)[0], "two-sided"
+
+
+def test_holm_by_hand() -> None:
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm([0.5, 0.6]), [1.0, 1.0])
+    np.testing.assert_allclose(holm([0.02]), [0.02])
+    assert holm([]).shape == (0,)
+
+
+def test_holm_bounds_false_claims() -> None:
+    generator = np.random.default_rng(10)
+    families = generator.random((2_000, 6))
+    assert np.mean([holm(family).min() <= 0.05 for family in families]) < 0.065
