@@ -1,0 +1,130 @@
+"""Step ingest: from the source's own files to interactions and items, cleaned and cut to the k-core."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from decorec.artifacts import write_json, write_table
+from decorec.codes import factorise
+from decorec.config import Dataset, FilterConfig, TableDataset
+from decorec.errors import DecorecError
+from decorec.filtering import Filtered
+from decorec.interactions import Raw, drop_duplicates
+from decorec.kcore import kcore
+from decorec.progress import track
+from decorec.sources.metadata import ITEM_SCHEMA, Metadata, item_row, read_metadata
+from decorec.sources.reviews import AmazonFormat, read_reviews
+from decorec.sources.table import read_interactions, read_items, table_row
+
+__all__ = ["ingest"]
+
+log = logging.getLogger("decorec")
+
+
+def ingest(
+    *,
+    dataset: Dataset,
+    filter: FilterConfig,
+    interactions: Path,
+    items: Path,
+    counts: Path,
+    reviews: Path | None = None,
+    meta: Path | None = None,
+    threads: int = 1,
+) -> None:
+    """Read, clean and pre-filter a source.
+
+    interactions: user, item, rating (null where unknown), timestamp (seconds), in the order of the source. items: one
+    row per item, in order of first appearance there. counts: what was read, dropped and repaired, by reason. Only the
+    k-core is kept, so that no picture is fetched in vain. reviews, meta: gzipped JSON lines of a shop; tables are found
+    by the path of their data set. threads: of polars, which takes them from the command line when it starts.
+
+    Raises:
+        DecorecError: a file is missing or unreadable, no interaction has an item with metadata, or the k-core is empty.
+    """
+    source = _source(dataset, reviews, meta)
+    raw = source.read_interactions()
+    kept, metadata, steps = _reduce(raw, filter, source)
+    repaired: Counter[str] = Counter()
+    catalogue = _catalogue(kept, metadata, partial(source.row, repaired=repaired))
+    summary = {
+        "interactions": {**raw.summary, "dropped": raw.dropped, "repaired": raw.repaired},
+        "items": {**metadata.summary, "dropped": metadata.dropped, "repaired": dict(sorted(repaired.items()))},
+        "filter": steps,
+        "kept": {"users": kept["user"].n_unique(), "items": len(catalogue), "interactions": len(kept)},
+    }
+    write_table(interactions, kept)
+    write_table(items, catalogue)
+    write_json(counts, summary)
+    log.info("ingest: %d interactions read; %d kept, of %d items", raw.summary["records"], len(kept), len(catalogue))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """How a source is read: its interactions, the metadata of given items, and a row of items.parquet from a record."""
+
+    name: str
+    items_file: Path
+    read_interactions: Callable[[], Raw]
+    read_metadata: Callable[[pl.Series], Metadata]
+    row: Callable[..., dict[str, Any]]
+
+
+def _source(dataset: Dataset, reviews: Path | None, meta: Path | None) -> _Source:
+    if isinstance(dataset, TableDataset):
+        file = Path(dataset.path) / dataset.items
+        return _Source("table", file, partial(read_interactions, dataset), partial(read_items, dataset), table_row)
+    formats: dict[str, AmazonFormat] = {
+        "sample": "amazon2018",
+        "amazon2018": "amazon2018",
+        "amazon2023": "amazon2023",
+    }
+    if dataset.source not in formats or reviews is None or meta is None:
+        raise DecorecError(
+            f"ingest: expected a table, or a shop with --reviews and --meta, found the source {dataset.source!r} with "
+            f"--reviews {reviews} and --meta {meta}; give both files (atomic data sets go through the step atomic)"
+        )
+    shop = formats[dataset.source]
+    return _Source(
+        dataset.source, meta, partial(read_reviews, reviews, shop), partial(read_metadata, meta, shop), item_row
+    )
+
+
+def _reduce(raw: Raw, filter: FilterConfig, source: _Source) -> tuple[pl.DataFrame, Metadata, list[dict[str, Any]]]:
+    """Drop duplicates, interactions without metadata and what is outside of the k-core, and count each step.
+
+    Metadata are read in full only for the items in the k-core of all interactions: the final core lies inside it.
+    """
+    frame = drop_duplicates(raw.frame, filter.duplicates)
+    lost = {f"duplicate ({filter.duplicates})": len(raw.frame) - len(frame)}
+    users, _ = factorise(frame["user"])
+    codes, ids = factorise(frame["item"])
+    filtered = Filtered.start(users, codes, "duplicates", lost)
+    candidates = ids.gather(np.unique(codes[kcore(users, codes, filter.kcore).keep]))
+    metadata = source.read_metadata(candidates)
+    filtered.keep(ids.is_in(metadata.ids.implode()).to_numpy(), "metadata", "item without metadata")
+    if not len(filtered.rows):
+        raise DecorecError(
+            f"{source.items_file}: expected metadata of the {len(ids)} items with interactions (such as {ids[0]!r}), "
+            f"found {len(metadata.ids)} other items; check that both files belong to one data set"
+        )
+    filtered.core(filter.kcore, "lower filter.kcore or add data")
+    seconds = pl.col("timestamp").floordiv(raw.per_second)
+    return frame[filtered.rows].with_columns(seconds), metadata, filtered.steps
+
+
+def _catalogue(kept: pl.DataFrame, metadata: Metadata, row: Callable[[dict[str, Any]], dict[str, Any]]) -> pl.DataFrame:
+    """items.parquet: one row for each item of ``kept``, in order of first appearance."""
+    order = kept.select(pl.col("item").unique(maintain_order=True))
+    records = order.join(metadata.records, on="item", how="left", maintain_order="left")
+    rows = [row(record) for record in track(records.iter_rows(named=True), "texts", len(records), "items")]
+    return pl.DataFrame(rows, schema=ITEM_SCHEMA)

@@ -1,0 +1,51 @@
+"""Text of an item, from fields that may hold lists, entities, tags or the style sheet of a page.
+
+A field becomes a sentence as UniSRec's preparation makes it: lists joined by blanks, HTML entities decoded, double
+quotes and line breaks deleted, full stops at the end replaced by one, 2,000 characters or more dropped. Beyond that,
+tags are removed and fields that hold code instead of words are emptied.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable
+
+__all__ = ["clean", "is_code", "sentences"]
+
+TOO_LONG = 2_000
+"""Length from which on a field is taken for garbage."""
+
+TAG = re.compile(
+    r"<!--.*?-->|<(style|script)\b.*?(?:</\1\s*>|$)|</?[a-zA-Z][^<>]*>|<![a-zA-Z][^<>]*>", re.DOTALL | re.IGNORECASE
+)
+DELETED = re.compile(r"[\"\x00-\x08\x0a-\x1f\x7f]")
+CODE = re.compile(r"\{[^{}]*[\w-]\s*:[^{}]*\}|\(new Date\(|\.getTime\(|\bfunction\s*\w*\([^)]*\)\s*\{")
+"""A rule of a style sheet, or a script."""
+
+
+def clean(value: object) -> str:
+    """``value`` as plain text: see the module. A list is joined with blanks, an object is written out."""
+    if isinstance(value, list):
+        return " ".join(clean(part) for part in value if part is not None)
+    text = html.unescape(str(value))
+    without = TAG.sub(" ", text)
+    if without != text:
+        text = " ".join(without.split())
+    text = DELETED.sub("", text).strip()
+    return "" if not isinstance(value, dict) and is_code(text) else text
+
+
+def is_code(text: str) -> bool:
+    """Whether ``text`` is a piece of a style sheet or script rather than words."""
+    return CODE.search(text) is not None
+
+
+def sentences(cleaned: Iterable[str | None]) -> str:
+    """One sentence per cleaned field, joined by blanks; None is a field that the record lacks, "" an empty one.
+
+    An empty field is a lone full stop, one that is too long is left out; a text without any letter or digit is "".
+    """
+    parts = [text.rstrip(".") + "." for text in cleaned if text is not None]
+    joined = " ".join(part for part in parts if len(part) < TOO_LONG)
+    return joined if any(character.isalnum() for character in joined) else ""
