@@ -106,6 +106,8 @@ class Windows:
 
     def epoch(self, target_count: int, generator: torch.Generator) -> Iterator[Batch]:
         """All windows in random order, about ``target_count`` predictions a batch."""
+        if not len(self):
+            return
         order = torch.randperm(len(self), generator=generator).numpy()
         cumulated = np.cumsum((self.size - self.first)[order])
         batches = max(1, round(cumulated[-1] / target_count))

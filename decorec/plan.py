@@ -48,11 +48,21 @@ class Plan:
         """A section of the configuration as JSON: one value, so that a swap of two of its keys is a change."""
         return _json(getattr(self.config, name))
 
-    def table_files(self, dataset: str) -> tuple[str, str]:
-        """The user's own files of interactions and items."""
+    def raw_files(self, dataset: str) -> tuple[str, str]:
+        """The files that are ingested: reviews and metadata as served, or the user's interactions and items."""
         section = self.config.datasets[dataset]
-        assert isinstance(section, TableDataset)
-        return f"{section.path}/{section.interactions}", f"{section.path}/{section.items}"
+        if isinstance(section, TableDataset):
+            return f"{section.path}/{section.interactions}", f"{section.path}/{section.items}"
+        return f"results/{dataset}/raw/reviews.jsonl.gz", f"results/{dataset}/raw/meta.jsonl.gz"
+
+    def shop(self, dataset: str) -> str:
+        """The folder that the loopback server hands out; "" for sources that are not generated."""
+        return f"results/{dataset}/shop" if self.config.datasets[dataset].source == "sample" else ""
+
+    def shop_files(self, dataset: str) -> list[str]:
+        """What has to lie in that folder."""
+        folder = self.shop(dataset)
+        return [f"{folder}/{name}" for name in ("reviews.json.gz", "meta.json.gz", "pictures")] if folder else []
 
     def atomic_files(self, dataset: str) -> list[str]:
         """The files that an atomic data set must have."""
@@ -125,6 +135,10 @@ class Plan:
             for run in runs
             for seed in self.config.seeds
         ]
+
+    def statistics(self) -> list[str]:
+        """The files of statistics of all data sets."""
+        return [f"results/{dataset}/statistics.json" for dataset in self.config.datasets]
 
     def code(self, step: str) -> str:
         """Fingerprint of the modules that a step uses."""

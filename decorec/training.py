@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from decorec.batches import Batch, Windows, histories, training_windows
 from decorec.config.learning import StageConfig
+from decorec.errors import DecorecError
 from decorec.metrics import parse_metric
 from decorec.models.base import Recommender
 from decorec.progress import track
@@ -106,6 +107,8 @@ def train(
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     windows = training_windows(sequences, model.config.encoder.length)
+    if not windows.target_count:
+        raise DecorecError("training: expected users with at least 4 interactions, found none; raise filter.kcore to 4")
     adam = optimiser(model, config)
     average = _average(model, config)
     history: list[dict[str, Any]] = []

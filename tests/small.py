@@ -1,0 +1,54 @@
+"""A small world for tests: sequences with structure, features and a graph, and models over them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from decorec.config.learning import GraphConfig
+from decorec.config.runs import Run, resolve
+from decorec.cooccurrence import count_pairs
+from decorec.graph import normalise
+from decorec.models import Catalogue, Recommender, build
+from decorec.sequences import Sequences
+
+TINY: dict[str, Any] = {"dim": 16, "encoder": {"dropout": 0.0, "feed_forward": 24, "heads": 2}}
+
+
+def sequences(users: int = 60, items: int = 40, seed: int = 0, shortest: int = 5, longest: int = 12) -> Sequences:
+    """Random walks on a ring of items, so that there is something to learn."""
+    random = np.random.default_rng(seed)
+    lengths = random.integers(shortest, longest + 1, users)
+    walks = [(random.integers(items) + np.cumsum(random.integers(1, 3, n))) % items for n in lengths]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    names = [f"u{number}" for number in range(users)]
+    return Sequences(names, offsets, np.concatenate(walks).astype(np.int32))
+
+
+def catalogue(data: Sequences, run: Run, items: int = 40, width: int = 12, seed: int = 0) -> Catalogue:
+    """Features, interests and graph of the small world."""
+    random = np.random.default_rng(seed)
+    matrix = normalise(count_pairs(data.training(), items, GraphConfig()), "symmetric")
+    tensors = {
+        "graph.crow": torch.from_numpy(matrix.indptr.astype(np.int32)),
+        "graph.col": torch.from_numpy(matrix.indices.astype(np.int32)),
+        "graph.values": torch.from_numpy(matrix.data.astype(np.float32)),
+    }
+    for name in ("text", "image"):
+        tensors[f"features.{name}"] = torch.from_numpy(random.normal(size=(items, width)).astype(np.float32))
+        tensors[f"interests.{name}"] = torch.from_numpy(random.integers(0, 5, items))
+    return Catalogue(items, tensors)
+
+
+def run(**model: Any) -> Run:
+    """A run of DeCoRec (or ``name``) of small width."""
+    sections = {"model": TINY | model, "train": {"epochs": 3, "patience": 3, "batch_size": 64}}
+    return resolve({}, "described", sections)
+
+
+def model(data: Sequences, chosen: Run, stage: str, seed: int = 0, items: int = 40) -> Recommender:
+    """A freshly initialised model."""
+    torch.manual_seed(seed)
+    return build(chosen.model, catalogue(data, chosen, items), stage)

@@ -1,0 +1,76 @@
+"""Windows and batches: every training pair exactly once, nothing of the held-out items."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from decorec.batches import Batch, histories, training_windows
+from tests import small
+
+LENGTHS = st.lists(st.integers(3, 20), min_size=1, max_size=12)
+
+
+def pairs(batch: Batch) -> list[tuple[tuple[int, ...], int]]:
+    """(history, target) of every prediction of a batch."""
+    found = []
+    rows = batch.rows()
+    for token, target in zip(batch.predict.tolist(), batch.targets.tolist(), strict=True):
+        begin = token - int(batch.positions[token])
+        assert rows[begin] == rows[token]
+        found.append((tuple(batch.items[begin : token + 1].tolist()), target))
+    return found
+
+
+@settings(deadline=None, max_examples=50)
+@given(LENGTHS, st.integers(1, 12), st.integers(1, 30))
+def test_one_pass_is_the_sliding_window_expansion(lengths: list[int], length: int, size: int) -> None:
+    data = small.sequences(len(lengths), items=7)
+    data = type(data)(
+        [f"u{i}" for i in range(len(lengths))],
+        np.concatenate([[0], np.cumsum(lengths)]),
+        np.random.default_rng(0).integers(0, 7, sum(lengths)).astype(np.int32),
+    )
+    expected = []
+    for user, count in enumerate(lengths):
+        training = data.items[data.offsets[user] : data.offsets[user + 1] - 2].tolist()
+        expected += [(tuple(training[max(0, t - length) : t]), training[t]) for t in range(1, count - 2)]
+    windows = training_windows(data, length)
+    assert windows.target_count == len(expected)
+    found = [pair for batch in windows.epoch(size, torch.Generator().manual_seed(0)) for pair in pairs(batch)]
+    assert sorted(found) == sorted(expected)
+
+
+@settings(deadline=None, max_examples=50)
+@given(LENGTHS, st.integers(1, 12))
+def test_histories_end_before_the_target(lengths: list[int], length: int) -> None:
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    items = np.random.default_rng(1).integers(0, 7, sum(lengths)).astype(np.int32)
+    data = type(small.sequences(1))([f"u{i}" for i in range(len(lengths))], offsets, items)
+    for split, back in (("valid", 2), ("test", 1)):
+        windows = histories(data, split, length)  # type: ignore[arg-type]
+        for chosen, batch in windows.in_order(25):
+            for user, (history, target) in zip(chosen, pairs(batch), strict=True):
+                end = offsets[user + 1] - back
+                assert target == items[end]
+                assert history == tuple(items[max(offsets[user], end - length) : end].tolist())
+
+
+def test_epochs_differ_and_repeat_with_the_seed() -> None:
+    windows = training_windows(small.sequences(), 50)
+
+    def order(seed: int) -> list[int]:
+        generator = torch.Generator().manual_seed(seed)
+        return [item for batch in windows.epoch(64, generator) for item in batch.items.tolist()]
+
+    assert order(0) == order(0)
+    assert order(0) != order(1)
+
+
+def test_batches_hold_about_as_many_targets_as_asked_for() -> None:
+    windows = training_windows(small.sequences(users=500), 50)
+    sizes = [len(batch.targets) for batch in windows.epoch(256, torch.Generator().manual_seed(0))]
+    assert max(sizes) <= 256 + 20
+    assert min(sizes) >= 256 - 40

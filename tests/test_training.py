@@ -1,0 +1,144 @@
+"""The training loop and the checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from decorec import checkpoint
+from decorec.batches import training_windows
+from decorec.errors import DecorecError
+from decorec.metrics import parse_metric
+from decorec.sequences import Sequences
+from decorec.training import optimiser, rank_users, train
+from tests import small
+
+STAGES = [("sasrec", "fit"), ("decorec", "stage1"), ("decorec", "stage2")]
+
+
+@pytest.mark.parametrize(("name", "stage"), STAGES)
+def test_each_model_overfits_64_users(name: str, stage: str) -> None:
+    data = small.sequences(users=64, items=200, seed=3)
+    random = np.random.default_rng(0).permutation(len(data.items)) % 200
+    data = Sequences(data.users, data.offsets, random.astype(np.int32))
+    run = small.run(name=name, dim=48)
+    model = small.model(data, run, stage, items=200)
+    options = {"learning_rate": 3e-3, "id_learning_rate": 3e-3}
+    adam = optimiser(model, run.train.stage(stage).model_copy(update=options))
+    windows = training_windows(data, 50)
+    batch = windows.batch(np.arange(len(windows)))
+    for _ in range(200):
+        adam.zero_grad()
+        model.loss(batch).backward()
+        adam.step()
+    # Asked for the last item of the training part, which it has seen as a target.
+    training = data.training()
+    rank = rank_users(model, Sequences(data.users, training.offsets, training.items), "test")
+    assert parse_metric("Hit@1")(rank).mean() > 0.9
+
+
+def test_two_trainings_with_one_seed_are_bit_identical_and_seeds_differ() -> None:
+    data = small.sequences()
+    run = small.run(encoder={"dropout": 0.3, "heads": 2})
+
+    def weights(seed: int) -> list[torch.Tensor]:
+        model = small.model(data, run, "stage2", seed)
+        train(model, data, run.train.stage("stage2"), seed)
+        return [parameter.detach() for parameter in model.parameters()]
+
+    first, again, other = weights(0), weights(0), weights(1)
+    assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
+    assert not all(torch.equal(one, two) for one, two in zip(first, other, strict=True))
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_training() -> None:
+    data = small.sequences()
+    run = small.run()
+    model = small.model(data, run, "stage1")
+    options = {"epochs": 60, "patience": 4, "learning_rate": 0.05}
+    history = train(model, data, run.train.stage("stage1").model_copy(update=options), 0)
+    best = history.filter("best")
+    assert len(best) == 1
+    assert best["NDCG@10"][0] == history["NDCG@10"].max()
+    assert len(history) == 60 or len(history) - 1 - best["epoch"][0] == 4
+    rank = rank_users(model, data, "valid")
+    assert parse_metric("NDCG@10")(rank).mean() == pytest.approx(best["NDCG@10"][0], abs=1e-6)
+
+
+def test_monitoring_the_validation_loss() -> None:
+    data = small.sequences()
+    run = small.run()
+    stage = run.train.stage("stage1").model_copy(update={"monitor": "loss", "epochs": 5})
+    history = train(small.model(data, run, "stage1"), data, stage, 0)
+    assert history.filter("best")["valid_loss"][0] == history["valid_loss"].min()
+
+
+def test_weight_averaging_and_warm_up_change_the_result() -> None:
+    data = small.sequences()
+    run = small.run()
+    results = []
+    for options in ({}, {"averaging": 0.9}, {"warmup_epochs": 2.0}, {"restart": True}):
+        model = small.model(data, run, "stage1")
+        train(model, data, run.train.stage("stage1").model_copy(update=options), 0)
+        results.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    for index, one in enumerate(results):
+        for other in results[index + 1 :]:
+            assert not torch.equal(one, other)
+
+
+def test_masked_history_never_ranks_above_the_target() -> None:
+    data = small.sequences()
+    model = small.model(data, small.run(), "stage1")
+    plain, masked = rank_users(model, data, "test"), rank_users(model, data, "test", mask_history=True)
+    assert (masked <= plain).all()
+    assert (masked < plain).any()
+
+
+@pytest.mark.parametrize(("name", "stage"), STAGES)
+def test_a_checkpoint_reloads_to_identical_ranks(name: str, stage: str, tmp_path: Path) -> None:
+    data = small.sequences()
+    run = small.run(name=name)
+    model = small.model(data, run, stage)
+    train(model, data, run.train.stage(stage), 0)
+    items = [f"item {number}" for number in range(40)]
+    files = tmp_path / "model.safetensors", tmp_path / "config.json"
+    checkpoint.save(model, run, 0, items, *files)
+    loaded = checkpoint.load(*files)
+    assert (loaded.items, loaded.run, loaded.stage, loaded.seed) == (items, run, stage, 0)
+    assert np.array_equal(rank_users(loaded.model, data, "test"), rank_users(model, data, "test"))
+
+
+def damaged(path: Path, kind: str) -> None:
+    if kind == "cut":
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize("kind", ["cut", "missing"])
+def test_a_damaged_checkpoint_is_named(kind: str, tmp_path: Path) -> None:
+    data = small.sequences()
+    run = small.run()
+    files = tmp_path / "model.safetensors", tmp_path / "config.json"
+    checkpoint.save(small.model(data, run, "stage1"), run, 0, [str(i) for i in range(40)], *files)
+    damaged(files[0], kind)
+    with pytest.raises(DecorecError, match=r"model\.safetensors"):
+        checkpoint.load(*files)
+
+
+def test_weights_of_another_run_are_refused(tmp_path: Path) -> None:
+    data = small.sequences()
+    items = [str(i) for i in range(40)]
+    options: list[dict[str, Any]] = [{}, {"interests": False}]
+    for index, option in enumerate(options):
+        run = small.run(**option)
+        folder = tmp_path / str(index)
+        checkpoint.save(
+            small.model(data, run, "stage2"), run, 0, items, folder / "model.safetensors", folder / "config.json"
+        )
+    with pytest.raises(DecorecError, match="interests"):
+        checkpoint.load(tmp_path / "0/model.safetensors", tmp_path / "1/config.json")

@@ -1,0 +1,131 @@
+"""Tables, computed from the files of ranks and statistics alone."""
+
+
+rule main_table:
+    input:
+        ranks=plan.ranks(plan.config.tables.main),
+    output:
+        csv="results/tables/main.csv",
+        tex="results/tables/main.tex",
+        html=report(
+            "results/tables/main.html",
+            caption="../report/main.rst",
+            category="Tables",
+            labels={"table": "main", "paper": "Table 2"},
+        ),
+    log:
+        "logs/tables/main.log",
+    benchmark:
+        "results/benchmarks/tables/main.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        runs=plan.config.tables.main,
+        reference=plan.config.tables.reference,
+        evaluate=plan.section("evaluate"),
+        paper=plan.paper_names(),
+        code=plan.code("main-table"),
+    message:
+        "Main table"
+    shell:
+        "python -m decorec main-table --ranks {input.ranks} --runs {params.runs}"
+        " --reference {params.reference} --evaluate {params.evaluate:q} --paper {params.paper:q}"
+        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
+rule ablation_table:
+    input:
+        ranks=plan.ranks(plan.config.tables.ablations),
+    output:
+        csv="results/tables/ablations.csv",
+        tex="results/tables/ablations.tex",
+        html=report(
+            "results/tables/ablations.html",
+            caption="../report/ablations.rst",
+            category="Tables",
+            labels={"table": "ablations", "paper": "Table 4"},
+        ),
+    log:
+        "logs/tables/ablations.log",
+    benchmark:
+        "results/benchmarks/tables/ablations.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        runs=plan.config.tables.ablations,
+        reference=plan.config.tables.reference,
+        evaluate=plan.section("evaluate"),
+        paper=plan.paper_names(),
+        code=plan.code("ablation-table"),
+    message:
+        "Table of ablations"
+    shell:
+        "python -m decorec ablation-table --ranks {input.ranks} --runs {params.runs}"
+        " --reference {params.reference} --evaluate {params.evaluate:q} --paper {params.paper:q}"
+        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
+rule statistics_table:
+    input:
+        statistics=plan.statistics(),
+    output:
+        csv="results/tables/statistics.csv",
+        tex="results/tables/statistics.tex",
+        html=report(
+            "results/tables/statistics.html",
+            caption="../report/statistics.rst",
+            category="Tables",
+            labels={"table": "statistics", "paper": "Table 1"},
+        ),
+    log:
+        "logs/tables/statistics.log",
+    benchmark:
+        "results/benchmarks/tables/statistics.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        paper=plan.paper_names(),
+        code=plan.code("statistics-table"),
+    message:
+        "Table of statistics"
+    shell:
+        "python -m decorec statistics-table --statistics {input.statistics} --paper {params.paper:q}"
+        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
+rule results_page:
+    input:
+        ranks=plan.ranks(plan.config.tables.main),
+        statistics=plan.statistics(),
+    output:
+        output="results/results.md",
+    log:
+        "logs/tables/results_page.log",
+    benchmark:
+        "results/benchmarks/tables/results_page.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        runs=plan.config.tables.main,
+        reference=plan.config.tables.reference,
+        evaluate=plan.section("evaluate"),
+        paper=plan.paper_names(),
+        code=plan.code("results-page"),
+    message:
+        "Page of results"
+    shell:
+        "python -m decorec results-page --ranks {input.ranks} --statistics {input.statistics}"
+        " --runs {params.runs} --reference {params.reference} --evaluate {params.evaluate:q}"
+        " --paper {params.paper:q} --output {output.output} 2> {log}"
