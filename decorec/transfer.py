@@ -6,15 +6,16 @@ about the file when its first byte came), then ``.gz`` (complete and verified) w
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import logging
 import random
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
 
 import requests
@@ -25,6 +26,7 @@ from decorec.errors import DecorecError
 from decorec.http import backoff, retry_after, timeouts
 from decorec.integrity import Sums, gzip_problem, require_space, sums
 from decorec.progress import progress
+from decorec.remote import Remote
 
 __all__ = ["Stored", "fetch"]
 
@@ -32,8 +34,8 @@ log = logging.getLogger("decorec")
 
 CHUNK = 1 << 16
 """Bytes per read; what a broken connection loses at most."""
-PROGRESS = 1 << 20
-"""Bytes that a connection must bring to count as progress."""
+PROGRESS = CHUNK
+"""Bytes beyond all that came before that a connection must bring to count as progress."""
 LONGEST_WAIT = 900.0
 """Seconds of Retry-After that are waited for; beyond that the user is told to come back."""
 PERMANENT = (
@@ -53,41 +55,12 @@ class _TransientError(Exception):
 
 
 @dataclass(frozen=True)
-class Remote:
-    """What a server says about a file: enough to tell whether it is still the same file."""
-
-    url: str
-    etag: str | None
-    modified: str | None
-    size: int | None
-
-    @classmethod
-    def of(cls, url: str, response: requests.Response) -> Remote:
-        """From the headers of a complete (200) or partial (206) answer."""
-        length = response.headers.get("Content-Length", "")
-        total = _content_range(response)[1] if response.status_code == 206 else int(length) if length else None
-        return cls(url, response.headers.get("ETag"), response.headers.get("Last-Modified"), total)
-
-    def condition(self) -> str | None:
-        """Validator for If-Range; a weak entity tag is not allowed there (RFC 9110, section 13.1.5)."""
-        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
-
-
-@dataclass(frozen=True)
 class Stored:
     """A complete, verified file in the cache."""
 
     path: Path
     remote: Remote
     sums: Sums
-
-
-def _content_range(response: requests.Response) -> tuple[int | None, int | None]:
-    """(first byte, size of the whole file) of a Content-Range header; None for what it does not say."""
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
-    if not match:
-        return None, None
-    return int(match[1]), int(match[2]) if match[2] != "*" else None
 
 
 @contextmanager
@@ -111,6 +84,12 @@ class _Transfer:
         self.part, self.part_facts = stem.with_suffix(".part"), stem.with_suffix(".part.json")
         self.done, self.done_facts = stem.with_suffix(".gz"), stem.with_suffix(".json")
         self.lock = stem.with_suffix(".lock")
+        self.pieces = 2 if self.part.exists() else 0
+        """Connections that the part is made of; of an older part it is only known that there may be several."""
+
+    def _get(self, headers: dict[str, str]) -> requests.Response:
+        headers = {"Accept-Encoding": "identity", **headers}
+        return self.session.get(self.url, headers=headers, stream=True, timeout=timeouts(self.timeout))
 
     def offset(self) -> int:
         """Bytes that are here already."""
@@ -142,13 +121,8 @@ class _Transfer:
 
     def unchanged(self, stored: Stored) -> bool:
         """Ask the server whether its file is still the stored one; without an answer the stored one is good."""
-        headers = {"Accept-Encoding": "identity"}
-        if stored.remote.etag:
-            headers["If-None-Match"] = stored.remote.etag
-        elif stored.remote.modified:
-            headers["If-Modified-Since"] = stored.remote.modified
         try:
-            with self.session.get(self.url, headers=headers, stream=True, timeout=timeouts(self.timeout)) as response:
+            with self._get(stored.remote.changed_condition) as response:
                 if response.status_code == 200:
                     return Remote.of(self.url, response) == stored.remote
                 problem = "" if response.status_code == 304 else f"HTTP {response.status_code}"
@@ -166,22 +140,19 @@ class _Transfer:
             DecorecError: trying again would not help.
         """
         expected, offset = self.expected(), self.offset()
-        headers = {"Accept-Encoding": "identity"}
-        if expected and offset:
-            headers["Range"] = f"bytes={offset}-"
-            if condition := expected.condition():
-                headers["If-Range"] = condition
+        headers = {"Range": f"bytes={offset}-", **expected.range_condition} if expected and offset else {}
         try:
-            with self.session.get(self.url, headers=headers, stream=True, timeout=timeouts(self.timeout)) as response:
+            with self._get(headers) as response:
                 self._require_body(response)
-                remote = Remote.of(self.url, response)
-                if response.status_code == 206:
-                    self._require_continuation(response, expected, offset)
-                else:
+                if response.status_code == 200:
                     self.discard()
-                    offset = 0
-                    write_json(self.part_facts, asdict(remote))
-                self._append(response, remote.size, offset)
+                    expected, offset, self.pieces = Remote.of(self.url, response), 0, 0
+                    write_json(self.part_facts, asdict(expected))
+                elif not (expected and expected.continued_by(response, offset)):
+                    self.discard()
+                    raise _TransientError("the server continued another file or another place; starting over")
+                self.pieces += 1
+                self._append(response, expected.size, offset)
         except PERMANENT as error:
             raise DecorecError(f"{self.url}: cannot be fetched ({error}); check base_url") from error
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
@@ -201,15 +172,6 @@ class _Transfer:
             " check the data set's category and base_url"
         )
 
-    def _require_continuation(self, response: requests.Response, expected: Remote | None, offset: int) -> None:
-        """A partial answer must continue the part that is here, of the same file."""
-        begin, total = _content_range(response)
-        same = expected is not None and total in (expected.size, None)
-        etag = response.headers.get("ETag")
-        if not same or begin != offset or (expected and etag and expected.etag and etag != expected.etag):
-            self.discard()
-            raise _TransientError("the server continued another file or another place; starting over")
-
     def _append(self, response: requests.Response, size: int | None, offset: int) -> None:
         remaining = None if size is None else size - offset
         require_space(self.part.parent, remaining or 0, self.url)
@@ -217,23 +179,36 @@ class _Transfer:
         with self.part.open("ab", buffering=0) as handle, progress(label, remaining, unit="B") as advance:
             # Raw bytes: a server that labels .gz files as Content-Encoding: gzip still sends the file itself.
             for chunk in response.raw.stream(CHUNK, decode_content=False):
-                handle.write(chunk)
+                self._write(handle, chunk)
                 advance(len(chunk))
         if size is not None and self.offset() != size:
             raise _TransientError(f"the connection ended after {self.offset()} of {size} bytes")
 
-    def finish(self, resumed: bool) -> Stored:
+    def _write(self, handle: FileIO, chunk: bytes) -> None:
+        rest = memoryview(chunk)
+        try:
+            while rest:  # an unbuffered write may take less than it was given
+                rest = rest[handle.write(rest) :]
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise DecorecError(
+                f"{self.url}: the disk under {self.part.parent} is full; free some space, then run again:"
+                " it continues where it stopped"
+            ) from error
+
+    def finish(self) -> Stored:
         """Verify the part and keep it as complete.
 
         Raises:
             _TransientError: bytes of several connections do not fit together; the part is dropped.
             DecorecError: the bytes of one single connection are no gzip file.
         """
-        problem = gzip_problem(self.part)
         remote = self.expected()
+        problem = gzip_problem(self.part) if remote else "nothing"
         if problem or remote is None:
             self.discard()
-            if resumed:
+            if self.pieces > 1:
                 raise _TransientError(f"the pieces do not make a gzip file ({problem}); starting over")
             raise DecorecError(
                 f"{self.url}: expected a complete gzip file, found {problem}; the server's copy is damaged or cut off:"
@@ -270,20 +245,18 @@ def fetch(
             log.info("%s: %d bytes are in the cache already", url, stored.sums.bytes)
             return stored
         expected = transfer.expected()
-        resumed = expected is not None
         whole = expected is not None and transfer.offset() == expected.size
-        failures = 0
+        failures, best = 0, transfer.offset()
         while True:
-            before = transfer.offset()
             try:
                 if not whole:
                     transfer.connect()
-                return transfer.finish(resumed)
+                return transfer.finish()
             except _TransientError as problem:
-                progressed = transfer.offset() - before >= PROGRESS
-                failures = 0 if progressed else failures + 1
+                whole = False
+                failures = 0 if transfer.offset() - best >= PROGRESS else failures + 1
+                best = max(best, transfer.offset())
                 _wait(url, problem, failures, attempts, sleep)
-            resumed, whole = True, False
 
 
 def _wait(url: str, problem: _TransientError, failures: int, attempts: int, sleep: Callable[[float], None]) -> None:

@@ -1,0 +1,142 @@
+"""A loopback HTTP server that misbehaves on demand and counts what it serves."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+
+CHUNK = 1 << 14
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How one request is answered; the default is to behave."""
+
+    status: int | None = None
+    """Answer with this status and no body."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Added to the answer, or put in place of its own headers."""
+    cut: int | None = None
+    """Reset the connection after this many bytes of body."""
+    claim: int | None = None
+    """Content-Length claimed, in place of the true one."""
+    body: bytes | None = None
+    """Body served in place of the file."""
+    ranges: bool = True
+    """Honour Range."""
+    pause: float = 0.0
+    """Seconds between chunks of CHUNK bytes."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the server saw and did."""
+
+    path: str
+    headers: dict[str, str]
+    status: int
+
+
+class Loopback:
+    """Serves ``files`` (path -> body) with entity tags and ranges; ``turns`` are used up one per request.
+
+    ``served`` counts the bytes of all bodies; ``watch`` is called with it after every chunk.
+    """
+
+    def __init__(self, files: dict[str, bytes], turns: list[Turn] | None = None, usual: Turn | None = None) -> None:
+        self.files, self.turns, self.usual = files, deque(turns or []), usual or Turn()
+        self.requests: list[Request] = []
+        self.served = 0
+        self.watch: Callable[[int], None] = lambda served: None
+        owner = self
+
+        class Handler(_Handler):
+            loopback = owner
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    def __enter__(self) -> Loopback:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    loopback: Loopback
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def setup(self) -> None:
+        # A small send buffer: bytes counted as served are then mostly bytes received.
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHUNK)
+        super().setup()
+
+    def do_GET(self) -> None:
+        server = self.loopback
+        turn = server.turns.popleft() if server.turns else server.usual
+        status, body, headers = self._plan(turn)
+        server.requests.append(Request(self.path, dict(self.headers.items()), status))
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self._send(body, turn)
+
+    def _plan(self, turn: Turn) -> tuple[int, bytes, dict[str, str]]:
+        if turn.status is not None:
+            return turn.status, b"", {"Content-Length": "0", **turn.headers}
+        if self.path not in self.loopback.files:
+            return 404, b"", {"Content-Length": "0"}
+        body = turn.body if turn.body is not None else self.loopback.files[self.path]
+        headers = {"ETag": f'"{hash(body)}"', **turn.headers}
+        if headers["ETag"] == self.headers.get("If-None-Match"):
+            return 304, b"", headers
+        status, size = 200, len(body)
+        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if wanted and turn.ranges and self.headers.get("If-Range", headers["ETag"]) == headers["ETag"]:
+            begin = int(wanted[1])
+            if begin >= size:
+                return 416, b"", {"Content-Range": f"bytes */{size}", "Content-Length": "0"}
+            status, body = 206, body[begin:]
+            headers = {"Content-Range": f"bytes {begin}-{size - 1}/{size}", **headers}
+        return status, body, {"Content-Length": str(turn.claim if turn.claim is not None else len(body)), **headers}
+
+    def _send(self, body: bytes, turn: Turn) -> None:
+        end = len(body) if turn.cut is None else turn.cut
+        try:
+            for begin in range(0, end, CHUNK):
+                chunk = body[begin : min(begin + CHUNK, end)]
+                self.wfile.write(chunk)
+                self.loopback.served += len(chunk)
+                self.loopback.watch(self.loopback.served)
+                time.sleep(turn.pause)
+        except ConnectionError:
+            self.close_connection = True
+        if turn.cut is not None:
+            # Linger 0 turns the close into a reset; detached, because open file objects put off a close.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            os.close(self.connection.detach())
+            self.close_connection = True
+        if turn.claim is not None:
+            self.close_connection = True
