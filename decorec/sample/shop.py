@@ -15,12 +15,12 @@ from decorec.artifacts import atomic_path
 from decorec.config import SampleDataset
 from decorec.progress import track
 from decorec.sample.catalogue import Catalogue, draw_catalogue
-from decorec.sample.customers import draw_purchases
+from decorec.sample.customers import Purchases, draw_purchases
 from decorec.sample.dirt import Dirt, choose_dirt, html_page
 from decorec.sample.pictures import draw_picture, placeholder, thumbnail
 from decorec.sample.records import meta_lines, review_lines
 
-__all__ = ["sample"]
+__all__ = ["draw_shop", "sample"]
 
 log = logging.getLogger("decorec")
 
@@ -64,15 +64,20 @@ def _write_pictures(folder: Path, catalogue: Catalogue, dirt: Dirt, seed: int) -
     return sum(1 for _ in folder.iterdir())
 
 
+def draw_shop(dataset: SampleDataset) -> tuple[Catalogue, Purchases, Dirt]:
+    """Products, purchases and dirt of the shop that ``dataset`` describes."""
+    catalogue = draw_catalogue(dataset.items, _stream(dataset.seed, 0))
+    purchases = draw_purchases(catalogue, dataset.users, _stream(dataset.seed, 1))
+    return catalogue, purchases, choose_dirt(dataset.items, _stream(dataset.seed, 2))
+
+
 def sample(*, dataset: SampleDataset, reviews: Path, meta: Path, pictures: Path) -> None:
     """Generate the sample shop in Amazon-2018 format.
 
     Writes ``reviews`` and ``meta`` (gzip, one JSON object per line) and the folder ``pictures`` (JPEG files, broken
     ones among them). The URLs in the metadata name a made-up host; download and crawl map it to the loopback server.
     """
-    catalogue = draw_catalogue(dataset.items, _stream(dataset.seed, 0))
-    purchases = draw_purchases(catalogue, dataset.users, _stream(dataset.seed, 1))
-    dirt = choose_dirt(dataset.items, _stream(dataset.seed, 2))
+    catalogue, purchases, dirt = draw_shop(dataset)
     pictures.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=pictures.parent, prefix=".pictures.") as temporary:
         folder = Path(temporary) / "pictures"

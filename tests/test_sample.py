@@ -1,0 +1,322 @@
+"""The sample shop: the same bytes for the same seed, structure worth learning, every kind of dirt."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from decorec.config import SampleDataset
+from decorec.sample.catalogue import COLOURS, KINDS, MATERIALS, PATTERNS, STYLES, Catalogue
+from decorec.sample.customers import Purchases
+from decorec.sample.dirt import PICTURE_DIRT, TEXT_DIRT, Dirt
+from decorec.sample.pictures import SILHOUETTES, draw_picture
+from decorec.sample.records import meta_lines, review_lines
+from decorec.sample.shop import draw_shop, sample
+
+Shop = tuple[Catalogue, Purchases, Dirt]
+SMALL = {"source": "sample", "items": 60, "users": 80}
+ABSENT = ("no metadata", "no picture", "dead link", "truncated picture", "html as picture")
+"""Dirt that leaves a product without a picture or without metadata."""
+
+
+def parse(lines: Iterable[bytes]) -> tuple[list[dict[str, Any]], int]:
+    """(records, number of lines that are no JSON)."""
+    records, malformed = [], 0
+    for line in lines:
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            malformed += 1
+    return records, malformed
+
+
+def write(folder: Path, **values: int) -> Path:
+    dataset = SampleDataset.model_validate(SMALL | values)
+    sample(
+        dataset=dataset,
+        reviews=folder / "reviews.json.gz",
+        meta=folder / "meta.json.gz",
+        pictures=folder / "pictures",
+    )
+    return folder
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    """The shop of the default configuration."""
+    return draw_shop(SampleDataset(source="sample"))
+
+
+@pytest.fixture(scope="module")
+def sequences(shop: Shop) -> list[list[int]]:
+    """Histories after the picture filter and the 5-core."""
+    return core(shop)
+
+
+def core(shop: Shop) -> list[list[int]]:
+    _, purchases, dirt = shop
+    lost = frozenset().union(*(dirt[name] for name in ABSENT))
+    rows = [(u, i) for u, i in zip(purchases.user.tolist(), purchases.item.tolist(), strict=True) if i not in lost]
+    while True:
+        users, items = Counter(u for u, _ in rows), Counter(i for _, i in rows)
+        kept = [(u, i) for u, i in rows if users[u] >= 5 and items[i] >= 5]
+        if len(kept) == len(rows):
+            break
+        rows = kept
+    histories: dict[int, list[int]] = {}
+    for user, item in rows:
+        histories.setdefault(user, []).append(item)
+    return list(histories.values())
+
+
+# Bytes
+
+
+def test_same_seed_gives_the_same_bytes_in_every_process(small: Path, tmp_path: Path) -> None:
+    flags = [f"--{name}={tmp_path / file}" for name, file in (("reviews", "reviews.json.gz"), ("meta", "meta.json.gz"))]
+    command = [sys.executable, "-m", "decorec", "sample", "--dataset", json.dumps(SMALL), *flags]
+    subprocess.run(
+        [*command, f"--pictures={tmp_path / 'pictures'}"],
+        check=True,
+        env=os.environ | {"PYTHONHASHSEED": "77"},
+        stderr=subprocess.DEVNULL,
+    )
+    assert digests(tmp_path) == digests(small)
+    assert len(digests(small)) > 60
+
+
+def test_another_seed_gives_another_shop(small: Path, tmp_path: Path) -> None:
+    other = digests(write(tmp_path, seed=1))
+    assert not set(other.values()) & {digests(small)[name] for name in ("reviews.json.gz", "meta.json.gz")}
+
+
+def test_gzip_header_holds_no_time_and_no_name(small: Path) -> None:
+    for name in ("reviews.json.gz", "meta.json.gz"):
+        assert (small / name).read_bytes()[:8] == b"\x1f\x8b\x08\x00\x00\x00\x00\x00"
+
+
+def test_pictures_of_an_earlier_shop_are_replaced(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "pictures" / "old.jpg").write_bytes(b"")
+    write(tmp_path)
+    assert not (tmp_path / "pictures" / "old.jpg").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["meta.json.gz", "pictures", "reviews.json.gz"]
+
+
+# Structure
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_size_after_the_filters(seed: int) -> None:
+    histories = core(draw_shop(SampleDataset(source="sample", seed=seed)))
+    lengths = [len(history) for history in histories]
+    assert 600 <= len({item for history in histories for item in history}) <= 1_000
+    assert 1_500 <= len(histories) <= 3_000
+    assert 8.0 <= np.mean(lengths) <= 9.2
+    assert max(lengths) <= 40
+
+
+def test_popularity_is_skewed_and_many_items_are_cold(sequences: list[list[int]]) -> None:
+    counts = np.array(sorted(Counter(item for history in sequences for item in history).values(), reverse=True))
+    assert counts[: len(counts) // 10].sum() > 0.25 * counts.sum()
+    assert 0.1 < np.mean(counts <= 8) < 0.35
+
+
+def test_late_items_are_bought_only_after_their_launch(shop: Shop) -> None:
+    catalogue, purchases, _ = shop
+    assert np.all(purchases.day >= catalogue.launch[purchases.item])
+    assert 0.2 < np.mean(catalogue.launch > 0) < 0.4
+
+
+def test_histories_are_ordered_with_ties_and_repeats(shop: Shop, sequences: list[list[int]]) -> None:
+    _, purchases, _ = shop
+    gaps = np.diff(purchases.day)[np.diff(purchases.user) == 0]
+    assert gaps.min() == 0
+    assert 0.1 < np.mean(gaps == 0) < 0.3
+    assert 0.1 < np.mean([len(set(history)) < len(history) for history in sequences]) < 0.3
+
+
+def test_kits_show_in_co_purchases_and_nowhere_else(shop: Shop, sequences: list[list[int]]) -> None:
+    catalogue, _, _ = shop
+    steps = np.array([pair for history in sequences for pair in pairwise(history)])
+    together = catalogue.kit[steps[:, 0]] == catalogue.kit[steps[:, 1]]
+    assert 0.1 < together[steps[:, 0] != steps[:, 1]].mean() < 0.3
+    mates = np.triu(np.equal.outer(catalogue.kit, catalogue.kit), 1)
+    assert np.bincount(catalogue.kit).max() <= 5
+    for name, values in (("style", STYLES), ("colour", COLOURS), ("pattern", PATTERNS), ("material", MATERIALS)):
+        value = getattr(catalogue, name)
+        assert abs(np.equal.outer(value, value)[mates].mean() - 1 / len(values)) < 0.05
+    assert np.equal.outer(catalogue.kind, catalogue.kind)[mates].mean() < 0.02  # across kinds
+
+
+@pytest.mark.parametrize("name", ["kind", "style", "colour"])
+def test_tastes_and_looks_show_in_what_follows(shop: Shop, sequences: list[list[int]], name: str) -> None:
+    """Styles are told by texts, colours are shown by pictures: both tell more about the next item than chance."""
+    value = getattr(shop[0], name)
+    same = [value[one] == value[two] for history in sequences for one, two in pairwise(history)]
+    by_chance = (
+        np.bincount(value[[item for history in sequences for item in history]]) / sum(map(len, sequences))
+    ) ** 2
+    assert np.mean(same) > 2 * by_chance.sum()
+
+
+def test_text_and_picture_each_tell_what_the_other_does_not(shop: Shop) -> None:
+    catalogue, _, dirt = shop
+    records, _ = parse(meta_lines(catalogue, dirt, np.random.default_rng(0)))
+    titles = {
+        record["asin"]: record["title"] for record in records[::-1] if len(record.get("title", "")) in range(1, 200)
+    }
+    told = np.array([any(word in titles.get(asin, "") for word in map(str.title, COLOURS)) for asin in catalogue.asin])
+    assert 0.25 < told.mean() < 0.45
+    styled = [
+        any(word in titles[asin] for word in list(STYLES.values())[catalogue.style[item]])
+        for item, asin in enumerate(catalogue.asin)
+        if asin in titles and item not in dirt["repeated record that differs"]
+    ]
+    assert np.mean(styled) == 1.0
+    assert 0.4 < catalogue.shows_style.mean() < 0.6
+
+
+def test_pictures_show_the_colour(shop: Shop) -> None:
+    """Nearest neighbour by the mean of the most saturated pixels: far better than the one in ten of chance."""
+    catalogue = shop[0]
+    rows = []
+    for item in range(150):
+        with Image.open(io.BytesIO(draw_picture(catalogue, item, np.random.default_rng(item)))) as picture:
+            assert min(picture.size) >= 224 and max(picture.size) <= 300
+            pixels = np.asarray(picture.convert("HSV").resize((32, 32))).reshape(-1, 3).astype(float)
+        vivid = pixels[np.argsort(pixels[:, 1])[-150:]]
+        angle = vivid[:, 0] / 255 * 2 * np.pi
+        rows.append([100 * np.cos(angle).mean(), 100 * np.sin(angle).mean(), vivid[:, 1].mean(), vivid[:, 2].mean()])
+    distance = np.linalg.norm(np.array(rows)[:, None] - np.array(rows)[None], axis=2) + 1e9 * np.eye(150)
+    assert np.mean(catalogue.colour[:150][distance.argmin(axis=1)] == catalogue.colour[:150]) > 0.4
+
+
+def test_every_kind_has_a_silhouette() -> None:
+    assert set(SILHOUETTES) == set(KINDS)
+
+
+# Dirt
+
+
+@pytest.mark.parametrize("items", [60, 800])
+def test_every_kind_of_dirt_in_the_records(items: int) -> None:
+    catalogue, _, dirt = draw_shop(SampleDataset(source="sample", items=items, users=200))
+    assert set(dirt) == PICTURE_DIRT.keys() | TEXT_DIRT.keys()
+    assert all(dirt.values())
+    records, malformed = parse(meta_lines(catalogue, dirt, np.random.default_rng(0)))
+    assert malformed == 1
+    asins = Counter(record["asin"] for record in records)
+    assert set(catalogue.asin) > set(asins)  # items without metadata
+    twice = [[r for r in records if r["asin"] == asin] for asin, count in asins.items() if count > 1]
+    assert any(group[0] == group[1] for group in twice)
+    assert any(group[0].get("title") != group[-1].get("title") for group in twice)
+    titles = [record.get("title", "") for record in records]
+    assert any(len(title) > 2_000 and "{" in title for title in titles)
+    assert any("&quot;" in title for title in titles) and any("<span" in title for title in titles)
+    assert {type(record.get("description")) for record in records} == {list, str, type(None)}
+    assert {type(record["category"]) for record in records} == {list, str}
+    assert any("<br />" in str(record.get("description")) for record in records)
+    assert any("brand" not in record for record in records) and any("title" not in record for record in records)
+    prices = [record["price"] for record in records]
+    assert any(price.startswith("$") for price in prices) and "" in prices and any("{" in price for price in prices)
+    links = [record.get("imageURLHighRes") for record in records]
+    assert [] in links and None in links and any(len(urls or ()) == 2 for urls in links)
+    assert all(("imUrl" in record) == ("imageURL" not in record) for record in records)
+
+
+def test_dirt_of_reviews(shop: Shop) -> None:
+    catalogue, purchases, _ = shop
+    records, malformed = parse(review_lines(catalogue, purchases, 2_000, np.random.default_rng(0)))
+    assert malformed == 1
+    rows = Counter(json.dumps(record) for record in records)
+    assert 0.01 < sum(count > 1 for count in rows.values()) / len(rows) < 0.03
+    assert all(record["unixReviewTime"] % 86_400 == 0 for record in records)
+    assert {type(record["overall"]) for record in records} == {float}
+    assert any("reviewText" not in record for record in records)
+    assert any("vote" in record for record in records) and any("style" in record for record in records)
+    assert len({record["reviewerID"] for record in records}) == 2_000
+    # Every purchase comes through, under one name per customer and on its day.
+    told = {(record["reviewerID"], record["asin"], record["unixReviewTime"]) for record in records}
+    assert len(told) == len(set(zip(purchases.user, purchases.item, purchases.day, strict=True)))
+    asins = Counter(catalogue.asin[item] for item in purchases.item.tolist())
+    assert set(asins) == {record["asin"] for record in records}
+
+
+def test_records_have_the_fields_and_types_of_real_ones(small: Path) -> None:
+    folder = Path("data/amazon2018_gift_cards")
+    if not folder.exists():
+        pytest.skip(f"real data not at {folder}")
+    for ours, theirs in (("reviews", "Gift_Cards_5"), ("meta", "meta_Gift_Cards")):
+        types: dict[str, set[str]] = {}
+        with gzip.open(folder / f"{theirs}.json.gz") as lines:
+            for record in parse(lines)[0]:
+                for name, value in record.items():
+                    types.setdefault(name, set()).add(type(value).__name__)
+        with gzip.open(small / f"{ours}.json.gz") as lines:
+            for record in parse(lines)[0]:
+                assert set(record) <= {*types, "imUrl"}
+                for name in set(record) - {"imUrl", "description", "category"}:  # these are dirty on purpose
+                    assert type(record[name]).__name__ in types[name], name
+
+
+def test_dirt_of_pictures(small: Path) -> None:
+    catalogue, _, dirt = draw_shop(SampleDataset.model_validate(SMALL))
+    pictures = small / "pictures"
+
+    def decodes(item: int) -> bool:
+        try:
+            with Image.open(pictures / f"{catalogue.asin[item]}.jpg") as picture:
+                picture.load()
+        except OSError:
+            return False
+        return True
+
+    for item in range(len(catalogue)):
+        lost = any(item in dirt[name] for name in ABSENT)
+        assert decodes(item) != lost
+    exists = {name: [(pictures / f"{catalogue.asin[i]}.jpg").exists() for i in dirt[name]] for name in PICTURE_DIRT}
+    assert all(map(all, (exists["truncated picture"], exists["html as picture"], exists["dead first link"])))
+    assert not any(exists["dead link"])
+    shared = {(pictures / f"{catalogue.asin[item]}.jpg").read_bytes() for item in dirt["placeholder"]}
+    assert len(shared) == 1 and len(dirt["placeholder"]) >= 2
+
+
+def test_links_in_the_metadata_lead_to_the_files(small: Path) -> None:
+    catalogue, _, dirt = draw_shop(SampleDataset.model_validate(SMALL))
+    dead = {catalogue.asin[item] for item in dirt["dead link"]}
+    prefix = "http://shop.example/"
+    with gzip.open(small / "meta.json.gz") as lines:
+        for record in parse(lines)[0]:
+            urls = [
+                *record.get("imageURL", []),
+                *record.get("imageURLHighRes", []),
+                *filter(None, [record.get("imUrl")]),
+            ]
+            found = [(small / url.removeprefix(prefix)).is_file() for url in urls]
+            assert all(url.startswith(prefix) for url in urls)
+            assert any(found) == (record["asin"] not in dead and bool(urls))
