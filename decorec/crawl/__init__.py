@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import polars as pl
 
 from decorec.artifacts import read_table, write_table
 from decorec.config import CrawlConfig, Dataset, SampleDataset, TableDataset
+from decorec.crawl.estimate import expectation, sample
 from decorec.crawl.journal import Journal
 from decorec.crawl.pictures import Store, picture_path
 from decorec.crawl.plan import PLACEHOLDER, Plan
@@ -40,7 +41,8 @@ def crawl(
     The next address of an item is asked for only when the one before has failed. Pictures are verified by decoding
     them, made small (shorter side crawl.side) and kept under cache/images/<first two digits>/<sha256>.jpg, sha256
     being that of the file as it was served. Outcomes are also noted in cache/crawl/, so that a run after a kill goes
-    on where the last one ended: ok and permanent ones are not asked for again, transient ones are.
+    on where the last one ended: ok and permanent ones are not asked for again, transient ones are. What depends on a
+    setting that has changed since (crawl.side, crawl.max_bytes, ...) is asked for again.
 
     items: reads item, image_urls (list of URLs; for tables of one's own also paths relative to dataset.path).
     shop: folder of the sample shop, served on loopback meanwhile; needed for the source sample alone.
@@ -54,19 +56,32 @@ def crawl(
     table = read_table(items, {"item": pl.String, "image_urls": pl.List(pl.String)})
     names = table["item"].to_list()
     addresses = [[address for address in row or [] if address] for row in table["image_urls"].to_list()]
-    folder = Path(dataset.path) if isinstance(dataset, TableDataset) else None
-    journal_path = cache / "crawl" / f"{images.parent.name}{_fingerprint(shop)}.jsonl"
-    with _hosts(dataset, shop) as connect_to, Journal(journal_path, crawl) as journal:
-        crew = Crew(crawl, Store(cache, crawl.side, crawl.max_pixels), journal, connect_to, folder)
+    if probe:
+        chosen = sample(addresses, probe)
+        tried = [addresses[index][:1] for index in chosen]
+        plan = Plan([names[index] for index in chosen], tried)
+    else:
         plan = Plan(names, addresses)
-        known = crew.known({address for row in addresses for address in row})
-        crew.work(plan, known, len(names))
+    folder = Path(dataset.path) if isinstance(dataset, TableDataset) else None
+    state = cache / "crawl" / f"{images.parent.name}{_fingerprint(shop)}"
+    with (
+        _hosts(dataset, shop) as connect_to,
+        Journal(state.with_suffix(".jsonl"), crawl) as journal,
+        closing(Store(cache, state, crawl.side, crawl.max_pixels)) as store,
+    ):
+        crew = Crew(crawl, store, journal, connect_to, folder)
+        known = crew.work(plan)
+    if probe:
+        firsts = [row[0] for row in addresses if row]
+        pace = crew.seconds / max(1, crew.histogram.total()) / crawl.concurrency
+        print(expectation(plan, cache, len(firsts), pace * len(firsts), crew.paced(firsts)))
+        return
     result = plan.table()
     write_table(images, result)
-    _summarise(result, len(names), len(known), crew)
+    _summarise(result, len(names), known)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _hosts(dataset: Dataset, shop: Path | None) -> Iterator[HostMap]:
     if not isinstance(dataset, SampleDataset):
         yield {}
@@ -90,26 +105,21 @@ def _fingerprint(shop: Path | None) -> str:
     return f"-{digest.hexdigest()[:16]}"
 
 
-def _summarise(table: pl.DataFrame, items: int, known: int, crew: Crew) -> None:
+def _summarise(table: pl.DataFrame, items: int, known: Collection[str]) -> None:
     pictures = table.filter(pl.col("status") == "ok")
-    errors = Counter(table["error"].drop_nulls())
+    asked = set(table["url"])
     log.info(
-        "crawl: %d items in, %d with a picture (%d different), %d addresses asked for, %d known from earlier runs",
+        "crawl: %d items in, %d with a picture (%d different), %d addresses asked for, %d of them by earlier runs",
         items,
         pictures.height,
         pictures["sha256"].n_unique(),
-        table["url"].n_unique(),
-        known,
+        len(asked),
+        sum(address in known for address in asked),
     )
+    errors = Counter(table["error"].drop_nulls())
     if errors:
         log.info("crawl: failures: %s", ", ".join(f"{name} {count}" for name, count in errors.most_common()))
-    placeholders = pictures.filter(pl.col("placeholder"))
-    if placeholders.height:
-        counts = Counter(placeholders["sha256"])
-        shown = ", ".join(f"{sha256[:12]} under {count} items" for sha256, count in counts.most_common(5))
-        log.info(
-            "crawl: %d items share a file with at least %d others (placeholders?): %s",
-            placeholders.height,
-            PLACEHOLDER - 1,
-            shown,
-        )
+    shared = Counter(pictures.filter(pl.col("placeholder"))["sha256"])
+    if shared:
+        shown = ", ".join(f"{sha256[:12]} under {count} items" for sha256, count in shared.most_common(5))
+        log.info("crawl: %d files under %d or more items each (placeholders?): %s", len(shared), PLACEHOLDER, shown)

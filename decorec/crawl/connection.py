@@ -50,7 +50,7 @@ class Watchdog:
     @contextmanager
     def until(self, end: float) -> Iterator[_Watch]:
         """Cut what this thread has connected when ``time.monotonic()`` reaches ``end``."""
-        watch = _Watch(end)
+        watch = _Watch(end if not self._stopped.is_set() else 0.0)
         self._current.watch = watch
         with self._lock:
             self._watches.add(watch)
@@ -73,20 +73,28 @@ class Watchdog:
             handle = connection.dup()
             with self._lock:
                 watch.sockets.append(handle)
+                if watch.expired:  # while the name was looked up, say
+                    _shut_down(watch.sockets)
 
     def stop(self) -> None:
-        """End the thread."""
+        """Cut all requests in flight, let later ones fail, and end the thread."""
         self._stopped.set()
         self._thread.join()
+        with self._lock:
+            for watch in self._watches:
+                watch.end = 0.0
+        self._cut(time.monotonic())
 
     def _look(self) -> None:
         while not self._stopped.wait(SECONDS_BETWEEN_LOOKS):
-            now = time.monotonic()
-            with self._lock:
-                for watch in self._watches:
-                    if now >= watch.end:
-                        watch.expired = True
-                        _shut_down(watch.sockets)
+            self._cut(time.monotonic())
+
+    def _cut(self, now: float) -> None:
+        with self._lock:
+            for watch in self._watches:
+                if now >= watch.end:
+                    watch.expired = True
+                    _shut_down(watch.sockets)
 
 
 def _shut_down(handles: list[socket.socket]) -> None:

@@ -82,10 +82,8 @@ def opted_out(tags: tuple[str, ...], agent: str) -> bool:
 class Fetcher:
     """One attempt at a URL: follows redirects by hand, bounded in time, size and hops."""
 
-    def __init__(self, config: CrawlConfig, connect_to: HostMap, before_hop: Callable[[str, float], None]) -> None:
-        """``before_hop(url, end)`` is called before every redirect is followed and may wait, or raise PictureError."""
+    def __init__(self, config: CrawlConfig, connect_to: HostMap) -> None:
         self._config = config
-        self._before_hop = before_hop
         self._watchdog = Watchdog()
         self._session = session(config.user_agent, connect_to, pool_size=config.concurrency)
         guard(self._session, Resolver(config.private_hosts), self._watchdog, set(connect_to.values()))
@@ -93,43 +91,37 @@ class Fetcher:
         self._routes: dict[str, tuple[dict[str, str], bool | str]] = {}
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, those in use as well."""
         self._watchdog.stop()
         self._session.close()
 
-    def get(self, url: str, end: float, limit: int | None = None) -> Answer:
+    def get(self, url: str, end: float, limit: int, before_hop: Callable[[str, float], None]) -> Answer:
         """The response behind ``url``, redirects followed, by ``end`` (time.monotonic()).
 
+        ``before_hop(url, end)`` is called before a redirect is followed; it may wait, or raise PictureError.
+
         Raises:
-            PictureError: anything but a complete 2xx response of at most ``limit`` bytes (default: crawl.max_bytes).
+            PictureError: anything but a complete 2xx response of at most ``limit`` bytes.
         """
         seen = {url}
         for hop in range(self._config.max_redirects + 1):
             if hop:
-                self._before_hop(url, end)
-            answer = self._hop(url, end, limit or self._config.max_bytes)
+                before_hop(url, end)
+            answer = self._hop(url, end, limit)
             if answer.status not in REDIRECTS:
-                return self._accept(answer)
-            url = urljoin(url, answer.headers.get("Location", ""))
+                return _accepted(answer, url)
+            url = _redirected(url, answer)
             if url in seen:
                 raise PictureError("redirect-loop", permanent=True, http_status=answer.status)
             seen.add(url)
         raise PictureError("too-many-redirects", permanent=True, http_status=answer.status)
-
-    def _accept(self, answer: Answer) -> Answer:
-        status = answer.status
-        if not 200 <= status < 300:
-            name = NAMES.get(status) or ("server-error" if status >= 500 else f"http-{status}")
-            wait = retry_after(answer.headers, time.time()) if status in TRANSIENT else None
-            raise PictureError(name, permanent=status not in TRANSIENT, http_status=status, wait=wait)
-        return answer
 
     def _hop(self, url: str, end: float, limit: int) -> Answer:
         host_of(url)
         with self._watchdog.until(end) as watch:
             response = None
             try:
-                response = self._send(url, end)
+                response = self._send(url, watch.end)
                 return _read(response, end, limit)
             except NETWORK_ERRORS as error:
                 failure = PictureError("deadline", permanent=False) if watch.expired else _classify(error)
@@ -161,6 +153,27 @@ class Fetcher:
             settings = self._session.merge_environment_settings(url, {}, None, True, None)
             self._routes[host] = (dict(settings["proxies"]), settings["verify"] or True)
         return self._routes[host]
+
+
+def _accepted(answer: Answer, url: str) -> Answer:
+    status = answer.status
+    if 200 <= status < 300:
+        return answer
+    name = NAMES.get(status) or ("server-error" if status >= 500 else f"http-{status}")
+    wait = retry_after(answer.headers, time.time()) if status in TRANSIENT else None
+    raise PictureError(name, permanent=status not in TRANSIENT, http_status=status, wait=wait, host=host_of(url))
+
+
+def _redirected(url: str, answer: Answer) -> str:
+    location = answer.headers.get("Location")
+    if not location:
+        raise PictureError("bad-redirect", permanent=True, http_status=answer.status)
+    with contextlib.suppress(UnicodeError):  # header bytes arrive as Latin-1 although they mostly are UTF-8
+        location = location.encode("latin-1").decode("utf-8")
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise PictureError("bad-redirect", permanent=True, http_status=answer.status) from error
 
 
 def _read(response: requests.Response, end: float, limit: int) -> Answer:

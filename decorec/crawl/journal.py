@@ -7,7 +7,6 @@ import json
 import os
 import threading
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +20,7 @@ __all__ = ["Journal"]
 LIMITS = frozenset({"bomb", "opted-out", "private-address", "robots", "too-large", "too-many-redirects"})
 """Failures that depend on the configuration: tried again when it changes."""
 
+FIELDS = tuple(Outcome.__slots__)
 LIMITING = ("max_bytes", "max_pixels", "max_redirects", "private_hosts", "respect_robots", "user_agent")
 
 
@@ -83,7 +83,12 @@ class Journal:
         """Record that ``address`` ended in ``outcome``."""
         if outcome.status == "transient":
             return
-        entry = {"address": address, "side": self._side, "limits": self._limits, "outcome": asdict(outcome)}
+        entry = {
+            "address": address,
+            "side": self._side,
+            "limits": self._limits,
+            "outcome": {name: getattr(outcome, name) for name in FIELDS},
+        }
         line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
         with self._lock:
             os.write(self._file, line)
@@ -100,4 +105,5 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         entry = json.loads(line)
     except ValueError:
         return None
-    return entry if isinstance(entry, dict) and "outcome" in entry else None
+    # Lines of another version of this file count as absent.
+    return entry if isinstance(entry, dict) and tuple(entry.get("outcome", ())) == FIELDS else None

@@ -37,13 +37,21 @@ class PictureError(Exception):
         permanent: false if another run may succeed.
         http_status: status of the response, if there was one.
         wait: seconds that the server asked to wait (Retry-After), if it did.
+        host: the server that asked, which differs from that of the address after a redirect.
     """
 
     def __init__(
-        self, error: str, *, permanent: bool, http_status: int | None = None, wait: float | None = None
+        self,
+        error: str,
+        *,
+        permanent: bool,
+        http_status: int | None = None,
+        wait: float | None = None,
+        host: str = "",
     ) -> None:
         super().__init__(error)
         self.error = error
         self.permanent = permanent
         self.http_status = http_status
         self.wait = wait
+        self.host = host

@@ -45,6 +45,14 @@ class Plan:
         self._outcomes: dict[str, Outcome] = {}
         self.settled = 0
 
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def addresses(self) -> set[str]:
+        """All addresses that may be asked for."""
+        return {address for row in self._addresses for address in row}
+
     def start(self, known: dict[str, Outcome]) -> Iterator[str]:
         """Take over ``known`` outcomes and yield the addresses to ask for first."""
         self._outcomes.update(known)

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from decorec.config import CrawlConfig
+from decorec.crawl.outcome import PictureError
 
 __all__ = ["Job", "Queue"]
 
@@ -20,12 +21,14 @@ STRIKES = 100
 
 @dataclass(slots=True)
 class Job:
-    """One address on its way: its host, tries so far, and when its time is up (set by its first try)."""
+    """One address on its way: its host, tries so far, when the first one started, when its time is up, last failure."""
 
     url: str
     host: str
     attempts: int = 0
+    started: float = 0.0
     end: float = 0.0
+    failure: PictureError | None = None
 
 
 @dataclass(slots=True)
@@ -69,7 +72,7 @@ class Queue:
         self._ready: list[tuple[float, int, _Host]] = []
         self._numbers = itertools.count()
         self._condition = threading.Condition()
-        self._ended = False
+        self._over = threading.Event()
 
     def put(self, job: Job, delay: float = 0.0) -> None:
         """Add ``job``; with a delay (seconds) it is a retry, which goes before fresh jobs once it is due."""
@@ -84,7 +87,7 @@ class Queue:
     def take(self) -> Job | None:
         """Wait for the next job whose turn it is; None when the queue has been ended."""
         with self._condition:
-            while not self._ended:
+            while not self._over.is_set():
                 now = time.monotonic()
                 wait = self._ready[0][0] - now if self._ready else None
                 if wait is not None and wait <= 0:
@@ -108,14 +111,20 @@ class Queue:
             host = self._host(name)
             ready = max(host.paused_until, host.free_at)
             self._spend(host, time.monotonic())
-        time.sleep(max(0.0, min(ready, end) - time.monotonic()))
+        self.sleep(min(ready, end))
+
+    def sleep(self, until: float) -> None:
+        """Wait until ``until`` (time.monotonic()) or the end of the queue."""
+        self._over.wait(max(0.0, until - time.monotonic()))
 
     def pause(self, name: str, seconds: float) -> None:
         """Send nothing to host ``name`` for ``seconds``; a pause longer than crawl.deadline closes it for this run."""
         with self._condition:
             host = self._host(name)
-            host.closed |= seconds > self._config.deadline
-            host.paused_until = max(host.paused_until, time.monotonic() + seconds)
+            if seconds > self._config.deadline:
+                host.closed = True
+            else:
+                host.paused_until = max(host.paused_until, time.monotonic() + seconds)
 
     def slow_down(self, name: str, seconds: float) -> None:
         """Leave at least ``seconds`` between requests to host ``name``."""
@@ -138,7 +147,7 @@ class Queue:
     def finish(self) -> None:
         """Let every ``take`` return None."""
         with self._condition:
-            self._ended = True
+            self._over.set()
             self._condition.notify_all()
 
     def _host(self, name: str) -> _Host:
