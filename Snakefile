@@ -18,7 +18,7 @@ include: "workflow/rules/tables.smk"
 
 rule all:
     default_target: True
-    localrule: True
     input:
         "results/tables/main.csv",
         "results/tables/statistics.csv",
+    localrule: True

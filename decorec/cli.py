@@ -26,6 +26,7 @@ from decorec.errors import DecorecError
 __all__ = ["STEPS", "main", "step_function"]
 
 STEPS: dict[str, str] = {
+    "schema": "decorec.config.root",
     "sample": "decorec.sample.shop",
     "download": "decorec.download",
     "ingest": "decorec.ingest",

@@ -21,7 +21,7 @@ from decorec.config.learning import (
     StageConfig,
     TrainConfig,
 )
-from decorec.config.root import Config, load, schema
+from decorec.config.root import Config, describe, load
 from decorec.config.runs import PRESETS, Run
 
 __all__ = [
@@ -45,7 +45,7 @@ __all__ = [
     "StageConfig",
     "TableDataset",
     "TrainConfig",
+    "describe",
     "explain",
     "load",
-    "schema",
 ]

@@ -123,7 +123,6 @@ class DecorecConfig(Section):
             *(("graph",) if graph else ()),
         )
 
-
     def for_stage(self, stage: str) -> DecorecConfig:
         """This section with everything at its default that has no effect on ``stage``."""
         fused_only = ("ids", "interests", "interest_mlp", "freeze", "id_layers", "id_enrichment")

@@ -16,7 +16,7 @@ from decorec.config.learning import GraphConfig, InterestsConfig, ModelConfig, T
 from decorec.config.runs import Run, resolve
 from decorec.errors import DecorecError
 
-__all__ = ["Config", "EvaluateConfig", "RunDifference", "TablesConfig", "load", "schema"]
+__all__ = ["Config", "EvaluateConfig", "RunDifference", "TablesConfig", "describe", "load", "read", "schema"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
@@ -128,9 +128,16 @@ def load(values: Mapping[str, Any], origin: str = "config.yaml") -> Config:
         raise DecorecError(explain(error, origin)) from error
 
 
-def schema() -> dict[str, Any]:
+def describe() -> dict[str, Any]:
     """The JSON schema of config.yaml, for editors and ``workflow/schemas/config.schema.json``."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+
+
+def schema(*, output: Path) -> None:
+    """Write the JSON schema of config.yaml."""
+    from decorec.artifacts import write_json
+
+    write_json(output, describe())
 
 
 def read(path: Path) -> Config:

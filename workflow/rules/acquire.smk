@@ -40,9 +40,9 @@ rule download:
         "results/benchmarks/{dataset}/download.tsv"
     wildcard_constraints:
         dataset=plan.pattern("sample", "amazon2018", "amazon2023"),
+    retries: 2
     conda:
         "../../envs/cpu.yaml"
-    retries: 2
     resources:
         mem="1GB",
         runtime="12h",

@@ -3,11 +3,16 @@
 import os
 import sys
 
-# Jobs run `python -m decorec`, also from other working directories and in environments without the package.
+# Jobs run `python -m decorec`: with this interpreter, where no environment is deployed, and with this package, also from
+# other working directories and in environments that do not have it.
 sys.path.insert(0, str(workflow.basedir))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(workflow.basedir), *filter(None, [os.environ.get("PYTHONPATH")])]
-)
+for variable, folder in (
+    ("PATH", os.path.dirname(sys.executable)),
+    ("PYTHONPATH", str(workflow.basedir)),
+):
+    os.environ[variable] = os.pathsep.join(
+        [folder, *filter(None, [os.environ.get(variable)])]
+    )
 
 from decorec.config import load
 from decorec.errors import DecorecError
@@ -45,7 +50,9 @@ def run_section(stage):
 
 
 def stage_inputs(stage):
-    return lambda wildcards: plan.inputs(wildcards.dataset, wildcards.run, stage, wildcards.seed)
+    return lambda wildcards: plan.inputs(
+        wildcards.dataset, wildcards.run, stage, wildcards.seed
+    )
 
 
 def raw_reviews(wildcards):

@@ -1,0 +1,45 @@
+# Two commands: `make main` (a table from the embedded sample shop) and `make test`. Both set up .venv if needed.
+
+CORES ?= all
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: main test setup lint bench schema lock clean
+
+main: setup
+	$(BIN)/snakemake --cores $(CORES) results/tables/main.csv
+
+test: setup
+	$(BIN)/python -m pytest
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "expected Python 3.11 or newer, found $$($(PYTHON) -V); name another one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+bench: setup
+	$(BIN)/python -m benchmarks $(NAME)
+
+schema: setup
+	$(BIN)/python -m decorec schema --output workflow/schemas/config.schema.json
+
+# Needs uv. The bounds on torch keep it at a release whose torchvision is out as well.
+lock:
+	uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes --no-header \
+		--quiet --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf results/tables results/benchmarks logs

@@ -1,0 +1,230 @@
+"""The workflow as a user runs it: a tiny shop through the whole chain, then what a change makes run again."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from decorec.cli import STEPS, step_function
+
+pytestmark = pytest.mark.workflow
+REPOSITORY = Path(__file__).parent.parent
+RULES = sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))
+TINY: dict[str, Any] = {
+    "datasets": {"sample": {"source": "sample", "items": 90, "users": 220}},
+    "features": {"encoder": "fit", "epochs": 1},
+    "model": {"dim": 8, "encoder": {"heads": 2, "feed_forward": 8}},
+    "train": {"epochs": 2, "patience": 1},
+    "seeds": [0],
+    "runs": {
+        "decorec": {},
+        "sasrec": {"model": {"name": "sasrec", "dim": 8}},
+        "no-cluster": {"model": {"interests": False}},
+        "other-graph": {"graph": {"distance": "1/(D+1)"}},
+    },
+    "tables": {"main": ["decorec", "sasrec"], "ablations": ["no-cluster", "other-graph", "decorec"]},
+}
+
+
+class Workplace:
+    """A copy of the workflow and the package in a folder of its own, with a configuration."""
+
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for name in ("Snakefile", "workflow", "decorec", "envs"):
+            source = REPOSITORY / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, folder / name)
+        self.configure(config)
+
+    def configure(self, config: dict[str, Any]) -> None:
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--workflow-profile", "none", *arguments]
+        environment = {**os.environ, "PYTHONPATH": ""}
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=900)
+
+    def planned(self, *targets: str) -> dict[str, int]:
+        """Jobs by rule that a call would run."""
+        result = self.snakemake("--dry-run", "--quiet", "host", "--", *(targets or TARGETS))
+        assert result.returncode == 0, result.stdout + result.stderr
+        output = result.stdout + result.stderr
+        table = re.search(r"^job +count\n[- ]+\n((?:\S+ +\d+\n)+)", output, re.MULTILINE)
+        if table is None:
+            assert "Nothing to be done" in output, output
+            return {}
+        return {name: int(count) for name, count in (line.split() for line in table[1].splitlines())}
+
+
+TARGETS = ("results/tables/main.csv", "results/tables/ablations.csv", "results/tables/statistics.csv")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A workplace in which everything has been computed."""
+    workplace = Workplace(tmp_path_factory.mktemp("first") / "shop", TINY)
+    result = workplace.snakemake("--show-failed-logs", "--", *TARGETS)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return workplace
+
+
+@pytest.fixture
+def workplace(finished: Workplace) -> Any:
+    """The finished workplace, put back as it was afterwards."""
+    yield finished
+    finished.configure(TINY)
+    shutil.copytree(REPOSITORY / "decorec", finished.folder / "decorec", dirs_exist_ok=True)
+
+
+def changed(**sections: Any) -> dict[str, Any]:
+    return {**TINY, **sections}
+
+
+def test_the_chain_gives_every_table_and_leaves_logs_and_benchmarks(finished: Workplace) -> None:
+    results = finished.folder / "results"
+    for target in TARGETS:
+        for suffix in (".csv", ".tex", ".html"):
+            assert (finished.folder / target).with_suffix(suffix).stat().st_size > 50
+    lines = (results / "tables/main.csv").read_text().splitlines()
+    assert lines[0] == "dataset,metric,model,mean,std,seeds,ci_low,ci_high,paper,p_value"
+    assert len(lines) == 1 + 2 * 6
+    assert (results / "tables/ablations.csv").read_text().startswith("dataset,metric,variant,")
+    for step in ("sample", "download", "ingest", "crawl", "features", "split", "cooccurrence", "cluster"):
+        assert (finished.folder / f"logs/sample/{step}.log").exists()
+        assert (results / f"benchmarks/sample/{step}.tsv").stat().st_size > 0
+    assert not list(results.rglob("*.part"))
+
+
+def test_a_second_run_does_nothing(workplace: Workplace) -> None:
+    assert workplace.planned() == {}
+    assert "Nothing to be done" in workplace.snakemake("--", *TARGETS).stderr
+
+
+def test_two_runs_from_scratch_are_byte_identical(finished: Workplace, tmp_path: Path) -> None:
+    other = Workplace(tmp_path / "again", TINY)
+    assert other.snakemake("--", *TARGETS).returncode == 0
+    ranks = sorted(path.relative_to(finished.folder) for path in finished.folder.glob("results/**/ranks.parquet"))
+    assert len(ranks) == 4
+    for name in [*ranks, "results/tables/main.csv", "results/sample/images.parquet", "results/sample/vocab.parquet"]:
+        assert (finished.folder / name).read_bytes() == (other.folder / name).read_bytes(), name
+
+
+def test_changing_one_run_runs_that_run_alone(workplace: Workplace) -> None:
+    workplace.configure(changed(runs=TINY["runs"] | {"sasrec": {"model": {"name": "sasrec", "dim": 12}}}))
+    assert workplace.planned() == {"fit": 1, "evaluate": 1, "main_table": 1, "total": 3}
+
+
+def test_changing_an_ablation_runs_that_ablation_alone(workplace: Workplace) -> None:
+    workplace.configure(changed(runs=TINY["runs"] | {"no-cluster": {"model": {"interests": False, "freeze": False}}}))
+    assert workplace.planned() == {"stage2": 1, "evaluate": 1, "ablation_table": 1, "total": 3}
+
+
+def test_variants_that_differ_in_stage_2_share_stage_1(finished: Workplace) -> None:
+    runs = finished.folder / "results/sample/runs"
+    assert sorted(path.parts[-4] for path in runs.glob("*/seed-0/stage1/model.safetensors")) == [
+        "decorec",
+        "other-graph",
+    ]
+
+
+def test_changing_epochs_runs_no_feature_graph_or_cluster_again(workplace: Workplace) -> None:
+    workplace.configure(changed(train={"epochs": 3, "patience": 1}))
+    assert workplace.planned() == {
+        "stage1": 2,
+        "stage2": 3,
+        "fit": 1,
+        "evaluate": 4,
+        "main_table": 1,
+        "ablation_table": 1,
+        "total": 12,
+    }
+
+
+def test_changing_stage_2_keeps_stage_1(workplace: Workplace) -> None:
+    workplace.configure(changed(train={"epochs": 2, "patience": 1, "stage2": {"epochs": 3}}))
+    planned = workplace.planned()
+    assert planned["stage2"] == 3
+    assert not {"stage1", "fit"} & set(planned)
+
+
+def test_editing_the_co_occurrence_code_runs_the_graph_and_what_follows(workplace: Workplace) -> None:
+    source = workplace.folder / "decorec/cooccurrence.py"
+    source.write_text(source.read_text() + "\n# an edit\n")
+    planned = workplace.planned()
+    assert planned["cooccurrence"] == 2
+    assert planned["cluster"] == 2
+    assert planned["stage1"] == 2
+    assert not {"sample", "download", "ingest", "crawl", "features", "split", "fit"} & set(planned)
+
+
+def test_editing_the_crawler_does_not_download_again(workplace: Workplace) -> None:
+    source = workplace.folder / "decorec/crawl/__init__.py"
+    source.write_text(source.read_text() + "\n# an edit\n")
+    planned = workplace.planned()
+    assert planned["crawl"] == 1
+    assert not {"sample", "download", "ingest"} & set(planned)
+
+
+def test_one_more_seed_trains_that_seed_alone(workplace: Workplace) -> None:
+    workplace.configure(changed(seeds=[0, 1]))
+    planned = workplace.planned("results/tables/main.csv")
+    assert planned == {"stage1": 1, "stage2": 1, "fit": 1, "evaluate": 2, "main_table": 1, "total": 6}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sedes": [0]}, "sedes: unknown key"),
+        ({"train": {"epochs": 0}}, "train.epochs"),
+        ({"runs": {"decorec": {"model": {"dims": 8}}}}, "dims: unknown key"),
+        ({"tables": {"main": ["unknown"]}}, "unknown"),
+        ({"datasets": {"Shop": {"source": "sample"}}}, "Shop"),
+    ],
+)
+def test_a_wrong_configuration_is_one_clear_message(workplace: Workplace, change: dict[str, Any], message: str) -> None:
+    workplace.configure(changed(**change))
+    result = workplace.snakemake("--dry-run")
+    assert result.returncode != 0
+    assert message in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def rules() -> list[tuple[str, str]]:
+    """(name, body) of every rule that calls a step."""
+    found = []
+    for file in RULES:
+        for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", file.read_text(), re.MULTILINE | re.DOTALL):
+            if "python -m decorec" in body:
+                found.append((name, body))
+    return found
+
+
+@pytest.mark.parametrize(("name", "body"), rules(), ids=[name for name, _ in rules()])
+def test_rules_flags_and_functions_share_one_vocabulary(name: str, body: str) -> None:
+    command = re.search(r"python -m decorec ([\w-]+)(.*?)2> \{log\}", body, re.DOTALL)
+    assert command is not None
+    assert command[1] == name.replace("_", "-")
+    parameters = inspect.signature(step_function(command[1])).parameters
+    given = re.findall(r"--([\w-]+) \{((?:input|output|params|wildcards)\.)?(\w+)(?::q)?\}", command[2])
+    for flag, _, value in given:
+        assert flag.replace("-", "_") == value
+    required = {key for key, value in parameters.items() if value.default is inspect.Parameter.empty}
+    flags = {flag.replace("-", "_") for flag, _, _ in given}
+    assert required <= flags <= set(parameters)
+
+
+def test_every_step_has_a_rule() -> None:
+    assert {name.replace("_", "-") for name, _ in rules()} == set(STEPS) - {"schema"}
