@@ -27,7 +27,7 @@ class FeaturesConfig(Section):
     """auto: the GPU if there is one."""
     batch_size: int = Field(128, ge=1)
     """Pictures or texts per forward pass."""
-    epochs: int = Field(30, ge=1)
+    epochs: int = Field(20, ge=1)
     """Passes over the pairs (encoder fit)."""
     seed: int = Field(0, ge=0)
     """Seed of initialisation, held-out pairs and order (encoder fit)."""

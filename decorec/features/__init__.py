@@ -46,7 +46,8 @@ def features(
     from decorec.features.extract import extract
 
     catalogue = read_catalogue(items, images, cache)
-    with _torch_threads(threads):
+    # One thread makes the small model the same whatever the number of cores; decoding is the larger part of its work.
+    with _torch_threads(1 if features.encoder == "fit" else threads):
         encoder, facts = _encoder(features, catalogue, threads)
         jobs = _jobs(features, encoder, catalogue)
         results = [extract(job, encoder, features.batch_size, threads) for job in jobs]

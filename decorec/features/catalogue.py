@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.artifacts import read_table
+from decorec.crawl import picture_path
 from decorec.errors import DecorecError
 
 __all__ = ["Catalogue", "Distinct", "read_catalogue"]
@@ -56,7 +57,7 @@ class Catalogue:
     @property
     def picture_paths(self) -> list[Path]:
         """Stored file of each distinct picture."""
-        return [self.cache / "images" / sha256[:2] / f"{sha256}.jpg" for sha256 in self.pictures.values]
+        return [picture_path(self.cache, sha256) for sha256 in self.pictures.values]
 
 
 def read_catalogue(items: Path, images: Path, cache: Path) -> Catalogue:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -106,28 +107,29 @@ def load_encoder(model: str, weights: str, precision: Precision, device: torch.d
     """
     _register_small_clip()
     source = locate(model, weights)
+    log.info("features: loading %s, weights %s, %s on %s", model, weights, precision, device.type)
     try:
-        encoder = build_encoder(model, source, precision, device)
+        return build_encoder(model, source, precision, device)
     except (RuntimeError, OSError) as error:
         raise source.explain(error) from error
-    log.info("features: %s, weights %s, %s on %s", model, weights, precision, device.type)
-    return encoder
 
 
 def build_encoder(model: str, source: Weights | None, precision: Precision, device: torch.device) -> Encoder:
     """The encoder itself; without ``source`` its weights are drawn from torch's generator."""
     _register_small_clip()
     source = source or Weights(model, None)
-    network, _, preprocess = open_clip.create_model_and_transforms(
-        model,
-        pretrained=source.pretrained,
-        device=device,
-        weights_only=source.weights_only,
-        image_mean=source.preprocessing.get("mean"),
-        image_std=source.preprocessing.get("std"),
-        image_interpolation=source.preprocessing.get("interpolation"),
-        image_resize_mode=source.preprocessing.get("resize_mode"),
-    )
+    with _open_clip_silent():
+        network, _, preprocess = open_clip.create_model_and_transforms(
+            model,
+            pretrained=source.pretrained,
+            device=device,
+            weights_only=source.weights_only,
+            image_mean=source.preprocessing.get("mean"),
+            image_std=source.preprocessing.get("std"),
+            image_interpolation=source.preprocessing.get("interpolation"),
+            image_resize_mode=source.preprocessing.get("resize_mode"),
+        )
+        tokenizer = open_clip.get_tokenizer(model)
     network.eval().requires_grad_(False)
     settings: dict[str, Any] = network.visual.preprocess_cfg
     metadata = {
@@ -143,13 +145,24 @@ def build_encoder(model: str, source: Weights | None, precision: Precision, devi
     return Encoder(
         network,
         _geometry(preprocess.transforms, settings["size"]),
-        open_clip.get_tokenizer(model),
+        tokenizer,
         device,
         precision,
         _channels(settings["mean"], device),
         _channels(settings["std"], device),
         metadata,
     )
+
+
+@contextmanager
+def _open_clip_silent() -> Iterator[None]:
+    """Hold back open_clip's lines in the root logger: about ten per model, and every failure also raises."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _register_small_clip() -> None:

@@ -31,7 +31,7 @@ log = logging.getLogger("decorec")
 LEAST_PAIRS = 32
 MOST_PAIRS = 20_000
 HELD_OUT = 0.1
-BATCH = 128
+BATCH = 64
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.1
 TOKEN_DROPOUT = 0.2
@@ -116,6 +116,7 @@ def _train(
     order = np.arange(len(pairs))
     held, training = pairs.take(order[:held_out]), pairs.take(order[held_out:])
     encoder.model.requires_grad_(True).train()
+    encoder.model.visual.to(memory_format=torch.channels_last)
     _descend(encoder, training, features.epochs, generator)
     encoder.model.requires_grad_(False).eval()
     facts = {
