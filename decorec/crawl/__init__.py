@@ -53,6 +53,8 @@ def crawl(
     Raises:
         DecorecError: an input is missing or wrong, or another crawl of the same data set is running.
     """
+    # What servers do wrong ends in rows; urllib3 would log a traceback for each.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     table = read_table(items, {"item": pl.String, "image_urls": pl.List(pl.String)})
     names = table["item"].to_list()
     addresses = [[address for address in row or [] if address] for row in table["image_urls"].to_list()]
@@ -66,7 +68,7 @@ def crawl(
     state = cache / "crawl" / f"{images.parent.name}{_fingerprint(shop)}"
     with (
         _hosts(dataset, shop) as connect_to,
-        Journal(state.with_suffix(".jsonl"), crawl) as journal,
+        Journal(state.with_name(f"{state.name}.jsonl"), crawl) as journal,
         closing(Store(cache, state, crawl.side, crawl.max_pixels)) as store,
     ):
         crew = Crew(crawl, store, journal, connect_to, folder)

@@ -122,7 +122,10 @@ class Fetcher:
             response = None
             try:
                 response = self._send(url, watch.end)
-                return _read(response, end, limit)
+                answer = _read(response, end, limit)
+                if watch.expired:  # a connection that was cut may look like one that ended
+                    raise PictureError("deadline", permanent=False, http_status=answer.status)
+                return answer
             except NETWORK_ERRORS as error:
                 failure = PictureError("deadline", permanent=False) if watch.expired else _classify(error)
                 failure.http_status = response.status_code if response is not None else None

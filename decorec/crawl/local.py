@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -49,4 +50,6 @@ def read_picture(folder: Path, name: str, limit: int) -> bytes:
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise PictureError("missing-file", permanent=True) from error
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise PictureError("missing-file", permanent=True) from error
         raise PictureError("unreadable-file", permanent=False) from error

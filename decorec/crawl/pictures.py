@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import threading
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -28,6 +29,13 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 SIDEWAYS = frozenset({TURNS[5], TURNS[6], TURNS[7], TURNS[8]})
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """The formats that this build of Pillow reads. Loading its plugins is not safe in several threads at once."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def picture_path(cache: Path, sha256: str) -> Path:
@@ -55,6 +63,7 @@ class Store:
         self._slots = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
         # The size is checked against crawl.max_pixels before anything is decoded; Pillow's own limit is not needed.
         Image.MAX_IMAGE_PIXELS = None
+        _formats()
 
     def close(self) -> None:
         """Remove the folder of parts."""
@@ -115,7 +124,7 @@ def normalise(body: bytes, side: int, max_pixels: int) -> tuple[Image.Image, int
     if not body:
         raise PictureError("empty", permanent=True)
     try:
-        with Image.open(BytesIO(body), formats=FORMATS) as original:
+        with Image.open(BytesIO(body), formats=_formats()) as original:
             if original.width * original.height > max_pixels:
                 raise PictureError("bomb", permanent=True)
             width, height = original.size

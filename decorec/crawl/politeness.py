@@ -180,4 +180,4 @@ class Queue:
         return job
 
     def _spend(self, host: _Host, now: float) -> None:
-        host.free_at = max(host.free_at, now - host.slots * host.interval) + host.interval
+        host.free_at = max(host.free_at, now - (host.slots - 1) * host.interval) + host.interval
