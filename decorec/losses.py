@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from decorec.products import product
+
 __all__ = ["cross_modal_loss"]
 
 LOGITS_AT_ONCE = 1 << 22
@@ -64,8 +66,8 @@ class _CrossModalLoss(Function):
                 loss, gradient = _block(part, whole, chosen, scale)
                 total += loss
                 if grad_states is not None and grad_whole is not None:
-                    torch.mm(gradient, whole, out=grad_states[modality, begin : begin + block])
-                    grad_whole.addmm_(gradient.T, part)
+                    grad_states[modality, begin : begin + block] = product(gradient, whole.T)
+                    grad_whole += product(gradient.T, part.T)
         if grad_states is not None and grad_whole is not None:
             ctx.save_for_backward(
                 grad_states.div_(temperature * predictions), grad_whole.div_(predictions).view_as(candidates)
@@ -87,7 +89,7 @@ def _block(part: Tensor, whole: Tensor, chosen: Tensor, scale: Tensor) -> tuple[
         chosen: [R, M] columns of the target's candidates.
         scale: [M] factor of each of them in the numerator.
     """
-    logits = part @ whole.T
+    logits = product(part, whole)
     positive = logits.gather(1, chosen) * scale
     numerator = torch.logsumexp(positive, 1)
     denominator = torch.logsumexp(logits, 1)

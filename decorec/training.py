@@ -48,7 +48,7 @@ def optimiser(model: Recommender, config: StageConfig) -> torch.optim.Adam:
         raise ValueError(f"optimiser groups do not hold each trainable parameter exactly once: {wrong}")
     for group in groups:
         group["base_lr"] = group["lr"]
-    return torch.optim.Adam(groups, weight_decay=config.weight_decay, fused=True)
+    return torch.optim.Adam(groups, betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True)
 
 
 def rank_users(

@@ -175,6 +175,8 @@ class StageConfig(Section):
     """L2 weight of Adam."""
     clip: float | None = Field(1.0, gt=0)
     """Largest gradient norm."""
+    beta2: float = Field(0.999, gt=0, lt=1)
+    """Decay of Adam's second moment."""
     restart: bool = False
     """Start Adam's moments anew every epoch, as the released code does."""
     warmup_epochs: float = Field(0.0, ge=0)

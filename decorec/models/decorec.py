@@ -22,6 +22,7 @@ from decorec.losses import cross_modal_loss
 from decorec.models.base import Recommender
 from decorec.models.catalogue import Catalogue
 from decorec.models.layers import Propagation, SequenceEncoder, initialise
+from decorec.products import Linear
 
 __all__ = ["DeCoRec"]
 
@@ -78,9 +79,9 @@ class ModalAdapter(nn.Module):
         super().__init__()
         hidden = config.adapter_hidden or config.dim
         self.project: nn.Module = (
-            nn.Linear(width, config.dim)
+            Linear(width, config.dim)
             if config.adapter == "linear"
-            else nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, config.dim))
+            else nn.Sequential(Linear(width, hidden), nn.ReLU(), Linear(hidden, config.dim))
         )
         self.project.apply(initialise)
         self.enrich = Enrichment(config, config.modal_layers, item_count) if config.modal_layers else None
@@ -102,7 +103,7 @@ class Interests(nn.Module):
         self.mlp = None
         if config.interest_mlp:
             self.table.apply(initialise)
-            self.mlp = nn.Sequential(nn.Linear(config.dim, config.dim), nn.ReLU(), nn.Linear(config.dim, config.dim))
+            self.mlp = nn.Sequential(Linear(config.dim, config.dim), nn.ReLU(), Linear(config.dim, config.dim))
             self.mlp.apply(initialise)
         else:
             nn.init.zeros_(self.table.weight)

@@ -5,6 +5,7 @@ Shapes: M modalities, T tokens, B sequences, L positions, H heads, D width, I it
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from decorec.batches import Batch, Group
 from decorec.config.learning import EncoderConfig
+from decorec.products import Linear
 
 __all__ = ["Propagation", "SequenceEncoder", "initialise"]
 
@@ -35,8 +37,8 @@ class SelfAttention(nn.Module):
     def __init__(self, dim: int, heads: int, dropout: float, causal: bool) -> None:
         super().__init__()
         self.heads, self.dropout, self.causal = heads, dropout, causal
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.out = Linear(dim, dim)
 
     def forward(self, x_MTD: Tensor, batch: Batch, tokens: Tensor | None) -> Tensor:
         qkv = self.qkv(x_MTD)
@@ -67,8 +69,8 @@ class Block(nn.Module):
         super().__init__()
         self.attention = SelfAttention(dim, config.heads, config.dropout, causal)
         self.attention_norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
-        self.up = nn.Linear(dim, config.feed_forward)
-        self.down = nn.Linear(config.feed_forward, dim)
+        self.up = Linear(dim, config.feed_forward)
+        self.down = Linear(config.feed_forward, dim)
         self.output_norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -126,6 +128,8 @@ class Propagation(nn.Module):
         """The matrix and its transpose as CSR, made once per device and type."""
         if self._pair is None or self._pair[0].device != self.values.device or self._pair[0].dtype != self.values.dtype:
             shape = (len(self.crow) - 1,) * 2
+            # torch says once per process that CSR is in beta; the two products used here are tested against dense ones.
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
             matrix = torch.sparse_csr_tensor(self.crow, self.col, self.values, shape, check_invariants=True)
             csc = matrix.to_sparse_csc()
             transposed = torch.sparse_csr_tensor(
