@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
@@ -53,8 +54,9 @@ def crawl(
     Raises:
         DecorecError: an input is missing or wrong, or another crawl of the same data set is running.
     """
-    # What servers do wrong ends in rows; urllib3 would log a traceback for each.
+    # What is wrong with servers and pictures ends in rows; the libraries would describe each case on the terminal.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="PIL")
     table = read_table(items, {"item": pl.String, "image_urls": pl.List(pl.String)})
     names = table["item"].to_list()
     addresses = [[address for address in row or [] if address] for row in table["image_urls"].to_list()]

@@ -132,6 +132,8 @@ def normalise(body: bytes, side: int, max_pixels: int) -> tuple[Image.Image, int
             picture = _small(original, side)
     except UnidentifiedImageError as error:
         raise PictureError("not-an-image", permanent=True) from error
+    except Image.DecompressionBombError as error:
+        raise PictureError("bomb", permanent=True) from error
     except PictureError:
         raise
     # Decoders of hostile bytes raise whatever they stumble over (OSError, SyntaxError, struct.error, MemoryError, ...).

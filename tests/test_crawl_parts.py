@@ -1,0 +1,241 @@
+"""The parts of the crawl: plan, queue, addresses, journal, opt-outs, estimate."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decorec.config import CrawlConfig
+from decorec.crawl import connection
+from decorec.crawl.addresses import PrivateAddressError, Resolver, is_public
+from decorec.crawl.fetch import host_of, opted_out
+from decorec.crawl.journal import Journal
+from decorec.crawl.outcome import Outcome, PictureError
+from decorec.crawl.plan import Plan
+from decorec.crawl.politeness import STRIKES, Job, Queue
+from decorec.crawl.visit import Visitor
+from decorec.errors import DecorecError
+
+OK = Outcome("ok", None, 200, 1, "ab" * 32, 10, 10, 100)
+GONE = Outcome("permanent", "gone", 410, 1)
+BUSY = Outcome("transient", "timeout", None, 3)
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2606:4700::1111", True),
+        ("127.0.0.1", False),
+        ("127.8.8.8", False),
+        ("10.1.2.3", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("0.0.0.0", False),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::1", False),
+        ("::", False),
+        ("fe80::1%eth0", False),
+        ("fc00::1", False),
+        ("ff02::1", False),
+        ("::ffff:10.0.0.1", False),
+        ("::ffff:8.8.8.8", True),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b::808:808", True),
+        ("2002:7f00:1::", False),
+    ],
+)
+def test_public_addresses(address: str, public: bool) -> None:
+    assert is_public(address) is public
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, *rounds: list[str]) -> list[str]:
+    """Let name look-ups give ``rounds``, one after the other; returns the list of names looked up."""
+    asked: list[str] = []
+
+    def lookup(host: str, port: int, **_: Any) -> list[Any]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in rounds[len(asked) - 1]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    return asked
+
+
+def test_one_private_address_among_several_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, ["8.8.8.8", "10.0.0.1"], ["8.8.8.8", "10.0.0.1"])
+    with pytest.raises(PrivateAddressError, match=r"10\.0\.0\.1"):
+        Resolver(allow_private=False).addresses("rebind.test", 80)
+    assert Resolver(allow_private=True).addresses("rebind.test", 80) == ["8.8.8.8", "10.0.0.1"]
+
+
+def test_connections_go_to_the_address_that_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answers(monkeypatch, ["8.8.8.8"], ["127.0.0.1"])
+    targets: list[tuple[str, int]] = []
+
+    def refuse(address: tuple[str, int], *_: Any, **__: Any) -> None:
+        targets.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(connection, "create_connection", refuse)
+    config = CrawlConfig(respect_robots=False)
+    visitor = Visitor(config, {}, Queue(config))
+    for _ in range(2):
+        with pytest.raises(PictureError) as caught:
+            visitor.picture("http://rebind.test/x.jpg", time.monotonic() + 5)
+        assert caught.value.error == "connection-refused"
+    visitor.close()
+    assert targets == [("8.8.8.8", 80)] * 2
+    assert asked == ["rebind.test"]
+
+
+def test_hosts_of_urls() -> None:
+    assert host_of("HTTP://User:pw@Shop.Example:8080/a?b#c") == "shop.example:8080"
+    for url in ("", "x.jpg", "//host/x", "ftp://host/x", "http:///x", "http://h:port/", "http://[::1", "data:,x"):
+        with pytest.raises(PictureError, match="bad-url"):
+            host_of(url)
+
+
+@pytest.mark.parametrize(
+    ("lines", "out"),
+    [
+        ((), False),
+        (("noai",), True),
+        (("NoImageAI, follow",), True),
+        (("all", "noindex"), True),
+        (("otherbot: noai",), False),
+        (("otherbot: nofollow, noai",), False),
+        (("decorec: noimageindex",), True),
+        (("unavailable_after: 25 Jun 2030 15:00:00 PST",), False),
+        (("max-snippet: 20",), False),
+    ],
+)
+def test_opt_out_headers(lines: tuple[str, ...], out: bool) -> None:
+    assert opted_out(lines, "decorec") is out
+
+
+def needed(plan: Plan, outcomes: dict[str, Outcome], order: random.Random) -> list[str]:
+    """Work ``plan`` off in a random order of arrival; returns the addresses asked for."""
+    waiting = list(plan.start({}))
+    asked = list(waiting)
+    while waiting:
+        address = waiting.pop(order.randrange(len(waiting)))
+        more = list(plan.record(address, outcomes[address]))
+        asked += more
+        waiting += more
+    return asked
+
+
+def test_plan_does_not_depend_on_the_order_of_arrival() -> None:
+    rng = random.Random(1)
+    urls = [f"u{i}" for i in range(60)]
+    outcomes = {url: rng.choice([OK, GONE, BUSY]) for url in urls}
+    addresses = [[rng.choice(urls) for _ in range(rng.randrange(6))] for _ in range(200)]
+    items = [f"i{i}" for i in range(200)]
+    tables = []
+    for seed in range(5):
+        plan = Plan(items, addresses)
+        asked = needed(plan, outcomes, random.Random(seed))
+        assert len(asked) == len(set(asked))
+        assert plan.settled == len(items)
+        tables.append(plan.table())
+    assert all(table.equals(tables[0]) for table in tables)
+    expected = []
+    for item, row in zip(items, addresses, strict=True):
+        for url in dict.fromkeys(row):
+            expected.append((item, url))
+            if outcomes[url].status == "ok":
+                break
+    assert list(zip(tables[0]["item"], tables[0]["url"], strict=True)) == expected
+
+
+def test_queue_serves_other_hosts_while_one_is_paused() -> None:
+    queue = Queue(CrawlConfig(rate=1e6, deadline=100))
+    for host in ("slow", "quick"):
+        for number in range(3):
+            queue.put(Job(f"{host}{number}", host))
+    queue.pause("slow", 0.2)
+    start = time.monotonic()
+    order = [job.url for _ in range(6) if (job := queue.take())]
+    assert order == ["quick0", "quick1", "quick2", "slow0", "slow1", "slow2"]
+    assert time.monotonic() - start >= 0.2
+
+
+def test_queue_limits_what_is_in_flight_and_prefers_due_retries() -> None:
+    queue = Queue(CrawlConfig(rate=1e6, per_host=2))
+    jobs = [Job(f"u{number}", "host") for number in range(4)]
+    for job in jobs:
+        queue.put(job)
+    taken = [queue.take(), queue.take()]
+    assert taken == jobs[:2]
+    late: list[Job | None] = []
+    thread = threading.Thread(target=lambda: late.append(queue.take()))
+    thread.start()
+    queue.put(jobs[0], delay=0.01)
+    time.sleep(0.05)
+    assert not late, "a third job while two are in flight"
+    queue.release(jobs[0])
+    thread.join()
+    assert late == [jobs[0]], "the retry is due and goes before fresh jobs"
+    queue.finish()
+    assert queue.take() is None
+
+
+def test_queue_gives_up_a_host_that_only_fails() -> None:
+    queue = Queue(CrawlConfig())
+    for _ in range(STRIKES - 1):
+        queue.report("dead", transient=True)
+    queue.report("dead", transient=False)
+    for _ in range(STRIKES - 1):
+        queue.report("dead", transient=True)
+    assert not queue.is_closed("dead")
+    queue.report("dead", transient=True)
+    assert queue.is_closed("dead") and not queue.is_closed("alive")
+
+
+def test_journal_survives_a_torn_line_and_forgets_what_the_settings_decided(tmp_path: Path) -> None:
+    path = tmp_path / "set.jsonl"
+    config = CrawlConfig()
+    large = Outcome("permanent", "too-large", 200, 1)
+    with Journal(path, config) as journal:
+        for address, outcome in {"a": OK, "b": GONE, "c": BUSY, "d": large, "größe": OK}.items():
+            journal.append(address, outcome)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines()[0][:50])
+    with Journal(path, config) as journal:
+        assert journal.read("abcd") == {"a": OK, "b": GONE, "d": large}
+        journal.append("e", GONE)
+    with Journal(path, config) as journal:
+        assert journal.read(["a", "e", "größe"]) == {"a": OK, "e": GONE, "größe": OK}
+    with Journal(path, CrawlConfig(side=300)) as journal:
+        assert journal.read("abcde") == {"b": GONE, "d": large, "e": GONE}
+    with Journal(path, CrawlConfig(max_bytes=30_000_000)) as journal:
+        assert journal.read("abcde") == {"a": OK, "b": GONE, "e": GONE}
+        with pytest.raises(DecorecError, match="another one running"):
+            Journal(path, config)
+
+
+def test_journal_survives_a_cut_anywhere(tmp_path: Path) -> None:
+    path = tmp_path / "set.jsonl"
+    with Journal(path, CrawlConfig()) as journal:
+        for address in "ab":
+            journal.append(address, OK)
+    whole = path.read_bytes()
+    first = whole.index(b"\n") + 1
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        with Journal(path, CrawlConfig()) as journal:
+            found = journal.read("abc")
+            assert set(found) <= set("ab") and ("a" in found) == (cut >= first - 1)
+            journal.append("c", GONE)
+        lines = [line for line in path.read_bytes().splitlines() if line.startswith(b"{")]
+        assert json.loads(lines[-1])["address"] == "c"
