@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from decorec.errors import DecorecError
-from decorec.features.weights import Weights, locate
+from decorec.features.weights import LOADING_ERRORS, Weights, locate
 
 __all__ = ["SMALL_CLIP", "Encoder", "Geometry", "build_encoder", "load_encoder", "pick_device"]
 
@@ -110,13 +110,18 @@ def load_encoder(model: str, weights: str, precision: Precision, device: torch.d
     log.info("features: loading %s, weights %s, %s on %s", model, weights, precision, device.type)
     try:
         return build_encoder(model, source, precision, device)
-    except (RuntimeError, OSError) as error:
+    except LOADING_ERRORS as error:
         raise source.explain(error) from error
 
 
 def build_encoder(model: str, source: Weights | None, precision: Precision, device: torch.device) -> Encoder:
-    """The encoder itself; without ``source`` its weights are drawn from torch's generator."""
+    """The encoder itself; without ``source`` its weights are drawn from torch's generator.
+
+    Raises:
+        DecorecError: the model's tokenizer cannot be had.
+    """
     _register_small_clip()
+    required = source is not None
     source = source or Weights(model, None)
     with _open_clip_silent():
         network, _, preprocess = open_clip.create_model_and_transforms(
@@ -124,12 +129,10 @@ def build_encoder(model: str, source: Weights | None, precision: Precision, devi
             pretrained=source.pretrained,
             device=device,
             weights_only=source.weights_only,
-            image_mean=source.preprocessing.get("mean"),
-            image_std=source.preprocessing.get("std"),
-            image_interpolation=source.preprocessing.get("interpolation"),
-            image_resize_mode=source.preprocessing.get("resize_mode"),
+            **source.settings,
+            # Without this, a model folder or repository that lacks its weights file gives random weights.
+            require_pretrained=required,
         )
-        tokenizer = open_clip.get_tokenizer(model)
     network.eval().requires_grad_(False)
     settings: dict[str, Any] = network.visual.preprocess_cfg
     metadata = {
@@ -145,7 +148,7 @@ def build_encoder(model: str, source: Weights | None, precision: Precision, devi
     return Encoder(
         network,
         _geometry(preprocess.transforms, settings["size"]),
-        tokenizer,
+        _tokenizer(model),
         device,
         precision,
         _channels(settings["mean"], device),
@@ -168,6 +171,17 @@ def _open_clip_silent() -> Iterator[None]:
 def _register_small_clip() -> None:
     if SMALL_CLIP.stem not in open_clip.list_models():
         open_clip.add_model_config(SMALL_CLIP)
+
+
+def _tokenizer(model: str) -> Any:
+    try:
+        with _open_clip_silent():
+            return open_clip.get_tokenizer(model)
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        raise DecorecError(
+            f"features.model: expected the tokenizer of {model}, found: {' '.join(str(error).split())[:400]}; models "
+            "whose tokenizer is not CLIP's need the package transformers and, the first time, the network"
+        ) from error
 
 
 def _geometry(steps: Sequence[Any], size: int | Sequence[int]) -> Geometry:

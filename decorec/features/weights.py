@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import pickle
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,14 +13,17 @@ from typing import Any
 
 import open_clip
 from open_clip.pretrained import get_pretrained_cfg
+from safetensors import SafetensorError
 
 from decorec.errors import DecorecError
 
-__all__ = ["Weights", "locate"]
+__all__ = ["LOADING_ERRORS", "Weights", "locate"]
 
 log = logging.getLogger("decorec")
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
-SCHEMES = ("hf-hub:", "local-dir:")
+HUB, FOLDER = "hf-hub:", "local-dir:"
+LOADING_ERRORS = (RuntimeError, OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
+"""What fetching and reading of weights files raises."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +31,28 @@ class Weights:
     """Weights as open_clip's loader takes them.
 
     ``pretrained``: tag, path or None (the model name brings its weights). ``weights_only``: refuse anything but plain
-    tensors. ``preprocessing``: what a local file does not say itself. ``sha256`` of a local file, else empty.
+    tensors. ``sha256`` of local files, else empty. ``settings``: preprocessing and activation that belong to them.
     """
 
     model: str
     pretrained: str | None
     weights_only: bool = True
     sha256: str = ""
-    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def explain(self, error: Exception) -> DecorecError:
         """The message for weights that could not be loaded."""
         reason = " ".join(str(error).split())[:400]
         if self.sha256:
             return DecorecError(
-                f"features.weights: expected weights of {self.model} in {self.pretrained}, found a file that does not "
-                f"fit ({reason}); set features.model to the model that the file belongs to, or get the right file"
+                f"features.weights: expected weights of {self.model} in {self.pretrained or 'its folder'}, found "
+                f"something that does not fit ({reason}); set features.model to the model that the file belongs to, or "
+                "get the right file"
+            )
+        if self.pretrained is None:
+            return DecorecError(
+                f"features.model: expected to fetch {self.model}, found: {reason}; copy the repository into a folder "
+                f"on a machine that can, and set features.model to {FOLDER}<folder>"
             )
         where, name = _origin(self.model, self.pretrained)
         return DecorecError(
@@ -59,7 +69,9 @@ def locate(model: str, weights: str) -> Weights:
     Raises:
         DecorecError: open_clip has no such model, or the value is neither a tag nor a file.
     """
-    if model.startswith(SCHEMES):
+    if model.startswith(FOLDER):
+        return Weights(model, None, sha256=_digest(*_files(Path(model.removeprefix(FOLDER)))))
+    if model.startswith(HUB):
         return Weights(model, None)
     if model not in open_clip.list_models():
         similar = [name for name in open_clip.list_models() if name.lower()[:5] == model.lower()[:5]]
@@ -67,48 +79,72 @@ def locate(model: str, weights: str) -> Weights:
             f"features.model: expected a model name of open_clip, found {model!r}; similar names: "
             f"{', '.join(similar[:12]) or 'none'}"
         )
-    if get_pretrained_cfg(model, weights):
-        return Weights(model, weights)
+    published = get_pretrained_cfg(model, weights)
+    if published:
+        return Weights(model, weights, settings=_settings(published))
     path = Path(weights)
     if path.is_file():
-        return Weights(model, weights, not _is_torchscript(path), _digest(path), _preprocessing(model, path.name))
+        return Weights(model, weights, not _is_torchscript(path), _digest(path), _settings_of_file(model, path.name))
     raise DecorecError(
         f"features.weights: expected a weights tag of {model} or the path of a weights file, found {weights!r}, which "
         f"is neither; tags: {', '.join(open_clip.list_pretrained_tags_by_model(model)) or 'none'}"
     )
 
 
-def _origin(model: str, tag: str | None) -> tuple[str, str]:
+def _origin(model: str, tag: str) -> tuple[str, str]:
     """Where the file of a tag is published, and a name to store it under."""
-    published = get_pretrained_cfg(model, tag) if tag else {}
+    published = get_pretrained_cfg(model, tag)
     if published.get("url"):
         return published["url"], Path(published["url"]).name
-    repository, _, file = published.get("hf_hub", model.removeprefix(SCHEMES[0]) + "/").rpartition("/")
+    repository, _, file = published["hf_hub"].rpartition("/")
     suffix = Path(file).suffix or ".safetensors"
     return f"{file or 'open_clip_model.safetensors'} of the Hugging Face repository {repository}", f"{model}{suffix}"
 
 
-def _preprocessing(model: str, file: str) -> dict[str, Any]:
-    """Mean, deviation, interpolation and resize mode for a local file, which does not hold them.
+def _settings(published: Mapping[str, Any]) -> dict[str, Any]:
+    """What open_clip knows about published weights, as arguments of its loader.
 
-    open_clip knows them per published tag: those of the tag that publishes a file of this name, else those that all
-    tags of the model agree on, else open_clip's defaults.
+    The activation is among them: open_clip itself only warns when weights trained with QuickGELU are put into a model
+    without, and the features come out wrong.
+    """
+    settings = {f"image_{key}": published[key] for key in PREPROCESSING if key in published}
+    return settings | {"force_quick_gelu": bool(published.get("quick_gelu", False))}
+
+
+def _settings_of_file(model: str, file: str) -> dict[str, Any]:
+    """Settings for a local file, which does not hold them.
+
+    Those of the tag that publishes a file of this name, else those that all tags of the model agree on; where they
+    differ, open_clip's default.
     """
     tags = open_clip.list_pretrained_tags_by_model(model)
     known = [get_pretrained_cfg(model, tag) for tag in tags]
     named = [one for one in known if file in (Path(one.get("url", "")).name, Path(one.get("hf_hub", "")).name)]
-    choices = [{key: one[key] for key in PREPROCESSING if key in one} for one in named or known]
+    choices = [_settings(one) for one in named or known]
     if not choices:
         return {}
-    if any(choice != choices[0] for choice in choices):
-        log.warning("features: the published weights of %s differ in preprocessing; using open_clip's defaults", model)
-        return {}
-    return choices[0]
+    agreed = {key: value for key, value in choices[0].items() if all(choice.get(key) == value for choice in choices)}
+    if len(agreed) < len(choices[0]):
+        differing = ", ".join(sorted(set(choices[0]) - set(agreed)))
+        log.warning("features: the published weights of %s differ in %s; taking open_clip's default", model, differing)
+    return agreed
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DecorecError(
+            f"features.model: expected a folder with open_clip_config.json and weights, found no folder {folder}"
+        )
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _digest(*paths: Path) -> str:
+    """SHA-256 (hex) of the content of the files, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as handle:
+            hashlib.file_digest(handle, lambda: digest)
+    return digest.hexdigest()
 
 
 def _is_torchscript(path: Path) -> bool:
