@@ -6,22 +6,30 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["codes_in", "factorise", "first_appearances"]
+__all__ = ["Codes", "codes_in", "distinct", "factorise", "first_appearances"]
 
 Codes = npt.NDArray[np.int64]
 
 
 def factorise(values: pl.Series) -> tuple[Codes, pl.Series]:
     """Number the distinct values by first appearance; returns (number of each value, distinct values)."""
-    distinct = values.unique(maintain_order=True)
-    return codes_in(values, distinct), distinct
+    rows = values.alias("value").to_frame().with_row_index("row").group_by("value").agg("row")
+    rows = rows.sort(pl.col("row").list.first())
+    codes = np.empty(len(values), dtype=np.int64)
+    codes[rows["row"].explode().to_numpy()] = np.repeat(np.arange(len(rows)), rows["row"].list.len().to_numpy())
+    return codes, rows["value"].alias(values.name)
 
 
-def codes_in(values: pl.Series, distinct: pl.Series) -> Codes:
-    """Position of each value in ``distinct``, -1 where it is not there."""
-    table = pl.DataFrame({"value": distinct}).with_row_index("code")
+def codes_in(values: pl.Series, names: pl.Series) -> Codes:
+    """Position of each value in ``names``, -1 where it is not there."""
+    table = pl.DataFrame({"value": names}).with_row_index("code")
     joined = values.alias("value").to_frame().join(table, on="value", how="left", maintain_order="left")
     return joined["code"].cast(pl.Int64).fill_null(-1).to_numpy()
+
+
+def distinct(codes: Codes) -> int:
+    """How many different codes there are."""
+    return int(np.count_nonzero(np.bincount(codes)))
 
 
 def first_appearances(codes: Codes, count: int) -> Codes:

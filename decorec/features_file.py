@@ -26,13 +26,14 @@ class FeatureFile:
     """Features of one modality.
 
     ``x`` [items, width] float32, not normalised; rows of absent items are zero. ``present`` [items] bool.
-    ``items``: the item of each row. ``metadata``: encoder, weights, ... as text.
+    ``items``: the item of each row. ``metadata``: encoder, weights, ... as text. ``origin``: where it was read from.
     """
 
     x: npt.NDArray[np.float32]
     present: npt.NDArray[np.bool_]
     items: list[str]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    origin: str = field(default="features", compare=False)
 
     def write(self, path: Path) -> None:
         """Write as safetensors: x, present, items (uint8: utf-8 ids joined by newlines), items_sha256 in the metadata.
@@ -77,7 +78,7 @@ class FeatureFile:
                 f"{path}: expected item ids with the checksum {metadata.get('items_sha256')}, found "
                 f"{items_digest(items)}; the file is damaged, delete it and run its step again"
             )
-        return cls(x, present, items, metadata)
+        return cls(x, present, items, metadata, str(path))
 
     def aligned(self, items: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Rows and presence in the order of ``items``; rows of absent items are zero.
@@ -89,7 +90,7 @@ class FeatureFile:
         unknown = [item for item in items if item not in row]
         if unknown:
             raise DecorecError(
-                f"features: expected a row for each of {len(items)} items, found none for {len(unknown)} of them "
+                f"{self.origin}: expected a row for each of {len(items)} items, found none for {len(unknown)} of them "
                 f"(first: {unknown[0]!r}); run the features step again"
             )
         rows = np.fromiter((row[item] for item in items), dtype=np.int64, count=len(items))

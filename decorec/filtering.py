@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from decorec.codes import Codes, distinct
 from decorec.errors import DecorecError
 from decorec.kcore import kcore
 
 __all__ = ["Filtered"]
-
-Codes = npt.NDArray[np.int64]
 
 
 @dataclass
@@ -30,17 +29,18 @@ class Filtered:
     steps: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, user: Codes, item: Codes, step: str, dropped: dict[str, int]) -> Filtered:
-        """All rows; ``step`` and ``dropped`` say where they come from and what was dropped before."""
-        filtered = cls(user, item, np.arange(len(user)))
-        filtered._note(step, dropped)
-        return filtered
+    def start(cls, user: Codes, item: Codes) -> Filtered:
+        """All rows, no step yet."""
+        return cls(user, item, np.arange(len(user)))
+
+    def drop(self, rows: npt.NDArray[np.bool_], step: str, reason: str) -> None:
+        """Drop some of the interactions that are left (``rows``: one flag for each of them) for ``reason``."""
+        self.rows = self.rows[~rows]
+        self.note(step, {reason: int(rows.sum())})
 
     def keep(self, items: npt.NDArray[np.bool_], step: str, reason: str) -> None:
         """Keep the interactions of some items (``items``: one flag per code); the others are dropped for ``reason``."""
-        stay = items[self.item[self.rows]]
-        self.rows = self.rows[stay]
-        self._note(step, {reason: int((~stay).sum())})
+        self.drop(~items[self.item[self.rows]], step, reason)
 
     def core(self, k: int, advice: str) -> None:
         """Reduce to the k-core.
@@ -61,14 +61,11 @@ class Filtered:
                 f"step: {history}; {advice}"
             )
 
-    def _note(self, step: str, dropped: dict[str, int]) -> None:
+    def note(self, step: str, dropped: dict[str, int]) -> None:
+        """Enter a step and what it left."""
         left = {
-            "users": _distinct(self.user[self.rows]),
-            "items": _distinct(self.item[self.rows]),
+            "users": distinct(self.user[self.rows]),
+            "items": distinct(self.item[self.rows]),
             "interactions": len(self.rows),
         }
         self.steps.append({"step": step, "dropped": dropped, **left})
-
-
-def _distinct(codes: Codes) -> int:
-    return int(np.count_nonzero(np.bincount(codes)))

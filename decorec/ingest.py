@@ -14,11 +14,10 @@ import numpy as np
 import polars as pl
 
 from decorec.artifacts import write_json, write_table
-from decorec.codes import factorise
 from decorec.config import Dataset, FilterConfig, TableDataset
 from decorec.errors import DecorecError
 from decorec.filtering import Filtered
-from decorec.interactions import Raw, drop_duplicates
+from decorec.interactions import Account, Interactions, repeated
 from decorec.kcore import kcore
 from decorec.progress import track
 from decorec.sources.metadata import ITEM_SCHEMA, Metadata, item_row, read_metadata
@@ -52,20 +51,22 @@ def ingest(
         DecorecError: a file is missing or unreadable, no interaction has an item with metadata, or the k-core is empty.
     """
     source = _source(dataset, reviews, meta)
-    raw = source.read_interactions()
-    kept, metadata, steps = _reduce(raw, filter, source)
-    repaired: Counter[str] = Counter()
+    found, account = source.read_interactions()
+    filtered, metadata = _reduce(found, filter, source)
+    kept = found.table(filtered.rows)
+    repaired = Counter(metadata.account.repaired)
     catalogue = _catalogue(kept, metadata, partial(source.row, repaired=repaired))
+    repairs = {reason: count for reason, count in sorted(repaired.items()) if count}
     summary = {
-        "interactions": {**raw.summary, "dropped": raw.dropped, "repaired": raw.repaired},
-        "items": {**metadata.summary, "dropped": metadata.dropped, "repaired": dict(sorted(repaired.items()))},
-        "filter": steps,
+        "interactions": {**account.summary, "dropped": account.dropped, "repaired": account.repaired},
+        "items": {**metadata.account.summary, "dropped": metadata.account.dropped, "repaired": repairs},
+        "filter": filtered.steps,
         "kept": {"users": kept["user"].n_unique(), "items": len(catalogue), "interactions": len(kept)},
     }
     write_table(interactions, kept)
     write_table(items, catalogue)
     write_json(counts, summary)
-    log.info("ingest: %d interactions read; %d kept, of %d items", raw.summary["records"], len(kept), len(catalogue))
+    log.info("ingest: %d interactions read; %d kept, of %d items", len(found.user), len(kept), len(catalogue))
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class _Source:
 
     name: str
     items_file: Path
-    read_interactions: Callable[[], Raw]
+    read_interactions: Callable[[], tuple[Interactions, Account]]
     read_metadata: Callable[[pl.Series], Metadata]
     row: Callable[..., dict[str, Any]]
 
@@ -99,27 +100,24 @@ def _source(dataset: Dataset, reviews: Path | None, meta: Path | None) -> _Sourc
     )
 
 
-def _reduce(raw: Raw, filter: FilterConfig, source: _Source) -> tuple[pl.DataFrame, Metadata, list[dict[str, Any]]]:
-    """Drop duplicates, interactions without metadata and what is outside of the k-core, and count each step.
+def _reduce(found: Interactions, filter: FilterConfig, source: _Source) -> tuple[Filtered, Metadata]:
+    """Drop duplicates, interactions without metadata and what is outside of the k-core.
 
     Metadata are read in full only for the items in the k-core of all interactions: the final core lies inside it.
     """
-    frame = drop_duplicates(raw.frame, filter.duplicates)
-    lost = {f"duplicate ({filter.duplicates})": len(raw.frame) - len(frame)}
-    users, _ = factorise(frame["user"])
-    codes, ids = factorise(frame["item"])
-    filtered = Filtered.start(users, codes, "duplicates", lost)
-    candidates = ids.gather(np.unique(codes[kcore(users, codes, filter.kcore).keep]))
-    metadata = source.read_metadata(candidates)
-    filtered.keep(ids.is_in(metadata.ids.implode()).to_numpy(), "metadata", "item without metadata")
+    filtered = Filtered.start(found.user, found.item)
+    filtered.drop(repeated(found, filter.duplicates), "duplicates", f"duplicate ({filter.duplicates})")
+    user, item = found.user[filtered.rows], found.item[filtered.rows]
+    core = item[kcore(user, item, filter.kcore).keep]
+    metadata = source.read_metadata(found.items.gather(np.flatnonzero(np.bincount(core))))
+    filtered.keep(found.items.is_in(metadata.ids.implode()).to_numpy(), "metadata", "item without metadata")
     if not len(filtered.rows):
         raise DecorecError(
-            f"{source.items_file}: expected metadata of the {len(ids)} items with interactions (such as {ids[0]!r}), "
-            f"found {len(metadata.ids)} other items; check that both files belong to one data set"
+            f"{source.items_file}: expected metadata of the {len(found.items)} items with interactions (such as "
+            f"{found.items[0]!r}), found {len(metadata.ids)} other items; check that both files belong to one data set"
         )
     filtered.core(filter.kcore, "lower filter.kcore or add data")
-    seconds = pl.col("timestamp").floordiv(raw.per_second)
-    return frame[filtered.rows].with_columns(seconds), metadata, filtered.steps
+    return filtered, metadata
 
 
 def _catalogue(kept: pl.DataFrame, metadata: Metadata, row: Callable[[dict[str, Any]], dict[str, Any]]) -> pl.DataFrame:

@@ -3,68 +3,110 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from decorec.codes import Codes, factorise
 from decorec.errors import DecorecError
 
-__all__ = ["Raw", "drop_duplicates", "drop_incomplete"]
+__all__ = ["Account", "Interactions", "complete", "repeated"]
 
 REQUIRED = ("user", "item", "timestamp")
 
 
 @dataclass(frozen=True)
-class Raw:
-    """Interactions as read.
+class Account:
+    """What a source held, and the records that were dropped or repaired, by reason."""
 
-    ``frame``: user, item (strings), rating (float32, null where unknown), timestamp (int64, ``per_second`` units to
-    the second), in the order of the source. ``summary``: what the source held. ``dropped`` and ``repaired``: records
-    by reason.
-    """
-
-    frame: pl.DataFrame
     summary: dict[str, int]
     dropped: dict[str, int]
     repaired: dict[str, int]
-    per_second: int = 1
 
 
-def drop_incomplete(
-    frame: pl.DataFrame,
-    summary: Mapping[str, int],
-    dropped: Mapping[str, int],
-    repaired: Mapping[str, int],
-    per_second: int,
-    origin: str,
-    expected: str,
-) -> Raw:
-    """Drop rows without user, item or timestamp and count them under the first that is missing.
+@dataclass(frozen=True)
+class Interactions:
+    """Interactions in the order of the source.
+
+    ``user``, ``item`` [interactions]: positions in ``users`` and ``items``, the distinct ids in order of first
+    appearance. ``rating``: float32, null where unknown. ``timestamp``: int64, ``per_second`` units to the second.
+    """
+
+    user: Codes
+    item: Codes
+    users: pl.Series
+    items: pl.Series
+    rating: pl.Series
+    timestamp: pl.Series
+    per_second: int
+
+    def table(self, rows: Codes) -> pl.DataFrame:
+        """The table user, item, rating, timestamp (seconds) of some interactions."""
+        columns = {
+            "user": self.users.gather(self.user[rows]),
+            "item": self.items.gather(self.item[rows]),
+            "rating": self.rating.gather(rows),
+            "timestamp": self.timestamp.gather(rows) // self.per_second,
+        }
+        return pl.DataFrame(columns)
+
+
+def complete(
+    frame: pl.DataFrame, account: Account, per_second: int, origin: str, expected: str
+) -> tuple[Interactions, Account]:
+    """Drop rows without user, item or timestamp, counted under the first that is missing, and number the ids.
+
+    Args:
+        frame: user, item (strings), rating (float32), timestamp (int64).
+        account: of what was read so far.
+        per_second: units of the timestamp to the second.
+        origin: the file.
+        expected: what should have been in it.
 
     Raises:
-        DecorecError: no row is left. ``origin`` and ``expected`` say what was read and what should have been there.
+        DecorecError: no row is left.
     """
-    lost = Counter(dropped)
+    lost = Counter(account.dropped)
     for name in REQUIRED:
-        complete = frame.filter(pl.col(name).is_not_null()) if frame[name].null_count() else frame
-        lost[f"no {name}"] = len(frame) - len(complete)
-        frame = complete
+        filled = frame.filter(pl.col(name).is_not_null()) if frame[name].null_count() else frame
+        lost[f"no {name}"] = len(frame) - len(filled)
+        frame = filled
     if frame.is_empty():
         reasons = ", ".join(f"{reason}: {count}" for reason, count in lost.items() if count) or "the file is empty"
         raise DecorecError(f"{origin}: expected {expected}, found none ({reasons}); check that it is the right file")
-    distinct = {"users": frame["user"].n_unique(), "items": frame["item"].n_unique()}
-    return Raw(frame, {**summary, **distinct}, dict(lost), {k: v for k, v in repaired.items() if v}, per_second)
+    user, users = factorise(frame["user"])
+    item, items = factorise(frame["item"])
+    summary = {**account.summary, "users": len(users), "items": len(items)}
+    repaired = {reason: count for reason, count in account.repaired.items() if count}
+    found = Interactions(user, item, users, items, frame["rating"], frame["timestamp"], per_second)
+    return found, Account(summary, dict(lost), repaired)
 
 
-def drop_duplicates(frame: pl.DataFrame, kind: Literal["exact", "pair"]) -> pl.DataFrame:
-    """Keep one of equal interactions, in the order of the frame.
+def repeated(found: Interactions, kind: Literal["exact", "pair"]) -> npt.NDArray[np.bool_]:
+    """Which interactions repeat another one that stays, [interactions].
 
-    exact: equal user, item, rating and timestamp. pair: equal user and item; the earliest stays, of several at the
-    same time the first.
+    exact: equal user, item, rating and timestamp; the first in the source stays. pair: equal user and item; the
+    earliest stays, of several at the same time the first in the source.
     """
-    if kind == "exact":
-        return frame.unique(["user", "item", "rating", "timestamp"], keep="first", maintain_order=True)
-    numbered = frame.with_row_index("row").sort("timestamp", maintain_order=True)
-    return numbered.unique(["user", "item"], keep="first", maintain_order=True).sort("row").drop("row")
+    pair = found.user * len(found.items) + found.item
+    ordered = np.sort(pair)
+    several = pl.Series(np.unique(ordered[1:][ordered[1:] == ordered[:-1]]))
+    rows = np.flatnonzero(pl.Series(pair).is_in(several.implode()).to_numpy())
+    table = pl.DataFrame(
+        {
+            "row": rows,
+            "pair": pair[rows],
+            "rating": found.rating.gather(rows),
+            "timestamp": found.timestamp.gather(rows),
+        }
+    )
+    key = ["pair"] if kind == "pair" else ["pair", "rating", "timestamp"]
+    ranked = table.sort("timestamp", "row") if kind == "pair" else table
+    stay = ranked.unique(key, keep="first", maintain_order=True)["row"].to_numpy()
+    again = np.zeros(len(pair), dtype=bool)
+    again[rows] = True
+    again[stay] = False
+    return again

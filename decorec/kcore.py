@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from decorec.codes import Codes, distinct
+
 __all__ = ["Core", "kcore"]
 
 
@@ -18,7 +20,7 @@ class Core:
     passes: list[dict[str, object]] = field(default_factory=list)
 
 
-def kcore(users: npt.NDArray[np.int64], items: npt.NDArray[np.int64], k: int) -> Core:
+def kcore(users: Codes, items: Codes, k: int) -> Core:
     """Drop interactions of users and of items with fewer than ``k``, again and again, until nothing changes.
 
     The fixed point does not depend on the order of dropping. A pass counts an interaction of a small user under the
@@ -43,11 +45,7 @@ def kcore(users: npt.NDArray[np.int64], items: npt.NDArray[np.int64], k: int) ->
             f"user below {k}": int(small_user.sum()),
             f"item below {k}": int((small_item & ~small_user).sum()),
         }
-        left = {"users": _distinct(users), "items": _distinct(items), "interactions": len(rows)}
+        left = {"users": distinct(users), "items": distinct(items), "interactions": len(rows)}
         passes.append({"step": f"{k}-core, pass {len(passes) + 1}", "dropped": dropped, **left})
     keep[rows] = True
     return Core(keep, passes)
-
-
-def _distinct(codes: npt.NDArray[np.int64]) -> int:
-    return int(np.count_nonzero(np.bincount(codes)))

@@ -7,6 +7,7 @@ that changes its type from one record to the next is no obstacle, and what it me
 from __future__ import annotations
 
 import io
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,8 +18,9 @@ import polars as pl
 
 from decorec.errors import DecorecError
 
-__all__ = ["reading", "scan_records"]
+__all__ = ["read_records", "reading"]
 
+log = logging.getLogger("decorec")
 GZIP = b"\x1f\x8b"
 
 
@@ -40,22 +42,42 @@ def reading(path: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-def scan_records(path: Path, fields: Sequence[str]) -> tuple[pl.LazyFrame, Counter[str]]:
-    """The records of a .json.gz file in order, one string column per field, null where a record lacks it.
+Select = Callable[[pl.LazyFrame], pl.LazyFrame]
 
-    The counter fills while the frame is collected: "lines" (blank ones aside), "not JSON" (left out), and "undecodable
-    characters" (lines with bytes that are not UTF-8, replaced by U+FFFD, or with U+FFFD itself).
+
+def read_records(path: Path, fields: Sequence[str], what: str, select: Select) -> tuple[pl.DataFrame, Counter[str]]:
+    """The records of a .json.gz file in order, as ``select`` leaves them, in bounded memory.
+
+    ``select`` gets a frame with one string column per field, null where a record lacks it, and keeps all rows. ``what``
+    names the content for messages. The counter holds "lines" (blank ones aside), "not JSON" (left out), and
+    "undecodable characters" (lines with bytes that are not UTF-8, replaced by U+FFFD).
+
+    A file without bad lines takes the time of decompressing and parsing; one with them is read a second time, at about
+    twice the cost, to set them apart.
 
     Raises:
-        DecorecError: no such file, or not gzip. A file that turns out damaged later raises from the collection.
+        DecorecError: no such file, not gzip, or damaged.
     """
-    with reading(path, "gzipped JSON lines"), path.open("rb") as handle:
-        start = handle.read(len(GZIP))
-    if start != GZIP:
-        raise DecorecError(
-            f"{path}: expected gzipped JSON lines, found a file that starts with {start!r}; fetch it again, or "
-            "compress it with gzip"
-        )
+    with reading(path, what):
+        with path.open("rb") as handle:
+            start = handle.read(len(GZIP))
+        if start != GZIP:
+            raise DecorecError(
+                f"{path}: expected {what}, gzipped, found a file that starts with {start!r}; fetch it again, or "
+                "compress it with gzip"
+            )
+        schema = pl.Schema(dict.fromkeys(fields, pl.String))
+        try:
+            frame = select(pl.scan_ndjson(path, schema=schema, ignore_errors=True)).collect(engine="streaming")
+            return frame, Counter({"lines": len(frame)})
+        except pl.exceptions.ComputeError:
+            log.info("%s: not all lines are JSON in UTF-8; reading it line by line", path)
+        counts: Counter[str] = Counter()
+        return select(_scan_lines(path, schema, counts)).collect(engine="streaming"), counts
+
+
+def _scan_lines(path: Path, schema: pl.Schema, counts: Counter[str]) -> pl.LazyFrame:
+    """The records of good lines; ``counts`` fills while the frame is collected."""
     # A csv file without quotes and of one column is a file of lines, and read in lossy UTF-8: one broken character
     # shall not cost the file. The separator is a character that JSON does not allow inside of a line.
     lines = pl.scan_csv(
@@ -67,11 +89,10 @@ def scan_records(path: Path, fields: Sequence[str]) -> tuple[pl.LazyFrame, Count
         encoding="utf8-lossy",
         truncate_ragged_lines=True,
     )
-    counts: Counter[str] = Counter()
-    schema = pl.Struct(dict.fromkeys(fields, pl.String))
-    parsed = pl.col("line").map_batches(_parser(schema, counts), return_dtype=schema, is_elementwise=True)
+    record = pl.Struct(schema)
+    parsed = pl.col("line").map_batches(_parser(record, counts), return_dtype=record, is_elementwise=True)
     records = lines.filter(pl.col("line").str.contains(r"\S")).select(parsed)
-    return records.filter(pl.col("line").is_not_null()).unnest("line"), counts
+    return records.filter(pl.col("line").is_not_null()).unnest("line")
 
 
 def _parser(schema: pl.Struct, counts: Counter[str]) -> Callable[[pl.Series], pl.Series]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.artifacts import read_table, write_json
-from decorec.codes import codes_in, factorise, first_appearances
+from decorec.codes import Codes, codes_in, factorise, first_appearances
 from decorec.config import FilterConfig
 from decorec.errors import DecorecError
 from decorec.features_file import FeatureFile
@@ -56,7 +56,8 @@ def split(
             f"{table['item'][int(item.argmin())]!r}); run the ingest step again"
         )
     user, users = factorise(table["user"])
-    filtered = Filtered.start(user, item, "given", {})
+    filtered = Filtered.start(user, item)
+    filtered.note("given", {})
     for modality, path in (("text", text), ("image", image)):
         if modality in filter.require:
             _, present = FeatureFile.read(path).aligned(names.to_list())
@@ -74,9 +75,7 @@ def split(
     )
 
 
-def _sequences(
-    user: npt.NDArray[np.int64], item: npt.NDArray[np.int64], time: npt.NDArray[np.int64], users: pl.Series
-) -> tuple[Sequences, npt.NDArray[np.int64]]:
+def _sequences(user: Codes, item: Codes, time: npt.NDArray[np.int64], users: pl.Series) -> tuple[Sequences, Codes]:
     """Sequences of interactions sorted by user and time, and the old codes of the items in order of their new ones."""
     known = first_appearances(item, int(item.max()) + 1)
     index = np.empty(int(item.max()) + 1, dtype=np.int32)

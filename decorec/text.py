@@ -28,17 +28,19 @@ def clean(value: object) -> str:
     """``value`` as plain text: see the module. A list is joined with blanks, an object is written out."""
     if isinstance(value, list):
         return " ".join(clean(part) for part in value if part is not None)
-    text = html.unescape(str(value))
-    without = TAG.sub(" ", text)
-    if without != text:
-        text = " ".join(without.split())
-    text = DELETED.sub("", text).strip()
+    text = html.unescape(str(value)).replace("\xa0", " ")
+    if "<" in text:
+        without = TAG.sub(" ", text)
+        text = text if without == text else " ".join(without.split())
+    if '"' in text or not text.isprintable():
+        text = DELETED.sub("", text)
+    text = text.strip()
     return "" if not isinstance(value, dict) and is_code(text) else text
 
 
 def is_code(text: str) -> bool:
     """Whether ``text`` is a piece of a style sheet or script rather than words."""
-    return CODE.search(text) is not None
+    return ("{" in text or "(" in text) and CODE.search(text) is not None
 
 
 def sentences(cleaned: Iterable[str | None]) -> str:

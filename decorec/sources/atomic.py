@@ -89,9 +89,9 @@ def _read_rows(path: Path, users: int, items: int) -> pl.DataFrame:
         history=pl.col("b").str.split(" ").cast(pl.List(pl.Int64), strict=False),
         target=pl.col("c").cast(pl.Int64, strict=False),
     )
-    inside = (pl.col("user").is_between(0, users - 1) & pl.col("target").is_between(0, items - 1)).fill_null(False)
+    inside = pl.col("user").is_between(0, users - 1) & pl.col("target").is_between(0, items - 1)
     known = pl.col("history").list.eval(pl.element().is_between(0, items - 1).fill_null(False)).list.all()
-    wrong = table.with_row_index("line", offset=2).filter(~(inside & known))
+    wrong = table.with_row_index("line", offset=2).filter(~(inside & known).fill_null(False))
     if len(wrong):
         raise DecorecError(
             f"{path}, line {wrong['line'][0]}: expected a user index below {users} and item indices below {items} "

@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from decorec.records import reading, scan_records
+from decorec.interactions import Account
+from decorec.records import read_records
 from decorec.sources.reviews import AmazonFormat
 from decorec.text import clean, is_code, sentences
 
@@ -40,8 +41,7 @@ class Metadata:
 
     ids: pl.Series
     records: pl.DataFrame
-    summary: dict[str, int]
-    dropped: dict[str, int]
+    account: Account
 
 
 def read_metadata(path: Path, source: AmazonFormat, wanted: pl.Series) -> Metadata:
@@ -51,15 +51,16 @@ def read_metadata(path: Path, source: AmazonFormat, wanted: pl.Series) -> Metada
         DecorecError: not gzipped JSON lines.
     """
     fields = [*TITLE, *BRAND, *CATEGORIES, *DESCRIPTION, *PICTURES]
-    with reading(path, "gzipped metadata"):
-        records, counts = scan_records(path, [ID[source], *fields])
-        item = pl.col(ID[source]).str.strip_chars()
-        known = pl.col("item").is_in(wanted.implode())
-        rows = (
-            records.select(pl.when(item != "").then(item).alias("item"), *fields)
-            .with_columns(pl.when(known).then(pl.col(name)).alias(name) for name in fields)
-            .collect(engine="streaming")
-        )
+    item = pl.col(ID[source]).str.strip_chars()
+    known = pl.col("item").is_in(wanted.implode())
+    rows, counts = read_records(
+        path,
+        [ID[source], *fields],
+        f"metadata with {ID[source]}",
+        lambda records: records.select(pl.when(item != "").then(item).alias("item"), *fields).with_columns(
+            pl.when(known).then(pl.col(name)).alias(name) for name in fields
+        ),
+    )
     named = rows.filter(pl.col("item").is_not_null())
     first = named.unique("item", keep="first", maintain_order=True)
     dropped = {
@@ -68,7 +69,8 @@ def read_metadata(path: Path, source: AmazonFormat, wanted: pl.Series) -> Metada
         "repeated item": len(named) - len(first),
     }
     summary = {"lines": counts["lines"], "records": len(rows), "items": len(first)}
-    return Metadata(first["item"], first.filter(pl.col("item").is_in(wanted.implode())), summary, dropped)
+    account = Account(summary, dropped, {"undecodable characters": counts["undecodable characters"]})
+    return Metadata(first["item"], first.filter(known), account)
 
 
 def item_row(record: dict[str, str | None], repaired: Counter[str]) -> dict[str, Any]:
@@ -80,14 +82,15 @@ def item_row(record: dict[str, str | None], repaired: Counter[str]) -> dict[str,
     title, brand = _first(raw, TITLE), _first(raw, BRAND)
     categories, description = _first(raw, CATEGORIES), _first(raw, DESCRIPTION)
     levels = [text for text in map(clean, _flat(categories)) if text]
-    cleaned = {"title": _text(title), "brand": _text(brand), "description": _text(description)}
-    category = None if categories is None else " ".join(levels)
-    _count_repairs({"title": title, "brand": brand, "category": categories, "description": description}, repaired)
+    fields = {"title": title, "brand": brand, "description": description}
+    cleaned = {name: clean("" if value is None else value) for name, value in fields.items()}
+    order = [_sentence(title, cleaned["title"]), _sentence(categories, " ".join(levels))]
+    _count_repairs({**fields, "category": categories}, repaired)
     return {
         "item": record["item"],
-        **{name: value or "" for name, value in cleaned.items()},
+        **cleaned,
         "categories": levels,
-        "text": sentences([cleaned["title"], category, cleaned["brand"]]),
+        "text": sentences([*order, _sentence(brand, cleaned["brand"])]),
         "image_urls": _pictures(raw),
     }
 
@@ -113,8 +116,9 @@ def _flat(value: Any) -> list[Any]:
     return [part for member in value for part in _flat(member)] if isinstance(value, list) else [value]
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else clean(value)
+def _sentence(value: Any, cleaned: str) -> str | None:
+    """The cleaned field; None where there is no such field, or one of nothing but markup and code."""
+    return None if value is None or (value and not cleaned) else cleaned
 
 
 def _count_repairs(fields: dict[str, Any], repaired: Counter[str]) -> None:

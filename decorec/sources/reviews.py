@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
-from decorec.interactions import Raw, drop_incomplete
-from decorec.records import reading, scan_records
+from decorec.interactions import Account, Interactions, complete
+from decorec.records import read_records
 
 __all__ = ["AmazonFormat", "read_reviews"]
 
@@ -34,7 +33,7 @@ FIELDS: dict[AmazonFormat, _Fields] = {
 }
 
 
-def read_reviews(path: Path, source: AmazonFormat) -> Raw:
+def read_reviews(path: Path, source: AmazonFormat) -> tuple[Interactions, Account]:
     """Users, items, ratings (null where absent) and times of all reviews, in the order of the file.
 
     A review without a time, but with a date ("06 17, 2018"), gets the date. Times keep the resolution of the file.
@@ -43,30 +42,36 @@ def read_reviews(path: Path, source: AmazonFormat) -> Raw:
         DecorecError: not gzipped JSON lines, or no record in it has a user, an item and a time.
     """
     fields = FIELDS[source]
-    names = [fields.user, fields.item, fields.rating, fields.time, fields.date]
-    with reading(path, "gzipped reviews"):
-        records, counts = scan_records(path, names)
-        time = _integer(fields.time)
-        frame = records.select(
+    time = _integer(fields.time)
+    expected = f"reviews with {fields.user}, {fields.item} and {fields.time}"
+    frame, counts = read_records(
+        path,
+        [fields.user, fields.item, fields.rating, fields.time, fields.date],
+        expected,
+        lambda records: records.select(
             user=_filled(fields.user),
             item=_filled(fields.item),
             rating=pl.col(fields.rating).cast(pl.Float32, strict=False),
             timestamp=time,
             date=pl.when(time.is_null()).then(pl.col(fields.date)),
-        ).collect(engine="streaming")
-    repaired = Counter({"undecodable characters": counts["undecodable characters"]})
-    dated = frame.filter(pl.col("timestamp").is_null() & pl.col("date").is_not_null())
-    if len(dated):
-        day = pl.col("date").str.to_date("%m %d, %Y", strict=False).dt.epoch("s") * fields.per_second
-        frame = frame.with_columns(timestamp=pl.coalesce("timestamp", day))
-        repaired["time from date"] = (
-            len(dated) - frame.filter(pl.col("timestamp").is_null() & pl.col("date").is_not_null()).height
-        )
-    summary = {"lines": counts["lines"], "records": len(frame)}
-    expected = f"reviews with {fields.user}, {fields.item} and {fields.time}"
-    return drop_incomplete(
-        frame.drop("date"), summary, {"not JSON": counts["not JSON"]}, repaired, fields.per_second, f"{path}", expected
+        ),
     )
+    frame, dated = _dated(frame, fields.per_second)
+    account = Account(
+        {"lines": counts["lines"], "records": len(frame)},
+        {"not JSON": counts["not JSON"]},
+        {"undecodable characters": counts["undecodable characters"], "time from date": dated},
+    )
+    return complete(frame, account, fields.per_second, str(path), expected)
+
+
+def _dated(frame: pl.DataFrame, per_second: int) -> tuple[pl.DataFrame, int]:
+    """Fill in times from dates; returns the frame without dates and how many times were filled in."""
+    absent = frame["timestamp"].null_count()
+    if frame["date"].null_count() < len(frame):
+        day = pl.col("date").str.to_date("%m %d, %Y", strict=False).dt.epoch("s") * per_second
+        frame = frame.with_columns(timestamp=pl.coalesce("timestamp", day))
+    return frame.drop("date"), absent - frame["timestamp"].null_count()
 
 
 def _filled(name: str) -> pl.Expr:

@@ -11,7 +11,7 @@ import polars as pl
 
 from decorec.config import TableDataset
 from decorec.errors import DecorecError
-from decorec.interactions import Raw, drop_incomplete
+from decorec.interactions import Account, Interactions, complete
 from decorec.records import reading
 from decorec.sources.metadata import Metadata
 from decorec.text import clean, sentences
@@ -23,7 +23,7 @@ LEVELS = " > "
 """Between the levels of a category that is given as one string."""
 
 
-def read_interactions(dataset: TableDataset) -> Raw:
+def read_interactions(dataset: TableDataset) -> tuple[Interactions, Account]:
     """Users, items, ratings (null where absent) and times in seconds, in the order of the file.
 
     timestamp may be seconds since 1970 (a number or its text) or, in parquet, a date or a time.
@@ -45,7 +45,7 @@ def read_interactions(dataset: TableDataset) -> Raw:
             timestamp=_seconds(schema["timestamp"]),
         ).collect(engine="streaming")
     expected = "rows with user, item and timestamp (seconds since 1970)"
-    return drop_incomplete(frame, {"records": len(frame)}, {}, {}, 1, f"{path}", expected)
+    return complete(frame, Account({"records": len(frame)}, {}, {}), 1, str(path), expected)
 
 
 def read_items(dataset: TableDataset, wanted: pl.Series) -> Metadata:
@@ -65,7 +65,8 @@ def read_items(dataset: TableDataset, wanted: pl.Series) -> Metadata:
     first = named.unique("item", keep="first", maintain_order=True)
     dropped = {"no item": len(rows) - len(named), "repeated item": len(named) - len(first)}
     records = first.filter(pl.col("item").is_in(wanted.implode()))
-    return Metadata(first["item"], records, {"records": len(rows), "items": len(first)}, dropped)
+    account = Account({"records": len(rows), "items": len(first)}, dropped, {})
+    return Metadata(first["item"], records, account)
 
 
 def table_row(record: dict[str, Any], repaired: Counter[str]) -> dict[str, Any]:

@@ -1,0 +1,52 @@
+"""A small category in raw form, for tests: complete baskets of users and items, in the formats of both years."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+DAY = 1_500_000_000 // 86_400 * 86_400
+
+
+def reviews(users: int = 6, items: int = 6) -> list[Record]:
+    """Every user has reviewed every item, one a day; 2018 format."""
+    return [
+        {
+            "overall": 5.0,
+            "reviewerID": f"U{user}",
+            "asin": f"B{(item + user) % items}",
+            "reviewTime": "07 14, 2017",
+            "style": {"Size:": " L"},
+            "unixReviewTime": DAY + 86_400 * item,
+        }
+        for user in range(users)
+        for item in range(items)
+    ]
+
+
+def metadata(items: int = 6) -> list[Record]:
+    """2018 format."""
+    return [
+        {
+            "asin": f"B{item}",
+            "title": f"Thing {item}",
+            "brand": "Acme",
+            "category": ["Tools", "Things"],
+            "description": ["A thing.", "Useful."],
+            "imageURL": [f"http://shop.example/{item}._SX38_.jpg"],
+            "imageURLHighRes": [f"http://shop.example/{item}.jpg"],
+        }
+        for item in range(items)
+    ]
+
+
+def write(path: Path, records: Iterable[Record | bytes]) -> Path:
+    """Gzipped JSON lines; bytes are written as they are."""
+    lines = [record if isinstance(record, bytes) else json.dumps(record).encode() for record in records]
+    path.write_bytes(gzip.compress(b"\n".join(lines) + b"\n"))
+    return path

@@ -1,0 +1,121 @@
+"""Co-occurrence against a double loop; the same bytes for any number of workers; the training part alone."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from decorec.artifacts import read_sparse
+from decorec.config import AtomicDataset, GraphConfig
+from decorec.cooccurrence import cooccurrence, count_pairs
+from decorec.errors import DecorecError
+from decorec.sequences import Sequences, write_vocab
+from decorec.sources.atomic import atomic
+
+ITEMS = 7
+Walks = st.lists(st.lists(st.integers(0, ITEMS - 1), max_size=12), max_size=8)
+Windows = st.one_of(st.just("all"), st.integers(1, 6))
+SCIENTIFIC = Path("data/scientific")
+
+
+def ragged(walks: list[list[int]]) -> Sequences:
+    offsets = np.concatenate([[0], np.cumsum([len(walk) for walk in walks])]).astype(np.int64)
+    flat = np.array([item for walk in walks for item in walk], dtype=np.int32)
+    return Sequences([f"u{index}" for index in range(len(walks))], offsets, flat)
+
+
+def naive(walks: list[list[int]], graph: GraphConfig) -> Any:
+    """Every ordered pair of positions, one by one."""
+    matrix = np.zeros((ITEMS, ITEMS))
+    shift = 1 if graph.distance == "1/(D+1)" else 0
+    for walk in walks:
+        for p, left in enumerate(walk):
+            for q, right in enumerate(walk):
+                distance = abs(p - q)
+                if left != right and (graph.window == "all" or distance <= graph.window):
+                    matrix[left, right] += 1 / (distance + shift)
+    return matrix
+
+
+@given(Walks, st.sampled_from(["1/D", "1/(D+1)"]), Windows, st.integers(1, 60))
+@settings(deadline=None)
+def test_equals_the_double_loop(walks: list[list[int]], distance: Any, window: Any, block: int) -> None:
+    graph = GraphConfig(distance=distance, window=window)
+    matrix = count_pairs(ragged(walks), ITEMS, graph, block=block)
+    expected = naive(walks, graph)
+    np.testing.assert_allclose(matrix.toarray(), expected, rtol=1e-6)
+    assert matrix.nnz == np.count_nonzero(expected)
+    assert matrix.dtype == np.float32
+    assert (matrix != matrix.T).nnz == 0
+    assert not matrix.diagonal().any()
+
+
+def test_worker_counts_give_the_same_bytes(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    walks = [random.integers(0, 300, random.integers(3, 60)).tolist() for _ in range(200)]
+    vocab, sequences = tmp_path / "vocab.parquet", tmp_path / "sequences.parquet"
+    write_vocab(vocab, [f"i{index}" for index in range(300)])
+    ragged(walks).write(sequences)
+    training = Sequences.read(sequences).training()
+    matrices = [count_pairs(training, 300, GraphConfig(), threads=n, block=500) for n in (1, 2, 4)]
+    for matrix in matrices[1:]:
+        assert matrix.data.tobytes() == matrices[0].data.tobytes()
+        assert matrix.indices.tobytes() == matrices[0].indices.tobytes()
+    digests = set()
+    for threads in (1, 2, 4):
+        target = tmp_path / f"{threads}.npz"
+        cooccurrence(graph=GraphConfig(), vocab=vocab, sequences=sequences, cooccurrence=target, threads=threads)
+        digests.add(hashlib.sha256(target.read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_held_out_items_are_not_counted(tmp_path: Path) -> None:
+    """Items 3 and 4 stand in held-out places only; item 0 also stands in a held-out place, next to 2."""
+    vocab, sequences, target = tmp_path / "vocab.parquet", tmp_path / "sequences.parquet", tmp_path / "s.npz"
+    write_vocab(vocab, list("abcde"))
+    ragged([[0, 1, 3, 4], [0, 1, 2, 2, 0], [1, 3, 4]]).write(sequences)
+    cooccurrence(graph=GraphConfig(), vocab=vocab, sequences=sequences, cooccurrence=target)
+    expected = np.zeros((5, 5), dtype=np.float32)
+    expected[0, 1] = expected[1, 0] = 2
+    expected[1, 2] = expected[2, 1] = 1
+    expected[0, 2] = expected[2, 0] = 0.5
+    assert read_sparse(target).toarray().tolist() == expected.tolist()
+
+
+def test_a_short_sequence_is_refused(tmp_path: Path) -> None:
+    vocab, sequences, target = tmp_path / "vocab.parquet", tmp_path / "sequences.parquet", tmp_path / "s.npz"
+    write_vocab(vocab, list("abc"))
+    ragged([[0, 1, 2], [0, 1]]).write(sequences)
+    with pytest.raises(DecorecError, match=r"at least 3 items per user.*found 2 for user 'u1'"):
+        cooccurrence(graph=GraphConfig(), vocab=vocab, sequences=sequences, cooccurrence=target)
+    assert not target.exists()
+
+
+def test_sequences_of_another_vocabulary_are_refused(tmp_path: Path) -> None:
+    vocab, sequences, target = tmp_path / "vocab.parquet", tmp_path / "sequences.parquet", tmp_path / "s.npz"
+    write_vocab(vocab, list("abc"))
+    ragged([[0, 1, 5]]).write(sequences)
+    with pytest.raises(DecorecError, match=r"item indices below 3.*found 5"):
+        cooccurrence(graph=GraphConfig(), vocab=vocab, sequences=sequences, cooccurrence=target)
+    assert not target.exists()
+
+
+@pytest.mark.skipif(not SCIENTIFIC.exists(), reason="real data not at data/scientific")
+def test_scientific_has_the_published_number_of_non_zeros(tmp_path: Path) -> None:
+    names = ("items", "text", "image", "vocab", "sequences", "statistics")
+    files = {name: tmp_path / name for name in names}
+    atomic(dataset=AtomicDataset(source="atomic", path=str(SCIENTIFIC), name="Scientific"), **files)
+    target = tmp_path / "s.npz"
+    cooccurrence(
+        graph=GraphConfig(distance="1/(D+1)"),
+        vocab=files["vocab"],
+        sequences=files["sequences"],
+        cooccurrence=target,
+    )
+    assert read_sparse(target).nnz == 61_418

@@ -1,0 +1,72 @@
+"""Features files: what is written is read, rows follow the items, damage is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from decorec.artifacts import read_arrays, write_arrays
+from decorec.errors import DecorecError
+from decorec.features_file import FeatureFile
+
+
+def example() -> FeatureFile:
+    x = np.arange(12, dtype=np.float32).reshape(4, 3)
+    return FeatureFile(x, np.array([True, False, True, True]), ["b", "ä", "c", "d"], {"encoder": "given"})
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    example().write(tmp_path / "f")
+    found = FeatureFile.read(tmp_path / "f")
+    assert found.x.tolist() == example().x.tolist() and found.present.tolist() == example().present.tolist()
+    assert found.items == ["b", "ä", "c", "d"] and found.metadata["encoder"] == "given"
+
+
+def test_rows_follow_the_items_and_absent_ones_are_zero(tmp_path: Path) -> None:
+    example().write(tmp_path / "f")
+    x, present = FeatureFile.read(tmp_path / "f").aligned(["d", "ä", "b"])
+    assert x.tolist() == [[9, 10, 11], [0, 0, 0], [0, 1, 2]]
+    assert present.tolist() == [True, False, True]
+
+
+def test_unknown_item() -> None:
+    with pytest.raises(DecorecError, match=r"expected a row for each of 2 items, found none for 1.*'z'"):
+        example().aligned(["b", "z"])
+
+
+def test_wrong_length(tmp_path: Path) -> None:
+    wrong = FeatureFile(example().x[:3], example().present, example().items)
+    with pytest.raises(DecorecError, match=r"f: expected one row of x.*4 items.*\(3, 3\)"):
+        wrong.write(tmp_path / "f")
+    assert not (tmp_path / "f").exists()
+    example().write(tmp_path / "f")
+    arrays, metadata = read_arrays(tmp_path / "f")
+    write_arrays(tmp_path / "f", arrays | {"x": arrays["x"][:2]}, metadata)
+    with pytest.raises(DecorecError, match=r"f: expected one row of x.*4 items.*\(2, 3\)"):
+        FeatureFile.read(tmp_path / "f")
+
+
+def test_items_that_do_not_match_their_checksum(tmp_path: Path) -> None:
+    example().write(tmp_path / "f")
+    arrays, metadata = read_arrays(tmp_path / "f")
+    arrays["items"] = np.frombuffer("b\nä\nd\nc".encode(), dtype=np.uint8)
+    write_arrays(tmp_path / "f", arrays, metadata)
+    with pytest.raises(DecorecError, match="checksum"):
+        FeatureFile.read(tmp_path / "f")
+
+
+def test_a_file_of_something_else(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "f", {"centroids": np.zeros(3, dtype=np.float32)})
+    with pytest.raises(DecorecError, match="expected the arrays x, present and items, found"):
+        FeatureFile.read(tmp_path / "f")
+    write_arrays(tmp_path / "f", {"x": np.zeros((0, 2)), "present": np.zeros(0, bool), "items": np.zeros(0, np.uint8)})
+    with pytest.raises(DecorecError, match="float32"):
+        FeatureFile.read(tmp_path / "f")
+
+
+def test_an_id_with_a_line_break(tmp_path: Path) -> None:
+    wrong = FeatureFile(example().x[:1], example().present[:1], ["a\nb"])
+    with pytest.raises(DecorecError, match="without line breaks"):
+        wrong.write(tmp_path / "f")

@@ -1,0 +1,113 @@
+"""Enrichment against the formula; clusters that are right, repeatable and independent of threads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import scipy.sparse
+
+from decorec.artifacts import read_arrays, write_sparse
+from decorec.config import InterestsConfig
+from decorec.errors import DecorecError
+from decorec.features_file import FeatureFile
+from decorec.interests import cluster, enrich, kmeans
+from decorec.sequences import write_vocab
+
+ITEMS, WIDTH = 60, 5
+
+
+def graph() -> Any:
+    random = np.random.default_rng(1)
+    upper = scipy.sparse.triu(scipy.sparse.random(ITEMS, ITEMS, 0.1, rng=random, dtype=np.float32), 1)
+    return (upper + upper.T).tocsr()
+
+
+def blobs(seed: int = 0) -> npt.NDArray[np.float32]:
+    """Six tight groups of ten, far apart."""
+    random = np.random.default_rng(seed)
+    centres = random.normal(size=(6, WIDTH)) * 100
+    return (np.repeat(centres, 10, axis=0) + random.normal(size=(ITEMS, WIDTH))).astype(np.float32)
+
+
+@pytest.mark.parametrize(("gate", "layers"), [(0.5, 1), (0.3, 2), (0.01, 1), (0.7, 3)])
+def test_enrichment_is_equation_3_with_a_fixed_gate(gate: float, layers: int) -> None:
+    x, s = blobs(), graph().toarray().astype(np.float64)
+    powers = [np.linalg.matrix_power(s, layer) @ x for layer in range(1, layers + 1)]
+    expected = x + gate * sum(powers) / layers
+    np.testing.assert_allclose(enrich(x, graph(), gate, layers), expected, rtol=1e-4)
+
+
+def test_no_layers_leave_the_features_alone() -> None:
+    assert enrich(blobs(), graph(), 0.5, 0).tobytes() == blobs().tobytes()
+
+
+def test_kmeans_finds_the_groups_and_their_means() -> None:
+    x = blobs()
+    centroids, assignment = kmeans(x, 6, seed=3)
+    groups = assignment.reshape(6, 10)
+    assert (groups == groups[:, :1]).all() and len(set(groups[:, 0].tolist())) == 6
+    for group in range(6):
+        np.testing.assert_allclose(centroids[group], x[assignment == group].mean(axis=0), rtol=1e-4)
+    assert centroids.dtype == np.float32 and assignment.dtype == np.int64
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """A data set; its items stand in another order in the features file, and one has no picture."""
+    names = [f"i{index}" for index in range(ITEMS)]
+    write_vocab(folder / "vocab.parquet", names)
+    write_sparse(folder / "s.npz", graph())
+    present = np.ones(ITEMS, dtype=bool)
+    FeatureFile(blobs()[::-1].copy(), present, names[::-1]).write(folder / "text_features")
+    without = present.copy()
+    without[ITEMS - 1 - 7] = False
+    FeatureFile(blobs()[::-1].copy(), without, names[::-1]).write(folder / "image_features")
+    return {
+        "cooccurrence": folder / "s.npz",
+        "vocab": folder / "vocab.parquet",
+        "text_features": folder / "text_features",
+        "image_features": folder / "image_features",
+    }
+
+
+def test_files_hold_clusters_in_vocabulary_order_for_any_number_of_threads(tmp_path: Path) -> None:
+    given = files(tmp_path)
+    config = InterestsConfig(ratio=0.1, layers=0)
+    written = []
+    for threads in (1, 2, 2):
+        text, image = tmp_path / "text", tmp_path / "image"
+        cluster(interests=config, **given, text=text, image=image, threads=threads)
+        written.append(text.read_bytes() + image.read_bytes())
+    assert written[0] == written[1] == written[2]
+    arrays, _ = read_arrays(tmp_path / "text")
+    assert arrays["centroids"].shape == (6, WIDTH) and arrays["assignment"].shape == (ITEMS,)
+    expected = kmeans(blobs(), 6, config.seed)[1]
+    assert arrays["assignment"].tolist() == expected.tolist()
+
+
+def test_an_absent_picture_is_the_zero_vector(tmp_path: Path) -> None:
+    given = files(tmp_path)
+    cluster(interests=InterestsConfig(ratio=0.1, layers=0), **given, text=tmp_path / "t", image=tmp_path / "i")
+    x = blobs()
+    x[7] = 0
+    expected = kmeans(x, 6, 0)[1]
+    assert read_arrays(tmp_path / "i")[0]["assignment"].tolist() == expected.tolist()
+
+
+def test_a_graph_of_other_items_is_refused(tmp_path: Path) -> None:
+    given = files(tmp_path)
+    write_sparse(tmp_path / "s.npz", graph()[:10, :10])
+    with pytest.raises(DecorecError, match=r"60 x 60.*found 10 x 10"):
+        cluster(interests=InterestsConfig(), **given, text=tmp_path / "t", image=tmp_path / "i")
+    assert not (tmp_path / "t").exists() and not (tmp_path / "i").exists()
+
+
+def test_features_of_other_items_are_refused(tmp_path: Path) -> None:
+    given = files(tmp_path)
+    FeatureFile(blobs()[:5], np.ones(5, dtype=bool), [f"i{n}" for n in range(5)]).write(given["image_features"])
+    with pytest.raises(DecorecError, match=r"image_features: expected a row for each of 60 items.*'i5'"):
+        cluster(interests=InterestsConfig(), **given, text=tmp_path / "t", image=tmp_path / "i")
+    assert not (tmp_path / "t").exists() and not (tmp_path / "i").exists()

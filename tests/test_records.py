@@ -1,0 +1,110 @@
+"""Dirty gzipped JSON lines: every good record arrives, every bad line is counted."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from decorec.errors import DecorecError
+from decorec.records import read_records
+
+BAD = [b'{"a": "cut o', b"not json", b"{'a': 'python'}", b'{"a": "1"}{"a": "2"}', b'{"a": NaN}', b"}", b'{"a": "\x00"}']
+
+
+def write(path: Path, lines: list[bytes], end: bytes = b"\n") -> Path:
+    path.write_bytes(gzip.compress(end.join(lines) + end))
+    return path
+
+
+def collect(path: Path, fields: list[str]) -> tuple[pl.DataFrame, dict[str, int]]:
+    frame, counts = read_records(path, fields, "records", lambda records: records)
+    return frame, {name: counts[name] for name in ("lines", "not JSON", "undecodable characters")}
+
+
+def test_every_type_becomes_text(tmp_path: Path) -> None:
+    records = [
+        {"a": "word", "b": 5.0},
+        {"a": ["x", 'y"z'], "b": "4"},
+        {"a": {"k": "v"}, "b": 1529193600},
+        {"a": None},
+        {"c": 1},
+    ]
+    frame, counts = collect(write(tmp_path / "f.gz", [json.dumps(record).encode() for record in records]), ["a", "b"])
+    assert [json.loads(text) for text in frame["a"][1:3]] == [["x", 'y"z'], {"k": "v"}]
+    assert frame["a"].to_list()[0] == "word" and frame["a"].to_list()[3:] == [None, None]
+    assert [None if text is None else float(text) for text in frame["b"]] == [5.0, 4.0, 1529193600.0, None, None]
+    assert counts == {"lines": 5, "not JSON": 0, "undecodable characters": 0}
+
+
+def test_bad_lines_are_counted_and_cost_no_other(tmp_path: Path) -> None:
+    good = [json.dumps({"a": f"v{n}", "b": [n]}).encode() for n in range(1000)]
+    lines = list(good)
+    for number, bad in enumerate(BAD):
+        lines.insert(number * 117, bad)
+    frame, counts = collect(write(tmp_path / "f.gz", lines), ["a", "b"])
+    assert frame["a"].to_list() == [f"v{n}" for n in range(1000)]
+    assert counts["lines"] == 1000 + len(BAD) and counts["not JSON"] == len(BAD)
+
+
+@given(st.lists(st.one_of(st.integers(0, 9).map(lambda n: json.dumps({"a": n}).encode()), st.sampled_from(BAD))))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+def test_any_mixture(tmp_path: Path, lines: list[bytes]) -> None:
+    expected = [str(json.loads(line)["a"]) for line in lines if line not in BAD]
+    frame, counts = collect(write(tmp_path / "f.gz", lines), ["a"])
+    assert frame["a"].to_list() == expected
+    assert counts.get("not JSON", 0) == len(lines) - len(expected)
+
+
+def test_broken_characters_are_replaced_and_counted(tmp_path: Path) -> None:
+    lines = [b'{"a": "caf\xe9"}', '{"a": "café\u2028x"}'.encode()]
+    frame, counts = collect(write(tmp_path / "f.gz", lines), ["a"])
+    assert frame["a"].to_list() == ["caf\ufffd", "café\u2028x"]
+    assert counts["undecodable characters"] == 1
+
+
+def test_blank_lines_line_ends_and_joined_members(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.gz", [b'{"a": 1}', b"", b"   ", b'{"a": 2}'], b"\r\n")
+    path.write_bytes(path.read_bytes() + gzip.compress(b'{"a": 3}'))
+    frame, counts = collect(path, ["a"])
+    assert frame["a"].to_list() == ["1", "2", "3"] and counts["lines"] == 3
+
+
+def test_order_holds_over_many_batches(tmp_path: Path) -> None:
+    lines = [b'{"a": %d, "pad": "%s"}' % (n, b"x" * (n % 500)) for n in range(100_000)]
+    frame, _ = collect(write(tmp_path / "f.gz", lines), ["a"])
+    assert frame["a"].cast(pl.Int64).to_list() == list(range(100_000))
+
+
+def test_a_good_file_and_the_same_file_with_a_bad_line_give_the_same_records(tmp_path: Path) -> None:
+    """The fast way and the careful way."""
+    values: list[object] = ["x", 5, 2.5, True, None, ["a", {"b": "c"}], {"d": [1, "é\n"]}, "", "[odd"]
+    lines = [json.dumps({"a": value, "b": values[-index]}).encode() for index, value in enumerate(values)]
+    fast, _ = collect(write(tmp_path / "fast.gz", lines), ["a", "b"])
+    careful, counts = collect(write(tmp_path / "careful.gz", [*lines, b"{"]), ["a", "b"])
+    assert counts["not JSON"] == 1
+    assert fast.rows() == careful.rows()
+
+
+def test_a_file_that_is_not_gzip(tmp_path: Path) -> None:
+    (tmp_path / "f.gz").write_bytes(b"<html>Sorry</html>")
+    with pytest.raises(DecorecError, match=r"f\.gz: expected records, gzipped, found .* starts with b'<h'"):
+        collect(tmp_path / "f.gz", ["a"])
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(DecorecError, match=r"f\.gz: expected records, found no such file"):
+        collect(tmp_path / "f.gz", ["a"])
+
+
+@pytest.mark.parametrize("bad", [b"", b"{"])
+def test_a_truncated_file(tmp_path: Path, bad: bytes) -> None:
+    path = write(tmp_path / "f.gz", [bad, *(json.dumps({"a": n}).encode() for n in range(10_000))])
+    path.write_bytes(path.read_bytes()[:5_000])
+    with pytest.raises(DecorecError, match=r"f\.gz: expected records, found a file that cannot be read"):
+        collect(path, ["a"])

@@ -1,0 +1,176 @@
+"""The split: filters, fixed point, order, and statistics, against plain Python."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from decorec.config import FilterConfig
+from decorec.errors import DecorecError
+from decorec.features_file import FeatureFile
+from decorec.sequences import Sequences, read_vocab
+from decorec.split import split
+
+Row = tuple[int, int, int]
+OUTPUTS = ("vocab", "sequences", "statistics")
+
+
+def write(folder: Path, rows: list[Row], items: int, text: set[int], image: set[int]) -> dict[str, Path]:
+    """Interactions (user, item, timestamp) and features; the sets hold the items that have the modality."""
+    names = [f"i{item}" for item in range(items)]
+    table = pl.DataFrame(
+        {
+            "user": [f"u{user}" for user, _, _ in rows],
+            "item": [f"i{item}" for _, item, _ in rows],
+            "rating": pl.Series([None] * len(rows), dtype=pl.Float32),
+            "timestamp": [time for _, _, time in rows],
+        },
+        schema_overrides={"user": pl.String, "item": pl.String, "timestamp": pl.Int64},
+    )
+    table.write_parquet(folder / "interactions")
+    pl.DataFrame({"item": names}, schema={"item": pl.String}).write_parquet(folder / "items")
+    for name, having in (("text", text), ("image", image)):
+        present = np.array([item in having for item in range(items)], dtype=bool)
+        FeatureFile(np.ones((items, 2), dtype=np.float32), present, names).write(folder / name)
+    return {name: folder / name for name in ("interactions", "items", "text", "image")}
+
+
+def run(folder: Path, inputs: dict[str, Path], **options: Any) -> tuple[list[str], dict[str, list[str]], Any]:
+    """Vocabulary, item names per user, statistics."""
+    outputs = {name: folder / "out" / name for name in OUTPUTS}
+    split(filter=FilterConfig.model_validate({"kcore": 3} | options), **inputs, **outputs)
+    vocab, found = read_vocab(outputs["vocab"]), Sequences.read(outputs["sequences"])
+    walks = {
+        user: [vocab[item] for item in found.items[start:end]]
+        for user, start, end in zip(found.users, found.offsets[:-1], found.offsets[1:], strict=True)
+    }
+    return vocab, walks, json.loads(outputs["statistics"].read_text())
+
+
+def naive(rows: list[Row], allowed: set[int], k: int) -> dict[str, list[str]]:
+    """The same in plain Python."""
+    left = [row for row in rows if row[1] in allowed]
+    while True:
+        stay = [
+            row
+            for row in left
+            if sum(other[0] == row[0] for other in left) >= k and sum(other[1] == row[1] for other in left) >= k
+        ]
+        if stay == left:
+            break
+        left = stay
+    walks: dict[str, list[Row]] = {}
+    for row in left:
+        walks.setdefault(f"u{row[0]}", []).append(row)
+    return {user: [f"i{row[1]}" for row in sorted(walk, key=lambda row: row[2])] for user, walk in walks.items()}
+
+
+Rows = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 3)), max_size=60)
+Having = st.sets(st.integers(0, 5), min_size=4)
+
+
+@given(Rows, Having, Having)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_equals_plain_python(tmp_path: Path, rows: list[Row], text: set[int], image: set[int]) -> None:
+    inputs = write(tmp_path, rows, 6, text, image)
+    expected = naive(rows, text & image, 3)
+    if not expected:
+        with pytest.raises(DecorecError, match="found none"):
+            run(tmp_path, inputs)
+        return
+    vocab, walks, statistics = run(tmp_path, inputs)
+    assert walks == expected and list(walks) == list(expected)
+    assert vocab == list(dict.fromkeys(item for walk in expected.values() for item in walk))
+    assert statistics["interactions"] == sum(map(len, expected.values()))
+
+
+def everybody(users: int = 4, items: int = 4) -> list[Row]:
+    return [(user, item, 10 * item) for user in range(users) for item in range(items)]
+
+
+def test_ties_keep_the_order_of_the_source(tmp_path: Path) -> None:
+    rows = [(user, (item + user) % 4, 7) for user in range(4) for item in range(4)]
+    _, walks, _ = run(tmp_path, write(tmp_path, rows, 4, set(range(4)), set(range(4))))
+    assert walks["u2"] == ["i2", "i3", "i0", "i1"]
+
+
+def test_timestamps_go_along(tmp_path: Path) -> None:
+    rows = everybody()[::-1]
+    run(tmp_path, write(tmp_path, rows, 4, set(range(4)), set(range(4))))
+    found = Sequences.read(tmp_path / "out" / "sequences")
+    assert found.timestamps is not None and found.timestamps.tolist() == [0, 10, 20, 30] * 4
+    assert found.users == ["u3", "u2", "u1", "u0"]
+
+
+def test_statistics_count_every_filter(tmp_path: Path) -> None:
+    rows = [*everybody(), (0, 4, 1), (1, 4, 1), (2, 4, 1), (0, 5, 1), (1, 5, 1), (9, 0, 1)]
+    inputs = write(tmp_path, rows, 6, {0, 1, 2, 3, 5}, {0, 1, 2, 3, 4})
+    _, _, statistics = run(tmp_path, inputs)
+    steps = [(step["step"], step["dropped"], step["interactions"]) for step in statistics["filter"]]
+    assert steps == [
+        ("given", {}, 22),
+        ("items with text", {"item without text": 3}, 19),
+        ("items with image", {"item without image": 2}, 17),
+        ("3-core, pass 1", {"user below 3": 1, "item below 3": 0}, 16),
+    ]
+    assert statistics["users"] == statistics["items"] == 4 and statistics["sparsity"] == 0
+    assert statistics["length"] == {"min": 4, "mean": 4, "median": 4, "max": 4}
+    assert statistics["paper"] == {"users": 5, "items": 5, "interactions": 12, "sparsity": 1 - 12 / 25}
+
+
+def test_a_modality_that_is_not_required_is_not_missed(tmp_path: Path) -> None:
+    inputs = write(tmp_path, everybody(), 4, set(range(4)), {0, 1})
+    vocab, _, _ = run(tmp_path, inputs, require=["text"])
+    assert len(vocab) == 4
+
+
+def refused(folder: Path, match: str, inputs: dict[str, Path], **options: Any) -> None:
+    with pytest.raises(DecorecError, match=match):
+        run(folder, inputs, **options)
+    assert not (folder / "out").exists()
+
+
+def test_an_empty_core_tells_what_each_filter_left(tmp_path: Path) -> None:
+    inputs = write(tmp_path, everybody(), 4, set(range(4)), {0, 1})
+    refused(
+        tmp_path,
+        r"at least 3 interactions each, found none; left after each step: given: 4 users, 4 items, 16 interactions; "
+        r"items with text: 4 users, 4 items, 16 interactions; items with image: 4 users, 2 items, 8 interactions;.*"
+        r"lower filter\.kcore, shorten filter\.require",
+        inputs,
+    )
+
+
+def test_interactions_of_unknown_items(tmp_path: Path) -> None:
+    inputs = write(tmp_path, everybody(), 3, {0, 1, 2}, {0, 1, 2})
+    refused(tmp_path, r"interactions: expected items of .*, found 4 interactions of others \(such as 'i3'\)", inputs)
+
+
+def test_features_of_other_items_or_of_the_wrong_length(tmp_path: Path) -> None:
+    inputs = write(tmp_path, everybody(), 4, set(range(4)), set(range(4)))
+    FeatureFile(np.ones((1, 2), dtype=np.float32), np.ones(1, dtype=bool), ["i0"]).write(inputs["image"])
+    refused(tmp_path, r"image: expected a row for each of 4 items, found none for 3", inputs)
+
+
+def test_interactions_without_a_column(tmp_path: Path) -> None:
+    inputs = write(tmp_path, everybody(), 4, set(range(4)), set(range(4)))
+    pl.read_parquet(inputs["interactions"]).drop("timestamp").write_parquet(inputs["interactions"])
+    refused(tmp_path, r"interactions: expected a column 'timestamp'", inputs)
+
+
+def test_equal_bytes_from_equal_input(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = [(int(u), int(i), int(t)) for u, i, t in random.integers(0, 40, (3_000, 3))]
+    inputs = write(tmp_path, rows, 40, set(range(40)), set(range(40)))
+    written = []
+    for _ in range(2):
+        run(tmp_path, inputs)
+        written.append([(tmp_path / "out" / name).read_bytes() for name in OUTPUTS])
+    assert written[0] == written[1]

@@ -1,0 +1,182 @@
+"""The user's own tables: csv and parquet, and what is said when they are wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from decorec.config import FilterConfig, TableDataset
+from decorec.errors import DecorecError
+from decorec.ingest import ingest
+
+HM = Path("data/hm")
+OUTPUTS = ("interactions", "items", "counts")
+
+
+def frames() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Four users who have all bought the four items."""
+    rows = [(f"u{user}", f"00{item}", 86_400 * item + user) for user in range(4) for item in range(4)]
+    items = {
+        "item": [f"00{item}" for item in range(4)],
+        "title": ["Top", "Skirt &amp; belt", "Hat", ""],
+        "brand": ["", "Acme", "", ""],
+        "category": ["Wear > Tops", "Wear > Skirts", "", ""],
+        "description": ["<p>A top.</p>", "", "A hat", ""],
+        "image": ["images/0.jpg", "https://shop.example/1.jpg", "", "/pictures/3.jpg"],
+    }
+    return pl.DataFrame(rows, schema=["user", "item", "timestamp"], orient="row"), pl.DataFrame(items)
+
+
+def run(folder: Path, interactions: str = "interactions.csv", items: str = "items.csv") -> dict[str, Path]:
+    outputs = {name: folder / "out" / name for name in OUTPUTS}
+    dataset = TableDataset(source="table", path=str(folder), interactions=interactions, items=items)
+    ingest(dataset=dataset, filter=FilterConfig(kcore=3), **outputs)
+    return outputs
+
+
+def test_csv(tmp_path: Path) -> None:
+    interactions, items = frames()
+    interactions.write_csv(tmp_path / "interactions.csv")
+    items.write_csv(tmp_path / "items.csv")
+    outputs = run(tmp_path)
+    found = pl.read_parquet(outputs["interactions"])
+    assert found.drop("rating").rows() == interactions.rows()
+    assert found["rating"].null_count() == 16
+    table = pl.read_parquet(outputs["items"])
+    assert table["text"].to_list() == [
+        "Top. Wear > Tops. A top.",
+        "Skirt & belt. Wear > Skirts. Acme.",
+        "Hat. A hat.",
+        "",
+    ]
+    assert table["categories"].to_list() == [["Wear", "Tops"], ["Wear", "Skirts"], [], []]
+    assert table["image_urls"].to_list() == [["images/0.jpg"], ["https://shop.example/1.jpg"], [], ["/pictures/3.jpg"]]
+
+
+def test_parquet_gives_the_same_tables(tmp_path: Path) -> None:
+    interactions, items = frames()
+    interactions.write_csv(tmp_path / "interactions.csv")
+    items.write_csv(tmp_path / "items.csv")
+    outputs = run(tmp_path)
+    expected = [outputs[name].read_bytes() for name in OUTPUTS]
+    times = interactions.with_columns(pl.from_epoch("timestamp"))
+    times.write_parquet(tmp_path / "interactions.parquet")
+    items.with_columns(pl.col("category").str.split(" > ").list.eval(pl.element().filter(pl.element() != "")))
+    items.write_parquet(tmp_path / "items.parquet")
+    outputs = run(tmp_path, "interactions.parquet", "items.parquet")
+    assert [outputs[name].read_bytes() for name in OUTPUTS] == expected
+
+
+def test_numbers_dates_lists_and_ratings_of_parquet(tmp_path: Path) -> None:
+    interactions, items = frames()
+    days = [date(2020, 1, 1 + row) for row in range(16)]
+    interactions = interactions.with_columns(
+        pl.col("item").cast(pl.Int64), timestamp=pl.Series(days), rating=pl.lit(3.5), note=pl.lit("kept out")
+    )
+    interactions.write_parquet(tmp_path / "interactions.parquet")
+    items = items.select(pl.col("item").cast(pl.Int64), "title", image=pl.Series([["a.jpg", "b.jpg"], [], None, ["c"]]))
+    items.write_parquet(tmp_path / "items.parquet")
+    outputs = run(tmp_path, "interactions.parquet", "items.parquet")
+    found = pl.read_parquet(outputs["interactions"])
+    assert found.columns == ["user", "item", "rating", "timestamp"]
+    assert found.row(15) == ("u3", "3", 3.5, int(datetime(2020, 1, 16, tzinfo=UTC).timestamp()))
+    assert pl.read_parquet(outputs["items"])["image_urls"].to_list() == [["a.jpg", "b.jpg"], [], [], ["c"]]
+
+
+def test_rows_without_an_id_or_a_time_are_counted(tmp_path: Path) -> None:
+    interactions, items = frames()
+    dirty = pl.DataFrame(
+        [["", "000", "5"], ["u1", "", "5"], ["u1", "000", "yesterday"], ["u1", "999", "5.0"]],
+        schema=interactions.columns,
+        orient="row",
+    )
+    pl.concat([interactions.cast(pl.String), dirty]).write_csv(tmp_path / "interactions.csv")
+    pl.concat(
+        [items, items[:1].with_columns(title=pl.lit("other")), items[:1].with_columns(item=pl.lit(""))]
+    ).write_csv(tmp_path / "items.csv")
+    outputs = run(tmp_path)
+    counts = json.loads(outputs["counts"].read_text())
+    assert counts["interactions"]["dropped"] == {"no user": 1, "no item": 1, "no timestamp": 1}
+    assert counts["items"]["dropped"] == {"no item": 1, "repeated item": 1}
+    assert counts["filter"][1]["dropped"] == {"item without metadata": 1}
+    assert counts["kept"] == {"users": 4, "items": 4, "interactions": 16}
+    assert pl.read_parquet(outputs["items"])["title"][0] == "Top"
+
+
+def refused(folder: Path, match: str, interactions: str = "interactions.csv") -> None:
+    with pytest.raises(DecorecError, match=match):
+        run(folder, interactions)
+    assert not (folder / "out").exists()
+
+
+def test_a_missing_column(tmp_path: Path) -> None:
+    interactions, items = frames()
+    interactions.rename({"timestamp": "time"}).write_csv(tmp_path / "interactions.csv")
+    items.write_csv(tmp_path / "items.csv")
+    refused(
+        tmp_path,
+        r"interactions\.csv: expected the columns user, item, timestamp, found user, item, time; add or rename time",
+    )
+    interactions.write_csv(tmp_path / "interactions.csv")
+    items.rename({"item": "id"}).write_csv(tmp_path / "items.csv")
+    refused(tmp_path, r"items\.csv: expected the columns item, found id, title")
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    _, items = frames()
+    items.write_csv(tmp_path / "items.csv")
+    refused(tmp_path, r"interactions\.csv: expected a table of interactions, found no such file")
+    (tmp_path / "interactions.csv").write_bytes(b"")
+    refused(tmp_path, r"interactions\.csv: expected a table of interactions, found a file that cannot be read")
+    (tmp_path / "interactions.csv").write_bytes(b"user,item,timestamp\nu1,\xff\xfe,5\n")
+    refused(tmp_path, r"interactions\.csv: expected a table of interactions, found a file that cannot be read")
+    (tmp_path / "interactions.parquet").write_bytes(b"user,item,timestamp\n")
+    refused(
+        tmp_path,
+        r"interactions\.parquet: expected a table of interactions, found a file that cannot be read",
+        "interactions.parquet",
+    )
+    (tmp_path / "interactions.xlsx").write_bytes(b"PK")
+    refused(tmp_path, r"expected a name ending in \.csv or \.parquet, found '\.xlsx'", "interactions.xlsx")
+
+
+def test_times_that_are_no_numbers(tmp_path: Path) -> None:
+    interactions, items = frames()
+    interactions.with_columns(timestamp=pl.lit("2020-01-01")).write_csv(tmp_path / "interactions.csv")
+    items.write_csv(tmp_path / "items.csv")
+    refused(tmp_path, r"seconds since 1970\), found none \(no timestamp: 16\)")
+
+
+def test_items_that_are_not_in_the_table(tmp_path: Path) -> None:
+    interactions, items = frames()
+    interactions.write_csv(tmp_path / "interactions.csv")
+    items.with_columns(item="x" + pl.col("item")).write_csv(tmp_path / "items.csv")
+    refused(tmp_path, r"items\.csv: expected metadata of the 4 items with interactions \(such as '000'\)")
+
+
+def test_the_command_prints_one_message_and_fails(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "decorec", "ingest", "--filter", "{}"]
+    command += ["--dataset", json.dumps({"source": "table", "path": str(tmp_path)})]
+    command += [part for name in OUTPUTS for part in (f"--{name}", str(tmp_path / "out" / name))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and not (tmp_path / "out").exists()
+    assert done.stderr.startswith("decorec ingest: ") and done.stderr.count("\n") == 1
+    assert f"{tmp_path}/interactions.csv: expected a table of interactions, found no such file" in done.stderr
+
+
+@pytest.mark.skipif(not HM.exists(), reason="real data not at data/hm")
+def test_fashion_sales_without_repeated_pairs(tmp_path: Path) -> None:
+    outputs = {name: tmp_path / name for name in OUTPUTS}
+    dataset = TableDataset(source="table", path=str(HM))
+    ingest(dataset=dataset, filter=FilterConfig(duplicates="pair"), **outputs)
+    counts = json.loads(outputs["counts"].read_text())
+    assert counts["interactions"]["records"] == 31_662
+    assert counts["kept"] == {"users": 564, "items": 942, "interactions": 8_616}
+    items = pl.read_parquet(outputs["items"])
+    assert (items["image_urls"].list.len() == 1).all() and (items["text"] != "").all()

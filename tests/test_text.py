@@ -1,0 +1,59 @@
+"""Text of items: UniSRec's rules, and what goes beyond them."""
+
+from __future__ import annotations
+
+import pytest
+
+from decorec.text import clean, is_code, sentences
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("Plain  title", "Plain  title"),
+        (["Tools", "Tape &amp; Glue"], "Tools Tape & Glue"),
+        ({"a": 1}, "{'a': 1}"),
+        (12.5, "12.5"),
+        ('19" rack\nmount\r', "19 rackmount"),
+        ("&quot;Best&quot; caf&eacute;", "Best café"),
+        ("<span class='x'>Wide</span> <br/>tape", "Wide tape"),
+        ("&lt;b&gt;Bold&lt;/b&gt; glue", "Bold glue"),
+        ("<style>p {color: red}</style>Glue<script>var x = 1;</script>", "Glue"),
+        ("<!-- note --><!DOCTYPE html>Glue", "Glue"),
+        ("under < 5 and > 3", "under < 5 and > 3"),
+        ("a\x00b", "ab"),
+        ("Home&nbsp;and&nbsp;garden", "Home and garden"),
+        (".box-1{margin:0 auto} .box-2{padding:2px}", ""),
+        ("var pageStart = (new Date()).getTime();", ""),
+        ("function go() { return 1 }", ""),
+        ("Mat {large} (blue), 5:1", "Mat {large} (blue), 5:1"),
+        ("", ""),
+        (["A", None, "B"], "A B"),
+    ],
+)
+def test_clean(value: object, expected: str) -> None:
+    assert clean(value) == expected
+
+
+def test_code_is_told_from_words() -> None:
+    assert is_code("#a .b{display:none}")
+    assert not is_code("Function (kit) {new}")
+
+
+def test_fields_become_sentences() -> None:
+    assert sentences(["Gorilla Glue...", "Tapes Glue", "Gorilla"]) == "Gorilla Glue. Tapes Glue. Gorilla."
+
+
+def test_an_empty_field_is_a_full_stop_and_an_absent_one_is_nothing() -> None:
+    assert sentences(["Gift card", "", "Acme"]) == "Gift card. . Acme."
+    assert sentences(["Gift card", None, "Acme"]) == "Gift card. Acme."
+
+
+def test_a_field_of_two_thousand_characters_is_dropped() -> None:
+    assert sentences(["x" * 1998, "Acme"]) == "x" * 1998 + ". Acme."
+    assert sentences(["x" * 1999, "Acme"]) == "Acme."
+
+
+def test_a_text_without_words_is_empty() -> None:
+    assert sentences(["", None, "..."]) == ""
+    assert sentences([]) == ""
