@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: main test setup lint bench schema lock clean
+.PHONY: main test setup results lint bench schema lock clean
 
 main: setup
 	$(BIN)/snakemake --cores $(CORES) results/tables/main.csv
@@ -22,6 +22,10 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
+
+results: setup
+	$(BIN)/snakemake --cores $(CORES) --configfile config/real.yaml results/results.md
+	cp results/results.md docs/results.md
 
 lint: setup
 	$(BIN)/ruff check .

@@ -86,6 +86,8 @@ class DecorecConfig(Section):
     """Freeze adapters and modal gates in stage 2."""
     normalisation: Normalisation = "symmetric"
     """Normalisation of the co-occurrence matrix for enrichment."""
+    id_deviation: float = Field(0.02, ge=0)
+    """Standard deviation of the ids at the start of stage 2."""
     id_layers: int = Field(2, ge=0, le=4)
     """Enrichment layers of the ids (0: none)."""
     id_enrichment: Literal["gated", "mean"] = "gated"
@@ -125,7 +127,7 @@ class DecorecConfig(Section):
 
     def for_stage(self, stage: str) -> DecorecConfig:
         """This section with everything at its default that has no effect on ``stage``."""
-        fused_only = ("ids", "interests", "interest_mlp", "freeze", "id_layers", "id_enrichment")
+        fused_only = ("ids", "interests", "id_deviation", "interest_mlp", "freeze", "id_layers", "id_enrichment")
         if stage != "stage1":
             return self
         return self.model_copy(update={name: DecorecConfig.model_fields[name].default for name in fused_only})

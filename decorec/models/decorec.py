@@ -131,7 +131,7 @@ class DeCoRec(Recommender):
         self.ids = self.enrich_ids = None
         if fused and config.ids:
             self.ids = nn.Embedding(count, config.dim)
-            self.ids.apply(initialise)
+            nn.init.normal_(self.ids.weight, std=config.id_deviation)
             if config.id_layers:
                 self.enrich_ids = (
                     MeanOfHops(config.id_layers)
