@@ -1,8 +1,8 @@
 """The products of the sample shop: what they are, how they relate, how their texts read.
 
 Every product has attributes that its text tells (style, material, brand), attributes that its picture shows (colour,
-pattern, shape), and a kit: a few products of different kinds that are bought together for no reason that text or
-picture would give away.
+accent, pattern, shape), and a kit: a few products of different kinds that are bought together for no reason that text
+or picture would give away.
 """
 
 from __future__ import annotations
@@ -71,11 +71,18 @@ STYLES = {
 """Style -> words for it in titles."""
 
 MATERIALS = ("Oak", "Steel", "Bamboo", "Copper", "Cotton", "Leather", "Ceramic", "Glass")
-BRANDS = (
-    "Alderway", "Brinmoor", "Calloway & Finch", "Dunmere", "Elmsgate", "Fennimore", "Gracklin", "Hollis & Daughters",
-    "Ivorne", "Jessamy", "Kestrel Works", "Lumenfold", "Marlowe", "Northpine", "Ostrava Goods", "Pellworth",
-    "Quillon", "Rowanbridge", "Sable & Thorn", "Tavish", "Umberline", "Verrick", "Wexcombe", "Yarrowfield",
+NAMES = (
+    "Abbott", "Acton", "Adler", "Alcott", "Ames", "Archer", "Ashby", "Atwood", "Bailey", "Barlow", "Baxter", "Beck",
+    "Bishop", "Blake", "Bolton", "Brandt", "Briggs", "Byrne", "Calder", "Carver", "Chase", "Clifton", "Cole",
+    "Conway", "Cooper", "Crane", "Dalton", "Darby", "Dawson", "Dixon", "Drake", "Dunn", "Easton", "Ellis",
+    "Emerson", "Fairley", "Falk", "Fenton", "Fisher", "Foster", "Fuller", "Garner", "Gibson", "Gower", "Granger",
+    "Griffin", "Hale", "Harding", "Harper", "Hayes", "Heath", "Holt", "Hudson", "Hurst", "Irving", "Jarvis",
+    "Jensen", "Kemp", "Kendall", "Kirby", "Lambert", "Langley", "Lawson", "Linden", "Lowell", "Marsh", "Mercer",
+    "Miles", "Monroe", "Morton", "Nash", "Norton", "Oakley", "Osborn", "Palmer", "Parker", "Pierce", "Porter",
+    "Quinn", "Ramsey", "Reed", "Ridley", "Rowe", "Sawyer", "Sharp", "Shelby", "Sloan", "Stanton", "Sutton", "Tate",
+    "Thorne", "Tucker", "Turner", "Vance", "Walden", "Ward", "Weaver", "Webster", "Wilder", "York",
 )  # fmt: skip
+BRANDS = tuple(f"{name} & Co" if number % 8 == 0 else name for number, name in enumerate(NAMES))
 COLOURS = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "grey")
 PATTERNS = ("plain", "striped", "dotted", "checked", "zigzag", "ringed")
 SHAPES = 3
@@ -92,6 +99,8 @@ class Catalogue:
     material: Integers
     brand: Integers
     colour: Integers
+    accent: Integers
+    """The second colour: of the pattern and of small parts."""
     pattern: Integers
     shape: Integers
     kit: Integers
@@ -101,7 +110,7 @@ class Catalogue:
     popularity: npt.NDArray[np.float64]
     """Share of attention, sums to 1."""
     tells_colour: Booleans
-    """The title names the colour."""
+    """The title names the colours."""
     tells_pattern: Booleans
     """The title names the pattern."""
     shows_style: Booleans
@@ -147,14 +156,17 @@ def _popularity(launch: Integers, rng: np.random.Generator) -> npt.NDArray[np.fl
 def draw_catalogue(items: int, rng: np.random.Generator) -> Catalogue:
     """Draw ``items`` products.
 
-    A brand leans towards one style and one material, as brands do; all other attributes are independent.
+    A brand leans towards one style and one material, as brands do; the second colour differs from the first; all other
+    attributes are independent.
     """
     kind = rng.integers(0, len(KINDS), items)
     brand = rng.integers(0, len(BRANDS), items)
     brand_style = rng.permutation(np.arange(len(BRANDS)) % len(STYLES))
     brand_material = rng.permutation(np.arange(len(BRANDS)) % len(MATERIALS))
-    style = np.where(rng.random(items) < 0.5, brand_style[brand], rng.integers(0, len(STYLES), items))
+    style = np.where(rng.random(items) < 0.7, brand_style[brand], rng.integers(0, len(STYLES), items))
     material = np.where(rng.random(items) < 0.5, brand_material[brand], rng.integers(0, len(MATERIALS), items))
+    colour = rng.integers(0, len(COLOURS), items)
+    accent = (colour + rng.integers(1, len(COLOURS), items)) % len(COLOURS)
     launch = np.where(rng.random(items) < 0.3, rng.integers(DAYS // 2, DAYS - 250, items), 0)
     return Catalogue(
         asin=identifiers("B", 9, items, rng),
@@ -162,7 +174,8 @@ def draw_catalogue(items: int, rng: np.random.Generator) -> Catalogue:
         style=style,
         material=material,
         brand=brand,
-        colour=rng.integers(0, len(COLOURS), items),
+        colour=colour,
+        accent=accent,
         pattern=rng.integers(0, len(PATTERNS), items),
         shape=rng.integers(0, SHAPES, items),
         kit=_kits(kind, rng),

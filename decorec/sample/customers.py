@@ -1,7 +1,7 @@
 """The customers of the sample shop: who likes what, and what they buy after what.
 
-The next purchase depends on the last two (another piece of the same kit, the same look, a substitute, a
-replacement) and on tastes that drift. A taste draw works like browsing: products catch the eye by popularity, and the
+The next purchase depends on the last two (another piece of the same kit, of the same brand, a match, a substitute,
+a replacement) and on tastes that drift. A taste draw works like browsing: products catch the eye by popularity, and the
 one that fits best is bought.
 """
 
@@ -25,8 +25,24 @@ BLOCK = 10_000
 """Customers drawn at a time, which bounds the memory."""
 MOST = 40
 """Longest history."""
-MOTIVES = {"kit": 0.18, "older kit": 0.05, "look": 0.28, "substitute": 0.1, "replacement": 0.03, "fashion": 0.05}
+MOTIVES = {
+    "kit": 0.15,
+    "older kit": 0.04,
+    "brand": 0.2,
+    "match": 0.2,
+    "substitute": 0.08,
+    "replacement": 0.03,
+    "fashion": 0.04,
+}
 """Share of purchases by motive; all others follow taste."""
+LIKENESS: dict[str, dict[str, float]] = {
+    "brand": {"brand": 7.0},
+    "match": {"colour": 4.0, "accent": 4.0},
+    "substitute": {"kind": 5.0, "style": 3.0, "colour": 2.0},
+    "fashion": {},
+}
+"""Motive -> weight of each attribute that a product shares with the last purchase: the brand is told by texts, what
+matches is shown by pictures; fashion is popularity alone."""
 DRIFT = 0.05
 """Chance per purchase and attribute that a taste changes."""
 TASTES = {
@@ -35,7 +51,6 @@ TASTES = {
     "colour": (2, 3.0),
     "pattern": (2, 1.0),
     "shape": (1, 0.5),
-    "brand": (3, 1.0),
 }
 """Attribute -> (number of values liked, weight of a liked value in the score)."""
 
@@ -112,14 +127,12 @@ class _Shopping:
         scores = self._fit(active, seen)
         if step:
             last = self.bought[active, step - 1]
-            kind, style, colour = (
-                (getattr(catalogue, name)[seen] == getattr(catalogue, name)[last][:, None]).astype(np.float64)
-                for name in ("kind", "style", "colour")
-            )
-            look, substitute, fashion = motive == "look", motive == "substitute", motive == "fashion"
-            scores[look] = 5.0 * (style + colour)[look]
-            scores[substitute] = (5.0 * kind + 3.0 * style + 2.0 * colour)[substitute]
-            scores[fashion] = 0.0
+            for name, weights in LIKENESS.items():
+                rows = motive == name
+                scores[rows] = 0.0
+                for attribute, weight in weights.items():
+                    value = getattr(catalogue, attribute)
+                    scores[rows] += weight * (value[seen[rows]] == value[last[rows]][:, None])
         return self._pick(active, step, seen, scores)
 
     def step(self, active: Integers, step: int) -> None:

@@ -1,7 +1,7 @@
 """Product pictures of the sample shop, drawn with Pillow.
 
-The silhouette shows the kind and the shape, the filling colour and pattern, small parts the material, and about half
-of the backdrops hint at the style.
+The silhouette shows the kind and the shape, the filling colour and pattern, the pattern and small parts the second
+colour, and about half of the backdrops hint at the style.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-from decorec.sample.catalogue import COLOURS, KINDS, MATERIALS, PATTERNS, STYLES, Catalogue
+from decorec.sample.catalogue import COLOURS, KINDS, PATTERNS, STYLES, Catalogue
 
 __all__ = ["draw_picture", "placeholder", "thumbnail"]
 
@@ -23,7 +23,7 @@ Part = tuple[str, str, tuple[float, ...]]
 CANVAS = 400
 """Side of the square that silhouettes are drawn on; reduced afterwards, which smooths the edges."""
 
-# Parts: tool, layer ("body": colour and pattern; "detail": material; "hole": backdrop), coordinates in the unit square.
+# Parts: tool, layer ("body": colour and pattern; "detail": second colour; "hole": backdrop), unit coordinates.
 SILHOUETTES: dict[str, tuple[Part, ...]] = {
     "mug": (
         ("ellipse", "body", (0.6, 0.32, 0.95, 0.74)),
@@ -94,10 +94,6 @@ HUES = {"red": 0.0, "orange": 0.07, "yellow": 0.14, "green": 0.34, "teal": 0.49,
 HUES |= {"pink": 0.91, "brown": 0.06, "grey": 0.6}
 MUTED = {"brown": (0.6, 0.45), "grey": (0.06, 0.55), "pink": (0.45, 0.95)}
 """Colour -> (saturation, value) where it is not vivid."""
-MATERIAL_COLOURS: tuple[Colour, ...] = (
-    (176, 128, 80), (150, 158, 166), (206, 190, 120), (184, 110, 66),
-    (236, 230, 214), (96, 62, 40), (248, 248, 250), (176, 214, 220),
-)  # fmt: skip
 STYLE_BACKDROPS: tuple[Colour, ...] = (
     (226, 236, 242), (176, 176, 176), (240, 214, 186), (226, 212, 170),
     (252, 252, 252), (206, 184, 152), (190, 216, 236), (206, 200, 232),
@@ -118,7 +114,7 @@ def _colour(name: str, rng: np.random.Generator) -> Colour:
 
 @lru_cache
 def _pattern(name: str, period: int) -> Image.Image:
-    """Mask [2 CANVAS, 2 CANVAS] of the parts that take the second tone."""
+    """Mask [2 CANVAS, 2 CANVAS] of what takes the second colour."""
     y, x = np.mgrid[0 : 2 * CANVAS, 0 : 2 * CANVAS]
     half = period // 2
     if name == "striped":
@@ -168,9 +164,7 @@ def draw_picture(catalogue: Catalogue, item: int, rng: np.random.Generator) -> b
     """Draw one product; returns a JPEG of 224 to 300 pixels per side."""
     kind, pattern = list(KINDS)[catalogue.kind[item]], PATTERNS[catalogue.pattern[item]]
     body = _colour(COLOURS[catalogue.colour[item]], rng)
-    shade = 0.55 if rng.random() < 0.5 else 1.45
-    second = tuple(min(255, round(channel * shade + (40 if shade > 1 else 0))) for channel in body)
-    detail = MATERIAL_COLOURS[catalogue.material[item] % len(MATERIALS)]
+    accent = _colour(COLOURS[catalogue.accent[item]], rng)
     backdrop = STYLE_BACKDROPS[catalogue.style[item] % len(STYLES)] if catalogue.shows_style[item] else PAPER
 
     stretch = (0.72, 1.0, 1.3)[catalogue.shape[item]] * rng.uniform(0.95, 1.05)
@@ -186,8 +180,8 @@ def draw_picture(catalogue: Catalogue, item: int, rng: np.random.Generator) -> b
     x, y = (int(value) for value in rng.integers(0, CANVAS, 2))
     tones = _pattern(pattern, int(rng.choice([34, 44, 58]))).crop((x, y, x + CANVAS, y + CANVAS))
     picture.paste(body, mask=masks["body"])
-    picture.paste(second, mask=ImageChops.multiply(masks["body"], tones))
-    picture.paste(detail, mask=masks["detail"])
+    picture.paste(accent, mask=ImageChops.multiply(masks["body"], tones))
+    picture.paste(accent, mask=masks["detail"])
     shape = (int(rng.integers(224, 301)), int(rng.integers(224, 301)))
     return _jpeg(picture.resize(shape, Image.Resampling.BOX), int(rng.integers(80, 95)))
 
