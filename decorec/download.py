@@ -67,13 +67,13 @@ def _copy(source: Path, target: Path, url: str) -> Sums:
 def _bring(
     wanted: Mapping[str, tuple[str, Path]], client: requests.Session, options: DownloadConfig, cache: Path
 ) -> dict[str, tuple[str, Sums]]:
-    """Bring every file: name -> (URL, target); returns name -> (URL, checksums)."""
+    """Bring every file: name -> (URL, target), by way of the folder ``cache``; returns name -> (URL, checksums)."""
     found = {}
     for name, (url, target) in wanted.items():
         if (path := amazon.local_path(url)) is not None:
             found[name] = (url, _copy(path, target, url))
         else:
-            stored = fetch(url, cache / "downloads", client, attempts=options.attempts, timeout=options.timeout)
+            stored = fetch(url, cache, client, attempts=options.attempts, timeout=options.timeout)
             _publish(stored.path, target)
             found[name] = (url, stored.sums)
     return found
@@ -107,11 +107,13 @@ def download(
         raise DecorecError(f"--dataset: source {dataset.source} has nothing to download; its files are under its path")
     wanted = {"reviews": (urls[0], reviews), "meta": (urls[1], meta)}
     if isinstance(dataset, SampleDataset) and shop is not None:
+        # All sample shops have the same URLs; a folder each keeps them apart.
+        folder = cache / "downloads" / f"sample-{dataset.items}-{dataset.users}-{dataset.seed}"
         with shop_server(shop) as port, session(connect_to={HOST: ("127.0.0.1", port)}) as client:
-            found = _bring(wanted, client, download, cache)
+            found = _bring(wanted, client, download, folder)
     else:
         with session() as client:
-            found = _bring(wanted, client, download, cache)
+            found = _bring(wanted, client, download, cache / "downloads")
     write_json(checksums, {name: {"url": url, **asdict(values)} for name, (url, values) in found.items()})
     for name, (url, values) in found.items():
         log.info("download: %s: %d bytes from %s", name, values.bytes, url)

@@ -343,6 +343,12 @@ def test_step_for_the_sample(tmp_path: Path) -> None:
     assert paths["meta"].read_bytes() == zipped(10_000)
     # The port of the loopback server is nowhere in the outputs: they are the same on every run.
     assert json.loads(paths["checksums"].read_text())["reviews"]["url"] == "http://shop.example/reviews.json.gz"
+    # Another shop under the same URLs does not touch this one's files in the cache.
+    other = SampleDataset(source="sample", seed=1)
+    (shop / "meta.json.gz").write_bytes(zipped(20_000))
+    download(dataset=other, download=DownloadConfig(), shop=shop, **paths)
+    assert paths["meta"].read_bytes() == zipped(20_000)
+    assert len(list((tmp_path / "cache" / "downloads").iterdir())) == 2
     with pytest.raises(DecorecError, match="--shop"):
         download(dataset=SampleDataset(source="sample"), download=DownloadConfig(), **paths)
 
