@@ -86,8 +86,9 @@ class DecorecConfig(Section):
     """Freeze adapters and modal gates in stage 2."""
     normalisation: Normalisation = "symmetric"
     """Normalisation of the co-occurrence matrix for enrichment."""
-    id_deviation: float = Field(0.02, ge=0)
-    """Standard deviation of the ids at the start of stage 2."""
+    id_deviation: float = Field(0.002, ge=0)
+    """Standard deviation of the ids at the start of stage 2. At 0.02 their noise costs more on validation than stage 2
+    wins back: frozen modal representations have norms of about 1.3 in 300 dimensions."""
     id_layers: int = Field(2, ge=0, le=4)
     """Enrichment layers of the ids (0: none)."""
     id_enrichment: Literal["gated", "mean"] = "gated"
@@ -179,11 +180,11 @@ class StageConfig(Section):
     """Largest gradient norm."""
     beta2: float = Field(0.999, gt=0, lt=1)
     """Decay of Adam's second moment."""
-    restart: bool = False
-    """Start Adam's moments anew every epoch, as the released code does."""
+    restart: bool = True
+    """Start Adam's moments anew every epoch, as the released code does; better on validation than one long run."""
     warmup_epochs: float = Field(0.0, ge=0)
     """Epochs of linear warm-up."""
-    averaging: float = Field(0.0, ge=0, lt=1)
+    averaging: float = Field(0.99, ge=0, lt=1)
     """Decay per step of an exponential moving average of the weights that is evaluated and kept; 0: none."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward pass."""
@@ -194,7 +195,7 @@ class TrainConfig(StageConfig):
 
     stage1: dict[str, Any] = {}
     """Differences of DeCoRec's stage 1 from the common values."""
-    stage2: dict[str, Any] = {}
+    stage2: dict[str, Any] = {"learning_rate": 1e-4}
     """Differences of DeCoRec's stage 2 from the common values."""
     fit: dict[str, Any] = {}
     """Differences of the other models' only stage from the common values."""

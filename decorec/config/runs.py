@@ -23,12 +23,17 @@ PRESETS: dict[str, dict[str, Any]] = {
             "modal_layers": 0,
             "id_enrichment": "mean",
             "interest_mlp": False,
+            "id_deviation": 0.02,
             "gate": 1.0,
             "alpha": 1.0,
             "scoring": "exponentials",
             "padding_candidate": True,
         },
-        "train": {"restart": True, "stage2": {"id_learning_rate": 0.0}},
+        "train": {
+            "restart": True,
+            "averaging": 0.0,
+            "stage2": {"learning_rate": 1e-3, "id_learning_rate": 0.0},
+        },
     },
 }
 """Named differences from the defaults of the sections."""
