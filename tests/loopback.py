@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import random
 import re
 import socket
 import struct
@@ -15,6 +17,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
 CHUNK = 1 << 14
+
+
+def zipped(size: int, seed: int = 0) -> bytes:
+    """A gzip file of about ``size`` bytes."""
+    return gzip.compress(random.Random(seed).randbytes(size), 1, mtime=0)
 
 
 @dataclass(frozen=True)
