@@ -11,7 +11,7 @@ main: setup
 	$(BIN)/snakemake --cores $(CORES) results/tables/main.csv
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 setup: $(STAMP)
 

@@ -211,6 +211,12 @@ class TrainConfig(StageConfig):
             self.stage(name)
         return self
 
+    @field_validator("stage2")
+    @classmethod
+    def _gentle(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Stage 2 goes on from a finished encoder: unless told otherwise, at a tenth of the usual rate."""
+        return {"learning_rate": 1e-4, **value}
+
     @field_validator("stage1", "stage2", "fit")
     @classmethod
     def _known_keys(cls, value: dict[str, Any]) -> dict[str, Any]:

@@ -100,6 +100,8 @@ class Config(Section):
             for name in getattr(self.tables, table):
                 if name not in self.runs:
                     raise ValueError(f"tables.{table} names {name!r}; expected one of the runs {sorted(self.runs)}")
+            if getattr(self.tables, table) and self.tables.reference not in getattr(self.tables, table):
+                raise ValueError(f"tables.{table} lacks tables.reference ({self.tables.reference!r}); add it")
         for name in self.runs:
             try:
                 self.run(name)
