@@ -7,6 +7,7 @@ import io
 import os
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -71,6 +72,10 @@ class Hostile:
         self.port = self._server.server_port
         self.url = f"http://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from now on."""
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
 
     def __enter__(self) -> Hostile:
         self._thread.start()

@@ -15,8 +15,9 @@ import pytest
 from hostile import picture, png
 from PIL import Image
 
+from decorec.crawl.normalise import normalise
 from decorec.crawl.outcome import PictureError
-from decorec.crawl.pictures import Store, normalise, picture_path
+from decorec.crawl.pictures import Store, picture_path
 
 LIMIT = 10_000_000
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)

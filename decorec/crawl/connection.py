@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -70,7 +71,7 @@ class Watchdog:
         """
         watch: _Watch | None = getattr(self._current, "watch", None)
         if watch is not None:
-            handle = connection.dup()
+            handle = socket.socket(fileno=os.dup(connection.fileno()))  # dup() of TLS sockets is not implemented
             with self._lock:
                 watch.sockets.append(handle)
                 if watch.expired:  # while the name was looked up, say

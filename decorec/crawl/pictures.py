@@ -1,4 +1,4 @@
-"""From the bytes of a picture file to the small upright RGB JPEG that is kept."""
+"""The store of pictures: one small JPEG per content."""
 
 from __future__ import annotations
 
@@ -6,36 +6,16 @@ import hashlib
 import os
 import shutil
 import threading
-from functools import cache
-from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from decorec.crawl.normalise import load_decoders, normalise
 from decorec.crawl.outcome import Outcome, PictureError
 
-__all__ = ["Store", "normalise", "picture_path"]
+__all__ = ["Store", "picture_path"]
 
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 QUALITY = 92
-ORIENTATION = 0x0112
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-SIDEWAYS = frozenset({TURNS[5], TURNS[6], TURNS[7], TURNS[8]})
-
-
-@cache
-def _formats() -> tuple[str, ...]:
-    """The formats that this build of Pillow reads. Loading its plugins is not safe in several threads at once."""
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def picture_path(cache: Path, sha256: str) -> Path:
@@ -63,7 +43,7 @@ class Store:
         self._slots = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
         # The size is checked against crawl.max_pixels before anything is decoded; Pillow's own limit is not needed.
         Image.MAX_IMAGE_PIXELS = None
-        _formats()
+        load_decoders()
 
     def close(self) -> None:
         """Remove the folder of parts."""
@@ -110,83 +90,3 @@ class Store:
             self._folders.add(path.parent.name)
         part.replace(path)
         return Outcome("ok", width=width, height=height)
-
-
-def normalise(body: bytes, side: int, max_pixels: int) -> tuple[Image.Image, int, int]:
-    """Decode ``body`` completely; returns (RGB picture, width, height), the latter of the original turned upright.
-
-    The shorter side of the picture is at most ``side`` pixels. EXIF orientation is applied, transparency laid on
-    white, 16 bits cut to 8, and of an animation the first frame taken.
-
-    Raises:
-        PictureError: permanent; "empty", "not-an-image", "bomb" (more than ``max_pixels``), "truncated", "unreadable".
-    """
-    if not body:
-        raise PictureError("empty", permanent=True)
-    try:
-        with Image.open(BytesIO(body), formats=_formats()) as original:
-            if original.width * original.height > max_pixels:
-                raise PictureError("bomb", permanent=True)
-            width, height = original.size
-            turn = TURNS.get(_orientation(original) or 1)
-            picture = _small(original, side)
-    except UnidentifiedImageError as error:
-        raise PictureError("not-an-image", permanent=True) from error
-    except Image.DecompressionBombError as error:
-        raise PictureError("bomb", permanent=True) from error
-    except PictureError:
-        raise
-    # Decoders of hostile bytes raise whatever they stumble over (OSError, SyntaxError, struct.error, MemoryError, ...).
-    except Exception as error:
-        name = "truncated" if "truncated" in str(error).lower() else "unreadable"
-        raise PictureError(name, permanent=True) from error
-    if turn is not None:
-        picture = picture.transpose(turn)
-        if turn in SIDEWAYS:
-            width, height = height, width
-    return picture, width, height
-
-
-def _orientation(picture: Image.Image) -> int | None:
-    try:
-        return picture.getexif().get(ORIENTATION)
-    except Exception:  # broken EXIF data, of whatever kind, do not make a picture worthless
-        return None
-
-
-def _small(picture: Image.Image, side: int) -> Image.Image:
-    """``picture`` as RGB, its shorter side at most ``side`` pixels."""
-    width, height = _target(picture.size, side)
-    # JPEG decodes at 1/2, 1/4 or 1/8 of the size at little cost; twice the target keeps the quality of the resize.
-    picture.draft("RGB", (2 * width, 2 * height))
-    picture.load()
-    plain = _plain(picture)
-    if plain.size != (width, height):
-        # Hamming: nearly as faithful as bicubic, at little more than half its cost.
-        plain = plain.resize((width, height), Image.Resampling.HAMMING)
-    return _rgb(plain)
-
-
-def _target(size: tuple[int, int], side: int) -> tuple[int, int]:
-    shorter = min(size)
-    if shorter <= side:
-        return size
-    return max(side, round(size[0] * side / shorter)), max(side, round(size[1] * side / shorter))
-
-
-def _plain(picture: Image.Image) -> Image.Image:
-    """``picture`` in a mode that can be resized: RGBA where it is transparent, F where it has more than 8 bits."""
-    if picture.has_transparency_data:
-        return picture.convert("RGBA")
-    if picture.mode.startswith(("I", "F")):
-        return picture.convert("F").point(lambda value: value * (1 / 257)) if picture.mode != "F" else picture
-    return picture if picture.mode in ("RGB", "L", "CMYK", "YCbCr") else picture.convert("RGB")
-
-
-def _rgb(picture: Image.Image) -> Image.Image:
-    """``picture`` as RGB, transparent parts on white."""
-    if picture.mode == "RGBA":
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    elif picture.mode == "F":
-        picture = picture.convert("L")
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
