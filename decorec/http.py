@@ -81,7 +81,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         return float(value)
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # OverflowError: a year of twenty digits
         return None
     # A date without zone is taken as GMT, the only zone that HTTP knows.
     return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)

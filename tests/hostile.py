@@ -168,6 +168,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _closed(self, path: str) -> None:
         self._give(b"", 503, Retry_After="3600")
 
+    def _wild_headers(self, path: str) -> None:
+        digits = "9" * 5_000
+        date = f"Mon, 01 Jan {digits[:40]} 10:00:00 GMT"
+        self._head(503, Content_Length=digits, Retry_After=date, X_Robots_Tag=":,;:", Content_Encoding="?")
+        self.close_connection = True
+
     def _flaky(self, path: str) -> None:
         self._give(b"", 500) if self.count == 1 else self._ok(path)
 

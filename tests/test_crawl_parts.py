@@ -20,6 +20,7 @@ from decorec.crawl.journal import Journal
 from decorec.crawl.outcome import Outcome, PictureError
 from decorec.crawl.plan import Plan
 from decorec.crawl.politeness import STRIKES, Job, Queue
+from decorec.crawl.robots import Robots
 from decorec.crawl.visit import Visitor
 from decorec.errors import DecorecError
 
@@ -239,3 +240,48 @@ def test_journal_survives_a_cut_anywhere(tmp_path: Path) -> None:
             journal.append("c", GONE)
         lines = [line for line in path.read_bytes().splitlines() if line.startswith(b"{")]
         assert json.loads(lines[-1])["address"] == "c"
+
+
+def test_queue_hands_out_a_fresh_job_while_a_retry_waits() -> None:
+    queue = Queue(CrawlConfig(rate=1e6))
+    later, now = Job("later", "host"), Job("now", "host")
+    queue.put(later, delay=30.0)
+    queue.put(now)
+    assert queue.take() is now
+
+
+def test_closed_host_releases_what_was_paused() -> None:
+    queue = Queue(CrawlConfig(deadline=100))
+    queue.put(Job("a", "host"))
+    queue.pause("host", 90.0)
+    queue.pause("host", 1_000.0)
+    job = queue.take()
+    assert job is not None and job.url == "a" and queue.is_closed("host")
+
+
+def rules(text: str, *urls: str) -> tuple[list[str], list[float]]:
+    """What robots.txt ``text`` says about ``urls``, and the delays that it asks for."""
+    delays: list[float] = []
+    robots = Robots("decorec", lambda *_: text, lambda _, seconds: delays.append(seconds))
+    errors = []
+    for url in urls:
+        try:
+            robots.check(url, 0.0)
+            errors.append("")
+        except PictureError as failure:
+            errors.append(failure.error)
+    return errors, delays
+
+
+def test_robots_rules() -> None:
+    page = "http://shop.test/p/x.jpg"
+    assert rules("", page) == ([""], [])
+    assert rules("User-agent: *\nDisallow: /p/", page, "http://shop.test/q.jpg") == (["robots", ""], [])
+    assert rules("User-agent: DecoRec\nAllow: /\n\nUser-agent: *\nDisallow: /", page) == ([""], [])
+    assert rules("User-agent: *\nCrawl-delay: 5", page, page) == (["", ""], [5.0])
+    assert rules("User-agent: *\nCrawl-delay: 3600", page) == (["robots"], [])
+    for wild in ("²", "9" * 5_000, "-1", "x", "", "5/0"):
+        text = f"User-agent: *\nCrawl-delay: {wild}\nRequest-rate: {wild}\nDisallow: /q"
+        assert rules(text, page, "http://shop.test/q")[0] == ["", "robots"], wild
+    assert rules("\0\xff:::\nUser-agent\nDisallow\n" * 100, page) == ([""], [])
+    assert rules("User-agent: *\nDisallow: /p", "http://sh%5Bop/x.jpg") == (["bad-url"], [])

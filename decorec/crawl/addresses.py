@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 
-__all__ = ["PrivateAddressError", "Resolver", "is_public"]
+__all__ = ["PrivateAddressError", "Resolver", "UnreachableError", "is_public"]
 
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 SECONDS_KEPT = 300.0
@@ -15,6 +15,10 @@ SECONDS_KEPT = 300.0
 
 class PrivateAddressError(OSError):
     """A host resolves to an address that is not on the public internet."""
+
+
+class UnreachableError(OSError):
+    """There is no way to an address."""
 
 
 def is_public(address: str) -> bool:

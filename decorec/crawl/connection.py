@@ -16,7 +16,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.connection import create_connection
 
-from decorec.crawl.addresses import Resolver
+from decorec.crawl.addresses import Resolver, UnreachableError
 
 __all__ = ["Watchdog", "guard"]
 
@@ -159,9 +159,17 @@ def guard(
 
 
 def _connect(addresses: list[str], connect: Callable[[str], socket.socket]) -> socket.socket:
-    for address in addresses[:-1]:
+    """The connection to the first address that can be reached.
+
+    Raises:
+        OSError: what the last one failed with: ConnectionError, TimeoutError or UnreachableError.
+    """
+    failure = OSError("no address")
+    for address in addresses:
         try:
             return connect(address)
-        except OSError:  # the next address may be reachable
-            continue
-    return connect(addresses[-1])
+        except OSError as error:
+            failure = error
+    if isinstance(failure, ConnectionError | TimeoutError):
+        raise failure
+    raise UnreachableError(str(failure)) from failure

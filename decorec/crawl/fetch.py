@@ -16,7 +16,7 @@ import requests
 import urllib3
 
 from decorec.config import CrawlConfig
-from decorec.crawl.addresses import PrivateAddressError, Resolver
+from decorec.crawl.addresses import PrivateAddressError, Resolver, UnreachableError
 from decorec.crawl.connection import Watchdog, guard
 from decorec.crawl.outcome import PictureError
 from decorec.http import HostMap, retry_after, session, timeouts
@@ -36,7 +36,13 @@ NAMES = {
     451: "legal",
     503: "unavailable",
 }
-NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+NETWORK_ERRORS = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+    UnicodeError,  # host names that are none
+)
 OPT_OUTS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
 
 
@@ -185,8 +191,7 @@ def _read(response: requests.Response, end: float, limit: int) -> Answer:
     if not 200 <= status < 300:
         _drain(response)
         return Answer(status, response.headers, b"")
-    announced = response.headers.get("Content-Length", "")
-    if announced.isdecimal() and int(announced) > limit:
+    if _announced(response) > limit:
         raise PictureError("too-large", permanent=True, http_status=status)
     body = bytearray()
     while chunk := response.raw.read1(CHUNK, decode_content=False):
@@ -199,10 +204,15 @@ def _read(response: requests.Response, end: float, limit: int) -> Answer:
     return Answer(status, response.headers, _decoded(bytes(body), encoding, limit, status), tags)
 
 
+def _announced(response: requests.Response) -> float:
+    """Content-Length in bytes, -1 if there is none."""
+    value = response.headers.get("Content-Length", "")
+    return float(value) if value.isdecimal() else -1.0
+
+
 def _drain(response: requests.Response) -> None:
     """Read the short body of an error, so that the connection can be used again."""
-    announced = response.headers.get("Content-Length", "")
-    if announced.isdecimal() and int(announced) <= CHUNK:
+    if 0 <= _announced(response) <= CHUNK:
         with contextlib.suppress(*NETWORK_ERRORS):
             while response.raw.read1(CHUNK, decode_content=False):
                 pass
@@ -243,6 +253,7 @@ CLASSES: tuple[tuple[type[BaseException], str, bool], ...] = (
     (urllib3.exceptions.TimeoutError, "timeout", False),
     (ConnectionRefusedError, "connection-refused", False),
     (ConnectionError, "connection-reset", False),
+    (UnreachableError, "unreachable", False),
     (http.client.HTTPException, "bad-response", False),
     (urllib3.exceptions.HTTPError, "bad-response", False),
 )

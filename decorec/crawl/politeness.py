@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import threading
 import time
 from collections import deque
@@ -40,12 +41,14 @@ class _Host:
     in_flight: int = 0
     strikes: int = 0
     closed: bool = False
-    listed: bool = False
+    listed_at: float = math.inf
     fresh: deque[Job] = field(default_factory=deque)
     retries: list[tuple[float, int, Job]] = field(default_factory=list)
 
     def ready_at(self) -> float:
-        """When the next job may be handed out; there must be one."""
+        """When the next job may be handed out; infinity if there is none, or no slot for it."""
+        if not (self.fresh or self.retries) or (self.in_flight >= self.slots and not self.closed):
+            return math.inf
         if self.closed:
             return 0.0
         earliest = max(self.free_at, self.paused_until)
@@ -123,6 +126,7 @@ class Queue:
             host = self._host(name)
             if seconds > self._config.deadline:
                 host.closed = True
+                self._list(host)
             else:
                 host.paused_until = max(host.paused_until, time.monotonic() + seconds)
 
@@ -138,6 +142,7 @@ class Queue:
             host = self._host(name)
             host.strikes = host.strikes + 1 if transient else 0
             host.closed |= host.strikes >= STRIKES
+            self._list(host)
 
     def is_closed(self, name: str) -> bool:
         """Whether host ``name`` is left alone for the rest of this run."""
@@ -160,22 +165,23 @@ class Queue:
         return host
 
     def _list(self, host: _Host) -> None:
-        """Enter ``host`` among those that have a job and a slot, once."""
-        waiting = host.fresh or host.retries
-        if waiting and not host.listed and (host.in_flight < host.slots or host.closed):
-            host.listed = True
-            heapq.heappush(self._ready, (host.ready_at(), next(self._numbers), host))
+        """Note when ``host`` is ready, unless an earlier time is noted; the time is checked again when it comes."""
+        ready = host.ready_at()
+        if ready < host.listed_at:
+            host.listed_at = ready
+            heapq.heappush(self._ready, (ready, next(self._numbers), host))
             self._condition.notify()
 
     def _pop(self, now: float) -> Job | None:
-        host = heapq.heappop(self._ready)[2]
-        host.listed = False
-        if host.ready_at() > now:  # paused since it was listed
-            self._list(host)
-            return None
-        job = host.pop(now)
-        host.in_flight += 1
-        self._spend(host, now)
+        """The job of the host that is noted first; None if something has come between."""
+        noted, _, host = heapq.heappop(self._ready)
+        if noted == host.listed_at:
+            host.listed_at = math.inf
+        job = None
+        if host.ready_at() <= now:
+            job = host.pop(now)
+            host.in_flight += 1
+            self._spend(host, now)
         self._list(host)
         return job
 

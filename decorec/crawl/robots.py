@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,11 @@ from decorec.crawl.outcome import PictureError
 __all__ = ["Robots"]
 
 LONGEST = 500 * 1024
+"""Bytes of robots.txt that are read."""
+LONGEST_DELAY = 60.0
+"""A host that wants more seconds than this between requests counts as one that forbids them."""
+RATE = re.compile(r"\s*(crawl-delay|request-rate)\s*:", re.IGNORECASE)
+PLAIN_RATE = re.compile(r"[^:]*:\s*[0-9]{1,6}(\s*/\s*[0-9]{1,6})?\s*(#.*)?")
 
 
 @dataclass
@@ -53,8 +59,11 @@ class Robots:
                 if host.rules is None:
                     host.rules = self._fetch(origin, end)
         if isinstance(host.rules, PictureError):
-            raise PictureError("robots-unreachable", permanent=False, http_status=host.rules.http_status)
-        if not host.rules.can_fetch(self._agent, url):
+            status = host.rules.http_status
+            raise PictureError(
+                "robots-unreachable" if status else host.rules.error, permanent=False, http_status=status
+            )
+        if not _allows(host.rules, self._agent, url):
             raise PictureError("robots", permanent=True)
 
     def _fetch(self, origin: str, end: float) -> RobotFileParser | PictureError:
@@ -65,8 +74,18 @@ class Robots:
             if not failure.permanent:
                 return failure
             text = ""
-        rules.parse(text.splitlines())
-        delay = rules.crawl_delay(self._agent)
-        if delay is not None:
-            self._slow_down(origin, float(delay))
+        # The parser of the standard library stumbles over rates that are not plain numbers.
+        rules.parse([line for line in text.splitlines() if not RATE.match(line) or PLAIN_RATE.fullmatch(line)])
+        delay = float(rules.crawl_delay(self._agent) or 0.0)
+        if delay > LONGEST_DELAY:
+            rules.disallow_all = True
+        elif delay:
+            self._slow_down(origin, delay)
         return rules
+
+
+def _allows(rules: RobotFileParser, agent: str, url: str) -> bool:
+    try:
+        return rules.can_fetch(agent, url)
+    except ValueError as error:  # it unquotes the URL before it parses it
+        raise PictureError("bad-url", permanent=True) from error
