@@ -55,7 +55,7 @@ class Encoder:
     @torch.inference_mode()
     def encode_images(self, pictures: Tensor) -> Tensor:
         """Features [batch, width] of ``pictures`` [batch, height, width, 3] uint8."""
-        with self._arithmetic():
+        with self.arithmetic():
             features: Tensor = self.model.encode_image(self.normalised(pictures), normalize=False)
         return features.float()
 
@@ -72,7 +72,7 @@ class Encoder:
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Features [batch, width] of ``tokens`` [batch, context length] int64."""
         tokens = tokens.to(self.device, non_blocking=True)
-        with self._arithmetic():
+        with self.arithmetic():
             features: Tensor = self.model.encode_text(tokens, normalize=False)
         return features.float()
 
@@ -81,7 +81,8 @@ class Encoder:
         """Length of a feature vector, as the model has it."""
         return int(self.encode_texts(self.tokenizer([""])).shape[1])
 
-    def _arithmetic(self) -> torch.autocast:
+    def arithmetic(self) -> torch.autocast:
+        """Context in which the model computes in its precision."""
         return torch.autocast(self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32")
 
 

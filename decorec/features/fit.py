@@ -25,7 +25,7 @@ from decorec.features.decode import Pictures, Texts, batches
 from decorec.features.encoder import SMALL_CLIP, Encoder, build_encoder
 from decorec.progress import track
 
-__all__ = ["fit_encoder"]
+__all__ = ["fit_encoder", "recall"]
 
 log = logging.getLogger("decorec")
 LEAST_PAIRS = 32
@@ -122,7 +122,7 @@ def _train(
     facts = {
         "training_pairs": str(len(training)),
         "retrieval_pairs": str(held_out),
-        "retrieval_recall_at_10": f"{_recall(encoder, held, 10):.4f}",
+        "retrieval_recall_at_10": f"{recall(_similarity(encoder, held), 10):.4f}",
         "retrieval_chance": f"{min(1.0, 10 / held_out):.4f}",
     }
     return encoder.model, facts
@@ -194,10 +194,14 @@ def _augment(pairs: Pairs, generator: np.random.Generator) -> tuple[Tensor, Tens
     return torch.from_numpy(np.stack(pictures)), torch.from_numpy(tokens)
 
 
-def _recall(encoder: Encoder, pairs: Pairs, k: int) -> float:
-    """Share of texts whose own picture is among the ``k`` most similar ones; ties count against it."""
+def _similarity(encoder: Encoder, pairs: Pairs) -> Tensor:
+    """Cosine of each text (rows) and each picture (columns)."""
     pictures = torch.cat([encoder.encode_images(part) for part in torch.split(pairs.pictures, BATCH)])
     texts = torch.cat([encoder.encode_texts(part) for part in torch.split(pairs.tokens, BATCH)])
-    scores = torch.nn.functional.normalize(texts) @ torch.nn.functional.normalize(pictures).T
+    return torch.nn.functional.normalize(texts) @ torch.nn.functional.normalize(pictures).T
+
+
+def recall(scores: Tensor, k: int) -> float:
+    """Share of rows of ``scores`` [n, n] whose diagonal is among the ``k`` largest; ties count against it."""
     ranks = (scores >= scores.diagonal()[:, None]).sum(dim=1)
     return float((ranks <= k).float().mean())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import logging
 import pickle
@@ -74,10 +75,10 @@ def locate(model: str, weights: str) -> Weights:
     if model.startswith(HUB):
         return Weights(model, None)
     if model not in open_clip.list_models():
-        similar = [name for name in open_clip.list_models() if name.lower()[:5] == model.lower()[:5]]
+        similar = difflib.get_close_matches(model, open_clip.list_models(), n=5, cutoff=0.4)
         raise DecorecError(
             f"features.model: expected a model name of open_clip, found {model!r}; similar names: "
-            f"{', '.join(similar[:12]) or 'none'}"
+            f"{', '.join(similar) or 'none'}"
         )
     published = get_pretrained_cfg(model, weights)
     if published:
