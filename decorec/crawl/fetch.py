@@ -31,6 +31,7 @@ NAMES = {
     403: "forbidden",
     404: "not-found",
     408: "timeout",
+    425: "too-early",
     410: "gone",
     429: "too-many-requests",
     451: "legal",
@@ -168,7 +169,7 @@ def _accepted(answer: Answer, url: str) -> Answer:
     status = answer.status
     if 200 <= status < 300:
         return answer
-    name = NAMES.get(status) or ("server-error" if status >= 500 else f"http-{status}")
+    name = NAMES.get(status) or ("server-error" if status in TRANSIENT else f"http-{status}")
     wait = retry_after(answer.headers, time.time()) if status in TRANSIENT else None
     raise PictureError(name, permanent=status not in TRANSIENT, http_status=status, wait=wait, host=host_of(url))
 

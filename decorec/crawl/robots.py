@@ -60,9 +60,8 @@ class Robots:
                     host.rules = self._fetch(origin, end)
         if isinstance(host.rules, PictureError):
             status = host.rules.http_status
-            raise PictureError(
-                "robots-unreachable" if status else host.rules.error, permanent=False, http_status=status
-            )
+            name = "robots-unreachable" if status else host.rules.error
+            raise PictureError(name, permanent=False, http_status=status)
         if not _allows(host.rules, self._agent, url):
             raise PictureError("robots", permanent=True)
 
@@ -78,7 +77,8 @@ class Robots:
         rules.parse([line for line in text.splitlines() if not RATE.match(line) or PLAIN_RATE.fullmatch(line)])
         delay = float(rules.crawl_delay(self._agent) or 0.0)
         if delay > LONGEST_DELAY:
-            rules.disallow_all = True
+            rules = RobotFileParser()
+            rules.parse(["User-agent: *", "Disallow: /"])
         elif delay:
             self._slow_down(origin, delay)
         return rules
