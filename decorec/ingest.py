@@ -18,7 +18,6 @@ from decorec.config import Dataset, FilterConfig, TableDataset
 from decorec.errors import DecorecError
 from decorec.filtering import Filtered
 from decorec.interactions import Account, Interactions, repeated
-from decorec.kcore import kcore
 from decorec.progress import track
 from decorec.sources.metadata import ITEM_SCHEMA, Metadata, item_row, read_metadata
 from decorec.sources.reviews import AmazonFormat, read_reviews
@@ -103,13 +102,12 @@ def _source(dataset: Dataset, reviews: Path | None, meta: Path | None) -> _Sourc
 def _reduce(found: Interactions, filter: FilterConfig, source: _Source) -> tuple[Filtered, Metadata]:
     """Drop duplicates, interactions without metadata and what is outside of the k-core.
 
-    Metadata are read in full only for the items in the k-core of all interactions: the final core lies inside it.
+    Metadata are read in full only for the items with k interactions: the core lies among them.
     """
     filtered = Filtered.start(found.user, found.item)
     filtered.drop(repeated(found, filter.duplicates), "duplicates", f"duplicate ({filter.duplicates})")
-    user, item = found.user[filtered.rows], found.item[filtered.rows]
-    core = item[kcore(user, item, filter.kcore).keep]
-    metadata = source.read_metadata(found.items.gather(np.flatnonzero(np.bincount(core))))
+    often = np.bincount(found.item[filtered.rows], minlength=len(found.items)) >= filter.kcore
+    metadata = source.read_metadata(found.items.filter(pl.Series(often)))
     filtered.keep(found.items.is_in(metadata.ids.implode()).to_numpy(), "metadata", "item without metadata")
     if not len(filtered.rows):
         raise DecorecError(
