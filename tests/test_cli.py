@@ -1,0 +1,78 @@
+"""The command line: flags from signatures, one clear message for an expected failure, light starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from decorec.cli import STEPS, main
+
+HEAVY = {"torch", "open_clip", "dask", "sklearn", "matplotlib", "pandas"}
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "decorec", *arguments], capture_output=True, text=True, timeout=120)
+
+
+def test_help_lists_every_step(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in STEPS)
+
+
+@pytest.mark.parametrize("step", sorted(STEPS))
+def test_every_step_explains_its_flags(step: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([step, "--help"])
+    assert stop.value.code == 0
+    assert f"usage: decorec {step}" in capsys.readouterr().out
+
+
+def test_an_unknown_step_is_named() -> None:
+    result = run("spilt")
+    assert result.returncode == 2
+    assert "found 'spilt'" in result.stderr
+
+
+def test_an_expected_failure_is_one_message_and_no_output(tmp_path: Path) -> None:
+    pl.DataFrame({"index": [0], "item": ["a"]}, schema={"index": pl.Int32, "item": pl.String}).write_parquet(
+        tmp_path / "vocab"
+    )
+    output = tmp_path / "out" / "graph.npz"
+    files = ["--vocab", str(tmp_path / "vocab"), "--sequences", str(tmp_path / "missing")]
+    result = run("cooccurrence", "--graph", "{}", *files, "--cooccurrence", str(output))
+    assert result.returncode == 1
+    assert result.stderr.startswith("decorec cooccurrence: ")
+    assert str(tmp_path / "missing") in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not output.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ('{"window": 0}', "window"),
+        ('{"windows": 3}', "windows: unknown key"),
+        ("{", "expected JSON"),
+        ("no/such/file.json", "no/such/file.json"),
+    ],
+)
+def test_a_wrong_section_is_explained(value: str, message: str, tmp_path: Path) -> None:
+    result = run("cooccurrence", "--graph", value, "--vocab", "v", "--sequences", "s", "--cooccurrence", "c")
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("step", ["sample", "download", "ingest", "crawl", "split", "main-table", "statistics-table"])
+def test_steps_that_need_no_torch_do_not_load_it(step: str) -> None:
+    code = (
+        "import sys; from decorec.cli import step_function; step_function(sys.argv[1]);"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    result = subprocess.run([sys.executable, "-c", code, step], capture_output=True, text=True, check=True)
+    assert not HEAVY & set(result.stdout.split())
