@@ -142,7 +142,7 @@ def test_kits_show_in_co_purchases_and_nowhere_else(shop: Shop, sequences: list[
 
 
 @pytest.mark.parametrize(
-    ("name", "factor"), [("brand", 5.0), ("style", 1.5), ("colour", 1.8), ("accent", 1.8), ("kind", 1.4)]
+    ("name", "factor"), [("brand", 4.0), ("style", 1.5), ("colour", 1.8), ("accent", 1.8), ("kind", 1.4)]
 )
 def test_tastes_and_likeness_show_in_what_follows(
     shop: Shop, sequences: list[list[int]], name: str, factor: float
@@ -161,7 +161,7 @@ def test_text_and_picture_each_tell_what_the_other_does_not(shop: Shop) -> None:
         record["asin"]: record["title"] for record in records[::-1] if len(record.get("title", "")) in range(1, 200)
     }
     told = np.array([any(word in titles.get(asin, "") for word in map(str.title, COLOURS)) for asin in catalogue.asin])
-    assert 0.25 < told.mean() < 0.45
+    assert 0.4 < told.mean() < 0.6
     styled = [
         any(word in titles[asin] for word in list(STYLES.values())[catalogue.style[item]])
         for item, asin in enumerate(catalogue.asin)

@@ -156,13 +156,14 @@ def _popularity(launch: Integers, rng: np.random.Generator) -> npt.NDArray[np.fl
 def draw_catalogue(items: int, rng: np.random.Generator) -> Catalogue:
     """Draw ``items`` products.
 
-    A brand leans towards one style and one material, as brands do; the second colour differs from the first; all other
-    attributes are independent.
+    A brand leans towards one style, one material and one pattern, as brands do; the second colour differs from the
+    first; all other attributes are independent.
     """
     kind = rng.integers(0, len(KINDS), items)
     brand = rng.integers(0, len(BRANDS), items)
     brand_style = rng.permutation(np.arange(len(BRANDS)) % len(STYLES))
     brand_material = rng.permutation(np.arange(len(BRANDS)) % len(MATERIALS))
+    brand_pattern = rng.permutation(np.arange(len(BRANDS)) % len(PATTERNS))
     style = np.where(rng.random(items) < 0.7, brand_style[brand], rng.integers(0, len(STYLES), items))
     material = np.where(rng.random(items) < 0.5, brand_material[brand], rng.integers(0, len(MATERIALS), items))
     colour = rng.integers(0, len(COLOURS), items)
@@ -176,12 +177,12 @@ def draw_catalogue(items: int, rng: np.random.Generator) -> Catalogue:
         brand=brand,
         colour=colour,
         accent=accent,
-        pattern=rng.integers(0, len(PATTERNS), items),
+        pattern=np.where(rng.random(items) < 0.6, brand_pattern[brand], rng.integers(0, len(PATTERNS), items)),
         shape=rng.integers(0, SHAPES, items),
         kit=_kits(kind, rng),
         launch=launch,
         popularity=_popularity(launch, rng),
-        tells_colour=rng.random(items) < 0.35,
+        tells_colour=rng.random(items) < 0.5,
         tells_pattern=rng.random(items) < 0.35,
         shows_style=rng.random(items) < 0.5,
     )

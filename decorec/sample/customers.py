@@ -26,23 +26,23 @@ BLOCK = 10_000
 MOST = 40
 """Longest history."""
 MOTIVES = {
-    "kit": 0.15,
+    "kit": 0.14,
     "older kit": 0.04,
-    "brand": 0.2,
-    "match": 0.2,
-    "substitute": 0.08,
+    "brand": 0.12,
+    "match": 0.24,
+    "substitute": 0.16,
     "replacement": 0.03,
-    "fashion": 0.04,
+    "fashion": 0.03,
 }
 """Share of purchases by motive; all others follow taste."""
 LIKENESS: dict[str, dict[str, float]] = {
-    "brand": {"brand": 7.0},
-    "match": {"colour": 4.0, "accent": 4.0},
-    "substitute": {"kind": 5.0, "style": 3.0, "colour": 2.0},
+    "brand": {"brand": 9.0},
+    "match": {"colour": 5.0, "accent": 5.0},
+    "substitute": {"kind": 5.0, "style": 5.0},
     "fashion": {},
 }
-"""Motive -> weight of each attribute that a product shares with the last purchase: the brand is told by texts, what
-matches is shown by pictures; fashion is popularity alone."""
+"""Motive -> weight of each attribute that a product shares with the last purchase: brand and style are told by texts,
+what matches is shown by pictures; fashion is popularity alone."""
 DRIFT = 0.05
 """Chance per purchase and attribute that a taste changes."""
 TASTES = {
