@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -54,12 +55,19 @@ def _store_pictures(folder: Path, count: int) -> Catalogue:
     return read_catalogue(items, images, folder / "cache")
 
 
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    start = time.perf_counter()
+class Seconds(NamedTuple):
+    """On the clock, and of processor time over all threads."""
+
+    clock: float
+    processor: float
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> Seconds:
+    start, used = time.perf_counter(), time.process_time()
     work()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return Seconds(time.perf_counter() - start, time.process_time() - used)
 
 
 def _forward(encoder: Encoder, count: int, batch_size: int) -> Callable[[], None]:
@@ -119,11 +127,12 @@ def main() -> None:
         shares = []
         for turn in range(arguments.rounds):
             before, whole, after = (_seconds(work, device) for work in (forward, extraction, forward))
-            bare = (before + after) / 2
-            shares.append(bare / whole)
+            bare = Seconds((before.clock + after.clock) / 2, (before.processor + after.processor) / 2)
+            shares.append(bare.clock / whole.clock)
             print(
-                f"round {turn + 1}: forward {count / bare:8.1f} pictures/s (before {count / before:.1f}, after "
-                f"{count / after:.1f}), files to features {count / whole:8.1f} pictures/s, share {bare / whole:.3f}",
+                f"round {turn + 1}: forward {count / bare.clock:8.1f} pictures/s (before {count / before.clock:.1f}, "
+                f"after {count / after.clock:.1f}), files to features {count / whole.clock:8.1f} pictures/s, share "
+                f"{shares[-1]:.3f} (of processor time {bare.processor / whole.processor:.3f})",
                 flush=True,
             )
     print(f"share of the bare forward pass, median of {len(shares)}: {statistics.median(shares):.3f}")

@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
-from decorec.crawl.pictures import normalise
+from decorec.crawl.normalise import normalise
 from decorec.errors import DecorecError
 from decorec.features.decode import Pictures, Texts, batches, decode
 from decorec.features.encoder import Encoder, build_encoder

@@ -17,7 +17,7 @@ from decorec.config.features import FeaturesConfig
 from tests.small_shop import step_files, write_shop
 
 CONFIG = {"encoder": "fit", "epochs": 1, "batch_size": 4, "device": "cpu"}
-ITEMS = 160
+ITEMS = 64
 
 
 def run_step(folder: str) -> None:
