@@ -85,19 +85,19 @@ def _run(command: Sequence[str]) -> Cost:
 
 def _category(folder: Path, reviews: int) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    users, items = _ids("A", 13, reviews * 7 // 10, random), _ids("B", 9, reviews // 12 + 1, random)
     files = folder / f"reviews-{reviews}.json.gz", folder / f"meta-{reviews}.json.gz"
-    if not all(file.exists() for file in files):
-        print(f"generating {reviews:,} reviews in {folder}", flush=True)
-        random = np.random.default_rng(0)
-        users, items = _ids("A", 13, reviews * 7 // 10, random), _ids("B", 9, reviews // 12 + 1, random)
-        _write(files[0], _reviews(users, items, reviews, random))
-        _write(files[1], _metadata(items, random))
+    for file, chunks in zip(files, (_reviews(users, items, reviews, random), _metadata(items, random)), strict=True):
+        if not file.exists():
+            print(f"generating {file}", flush=True)
+            _write(file, chunks)
     return files
 
 
 def _write(path: Path, chunks: Iterator[pl.DataFrame]) -> None:
     part = path.with_suffix(".part")
-    with gzip.open(part, "wb", compresslevel=3) as handle:
+    with gzip.open(part, "wb", compresslevel=1) as handle:
         for chunk in chunks:
             handle.write(chunk.write_ndjson().encode())
     part.rename(path)
