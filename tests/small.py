@@ -48,7 +48,7 @@ def run(**model: Any) -> Run:
     return resolve({}, "described", sections)
 
 
-def model(data: Sequences, chosen: Run, stage: str, seed: int = 0, items: int = 40) -> Recommender:
+def model(data: Sequences, chosen: Run, stage: str, seed: int = 0, items: int = 40, width: int = 12) -> Recommender:
     """A freshly initialised model."""
     torch.manual_seed(seed)
-    return build(chosen.model, catalogue(data, chosen, items), stage)
+    return build(chosen.model, catalogue(data, chosen, items, width), stage)

@@ -66,9 +66,9 @@ def naive(rows: list[Row], allowed: set[int], k: int) -> dict[str, list[str]]:
         if stay == left:
             break
         left = stay
-    walks: dict[str, list[Row]] = {}
-    for row in left:
-        walks.setdefault(f"u{row[0]}", []).append(row)
+    # Users stand in order of their first row in the file, whether it stayed or not.
+    order = [user for user in dict.fromkeys(row[0] for row in rows) if any(row[0] == user for row in left)]
+    walks = {f"u{user}": [row for row in left if row[0] == user] for user in order}
     return {user: [f"i{row[1]}" for row in sorted(walk, key=lambda row: row[2])] for user, walk in walks.items()}
 
 
@@ -77,7 +77,7 @@ Having = st.sets(st.integers(0, 5), min_size=4)
 
 
 @given(Rows, Having, Having)
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_equals_plain_python(tmp_path: Path, rows: list[Row], text: set[int], image: set[int]) -> None:
     inputs = write(tmp_path, rows, 6, text, image)
     expected = naive(rows, text & image, 3)

@@ -189,7 +189,7 @@ def test_one_more_seed_trains_that_seed_alone(workplace: Workplace) -> None:
     [
         ({"sedes": [0]}, "sedes: unknown key"),
         ({"train": {"epochs": 0}}, "train.epochs"),
-        ({"runs": {"decorec": {"model": {"dims": 8}}}}, "dims: unknown key"),
+        ({"runs": TINY["runs"] | {"decorec": {"model": {"dims": 8}}}}, "dims: unknown key"),
         ({"tables": {"main": ["unknown"]}}, "unknown"),
         ({"datasets": {"Shop": {"source": "sample"}}}, "Shop"),
     ],
