@@ -132,13 +132,13 @@ def _pattern(name: str, period: int) -> Image.Image:
     return Image.fromarray((255 * mask).astype(np.uint8), "L")
 
 
-def _layers(kind: str, box: tuple[float, float, float, float], mirrored: bool) -> dict[str, Image.Image]:
+def _layers(kind: str, box: tuple[float, float, float, float]) -> dict[str, Image.Image]:
     """Masks of body and detail; ``box`` is (left, top, width, height) on the canvas."""
     left, top, width, height = box
     masks = {name: Image.new("L", (CANVAS, CANVAS)) for name in ("body", "detail")}
     pens = {name: ImageDraw.Draw(mask) for name, mask in masks.items()}
     for tool, layer, coordinates in SILHOUETTES[kind]:
-        xs = [left + width * (1.0 - x if mirrored else x) for x in coordinates[::2]]
+        xs = [left + width * x for x in coordinates[::2]]
         ys = [top + height * y for y in coordinates[1::2]]
         corners = (min(xs), min(ys), max(xs), max(ys))
         for name, pen in pens.items():
@@ -168,17 +168,17 @@ def draw_picture(catalogue: Catalogue, item: int, rng: np.random.Generator) -> b
     backdrop = STYLE_BACKDROPS[catalogue.style[item] % len(STYLES)] if catalogue.shows_style[item] else PAPER
 
     stretch = (0.72, 1.0, 1.3)[catalogue.shape[item]] * rng.uniform(0.95, 1.05)
-    size = rng.uniform(0.6, 0.78) * CANVAS
+    size = rng.uniform(0.68, 0.76) * CANVAS
     width, height = min(size * stretch**0.5, 0.95 * CANVAS), min(size / stretch**0.5, 0.95 * CANVAS)
-    left, top = rng.uniform(0.1, 0.9) * (CANVAS - width), rng.uniform(0.1, 0.9) * (CANVAS - height)
-    masks = _layers(kind, (left, top, width, height), bool(rng.random() < 0.5))
+    left, top = rng.uniform(0.4, 0.6) * (CANVAS - width), rng.uniform(0.4, 0.6) * (CANVAS - height)
+    masks = _layers(kind, (left, top, width, height))
 
     picture = Image.new("RGB", (CANVAS, CANVAS), backdrop)
     ImageDraw.Draw(picture).ellipse(
         (left, top + 0.9 * height, left + width, top + 1.02 * height), fill=tuple(round(0.85 * c) for c in backdrop)
     )
     x, y = (int(value) for value in rng.integers(0, CANVAS, 2))
-    tones = _pattern(pattern, int(rng.choice([34, 44, 58]))).crop((x, y, x + CANVAS, y + CANVAS))
+    tones = _pattern(pattern, int(rng.choice([44, 56]))).crop((x, y, x + CANVAS, y + CANVAS))
     picture.paste(body, mask=masks["body"])
     picture.paste(accent, mask=ImageChops.multiply(masks["body"], tones))
     picture.paste(accent, mask=masks["detail"])

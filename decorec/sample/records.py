@@ -38,6 +38,7 @@ OPINIONS = (
     "It broke after two weeks & nobody answered.",
     "",
 )
+SIZES = ("Small", "Medium", "Large")
 PRAISE = ("Made to last.", "A gift that everybody likes.", "Easy to clean.", "Designed with care in a small studio.")
 
 
@@ -54,7 +55,7 @@ def _title(catalogue: Catalogue, item: int, rng: np.random.Generator) -> str:
     if catalogue.tells_pattern[item]:
         words.append(PATTERNS[catalogue.pattern[item]].title())
     words += [MATERIALS[catalogue.material[item]], str(rng.choice(kind.nouns))]
-    return " ".join(words) + f", No. {rng.integers(100, 1000)}"
+    return " ".join(words) + f", {rng.choice(SIZES)}"
 
 
 def _description(catalogue: Catalogue, item: int, rng: np.random.Generator) -> list[str]:
