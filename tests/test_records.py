@@ -61,6 +61,15 @@ def test_any_mixture(tmp_path: Path, lines: list[bytes]) -> None:
     assert counts.get("not JSON", 0) == len(lines) - len(expected)
 
 
+def test_a_bad_line_far_into_the_file_neither_repeats_nor_loses_any(tmp_path: Path) -> None:
+    """Records before it are read in batches that must not be read again."""
+    lines = [b'{"a": %d, "pad": "%s"}' % (n, b"x" * (n % 900)) for n in range(60_000)]
+    lines[50_000:50_000] = [b"", b'{"a": cut', b"  "]
+    frame, counts = collect(write(tmp_path / "f.gz", lines), ["a"])
+    assert frame["a"].cast(pl.Int64).to_list() == list(range(60_000))
+    assert counts == {"lines": 60_001, "not JSON": 1, "undecodable characters": 0}
+
+
 def test_broken_characters_are_replaced_and_counted(tmp_path: Path) -> None:
     lines = [b'{"a": "caf\xe9"}', '{"a": "café\u2028x"}'.encode()]
     frame, counts = collect(write(tmp_path / "f.gz", lines), ["a"])
