@@ -24,7 +24,7 @@ from decorec.http import HostMap
 
 AMAZON = AmazonDataset(source="amazon2018", category="Test")
 HOSTS = ("shop.test", "busy.test", "closed.test", "flaky.test")
-USUAL: dict[str, Any] = {"timeout": 10.0, "deadline": 20.0, "attempts": 2, "max_bytes": 2_000_000}
+USUAL: dict[str, Any] = {"timeout": 60.0, "deadline": 120.0, "attempts": 2, "max_bytes": 2_000_000}
 
 
 @pytest.fixture

@@ -93,6 +93,7 @@ class Fetcher:
         self._config = config
         self._watchdog = Watchdog()
         self._session = session(config.user_agent, connect_to, pool_size=config.concurrency)
+        self._adapter = self._session.get_adapter("https://")
         guard(self._session, Resolver(config.private_hosts), self._watchdog, set(connect_to.values()))
         self._headers = {"User-Agent": config.user_agent, "Accept-Encoding": "gzip", "Accept": "image/*,*/*;q=0.8"}
         self._routes: dict[str, tuple[dict[str, str], bool | str]] = {}
@@ -124,11 +125,11 @@ class Fetcher:
         raise PictureError("too-many-redirects", permanent=True, http_status=answer.status)
 
     def _hop(self, url: str, end: float, limit: int) -> Answer:
-        host_of(url)
+        host = host_of(url)
         with self._watchdog.until(end) as watch:
             response = None
             try:
-                response = self._send(url, watch.end)
+                response = self._send(url, host, watch.end)
                 answer = _read(response, end, limit)
                 if watch.expired:  # a connection that was cut may look like one that ended
                     raise PictureError("deadline", permanent=False, http_status=answer.status)
@@ -141,24 +142,23 @@ class Fetcher:
                 if response is not None:
                     response.close()
 
-    def _send(self, url: str, end: float) -> requests.Response:
+    def _send(self, url: str, host: str, end: float) -> requests.Response:
+        # The adapter is called directly: cookies, authentication and redirects of a session are not wanted here.
         request = requests.PreparedRequest()
+        request.prepare_method("GET")
+        request.prepare_headers(self._headers)
         try:
-            request.prepare(method="GET", url=url, headers=self._headers)
+            request.prepare_url(url, None)
         except ValueError as error:  # of requests, of the IDNA codec, of URL parsers
             raise PictureError("bad-url", permanent=True) from error
-        assert request.url is not None
         seconds = min(self._config.timeout, end - time.monotonic())
         if seconds <= 0:
             raise PictureError("deadline", permanent=False)
-        # The adapter is called directly: cookies, authentication and redirects of a session are not wanted here.
-        adapter = self._session.get_adapter(request.url)
-        proxies, verify = self._route(request.url)
-        return adapter.send(request, stream=True, timeout=timeouts(seconds), proxies=proxies, verify=verify)
+        proxies, verify = self._route(url, host)
+        return self._adapter.send(request, stream=True, timeout=timeouts(seconds), proxies=proxies, verify=verify)
 
-    def _route(self, url: str) -> tuple[dict[str, str], bool | str]:
+    def _route(self, url: str, host: str) -> tuple[dict[str, str], bool | str]:
         """Proxies and certificates that the environment names for the host of ``url``."""
-        host = host_of(url)
         if host not in self._routes:
             settings = self._session.merge_environment_settings(url, {}, None, True, None)
             self._routes[host] = (dict(settings["proxies"]), settings["verify"] or True)

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import urlsplit
 from urllib.robotparser import RobotFileParser
 
@@ -24,7 +25,7 @@ PLAIN_RATE = re.compile(r"[^:]*:\s*[0-9]{1,6}(\s*/\s*[0-9]{1,6})?\s*(#.*)?")
 @dataclass
 class _Host:
     lock: threading.Lock = field(default_factory=threading.Lock)
-    rules: RobotFileParser | PictureError | None = None
+    rules: RobotFileParser | PictureError | Literal["none"] | None = None
 
 
 class Robots:
@@ -62,17 +63,15 @@ class Robots:
             status = host.rules.http_status
             name = "robots-unreachable" if status else host.rules.error
             raise PictureError(name, permanent=False, http_status=status)
-        if not _allows(host.rules, self._agent, url):
+        if host.rules != "none" and not _allows(host.rules, self._agent, url):
             raise PictureError("robots", permanent=True)
 
-    def _fetch(self, origin: str, end: float) -> RobotFileParser | PictureError:
+    def _fetch(self, origin: str, end: float) -> RobotFileParser | PictureError | Literal["none"]:
         rules = RobotFileParser()
         try:
             text = self._get(f"{origin}/robots.txt", end, LONGEST)
         except PictureError as failure:
-            if not failure.permanent:
-                return failure
-            text = ""
+            return "none" if failure.permanent else failure
         # The parser of the standard library stumbles over rates that are not plain numbers.
         rules.parse([line for line in text.splitlines() if not RATE.match(line) or PLAIN_RATE.fullmatch(line)])
         delay = float(rules.crawl_delay(self._agent) or 0.0)
