@@ -71,7 +71,7 @@ def test_a_trained_encoder_is_not_trained_again(fitted: Path, monkeypatch: pytes
 
 
 def test_same_bytes_from_scratch_whatever_the_threads(tmp_path: Path) -> None:
-    config = CONFIG.model_copy(update={"epochs": 2})
+    config = CONFIG.model_copy(update={"epochs": 1})
     contents = []
     for threads in (1, 2):
         folder = tmp_path / str(threads)

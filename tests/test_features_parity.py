@@ -152,6 +152,7 @@ def test_decoding_at_a_fraction_stays_close(tmp_path: Path) -> None:
     assert np.abs(found.astype(int) - expected).mean() < 1
 
 
+@pytest.mark.filterwarnings("ignore:.pin_memory. argument is set")
 def test_worker_processes_prepare_the_same_batches_and_report_problems(tmp_path: Path) -> None:
     """The path that feeds a GPU; without one, torch only leaves out the pinning."""
     paths, texts = varied_pictures(tmp_path, 20), varied_texts(20)

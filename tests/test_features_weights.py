@@ -54,6 +54,7 @@ def test_names_that_do_not_exist(model: str, weights: str, expected: str) -> Non
         load_encoder(model, weights, "fp32", CPU)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("content", [b"", b"not weights at all", b"\x80\x04\x95"])
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_damaged_local_file(tmp_path: Path, content: bytes, suffix: str) -> None:
