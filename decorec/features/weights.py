@@ -43,7 +43,7 @@ class Weights:
 
     def explain(self, error: Exception) -> DecorecError:
         """The message for weights that could not be loaded."""
-        reason = " ".join(str(error).split())[:400]
+        reason = " ".join(str(error).split())[:400].rstrip(".")
         if self.sha256:
             return DecorecError(
                 f"features.weights: expected weights of {self.model} in {self.pretrained or 'its folder'}, found "
