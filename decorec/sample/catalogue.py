@@ -1,8 +1,8 @@
 """The products of the sample shop: what they are, how they relate, how their texts read.
 
 Every product has attributes that its text tells (style, material, brand), attributes that its picture shows (colour,
-accent, pattern, shape), and a kit: a few products of different kinds that are bought together for no reason that text
-or picture would give away.
+pattern, shape), and a kit: a few products of different kinds that are bought together for no reason that text or
+picture would give away.
 """
 
 from __future__ import annotations
@@ -83,7 +83,10 @@ NAMES = (
     "Thorne", "Tucker", "Turner", "Vance", "Walden", "Ward", "Weaver", "Webster", "Wilder", "York",
 )  # fmt: skip
 BRANDS = tuple(f"{name} & Co" if number % 8 == 0 else name for number, name in enumerate(NAMES))
-COLOURS = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "grey")
+COLOURS = (
+    "red", "maroon", "orange", "tan", "yellow", "olive", "lime", "green", "mint", "teal",
+    "sky", "blue", "navy", "lavender", "purple", "magenta", "pink", "brown", "grey", "black",
+)  # fmt: skip
 PATTERNS = ("plain", "striped", "dotted", "checked", "zigzag", "ringed")
 SHAPES = 3
 """Slim, regular, wide: seen in pictures alone."""
@@ -99,8 +102,6 @@ class Catalogue:
     material: Integers
     brand: Integers
     colour: Integers
-    accent: Integers
-    """The second colour: of the pattern and of small parts."""
     pattern: Integers
     shape: Integers
     kit: Integers
@@ -110,7 +111,7 @@ class Catalogue:
     popularity: npt.NDArray[np.float64]
     """Share of attention, sums to 1."""
     tells_colour: Booleans
-    """The title names the colours."""
+    """The title names the colour."""
     tells_pattern: Booleans
     """The title names the pattern."""
     shows_style: Booleans
@@ -156,8 +157,8 @@ def _popularity(launch: Integers, rng: np.random.Generator) -> npt.NDArray[np.fl
 def draw_catalogue(items: int, rng: np.random.Generator) -> Catalogue:
     """Draw ``items`` products.
 
-    A brand leans towards one style, one material and one pattern, as brands do; the second colour differs from the
-    first; all other attributes are independent.
+    A brand leans towards one style, one material and one pattern, as brands do; all other attributes are
+    independent.
     """
     kind = rng.integers(0, len(KINDS), items)
     brand = rng.integers(0, len(BRANDS), items)
@@ -166,8 +167,6 @@ def draw_catalogue(items: int, rng: np.random.Generator) -> Catalogue:
     brand_pattern = rng.permutation(np.arange(len(BRANDS)) % len(PATTERNS))
     style = np.where(rng.random(items) < 0.7, brand_style[brand], rng.integers(0, len(STYLES), items))
     material = np.where(rng.random(items) < 0.5, brand_material[brand], rng.integers(0, len(MATERIALS), items))
-    colour = rng.integers(0, len(COLOURS), items)
-    accent = (colour + rng.integers(1, len(COLOURS), items)) % len(COLOURS)
     launch = np.where(rng.random(items) < 0.3, rng.integers(DAYS // 2, DAYS - 250, items), 0)
     return Catalogue(
         asin=identifiers("B", 9, items, rng),
@@ -175,8 +174,7 @@ def draw_catalogue(items: int, rng: np.random.Generator) -> Catalogue:
         style=style,
         material=material,
         brand=brand,
-        colour=colour,
-        accent=accent,
+        colour=rng.integers(0, len(COLOURS), items),
         pattern=np.where(rng.random(items) < 0.6, brand_pattern[brand], rng.integers(0, len(PATTERNS), items)),
         shape=rng.integers(0, SHAPES, items),
         kit=_kits(kind, rng),

@@ -37,7 +37,7 @@ MOTIVES = {
 """Share of purchases by motive; all others follow taste."""
 LIKENESS: dict[str, dict[str, float]] = {
     "brand": {"brand": 9.0},
-    "match": {"colour": 5.0, "accent": 5.0},
+    "match": {"colour": 5.0, "pattern": 4.0},
     "substitute": {"kind": 5.0, "style": 5.0},
     "fashion": {},
 }
@@ -48,7 +48,7 @@ DRIFT = 0.05
 TASTES = {
     "kind": (3, 3.5),
     "style": (2, 3.0),
-    "colour": (2, 3.0),
+    "colour": (3, 3.0),
     "pattern": (2, 1.0),
     "shape": (1, 0.5),
 }

@@ -1,12 +1,11 @@
 """Product pictures of the sample shop, drawn with Pillow.
 
-The silhouette shows the kind and the shape, the filling colour and pattern, the pattern and small parts the second
-colour, and about half of the backdrops hint at the style.
+The silhouette shows the kind and the shape, the filling colour and pattern, and about half of the backdrops hint at the
+style.
 """
 
 from __future__ import annotations
 
-import colorsys
 import io
 from functools import lru_cache
 
@@ -23,7 +22,7 @@ Part = tuple[str, str, tuple[float, ...]]
 CANVAS = 400
 """Side of the square that silhouettes are drawn on; reduced afterwards, which smooths the edges."""
 
-# Parts: tool, layer ("body": colour and pattern; "detail": second colour; "hole": backdrop), unit coordinates.
+# Parts: tool, layer ("body": colour and pattern; "detail": small parts; "hole": backdrop), unit coordinates.
 SILHOUETTES: dict[str, tuple[Part, ...]] = {
     "mug": (
         ("ellipse", "body", (0.6, 0.32, 0.95, 0.74)),
@@ -90,10 +89,17 @@ SILHOUETTES: dict[str, tuple[Part, ...]] = {
     ),
 }  # fmt: skip
 
-HUES = {"red": 0.0, "orange": 0.07, "yellow": 0.14, "green": 0.34, "teal": 0.49, "blue": 0.61, "purple": 0.75}
-HUES |= {"pink": 0.91, "brown": 0.06, "grey": 0.6}
-MUTED = {"brown": (0.6, 0.45), "grey": (0.06, 0.55), "pink": (0.45, 0.95)}
-"""Colour -> (saturation, value) where it is not vivid."""
+RGB: dict[str, Colour] = {
+    "red": (214, 40, 40), "maroon": (120, 20, 40), "orange": (240, 130, 30), "tan": (206, 170, 125),
+    "yellow": (240, 210, 50), "olive": (120, 125, 40), "lime": (160, 220, 60), "green": (40, 140, 60),
+    "mint": (150, 225, 190), "teal": (20, 130, 130), "sky": (120, 195, 240), "blue": (40, 90, 210),
+    "navy": (25, 35, 95), "lavender": (190, 165, 235), "purple": (115, 45, 165), "magenta": (205, 35, 145),
+    "pink": (250, 165, 195), "brown": (110, 65, 35), "grey": (135, 140, 145), "black": (35, 35, 38),
+}  # fmt: skip
+CREAM: Colour = (250, 244, 228)
+"""The second tone of patterns."""
+TRIM: Colour = (70, 74, 80)
+"""Small parts."""
 STYLE_BACKDROPS: tuple[Colour, ...] = (
     (226, 236, 242), (176, 176, 176), (240, 214, 186), (226, 212, 170),
     (252, 252, 252), (206, 184, 152), (190, 216, 236), (206, 200, 232),
@@ -101,20 +107,9 @@ STYLE_BACKDROPS: tuple[Colour, ...] = (
 PAPER: Colour = (246, 246, 246)
 
 
-def _colour(name: str, rng: np.random.Generator) -> Colour:
-    saturation, value = MUTED.get(name, (0.75, 0.8))
-    hue = HUES[name] + rng.normal(0.0, 0.008)
-    red, green, blue = colorsys.hsv_to_rgb(
-        hue % 1.0,
-        float(np.clip(saturation + rng.normal(0, 0.05), 0, 1)),
-        float(np.clip(value + rng.normal(0, 0.05), 0, 1)),
-    )
-    return round(255 * red), round(255 * green), round(255 * blue)
-
-
 @lru_cache
 def _pattern(name: str, period: int) -> Image.Image:
-    """Mask [2 CANVAS, 2 CANVAS] of what takes the second colour."""
+    """Mask [2 CANVAS, 2 CANVAS] of what takes the second tone."""
     y, x = np.mgrid[0 : 2 * CANVAS, 0 : 2 * CANVAS]
     half = period // 2
     if name == "striped":
@@ -163,8 +158,7 @@ def _jpeg(picture: Image.Image, quality: int) -> bytes:
 def draw_picture(catalogue: Catalogue, item: int, rng: np.random.Generator) -> bytes:
     """Draw one product; returns a JPEG of 224 to 300 pixels per side."""
     kind, pattern = list(KINDS)[catalogue.kind[item]], PATTERNS[catalogue.pattern[item]]
-    body = _colour(COLOURS[catalogue.colour[item]], rng)
-    accent = _colour(COLOURS[catalogue.accent[item]], rng)
+    red, green, blue = np.clip(RGB[COLOURS[catalogue.colour[item]]] + rng.normal(0.0, 5.0, 3), 0, 255).astype(int)
     backdrop = STYLE_BACKDROPS[catalogue.style[item] % len(STYLES)] if catalogue.shows_style[item] else PAPER
 
     stretch = (0.72, 1.0, 1.3)[catalogue.shape[item]] * rng.uniform(0.95, 1.05)
@@ -179,9 +173,9 @@ def draw_picture(catalogue: Catalogue, item: int, rng: np.random.Generator) -> b
     )
     x, y = (int(value) for value in rng.integers(0, CANVAS, 2))
     tones = _pattern(pattern, int(rng.choice([44, 56]))).crop((x, y, x + CANVAS, y + CANVAS))
-    picture.paste(body, mask=masks["body"])
-    picture.paste(accent, mask=ImageChops.multiply(masks["body"], tones))
-    picture.paste(accent, mask=masks["detail"])
+    picture.paste((int(red), int(green), int(blue)), mask=masks["body"])
+    picture.paste(CREAM, mask=ImageChops.multiply(masks["body"], tones))
+    picture.paste(TRIM, mask=masks["detail"])
     shape = (int(rng.integers(224, 301)), int(rng.integers(224, 301)))
     return _jpeg(picture.resize(shape, Image.Resampling.BOX), int(rng.integers(80, 95)))
 

@@ -50,8 +50,7 @@ def _title(catalogue: Catalogue, item: int, rng: np.random.Generator) -> str:
     kind = KINDS[list(KINDS)[catalogue.kind[item]]]
     words = [BRANDS[catalogue.brand[item]], str(rng.choice(list(STYLES.values())[catalogue.style[item]]))]
     if catalogue.tells_colour[item]:
-        colours = COLOURS[catalogue.colour[item]], COLOURS[catalogue.accent[item]]
-        words.append(" and ".join(colour.title() for colour in colours))
+        words.append(COLOURS[catalogue.colour[item]].title())
     if catalogue.tells_pattern[item]:
         words.append(PATTERNS[catalogue.pattern[item]].title())
     words += [MATERIALS[catalogue.material[item]], str(rng.choice(kind.nouns))]
