@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
@@ -39,8 +40,9 @@ class Store:
         self._parts = parts
         shutil.rmtree(parts, ignore_errors=True)
         parts.mkdir(parents=True)
-        # One picture per core at a time: more would not be faster, and large pictures need much memory.
-        self._slots = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
+        # One picture per core at a time: more would not be faster, and large pictures need much memory. In threads of
+        # its own, because memory that every fetching thread takes and gives back is costly to the system.
+        self._decoders = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "crawl-decoder")
         # The size is checked against crawl.max_pixels before anything is decoded; Pillow's own limit is not needed.
         Image.MAX_IMAGE_PIXELS = None
         load_decoders()
@@ -69,8 +71,7 @@ class Store:
         sha256 = hashlib.sha256(body).hexdigest()
         known = self._known.get(sha256)
         if known is None:
-            with self._slots:
-                known = self._keep(body, sha256)
+            known = self._decoders.submit(self._keep, body, sha256).result()
             self._known[sha256] = known
         if isinstance(known, PictureError):
             return Outcome("permanent", known.error, sha256=sha256, bytes=len(body))
