@@ -15,7 +15,7 @@ from decorec.features_file import FeatureFile
 if TYPE_CHECKING:
     from decorec.features.catalogue import Catalogue
     from decorec.features.encoder import Encoder
-    from decorec.features.extract import Job
+    from decorec.features.extract import Extraction, Job
 
 __all__ = ["features"]
 
@@ -52,18 +52,15 @@ def features(
         jobs = _jobs(features, encoder, catalogue)
         results = [extract(job, encoder, features.batch_size, threads) for job in jobs]
     for path, job, result in zip((text, image), jobs, results, strict=True):
-        metadata = {"encoder": features.encoder, **encoder.metadata, **facts, **result.facts}
-        x = job.distinct.spread(result.x)
-        FeatureFile(x, job.distinct.present, catalogue.items, metadata).write(path)
-        log.info(
-            "features: %s: %d items, %d present, width %d",
-            path.name,
-            *x.shape[:1],
-            job.distinct.present.sum(),
-            x.shape[1],
-        )
+        _write(path, job, result, catalogue, {"encoder": features.encoder, **encoder.metadata, **facts})
     for job in jobs:
         shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def _write(path: Path, job: Job, result: Extraction, catalogue: Catalogue, metadata: dict[str, str]) -> None:
+    x, present = job.distinct.spread(result.x), job.distinct.present
+    FeatureFile(x, present, catalogue.items, {**metadata, **result.facts}).write(path)
+    log.info("features: %s: %d items, %d present, width %d", path.name, len(x), present.sum(), x.shape[1])
 
 
 def _encoder(features: FeaturesConfig, catalogue: Catalogue, threads: int) -> tuple[Encoder, dict[str, str]]:

@@ -122,8 +122,7 @@ def build_encoder(model: str, source: Weights | None, precision: Precision, devi
         DecorecError: the model's tokenizer cannot be had.
     """
     _register_small_clip()
-    required = source is not None
-    source = source or Weights(model, None)
+    required, source = source is not None, source or Weights(model, None)
     with _open_clip_silent():
         network, _, preprocess = open_clip.create_model_and_transforms(
             model,
