@@ -7,6 +7,7 @@ import io
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -183,23 +184,21 @@ def test_resized_picture_is_faithful() -> None:
     assert 10 * np.log10(255**2 / np.mean(error**2)) > 38, "decibel"
 
 
-def store_in(folder: Path, side: int = 256) -> Store:
-    return Store(folder / "cache", folder / "parts", side, LIMIT)
+def store_in(folder: Path) -> closing[Store]:
+    return closing(Store(folder / "cache", folder / "parts", 256, LIMIT))
 
 
 def test_store_keeps_once_per_content_and_leaves_no_parts(tmp_path: Path) -> None:
     bodies = [picture(number, (400, 300)) for number in range(20)] * 3 + [b"no picture"]
-    store = store_in(tmp_path)
-    with ThreadPoolExecutor(8) as pool:
+    with store_in(tmp_path) as store, ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(store.add, bodies))
+        assert not list((tmp_path / "parts").iterdir())
     assert [outcome.sha256 for outcome in outcomes] == [hashlib.sha256(body).hexdigest() for body in bodies]
     assert [(o.status, o.width, o.height, o.error) for o in outcomes[:60]] == [("ok", 400, 300, None)] * 60
     assert (outcomes[60].status, outcomes[60].error) == ("permanent", "not-an-image")
     stored = sorted(path for path in (tmp_path / "cache").rglob("*") if path.is_file())
     names = {outcome.sha256 for outcome in outcomes[:60] if outcome.sha256}
     assert stored == sorted(picture_path(tmp_path / "cache", name) for name in names)
-    assert not list((tmp_path / "parts").iterdir())
-    store.close()
     assert not (tmp_path / "parts").exists()
 
 
@@ -207,7 +206,8 @@ def test_stored_bytes_are_the_same_every_time(tmp_path: Path) -> None:
     body = picture(1, (700, 500))
     paths = []
     for name in ("one", "two"):
-        outcome = store_in(tmp_path / name).add(body)
+        with store_in(tmp_path / name) as store:
+            outcome = store.add(body)
         assert outcome.sha256 is not None
         paths.append(picture_path(tmp_path / name / "cache", outcome.sha256))
     assert paths[0].read_bytes() == paths[1].read_bytes()
@@ -216,13 +216,15 @@ def test_stored_bytes_are_the_same_every_time(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_a_kill_are_removed_and_empty_files_not_trusted(tmp_path: Path) -> None:
-    outcome = store_in(tmp_path).add(picture(1))
+    with store_in(tmp_path) as store:
+        outcome = store.add(picture(1))
+    (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "half").write_bytes(b"\xff\xd8")
-    store = store_in(tmp_path)
-    assert not list((tmp_path / "parts").iterdir())
-    assert store.knows(outcome)
-    assert outcome.sha256 is not None
-    picture_path(tmp_path / "cache", outcome.sha256).write_bytes(b"")
-    assert not store.knows(outcome)
-    picture_path(tmp_path / "cache", outcome.sha256).unlink()
-    assert not store.knows(outcome)
+    with store_in(tmp_path) as store:
+        assert not list((tmp_path / "parts").iterdir())
+        assert store.knows(outcome)
+        assert outcome.sha256 is not None
+        picture_path(tmp_path / "cache", outcome.sha256).write_bytes(b"")
+        assert not store.knows(outcome)
+        picture_path(tmp_path / "cache", outcome.sha256).unlink()
+        assert not store.knows(outcome)

@@ -48,7 +48,8 @@ class Store:
         load_decoders()
 
     def close(self) -> None:
-        """Remove the folder of parts."""
+        """End the decoding threads and remove the folder of parts."""
+        self._decoders.shutdown()
         shutil.rmtree(self._parts)
 
     def knows(self, outcome: Outcome) -> bool:
