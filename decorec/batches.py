@@ -105,14 +105,21 @@ class Windows:
         )
 
     def epoch(self, target_count: int, generator: torch.Generator) -> Iterator[Batch]:
-        """All windows in random order, about ``target_count`` predictions a batch."""
+        """All windows in random order.
+
+        Batches have about ``target_count`` predictions and are of like size; if every window makes one prediction,
+        they have exactly so many, and the last one has the rest.
+        """
         if not len(self):
             return
         order = torch.randperm(len(self), generator=generator).numpy()
-        cumulated = np.cumsum((self.size - self.first)[order])
-        batches = max(1, round(cumulated[-1] / target_count))
-        cuts = np.searchsorted(cumulated, np.arange(1, batches) * (cumulated[-1] / batches))
-        for chosen in np.split(order, cuts + 1):
+        if self.target_count == len(self):
+            cuts = np.arange(target_count, len(self), target_count)
+        else:
+            cumulated = np.cumsum((self.size - self.first)[order])
+            batches = max(1, round(cumulated[-1] / target_count))
+            cuts = np.searchsorted(cumulated, np.arange(1, batches) * (cumulated[-1] / batches)) + 1
+        for chosen in np.split(order, cuts):
             if len(chosen):
                 yield self.batch(chosen)
 
@@ -143,14 +150,23 @@ def histories(sequences: Sequences, split: Literal["valid", "test"], length: int
     return Windows(sequences.items, start, size, size - 1)
 
 
-def training_windows(sequences: Sequences, length: int) -> Windows:
-    """The training part in one pass: every item that has a predecessor there is predicted exactly once.
+def training_windows(
+    sequences: Sequences, length: int, samples: Literal["sequences", "prefixes"] = "sequences"
+) -> Windows:
+    """The training part: every item that has a predecessor there is predicted exactly once.
 
-    A user's first window holds its first ``length`` inputs and predicts after each of them. A causal encoder makes
-    that the same as one sample per prefix. Inputs beyond ``length`` get one sliding window each, which predicts after
-    its last token only.
+    sequences: a user's first window holds its first ``length`` inputs and predicts after each of them. A causal encoder
+    makes that the same as one sample per prefix. Inputs beyond ``length`` get one sliding window each, which predicts
+    after its last token only.
+
+    prefixes: every prefix is a window of at most ``length`` inputs, which predicts after its last token only.
     """
     training = sequences.training()
+    if samples == "prefixes":
+        prefixes = np.maximum(training.lengths - 1, 0)
+        before = np.arange(prefixes.sum()) - np.repeat(np.cumsum(prefixes) - prefixes, prefixes)
+        size = np.minimum(before + 1, length)
+        return Windows(training.items, np.repeat(training.offsets[:-1], prefixes) + before + 1 - size, size, size - 1)
     inputs = training.lengths - 1  # the last training item has no successor
     starts, inputs = training.offsets[:-1][inputs > 0], inputs[inputs > 0]
     extra = np.maximum(inputs - length, 0)

@@ -106,7 +106,7 @@ def train(
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    windows = training_windows(sequences, model.config.encoder.length)
+    windows = training_windows(sequences, model.config.encoder.length, config.samples)
     if not windows.target_count:
         raise DecorecError("training: expected users with at least 4 interactions, found none; raise filter.kcore to 4")
     adam = optimiser(model, config)
@@ -128,7 +128,7 @@ def train(
         judged = model if average is None else cast(Recommender, average.module)
         figures = validate(judged, sequences, config.monitor)
         value = -figures["valid_loss"] if config.monitor == "loss" else figures[config.monitor]
-        if value > best.value:
+        if _is_better(value, best.value, config.decimals):
             best = Best(epoch, value, _weights(judged))
         loss = float(total) / windows.target_count
         history.append({"epoch": epoch, "loss": loss, **figures, "seconds": seconds})
@@ -140,6 +140,10 @@ def train(
     return pl.DataFrame(history).with_columns(best=pl.col("epoch") == best.epoch)
 
 
+def _is_better(value: float, best: float, decimals: int | None) -> bool:
+    return value > best if decimals is None else round(value, decimals) >= round(best, decimals)
+
+
 def warmup(step: int, windows: Windows, config: StageConfig) -> float:
     """Factor of the learning rates at ``step``: linear over the first ``warmup_epochs``, then 1."""
     steps = config.warmup_epochs * windows.target_count / config.batch_size
@@ -149,7 +153,7 @@ def warmup(step: int, windows: Windows, config: StageConfig) -> float:
 def validate(model: Recommender, sequences: Sequences, monitor: str) -> dict[str, float]:
     """Metrics on the validation items, and the loss there if it is the one to monitor."""
     rank = rank_users(model, sequences, "valid")
-    figures = {name: float(parse_metric(name)(rank).mean()) for name in MONITORED}
+    figures = {name: float(parse_metric(name)(rank).mean()) for name in (*MONITORED, monitor) if name != "loss"}
     if monitor == "loss":
         windows = histories(sequences, "valid", model.config.encoder.length)
         with torch.no_grad():
@@ -169,7 +173,9 @@ def _step(model: Recommender, batch: Batch, adam: torch.optim.Adam, config: Stag
     device = model.catalogue.device
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
         loss = model.loss(batch.to(device))
-    adam.zero_grad(set_to_none=True)
+    for group in adam.param_groups:
+        for parameter in group["params"] if group["base_lr"] or not config.stale_gradients else ():
+            parameter.grad = None
     loss.backward()  # type: ignore[no-untyped-call]
     if config.clip is not None:
         nn.utils.clip_grad_norm_([p for group in adam.param_groups for p in group["params"]], config.clip)

@@ -37,10 +37,12 @@ def test_one_pass_is_the_sliding_window_expansion(lengths: list[int], length: in
     for user, count in enumerate(lengths):
         training = data.items[data.offsets[user] : data.offsets[user + 1] - 2].tolist()
         expected += [(tuple(training[max(0, t - length) : t]), training[t]) for t in range(1, count - 2)]
-    windows = training_windows(data, length)
-    assert windows.target_count == len(expected)
-    found = [pair for batch in windows.epoch(size, torch.Generator().manual_seed(0)) for pair in pairs(batch)]
-    assert sorted(found) == sorted(expected)
+    for samples in ("sequences", "prefixes"):
+        windows = training_windows(data, length, samples)  # type: ignore[arg-type]
+        assert windows.target_count == len(expected)
+        found = [pair for batch in windows.epoch(size, torch.Generator().manual_seed(0)) for pair in pairs(batch)]
+        assert sorted(found) == sorted(expected)
+        assert samples == "sequences" or (windows.size - windows.first == 1).all()
 
 
 @settings(deadline=None, max_examples=50)
@@ -74,3 +76,9 @@ def test_batches_hold_about_as_many_targets_as_asked_for() -> None:
     sizes = [len(batch.targets) for batch in windows.epoch(256, torch.Generator().manual_seed(0))]
     assert max(sizes) <= 256 + 20
     assert min(sizes) >= 256 - 40
+
+
+def test_batches_of_prefixes_hold_as_many_as_asked_for_and_the_last_one_the_rest() -> None:
+    windows = training_windows(small.sequences(users=100), 50, "prefixes")
+    sizes = [len(batch.targets) for batch in windows.epoch(64, torch.Generator().manual_seed(0))]
+    assert sizes == [64] * (len(windows) // 64) + [len(windows) % 64]

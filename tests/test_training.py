@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -75,6 +76,39 @@ def test_monitoring_the_validation_loss() -> None:
     stage = run.train.stage("stage1").model_copy(update={"monitor": "loss", "epochs": 5})
     history = train(small.model(data, run, "stage1"), data, stage, 0)
     assert history.filter("best")["valid_loss"][0] == history["valid_loss"].min()
+
+
+def test_rounded_figures_let_a_later_equal_epoch_win() -> None:
+    data = small.sequences()
+    run = small.run()
+    options = {"monitor": "NDCG@11", "learning_rate": 0.05, "epochs": 40, "patience": 40}
+    histories = []
+    for decimals in (None, 1):
+        stage = run.train.stage("stage1").model_copy(update=options | {"decimals": decimals})
+        histories.append(train(small.model(data, run, "stage1"), data, stage, 0))
+    exact, rounded = histories
+    assert exact.filter("best")["NDCG@11"][0] == exact["NDCG@11"].max()
+    equal = rounded.filter(pl.col("NDCG@11").round(1) == round(rounded["NDCG@11"].max(), 1))["epoch"]
+    assert len(equal) > 1
+    assert rounded.filter("best")["epoch"][0] == equal.max()
+
+
+def test_stale_gradients_pile_up_only_where_nothing_is_trained() -> None:
+    data = small.sequences()
+    run = small.run(interest_mlp=False)
+    norms = []
+    for stale in (False, True):
+        stage = run.train.stage("stage2").model_copy(
+            update={"id_learning_rate": 0.0, "stale_gradients": stale, "clip": 1e9}
+        )
+        model = small.model(data, run, "stage2")
+        before = model.ids.weight.detach().clone()
+        train(model, data, stage, 0)
+        assert torch.equal(model.ids.weight, before)
+        norms.append([float(p.grad.norm()) for p in (model.ids.weight, model.encoder.blocks[0].up.weight)])
+    (fresh, moving), (piled, still_moving) = norms
+    assert piled > 3 * fresh
+    assert still_moving == pytest.approx(moving)
 
 
 def test_weight_averaging_and_warm_up_change_the_result() -> None:

@@ -76,6 +76,8 @@ class DecorecConfig(Section):
     adapter_hidden: int | None = Field(None, ge=1)
     """Hidden width of the adapters (d_h); default: dim."""
     encoder: EncoderConfig = EncoderConfig()
+    initialisation: Literal["normal", "torch"] = "normal"
+    """Start of adapters and of the attention's input projections: N(0, 0.02) like everything else, or torch's own."""
     ids: bool = True
     """Add item ids in stage 2."""
     interests: bool = True
@@ -166,10 +168,15 @@ class StageConfig(Section):
     """Most passes over the training sequences."""
     patience: int = Field(10, ge=1)
     """Epochs without improvement before training stops."""
-    monitor: Literal["NDCG@10", "loss"] = "NDCG@10"
-    """Validation figure that decides which epoch is best."""
+    monitor: str = Field("NDCG@10", pattern=r"^((Hit|NDCG|MRR)@[1-9]\d*|loss)$")
+    """Validation figure that decides which epoch is best: a metric, or loss."""
+    decimals: int | None = Field(None, ge=1)
+    """Decimals that the monitored figure is rounded to; then an equal later epoch counts as better, as in RecBole.
+    Default: full precision, and only a better epoch counts."""
     batch_size: int = Field(512, ge=1)
     """Targets per step."""
+    samples: Literal["sequences", "prefixes"] = "sequences"
+    """sequences: one pass over a sequence predicts after each of its items; prefixes: one row per prefix, shuffled."""
     learning_rate: float = Field(1e-3, gt=0)
     """Adam's rate for everything but ids and interests."""
     id_learning_rate: float = Field(1e-4, ge=0)
@@ -178,6 +185,9 @@ class StageConfig(Section):
     """L2 weight of Adam."""
     clip: float | None = Field(1.0, gt=0)
     """Largest gradient norm."""
+    stale_gradients: bool = False
+    """Never clear the gradients of parameters whose rate is 0, so that they pile up in the norm that is clipped, as in
+    the released code."""
     beta2: float = Field(0.999, gt=0, lt=1)
     """Decay of Adam's second moment."""
     restart: bool = True

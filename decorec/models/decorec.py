@@ -21,7 +21,7 @@ from decorec.config.learning import DecorecConfig, StageConfig
 from decorec.losses import cross_modal_loss
 from decorec.models.base import Recommender
 from decorec.models.catalogue import Catalogue
-from decorec.models.layers import Propagation, SequenceEncoder, initialise
+from decorec.models.layers import Propagation, SelfAttention, SequenceEncoder, initialise
 from decorec.products import Linear
 
 __all__ = ["DeCoRec"]
@@ -83,7 +83,8 @@ class ModalAdapter(nn.Module):
             if config.adapter == "linear"
             else nn.Sequential(Linear(width, hidden), nn.ReLU(), Linear(hidden, config.dim))
         )
-        self.project.apply(initialise)
+        if config.initialisation == "normal":
+            self.project.apply(initialise)
         self.enrich = Enrichment(config, config.modal_layers, item_count) if config.modal_layers else None
 
     def forward(self, features: Tensor, graph: Propagation | None) -> Tensor:
@@ -125,6 +126,10 @@ class DeCoRec(Recommender):
             {name: ModalAdapter(config, catalogue[f"features.{name}"].shape[1], count) for name in config.modalities}
         )
         self.encoder = SequenceEncoder(config.dim, config.encoder)
+        if config.initialisation == "torch":
+            for module in self.encoder.modules():
+                if isinstance(module, SelfAttention):
+                    nn.init.xavier_uniform_(module.qkv.weight)
         self.graph = None
         if "graph.crow" in catalogue:
             self.graph = Propagation(catalogue["graph.crow"], catalogue["graph.col"], catalogue["graph.values"])

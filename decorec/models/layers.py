@@ -17,7 +17,7 @@ from decorec.batches import Batch, Group
 from decorec.config.learning import EncoderConfig
 from decorec.products import Linear
 
-__all__ = ["Propagation", "SequenceEncoder", "initialise"]
+__all__ = ["Propagation", "SelfAttention", "SequenceEncoder", "initialise"]
 
 LAYER_NORM_EPSILON = 1e-12
 INITIAL_DEVIATION = 0.02
