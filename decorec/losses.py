@@ -1,30 +1,54 @@
 """The training losses, always in log space, with bounded memory.
 
-Shapes: M modalities, P predictions, C candidates per modality, D width.
+Shapes: M modalities, P predictions, C candidates per modality, D width, R rows (states of all modalities).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from decorec.products import product
+from decorec.products import gram, product, working_type
 
-__all__ = ["cross_modal_loss"]
+__all__ = ["Sample", "cross_modal_loss"]
 
-LOGITS_AT_ONCE = 1 << 22
-"""Elements of the logits held at a time (16 MB in float32: they stay in the cache between the passes over them)."""
+ROWS_AT_ONCE = 2048
+TILE = 1 << 21
+"""Logits computed at a time (8 MB in float32: they stay in the cache between the passes over them)."""
+KEPT = 1 << 26
+"""Logits kept between the two passes (256 MB in float32); where there are more, the second pass computes them again."""
 
 
-def cross_modal_loss(states: Tensor, candidates: Tensor, targets: Tensor, temperature: float, alpha: float) -> Tensor:
+@dataclass(frozen=True)
+class Sample:
+    """Items drawn with replacement, which stand for all candidates of the denominator."""
+
+    items: Tensor
+    """[S] int64, or fewer: the different items drawn."""
+    log_expected: Tensor
+    """[S] float32: log of the number of draws of the item, expected (logQ) less observed."""
+
+
+def cross_modal_loss(
+    states: Tensor,
+    candidates: Tensor,
+    targets: Tensor,
+    temperature: float,
+    alpha: float,
+    sample: Sample | None = None,
+) -> Tensor:
     """Mean over predictions of the sum over modalities of eq. 15.
 
     With logits_m = states_m . [candidates of all modalities] / temperature (eq. 12), the loss of modality m is
     logsumexp(all logits_m) - logsumexp(logit of the target in m, alpha * its logits in the others); the denominator's
     logits are not scaled by alpha. One modality gives plain cross-entropy over all items.
+
+    Under autocast the products are computed in its type and everything between them in float32.
 
     Args:
         states: [M, P, D].
@@ -32,69 +56,165 @@ def cross_modal_loss(states: Tensor, candidates: Tensor, targets: Tensor, temper
         targets: [P] int64, row of the target in each modality's candidates.
         temperature: tau.
         alpha: weight of the other modalities' logits of the target, in [0, 1].
+        sample: candidates of the denominator besides the target (Bengio and Senecal 2008); None: all.
     """
-    loss: Tensor = _CrossModalLoss.apply(states, candidates, targets, temperature, alpha)
+    loss: Tensor = _CrossModalLoss.apply(states, candidates, targets, temperature, alpha, sample)
     return loss
 
 
 class _CrossModalLoss(Function):
-    """Logits exist only for a block of rows at a time: loss and gradients of a block are computed together.
+    """Loss and gradients in one go, tile by tile, so that nothing of the size of all logits is needed in backward.
 
-    The gradient of the mean loss is known up to the factor that reaches backward, so nothing of the size of the
-    logits has to be kept between the passes.
+    The gradient of the mean loss is known up to the factor that reaches backward. A tile holds the softmax over its own
+    columns; that over all columns is the tile's times one factor per row, which the [R, D] sides of the products take.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, candidates: Tensor, targets: Tensor, temperature: float, alpha: float
+        ctx: Any,
+        states: Tensor,
+        candidates: Tensor,
+        targets: Tensor,
+        temperature: float,
+        alpha: float,
+        sample: Sample | None,
     ) -> Tensor:
         modalities, predictions, width = states.shape
-        rows = candidates.shape[1]
-        whole = candidates.reshape(modalities * rows, width)
-        needed = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        grad_states = torch.empty_like(states) if needed else None
-        grad_whole = torch.zeros_like(whole) if needed else None
-        total = states.new_zeros((), dtype=torch.promote_types(states.dtype, torch.float32))
-        block = max(1, LOGITS_AT_ONCE // max(1, len(whole)))
-        offsets = torch.arange(modalities, device=states.device) * rows
-        for modality in range(modalities):
-            scale = torch.full((modalities,), alpha, dtype=states.dtype, device=states.device)
-            scale[modality] = 1.0
-            for begin in range(0, predictions, block):
-                part = states[modality, begin : begin + block] / temperature
-                chosen = targets[begin : begin + block, None] + offsets
-                loss, gradient = _block(part, whole, chosen, scale)
-                total += loss
-                if grad_states is not None and grad_whole is not None:
-                    grad_states[modality, begin : begin + block] = product(gradient, whole.T)
-                    grad_whole += product(gradient.T, part.T)
-        if grad_states is not None and grad_whole is not None:
-            ctx.save_for_backward(
-                grad_states.div_(temperature * predictions), grad_whole.div_(predictions).view_as(candidates)
-            )
-        return total / predictions
+        count = candidates.shape[1]
+        device = states.device
+        work = working_type(states)
+        precise = torch.promote_types(states.dtype, torch.float32)
+        with torch.autocast(device.type, enabled=False):
+            whole = candidates.reshape(modalities * count, width).to(work)
+            rows = (states.to(precise) / temperature).reshape(modalities * predictions, width).to(work)
+            offsets = torch.arange(modalities, device=device) * count
+            chosen = (targets[:, None] + offsets).repeat(modalities, 1)
+            scale = torch.full((modalities, modalities), alpha, dtype=precise, device=device)
+            scale = scale.fill_diagonal_(1.0).repeat_interleave(predictions, 0)
+            columns = None if sample is None else _Columns(sample, offsets, precise)
+            needed = any(ctx.needs_input_grad[:2])
+            grad_rows = torch.zeros_like(rows, dtype=precise) if needed else None
+            grad_whole = torch.zeros_like(whole, dtype=precise) if needed else None
+            total = torch.zeros((), dtype=precise, device=device)
+            for begin in range(0, len(rows), ROWS_AT_ONCE):
+                block = slice(begin, begin + ROWS_AT_ONCE)
+                total += _block(
+                    rows[block],
+                    whole,
+                    chosen[block],
+                    scale[block],
+                    columns,
+                    None if grad_rows is None else grad_rows[block],
+                    grad_whole,
+                )
+            if grad_rows is not None and grad_whole is not None:
+                grad_rows.div_(temperature * predictions)
+                ctx.gradients = (
+                    grad_rows.view_as(states).to(states.dtype),
+                    grad_whole.div_(predictions).view_as(candidates).to(candidates.dtype),
+                )
+            return total / predictions
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        grad_states, grad_candidates = ctx.saved_tensors
-        return grad_states * grad_output, grad_candidates * grad_output, None, None, None
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+        (grad_states, grad_candidates), ctx.gradients = ctx.gradients, None
+        return grad_states.mul_(grad_output), grad_candidates.mul_(grad_output), None, None, None, None
 
 
-def _block(part: Tensor, whole: Tensor, chosen: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Summed loss of a block of rows and its gradient with respect to the block's logits.
+class _Columns:
+    """The sampled columns of all modalities, with the correction of their logits."""
+
+    def __init__(self, sample: Sample, offsets: Tensor, dtype: torch.dtype) -> None:
+        self.index = (sample.items + offsets[:, None]).flatten()
+        self.correction = sample.log_expected.to(dtype).repeat(len(offsets))
+
+
+def _block(
+    rows: Tensor,
+    whole: Tensor,
+    chosen: Tensor,
+    scale: Tensor,
+    columns: _Columns | None,
+    grad_rows: Tensor | None,
+    grad_whole: Tensor | None,
+) -> Tensor:
+    """Summed loss of a block of rows; adds its gradients.
 
     Args:
-        part: [R, D] states, divided by the temperature.
+        rows: [R, D] states, divided by the temperature.
         whole: [M * C, D].
-        chosen: [R, M] columns of the target's candidates.
-        scale: [M] factor of each of them in the numerator.
+        chosen: [R, M] rows of the target's candidates in ``whole``.
+        scale: [R, M] factor of each of them in the numerator.
+        columns: None for all.
+        grad_rows: [R, D] or None.
+        grad_whole: [M * C, D] or None.
     """
-    logits = product(part, whole)
-    positive = logits.gather(1, chosen) * scale
+    tiles = _Tiles(rows, whole, chosen, columns, keep=grad_rows is not None)
+    parts = torch.stack([lse for _, _, lse in tiles.first()], 1)
+    denominator = torch.logsumexp(parts, 1)
+    targets = whole[chosen].to(scale.dtype)  # [R, M, D]
+    precise = rows.to(scale.dtype)
+    logits = (targets @ precise[:, :, None])[:, :, 0]
+    if columns is not None:  # the target is a candidate of its own, none of the sampled
+        denominator = torch.logaddexp(denominator, torch.logsumexp(logits, 1))
+    positive = logits * scale
     numerator = torch.logsumexp(positive, 1)
-    denominator = torch.logsumexp(logits, 1)
-    loss = (denominator - numerator).sum()
-    gradient = logits.sub_(denominator[:, None]).exp_()
-    weights = torch.exp(positive - numerator[:, None]) * scale
-    gradient.scatter_add_(1, chosen, -weights)
-    return loss, gradient
+    if grad_rows is not None and grad_whole is not None:
+        for number, (where, soft) in enumerate(tiles.second()):
+            factor = torch.exp(parts[:, number] - denominator)[:, None]
+            grad_rows.addcmul_(product(soft, whole[where].T), factor)
+            part = gram(soft, (precise * factor).to(soft.dtype))
+            if isinstance(where, slice):
+                grad_whole[where] += part
+            else:
+                grad_whole.index_add_(0, where, part.to(grad_whole.dtype))
+        excess = -torch.exp(positive - numerator[:, None]) * scale
+        if columns is not None:
+            excess += torch.exp(logits - denominator[:, None])
+        grad_rows += (excess[:, None, :] @ targets)[:, 0]
+        pulled = excess[:, :, None] * precise[:, None, :]
+        grad_whole.index_add_(0, chosen.flatten(), pulled.flatten(0, 1))
+    return (denominator - numerator).sum()
+
+
+Where = slice | Tensor
+
+
+class _Tiles:
+    """Softmax of a block of rows over one set of columns after another."""
+
+    def __init__(self, rows: Tensor, whole: Tensor, chosen: Tensor, columns: _Columns | None, keep: bool) -> None:
+        self.rows, self.whole, self.chosen, self.columns = rows, whole, chosen, columns
+        self.count = len(whole) if columns is None else len(columns.index)
+        self.step = -(-self.count // -(-self.count // max(1, TILE // len(rows))))  # tiles of equal width
+        self.keep = keep and len(rows) * self.count <= KEPT
+        self.kept: list[tuple[Where, Tensor]] = []
+
+    def _compute(self) -> Iterator[tuple[Where, Tensor, Tensor]]:
+        """Columns, softmax over them [R, columns] and logsumexp over them [R], tile by tile."""
+        for begin in range(0, self.count, self.step):
+            part = slice(begin, min(begin + self.step, self.count))
+            where: Where = part if self.columns is None else self.columns.index[part]
+            logits = product(self.rows, self.whole[where])
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            if self.columns is not None:
+                logits -= self.columns.correction[part]
+                for hit in self.chosen.T:
+                    logits.masked_fill_(where == hit[:, None], -1e30)
+            soft = torch.softmax(logits, 1)
+            # The largest softmax is exactly 1 / sum(exp(logits - maximum)).
+            yield where, soft.to(self.rows.dtype), logits.amax(1) - soft.amax(1).log()
+
+    def first(self) -> Iterator[tuple[Where, Tensor, Tensor]]:
+        """All tiles."""
+        for where, soft, lse in self._compute():
+            if self.keep:
+                self.kept.append((where, soft))
+            yield where, soft, lse
+
+    def second(self) -> Iterator[tuple[Where, Tensor]]:
+        """All tiles once more."""
+        if self.keep:
+            yield from self.kept
+        else:
+            yield from ((where, soft) for where, soft, _ in self._compute())

@@ -29,7 +29,7 @@ def naive(states: Tensor, candidates: Tensor, targets: Tensor, temperature: floa
 def test_loss_and_gradients_equal_the_naive_version(
     modalities: int, alpha: float, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "LOGITS_AT_ONCE", block)
+    monkeypatch.setattr(losses, "TILE", block)
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(modalities, 7, 5, generator=generator, dtype=torch.float64).requires_grad_()
     candidates = torch.randn(modalities, 9, 5, generator=generator, dtype=torch.float64).requires_grad_()
