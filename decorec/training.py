@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from decorec.averaging import Average
 from decorec.batches import Batch, Windows, histories, training_windows
 from decorec.config.learning import StageConfig
 from decorec.errors import DecorecError
@@ -110,7 +111,7 @@ def train(
     if not windows.target_count:
         raise DecorecError("training: expected users with at least 4 interactions, found none; raise filter.kcore to 4")
     adam = optimiser(model, config)
-    average = _average(model, config)
+    average = Average(model, config.averaging) if config.averaging else None
     history: list[dict[str, Any]] = []
     best = Best(-1, -np.inf, {})
     step = 0
@@ -123,13 +124,13 @@ def train(
             total += len(batch.targets) * _step(model, batch, adam, config, warmup(step, windows, config))
             step += 1
             if average is not None:
-                average.update_parameters(model)
+                average.update()
         seconds = time.monotonic() - start
-        judged = model if average is None else cast(Recommender, average.module)
-        figures = validate(judged, sequences, config.monitor)
-        value = -figures["valid_loss"] if config.monitor == "loss" else figures[config.monitor]
-        if _is_better(value, best.value, config.decimals):
-            best = Best(epoch, value, _weights(judged))
+        with nullcontext() if average is None else average.applied():
+            figures = validate(model, sequences, config.monitor)
+            value = -figures["valid_loss"] if config.monitor == "loss" else figures[config.monitor]
+            if _is_better(value, best.value, config.decimals):
+                best = Best(epoch, value, _weights(model))
         loss = float(total) / windows.target_count
         history.append({"epoch": epoch, "loss": loss, **figures, "seconds": seconds})
         log.info("%s: epoch %d, loss %.4f, validation %s %.4f", label, epoch, loss, config.monitor, abs(value))
@@ -181,12 +182,6 @@ def _step(model: Recommender, batch: Batch, adam: torch.optim.Adam, config: Stag
         nn.utils.clip_grad_norm_([p for group in adam.param_groups for p in group["params"]], config.clip)
     adam.step()
     return loss.detach()
-
-
-def _average(model: Recommender, config: StageConfig) -> AveragedModel | None:
-    if not config.averaging:
-        return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))  # type: ignore[no-untyped-call]
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from decorec.batches import Batch, Group
 from decorec.config.learning import EncoderConfig
+from decorec.models.dropout import Dropout, dropout
 from decorec.products import Linear
 
 __all__ = ["Propagation", "SelfAttention", "SequenceEncoder", "initialise"]
@@ -56,10 +57,25 @@ class SelfAttention(nn.Module):
             # Left-aligned and causal, a real query never sees the padding behind it; only here it has to be masked.
             real = torch.arange(width, device=q.device) < group.lengths[:, None]
             mask = real.repeat(modalities, 1)[:, None, None, :]
-        attended = functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0, is_causal=self.causal
-        )
+        rate = self.dropout if self.training else 0.0
+        if rate and q.device.type == "cpu":
+            attended = _attention(q, k, v, mask, rate, self.causal)
+        else:
+            attended = functional.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, dropout_p=rate, is_causal=self.causal
+            )
         return attended.transpose(1, 2).reshape(modalities, sequences * width, dim).index_select(1, group.slots)
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, rate: float, causal: bool) -> Tensor:
+    """torch's attention, with the dropout of this project; [N, H, L, D / H] each."""
+    width = q.shape[-2]
+    if causal:
+        mask = torch.ones(width, width, dtype=torch.bool).tril_()
+    logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -torch.inf)
+    return dropout(torch.softmax(logits, -1), rate, True).to(v.dtype) @ v
 
 
 class Block(nn.Module):
@@ -72,7 +88,7 @@ class Block(nn.Module):
         self.up = Linear(dim, config.feed_forward)
         self.down = Linear(config.feed_forward, dim)
         self.output_norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x_MTD: Tensor, batch: Batch, tokens: Tensor | None = None) -> Tensor:
         """States after all tokens, or only after ``tokens``."""
@@ -92,7 +108,7 @@ class SequenceEncoder(nn.Module):
         super().__init__()
         self.positions = nn.Embedding(config.length, dim) if config.positions == "learned" else None
         self.norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(dim, config, causal) for _ in range(config.layers))
         self.apply(initialise)
 
@@ -139,8 +155,10 @@ class Propagation(nn.Module):
         return self._pair
 
     def forward(self, x_ID: Tensor) -> Tensor:
-        """[I, D] -> [I, D]."""
-        out: Tensor = _SparseProduct.apply(x_ID, *self._matrices())
+        """[I, D] -> [I, D], in the type of the matrix: its products are bound by memory, not by arithmetic."""
+        matrix, transposed = self._matrices()
+        with torch.autocast(x_ID.device.type, enabled=False):
+            out: Tensor = _SparseProduct.apply(x_ID.to(matrix.dtype), matrix, transposed)
         return out
 
 

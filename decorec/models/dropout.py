@@ -1,0 +1,36 @@
+"""Dropout whose random numbers cost little on the CPU.
+
+torch draws one 32-bit number after the other and turns each into a float: 11 ns an element, a sixth of a training step.
+Here one 64-bit number decides on four elements. The probability is rounded to a multiple of 2^-16; the scale is that of
+the rounded one, so that the expectation is kept exactly.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["Dropout", "dropout"]
+
+LEVELS = 1 << 16
+
+
+def dropout(x: Tensor, p: float, training: bool) -> Tensor:
+    """Set elements to zero with probability ``p`` and scale the others by 1 / (1 - p)."""
+    if not training or not p:
+        return x
+    if x.device.type != "cpu":
+        return functional.dropout(x, p)
+    dropped = min(round(p * LEVELS), LEVELS - 1)
+    draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    keep = draws.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - LEVELS // 2
+    return x * keep.to(x.dtype).mul_(LEVELS / (LEVELS - dropped))
+
+
+class Dropout(nn.Dropout):
+    """``nn.Dropout`` with these random numbers."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Any shape."""
+        return dropout(input, self.p, self.training)
