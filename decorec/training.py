@@ -24,7 +24,7 @@ from decorec.progress import track
 from decorec.ranking import ranks
 from decorec.sequences import Sequences
 
-__all__ = ["optimiser", "rank_users", "train", "validate"]
+__all__ = ["optimiser", "rank_users", "train", "train_step", "validate"]
 
 TOKENS_AT_ONCE = 4096
 SCORES_AT_ONCE = 1 << 24
@@ -121,7 +121,7 @@ def train(
             adam = optimiser(model, config)
         total = torch.zeros((), device=model.catalogue.device)
         for batch in windows.epoch(config.batch_size, generator):
-            total += len(batch.targets) * _step(model, batch, adam, config, warmup(step, windows, config))
+            total += len(batch.targets) * train_step(model, batch, adam, config, warmup(step, windows, config))
             step += 1
             if average is not None:
                 average.update()
@@ -166,7 +166,7 @@ def validate(model: Recommender, sequences: Sequences, monitor: str) -> dict[str
     return figures
 
 
-def _step(model: Recommender, batch: Batch, adam: torch.optim.Adam, config: StageConfig, factor: float) -> Tensor:
+def train_step(model: Recommender, batch: Batch, adam: torch.optim.Adam, config: StageConfig, factor: float) -> Tensor:
     """One update; returns the batch's mean loss, on the device."""
     model.train()
     for group in adam.param_groups:

@@ -1,0 +1,89 @@
+"""Data sets for the benchmarks: generated ones of a given size, and the paper's Scientific set."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from decorec.config.data import AtomicDataset
+from decorec.config.learning import GraphConfig
+from decorec.cooccurrence import count_pairs
+from decorec.features_file import FeatureFile
+from decorec.graph import normalise
+from decorec.models import Catalogue
+from decorec.sequences import Sequences, read_vocab
+from decorec.sources.atomic import atomic
+
+__all__ = ["SCIENTIFIC", "World", "describe_machine", "generated", "scientific"]
+
+SCIENTIFIC = Path("data/scientific")
+MODALITIES = ("text", "image")
+
+
+@dataclass(frozen=True)
+class World:
+    """Sequences and what is known of the items."""
+
+    name: str
+    sequences: Sequences
+    catalogue: Catalogue
+
+
+def scientific(folder: Path = SCIENTIFIC) -> World:
+    """The paper's Industrial and Scientific set from its atomic files."""
+    with tempfile.TemporaryDirectory() as temporary:
+        out = Path(temporary)
+        files = {name: out / name for name in ("items", "text", "image", "vocab", "sequences", "statistics")}
+        atomic(dataset=AtomicDataset(source="atomic", path=str(folder), name="Scientific"), **files)
+        names = read_vocab(files["vocab"])
+        features = {
+            name: torch.from_numpy(FeatureFile.read(files[name]).aligned(names)[0].copy()) for name in MODALITIES
+        }
+        sequences = Sequences.read(files["sequences"])
+    return World("Scientific", sequences, _catalogue(sequences, len(names), features, graph=True))
+
+
+def generated(
+    name: str, items: int, users: int, mean: float, modalities: tuple[str, ...] = MODALITIES, graph: bool = True
+) -> World:
+    """Sequences of geometric length (at least 5, ``mean`` on average) over items of unequal popularity."""
+    random = np.random.default_rng(0)
+    lengths = 4 + random.geometric(1 / (mean - 4), users)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    drawn = (random.random(offsets[-1]) ** 2 * items).astype(np.int32)
+    sequences = Sequences([], offsets, drawn)
+    generator = torch.Generator().manual_seed(0)
+    features = {modality: torch.randn(items, 512, generator=generator) * 0.4 for modality in modalities}
+    return World(name, sequences, _catalogue(sequences, items, features, graph))
+
+
+def _catalogue(sequences: Sequences, items: int, features: dict[str, Tensor], graph: bool) -> Catalogue:
+    generator = torch.Generator().manual_seed(1)
+    tensors: dict[str, Any] = {f"features.{name}": x for name, x in features.items()}
+    for name in features:
+        tensors[f"interests.{name}"] = torch.randint(max(1, items // 10), (items,), generator=generator)
+    if graph:
+        matrix = normalise(count_pairs(sequences.training(), items, GraphConfig()), "symmetric")
+        tensors["graph.crow"] = torch.from_numpy(matrix.indptr.astype(np.int32))
+        tensors["graph.col"] = torch.from_numpy(matrix.indices.astype(np.int32))
+        tensors["graph.values"] = torch.from_numpy(matrix.data.astype(np.float32))
+    return Catalogue(items, tensors)
+
+
+def describe_machine() -> str:
+    """Processor, threads and versions in one line."""
+    processor = "unknown processor"
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines()]
+        names = [line for line in lines if "@" in line or "EPYC" in line or "Xeon" in line or "Core" in line]
+        processor = names[0] if names else processor
+    capability = torch.backends.cpu.get_cpu_capability()
+    amx = "with" if torch.cpu._is_amx_tile_supported() else "without"
+    return f"{processor} ({capability}, {amx} AMX), {torch.get_num_threads()} threads, torch {torch.__version__}"
