@@ -184,6 +184,16 @@ def test_resized_picture_is_faithful() -> None:
     assert 10 * np.log10(255**2 / np.mean(error**2)) > 38, "decibel"
 
 
+@pytest.mark.parametrize("size", [(500, 400), (400, 12_000)])
+def test_resize_is_that_of_pillow(size: tuple[int, int]) -> None:
+    """Also where Pillow holds the picture in several pieces of memory, each of 16 MB at most."""
+    original = Image.radial_gradient("L").resize(size).convert("RGB")
+    target = (round(size[0] * 0.6), round(size[1] * 0.6))
+    ours, _, _ = normalise(encoded(original, "PNG", compress_level=1), min(target), LIMIT)
+    expected = original.resize(target, Image.Resampling.BICUBIC)
+    assert np.abs(np.asarray(ours).astype(int) - np.asarray(expected)).max() <= 1
+
+
 def store_in(folder: Path) -> closing[Store]:
     return closing(Store(folder / "cache", folder / "parts", 256, LIMIT))
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from workplace import REPOSITORY, Workplace
 
 from decorec.cli import STEPS, step_function
 
 pytestmark = pytest.mark.workflow
-REPOSITORY = Path(__file__).parent.parent
 RULES = sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))
 TINY: dict[str, Any] = {
     "datasets": {"sample": {"source": "sample", "items": 90, "users": 220}},
@@ -35,47 +31,13 @@ TINY: dict[str, Any] = {
 }
 
 
-class Workplace:
-    """A copy of the workflow and the package in a folder of its own, with a configuration."""
-
-    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
-        self.folder = folder
-        folder.mkdir()
-        for name in ("Snakefile", "workflow", "decorec", "envs"):
-            source = REPOSITORY / name
-            if source.is_dir():
-                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, folder / name)
-        self.configure(config)
-
-    def configure(self, config: dict[str, Any]) -> None:
-        (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
-
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--workflow-profile", "none", *arguments]
-        environment = {**os.environ, "PYTHONPATH": ""}
-        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=900)
-
-    def planned(self, *targets: str) -> dict[str, int]:
-        """Jobs by rule that a call would run."""
-        result = self.snakemake("--dry-run", "--quiet", "host", "--", *(targets or TARGETS))
-        assert result.returncode == 0, result.stdout + result.stderr
-        output = result.stdout + result.stderr
-        table = re.search(r"^job +count\n[- ]+\n((?:\S+ +\d+\n)+)", output, re.MULTILINE)
-        if table is None:
-            assert "Nothing to be done" in output, output
-            return {}
-        return {name: int(count) for name, count in (line.split() for line in table[1].splitlines())}
-
-
 TARGETS = ("results/tables/main.csv", "results/tables/ablations.csv", "results/tables/statistics.csv")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     """A workplace in which everything has been computed."""
-    workplace = Workplace(tmp_path_factory.mktemp("first") / "shop", TINY)
+    workplace = Workplace(tmp_path_factory.mktemp("first") / "shop", TINY, *TARGETS)
     result = workplace.snakemake("--show-failed-logs", "--", *TARGETS)
     assert result.returncode == 0, result.stdout + result.stderr
     return workplace
