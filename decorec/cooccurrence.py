@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ __all__ = ["cooccurrence", "count_pairs"]
 
 log = logging.getLogger("decorec")
 PAIRS_PER_BLOCK = 4_000_000
-"""Pairs of positions that one block of users may hold; about 100 bytes each while it is worked on."""
+"""Ordered pairs of positions that one block of rows may hold; 8 bytes each while it is worked on."""
 
 
 def cooccurrence(*, graph: GraphConfig, vocab: Path, sequences: Path, cooccurrence: Path, threads: int = 1) -> None:
@@ -50,9 +51,9 @@ def count_pairs(
 ) -> Any:
     """S_ij = sum over users and ordered pairs of positions p != q holding i != j of weight(|p - q|) (eq. 1).
 
-    Users are cut into blocks of about ``block`` pairs. Each block is summed in float64, the blocks are added up
-    pairwise in a fixed tree, and the sum is rounded to float32 at the end: the result depends on ``block`` at most
-    in the last bit, and on ``threads`` not at all.
+    The rows are cut into blocks of about ``block`` pairs, each counted over all users by one of ``threads`` workers.
+    Weights are rounded to integers, whose sums are exact: neither ``block`` nor ``threads`` changes a bit of the
+    result.
 
     Returns:
         CSR float32 [items, items], symmetric, zero diagonal, sorted indices.
@@ -60,67 +61,45 @@ def count_pairs(
     import scipy.sparse
     from dask.delayed import delayed
 
-    limit = None if graph.window == "all" else graph.window
-    shift = 0 if graph.distance == "1/D" else 1
+    from decorec.neighbours import count_rows, places
+
+    longest = int(sequences.lengths.max(initial=1))
+    window = longest if graph.window == "all" else min(longest, graph.window)
+    first, seen, pairs = places(sequences.items, sequences.offsets, items, window)
+    weights, unit = _weights(window, graph.distance, int(np.diff(first).max(initial=1)))
     parts: list[Any] = [
-        delayed(_count_block)(sequences.items[start:stop], offsets, items, limit, shift)
-        for start, stop, offsets in _blocks(sequences, limit, block)
+        delayed(count_rows)(begin, stop, first, seen, sequences.items, weights, unit, int(pairs[stop] - pairs[begin]))
+        for begin, stop in _blocks(pairs, block)
     ]
-    if not parts:
-        return scipy.sparse.csr_matrix((items, items), dtype=np.float32)
-    while len(parts) > 1:
-        pairs = [delayed(_add)(*parts[index : index + 2]) for index in range(0, len(parts) - 1, 2)]
-        parts = pairs + parts[len(pairs) * 2 :]
-    upper = parts[0].compute(scheduler="threads", num_workers=threads).astype(np.float32)
-    matrix = (upper + upper.T).tocsr()
-    matrix.sort_indices()
+    blocks = delayed(parts).compute(scheduler="threads", num_workers=threads)
+    columns, values, counts = map(list, zip(*blocks, strict=True))
+    del blocks
+    # One after the other, so that no more than one of the two large arrays lies there twice.
+    indices = np.concatenate(columns)
+    del columns
+    data = np.concatenate(values)
+    del values
+    ends = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+    matrix = scipy.sparse.csr_matrix((data, indices, ends), shape=(items, items))
+    matrix.has_canonical_format = True
     return matrix
 
 
-def _add(left: Any, right: Any) -> Any:
-    return left + right
+def _weights(window: int, distance: str, places: int) -> tuple[npt.NDArray[np.int64], float]:
+    """Weights of the distances 0 (nothing) to ``window`` as integers, and the unit that they count.
 
-
-def _blocks(sequences: Sequences, limit: int | None, block: int) -> Iterator[tuple[int, int, npt.NDArray[np.int64]]]:
-    """Cut users into runs of about ``block`` pairs: (first position, end, offsets from the first position)."""
-    lengths = sequences.lengths
-    reach = np.clip(lengths - 1, 0, limit)
-    pairs = np.cumsum(reach * lengths - reach * (reach + 1) // 2)
-    if not len(pairs):
-        return
-    cuts = np.flatnonzero(np.diff(pairs // block)) + 1
-    bounds = np.concatenate([[0], cuts, [len(lengths)]])
-    for first, last in pairwise(bounds):
-        offsets = sequences.offsets[first : last + 1]
-        yield int(offsets[0]), int(offsets[-1]), offsets - offsets[0]
-
-
-def _count_block(
-    flat: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], items: int, limit: int | None, shift: int
-) -> Any:
-    """The upper triangle of S over some users, CSR float64: one vectorised pass per distance.
-
-    A position takes part in distance D if D positions of the same user follow it; positions that have run out are
-    dropped, so that the work is the number of pairs.
+    The unit is as small as int64 allows for the largest sum there can be: an item at ``places`` places that sees
+    the same other one on all sides.
     """
-    import scipy.sparse
+    exact = 1 / (np.arange(1, window + 1) + (0 if distance == "1/D" else 1))
+    bits = min(52, 62 - math.ceil(math.log2(max(1.0, 2 * exact.sum() * places))))
+    return np.concatenate([[0], np.rint(exact * 2.0**bits)]).astype(np.int64), 2.0**-bits
 
-    remaining = np.repeat(offsets[1:], np.diff(offsets)) - np.arange(len(flat)) - 1
-    longest = int(remaining.max(initial=0)) if limit is None else min(limit, int(remaining.max(initial=0)))
-    active = np.arange(len(flat))
-    smaller, larger, weights = [], [], []
-    for distance in range(1, longest + 1):
-        active = active[remaining[active] >= distance]
-        left, right = flat[active], flat[active + distance]
-        differs = left != right
-        left, right = left[differs], right[differs]
-        smaller.append(np.minimum(left, right))
-        larger.append(np.maximum(left, right))
-        weights.append(np.full(len(left), 1.0 / (distance + shift)))
-    if not weights:
-        return scipy.sparse.csr_matrix((items, items), dtype=np.float64)
-    entries = (np.concatenate(weights), (np.concatenate(smaller), np.concatenate(larger)))
-    return scipy.sparse.coo_matrix(entries, shape=(items, items)).tocsr()
+
+def _blocks(pairs: npt.NDArray[np.int64], block: int) -> Iterator[tuple[int, int]]:
+    """Cut rows into runs of about ``block`` pairs; ``pairs`` [items + 1]: how many the rows before hold."""
+    cuts = np.flatnonzero(np.diff(pairs[:-1] // block)) + 1
+    yield from pairwise([0, *cuts.tolist(), len(pairs) - 1])
 
 
 def _assert_training_only(matrix: Any, everything: Sequences, training: Sequences) -> None:

@@ -1,0 +1,44 @@
+"""What a command, or a call, costs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Cost", "cost_of_call", "cost_of_command"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds on the clock, seconds of processor time, and most bytes of memory (0: not measured)."""
+
+    clock: float
+    processor: float
+    memory: float = 0.0
+
+    def line(self, label: str) -> str:
+        """One line of a report."""
+        memory = f" {self.memory / 1e9:6.2f} GB" if self.memory else ""
+        return f"{label:<24} {self.clock:8.2f} s {self.processor:8.2f} s of processor time{memory}"
+
+
+def cost_of_command(command: Sequence[str], environment: dict[str, str] | None = None) -> Cost:
+    """Run a command as a process of its own; a failure ends the benchmark."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, **(environment or {})})
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{command[:4]} failed with status {status}")
+    return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def cost_of_call(function: Callable[[], Any]) -> Cost:
+    """Call a function of this process."""
+    processor, clock = time.process_time(), time.perf_counter()
+    function()
+    return Cost(time.perf_counter() - clock, time.process_time() - processor)
