@@ -67,3 +67,11 @@ def test_codes_count_by_first_appearance() -> None:
 def test_codes_of_nothing() -> None:
     codes, names = factorise(pl.Series("v", [], dtype=pl.String))
     assert len(codes) == len(names) == 0
+
+
+def test_values_of_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = pl.Series.hash
+    monkeypatch.setattr(pl.Series, "hash", lambda values, seed=0: real(values, seed) % (2 if seed < 3 else 2**63))
+    codes, names = factorise(pl.Series("v", ["a", "b", None, "a", "c", None]))
+    assert codes.tolist() == [0, 1, 2, 0, 3, 2]
+    assert names.to_list() == ["a", "b", None, "c"]
