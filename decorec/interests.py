@@ -86,11 +86,12 @@ def kmeans(x: Floats, k: int, seed: int) -> tuple[Floats, npt.NDArray[np.int64]]
     """k-means (Lloyd) from one k-means++ start; returns centroids [k, width] and the cluster of each row of x.
 
     Runs on one thread: with more, partial sums are added in an order that changes from run to run, and so would the
-    clusters.
+    clusters. ``x`` is centred in place and put back, which saves a copy and can change its last bits.
     """
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):
-        model = KMeans(n_clusters=k, init="k-means++", n_init=1, algorithm="lloyd", random_state=seed).fit(x)
+        model = KMeans(n_clusters=k, init="k-means++", n_init=1, algorithm="lloyd", random_state=seed, copy_x=False)
+        model.fit(x)
     return model.cluster_centers_.astype(np.float32), model.labels_.astype(np.int64)

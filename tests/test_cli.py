@@ -11,7 +11,7 @@ import pytest
 
 from decorec.cli import STEPS, main
 
-HEAVY = {"torch", "open_clip", "dask", "sklearn", "matplotlib", "pandas"}
+HEAVY = {"torch", "open_clip", "dask", "sklearn", "matplotlib", "numba", "pandas"}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -68,7 +68,11 @@ def test_a_wrong_section_is_explained(value: str, message: str, tmp_path: Path) 
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("step", ["sample", "download", "ingest", "crawl", "split", "main-table", "statistics-table"])
+TORCH = {"features", "stage1", "stage2", "fit", "evaluate"}
+"""Steps that need torch; loading it takes more than a second."""
+
+
+@pytest.mark.parametrize("step", sorted(set(STEPS) - TORCH))
 def test_steps_that_need_no_torch_do_not_load_it(step: str) -> None:
     code = (
         "import sys; from decorec.cli import step_function; step_function(sys.argv[1]);"
@@ -76,3 +80,18 @@ def test_steps_that_need_no_torch_do_not_load_it(step: str) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code, step], capture_output=True, text=True, check=True)
     assert not HEAVY & set(result.stdout.split())
+
+
+def test_graph_and_clusters_are_computed_without_torch() -> None:
+    code = (
+        "import sys, numpy as np; from decorec.config import GraphConfig; from decorec.cooccurrence import count_pairs;"
+        "from decorec.graph import normalise; from decorec.interests import enrich, kmeans;"
+        "from decorec.sequences import Sequences;"
+        "sequences = Sequences(['u'], np.array([0, 4]), np.array([0, 1, 2, 0], np.int32));"
+        "graph = normalise(count_pairs(sequences, 3, GraphConfig()), 'symmetric');"
+        "kmeans(enrich(np.eye(3, dtype=np.float32), graph, 0.5, 1), 2, 0);"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"numba", "sklearn"} <= set(result.stdout.split())
+    assert "torch" not in result.stdout.split()
