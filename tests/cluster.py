@@ -1,0 +1,135 @@
+"""A SLURM cluster of one node on this machine: munged, slurmctld and slurmd with a configuration of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+__all__ = ["NEEDED", "cluster", "missing"]
+
+NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
+PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+
+CONFIGURATION = """\
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller}
+SlurmdPort={daemon}
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CredType=cred/munge
+MpiDefault=none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+MinJobAge=3600
+ReturnToService=2
+SchedulerParameters=sched_interval=1,batch_sched_delay=0,defer_batch
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+GresTypes=gpu
+SlurmdParameters=config_overrides
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory=64000 Gres=gpu:2 State=UNKNOWN
+PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+SYSTEM = Path("/etc/slurm/slurm.conf")
+"""Where commands look that were not told of another configuration: those inside a job are not."""
+
+
+def missing() -> str | None:
+    """Why no cluster can be started here; None if one can."""
+    absent = [name for name in NEEDED if shutil.which(name, path=PATH) is None]
+    if absent:
+        return f"needs SLURM and munge, not found: {', '.join(absent)}"
+    if os.geteuid() != 0:
+        return "needs to be root to start SLURM's daemons"
+    return f"{SYSTEM} describes another cluster" if SYSTEM.exists() else None
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[dict[str, str]]:
+    """Start the daemons; yields the environment in which their commands work.
+
+    The node promises two GPUs that are not there: SLURM hands out their numbers, and steps find no device.
+    """
+    for name in ("state", "spool"):
+        (folder / name).mkdir(parents=True)
+    values = {
+        "folder": folder,
+        "host": socket.gethostname().split(".")[0],
+        "cores": len(os.sched_getaffinity(0)),
+        "controller": _free_port(),
+        "daemon": _free_port(),
+    }
+    configuration = folder / "slurm.conf"
+    configuration.write_text(CONFIGURATION.format(**values))
+    (folder / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")
+    key = folder / "munge.key"
+    key.write_bytes(os.urandom(128))
+    key.chmod(0o400)
+    SYSTEM.parent.mkdir(exist_ok=True)
+    SYSTEM.unlink(missing_ok=True)  # a link of a killed run, which leads nowhere
+    SYSTEM.symlink_to(configuration)
+    environment = {**os.environ, "PATH": PATH, "SLURM_CONF": str(configuration)}
+    munged = ["munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket"]
+    munged += [f"--{name}-file={folder}/munged.{name}" for name in ("log", "pid", "seed")]
+    with ExitStack() as stack:
+        stack.callback(SYSTEM.unlink)
+        for command in (munged, ["slurmctld", "-D", "-c"], ["slurmd", "-D", "-N", str(values["host"])]):
+            stack.enter_context(_running(command, environment))
+        _wait_until_idle(environment, folder)
+        yield environment
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _running(command: list[str], environment: dict[str, str]) -> Iterator[None]:
+    program = shutil.which(command[0], path=PATH)
+    assert program is not None
+    process = subprocess.Popen(
+        [program, *command[1:]], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _wait_until_idle(environment: dict[str, str], folder: Path) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        state = subprocess.run(
+            ["sinfo", "--noheader", "-o", "%t"], env=environment, capture_output=True, text=True, check=False
+        )
+        if state.stdout.strip() == "idle":
+            return
+        time.sleep(0.5)
+    logs = "\n".join(path.read_text()[-2000:] for path in folder.glob("*.log"))
+    raise AssertionError(f"no idle node after a minute: {state.stdout} {state.stderr}\n{logs}")
