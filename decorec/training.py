@@ -27,8 +27,10 @@ from decorec.sequences import Sequences
 __all__ = ["optimiser", "rank_users", "train", "train_step", "validate"]
 
 TOKENS_AT_ONCE = 4096
-SCORES_AT_ONCE = 1 << 24
-"""Scores [users x items] held at a time when ranking (64 MB in float32)."""
+LOGITS_AT_ONCE = 1 << 23
+"""Logits held at a time when ranking (32 MB in float32)."""
+FEWEST_AT_ONCE = 16
+"""Users ranked at a time even if that holds more logits: every block reads all candidates once."""
 MONITORED = ("Hit@10", "NDCG@10", "Hit@50", "NDCG@50")
 
 log = logging.getLogger("decorec")
@@ -61,12 +63,12 @@ def rank_users(
     """
     device = model.catalogue.device
     windows = histories(sequences, split, model.config.encoder.length)
-    users_at_once = max(1, SCORES_AT_ONCE // (4 * model.catalogue.item_count))
     result = np.empty(len(windows))
     model.eval()
     with torch.no_grad():
         candidates = model.candidates()
-        for chosen, batch in windows.in_order(min(TOKENS_AT_ONCE, users_at_once)):
+        logits = len(candidates) ** 2 * model.catalogue.item_count  # of one user: all modalities on both sides
+        for chosen, batch in windows.in_order(TOKENS_AT_ONCE, max(FEWEST_AT_ONCE, LOGITS_AT_ONCE // logits)):
             moved = batch.to(device)
             scores = model.scores(moved, candidates)
             if mask_history:

@@ -22,7 +22,7 @@ from decorec.losses import cross_modal_loss
 from decorec.models.base import Recommender
 from decorec.models.catalogue import Catalogue
 from decorec.models.layers import Propagation, SelfAttention, SequenceEncoder, initialise
-from decorec.products import Linear
+from decorec.products import Linear, product
 
 __all__ = ["DeCoRec"]
 
@@ -215,15 +215,20 @@ class DeCoRec(Recommender):
     def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
         """Eq. 16 to 18, [P, I]."""
         states, whole = self._comparable(self._states(batch, candidates), candidates)
-        modalities, items, _ = whole.shape
-        logits = torch.einsum("mpd,ncd->mpnc", states, whole) / self.config.temperature
+        modalities, items, width = whole.shape
+        # Rows are states of all modalities, columns candidates of all modalities: one product.
+        logits = product((states / self.config.temperature).reshape(-1, width), whole.reshape(-1, width))
         if self.config.scoring == "exponentials":
-            probability = torch.exp(logits - logits.amax((0, 2, 3), keepdim=True))
+            largest = logits.view(modalities, -1, logits.shape[1]).amax((0, 2)).repeat(modalities)
+            logits = logits.sub_(largest[:, None]).exp_()
         else:
-            probability = torch.softmax(logits.flatten(2), 2).view(modalities, -1, modalities, items)
-        weight = torch.full((modalities, modalities), self.config.alpha, device=logits.device, dtype=logits.dtype)
-        weight.fill_diagonal_(1.0)
-        return torch.einsum("mpnc,mn->pc", probability, weight)
+            logits = torch.softmax(logits, 1, out=logits)  # row by row, in place
+        parts = logits.view(modalities, -1, modalities, items)
+        total = torch.zeros_like(parts[0, :, 0])
+        for own in range(modalities):
+            for other in range(modalities):
+                total.add_(parts[own, :, other], alpha=1.0 if own == other else self.config.alpha)
+        return total
 
     def parameter_groups(self, train: StageConfig) -> list[dict[str, Any]]:
         """Ids and interests learn at their own rate."""

@@ -43,7 +43,8 @@ class SelfAttention(nn.Module):
 
     def forward(self, x_MTD: Tensor, batch: Batch, tokens: Tensor | None) -> Tensor:
         qkv = self.qkv(x_MTD)
-        attended = torch.cat([self._attend(qkv[:, group.begin : group.end], group) for group in batch.groups], 1)
+        parts = qkv.split([group.end - group.begin for group in batch.groups], 1)
+        attended = torch.cat([self._attend(part, group) for part, group in zip(parts, batch.groups, strict=True)], 1)
         out: Tensor = self.out(attended if tokens is None else attended.index_select(1, tokens))
         return out
 
@@ -115,7 +116,7 @@ class SequenceEncoder(nn.Module):
     def forward(self, x_MTD: Tensor, batch: Batch) -> Tensor:
         """States after the tokens whose next item is predicted, [M, T, D] -> [M, P, D]."""
         if self.positions is not None:
-            x_MTD = x_MTD + self.positions(batch.positions)
+            x_MTD = x_MTD + self.positions.weight.index_select(0, batch.positions)
         x_MTD = self.dropout(self.norm(x_MTD))
         *inner, last = self.blocks
         for block in inner:

@@ -10,6 +10,7 @@ from decorec.losses import cross_modal_loss
 from decorec.models.base import Recommender
 from decorec.models.catalogue import Catalogue
 from decorec.models.layers import SequenceEncoder, initialise
+from decorec.products import product
 
 __all__ = ["SASRec"]
 
@@ -38,4 +39,4 @@ class SASRec(Recommender):
 
     def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
         """Dot products, [P, I]."""
-        return self._states(batch, candidates)[0] @ candidates[0].T
+        return product(self._states(batch, candidates)[0], candidates[0])
