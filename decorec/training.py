@@ -22,6 +22,7 @@ from decorec.metrics import parse_metric
 from decorec.models.base import Recommender
 from decorec.progress import track
 from decorec.ranking import ranks
+from decorec.sampling import Sampler
 from decorec.sequences import Sequences
 
 __all__ = ["optimiser", "rank_users", "train", "train_step", "validate"]
@@ -112,6 +113,7 @@ def train(
     windows = training_windows(sequences, model.config.encoder.length, config.samples)
     if not windows.target_count:
         raise DecorecError("training: expected users with at least 4 interactions, found none; raise filter.kcore to 4")
+    model.sampler = _sampler(model, sequences, config, seed)
     adam = optimiser(model, config)
     average = Average(model, config.averaging) if config.averaging else None
     history: list[dict[str, Any]] = []
@@ -141,6 +143,17 @@ def train(
     model.load_state_dict(best.weights, strict=False)
     log.info("%s: best epoch %d of %d, validation %.4f", label, best.epoch, len(history), abs(best.value))
     return pl.DataFrame(history).with_columns(best=pl.col("epoch") == best.epoch)
+
+
+def _sampler(model: Recommender, sequences: Sequences, config: StageConfig, seed: int) -> Sampler | None:
+    if config.candidates == "all":
+        return None
+    if not model.samples_candidates:
+        raise DecorecError(
+            f"train.candidates: expected all, the only value that {model.config.name} knows, found "
+            f"{config.candidates}; remove it from this model's run"
+        )
+    return Sampler(sequences.training().items, model.catalogue.item_count, config.candidates, seed)
 
 
 def _is_better(value: float, best: float, decimals: int | None) -> bool:

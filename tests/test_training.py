@@ -156,6 +156,44 @@ def test_ranks_in_blocks_are_the_naive_ones(name: str, stage: str, split: Any, m
     assert rank_users(model, data, split).tolist() == expected
 
 
+@pytest.mark.parametrize(("name", "stage"), STAGES)
+def test_sampled_candidates_train_and_the_seed_decides(name: str, stage: str) -> None:
+    data = small.sequences()
+    run = small.run(name=name)
+    results = []
+    for options, seed in (({"candidates": 20}, 0), ({"candidates": 20}, 0), ({"candidates": 20}, 1), ({}, 0)):
+        model = small.model(data, run, stage)
+        history = train(model, data, run.train.stage(stage).model_copy(update={"epochs": 2} | options), seed)
+        assert np.isfinite(history["loss"].to_numpy()).all()
+        results.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+    assert not torch.equal(results[0], results[3])
+
+
+def test_a_model_that_cannot_sample_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = small.sequences()
+    run = small.run(name="sasrec")
+    model = small.model(data, run, "fit")
+    monkeypatch.setattr(type(model), "samples_candidates", False)
+    with pytest.raises(DecorecError, match=r"train\.candidates.*sasrec.*20"):
+        train(model, data, run.train.stage("fit").model_copy(update={"candidates": 20}), 0)
+
+
+@pytest.mark.parametrize(("name", "stage"), STAGES)
+def test_bf16_trains_to_identical_bytes_twice(name: str, stage: str) -> None:
+    data = small.sequences()
+    run = small.run(name=name)
+    config = run.train.stage(stage).model_copy(update={"precision": "bf16"})
+    results = []
+    for _ in range(2):
+        model = small.model(data, run, stage)
+        history = train(model, data, config, 0)
+        results.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    assert history["loss"][-1] < history["loss"][0]
+    assert torch.equal(*results)
+
+
 def test_masked_history_never_ranks_above_the_target() -> None:
     data = small.sequences()
     model = small.model(data, small.run(), "stage1")

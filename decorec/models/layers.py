@@ -18,7 +18,7 @@ from decorec.config.learning import EncoderConfig
 from decorec.models.dropout import Dropout, dropout
 from decorec.products import Linear
 
-__all__ = ["Propagation", "SelfAttention", "SequenceEncoder", "initialise"]
+__all__ = ["Propagation", "SelfAttention", "SequenceEncoder", "initialise", "rows_of"]
 
 LAYER_NORM_EPSILON = 1e-12
 INITIAL_DEVIATION = 0.02
@@ -30,6 +30,32 @@ def initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=INITIAL_DEVIATION)
     if isinstance(module, nn.Linear) and module.bias is not None:
         nn.init.zeros_(module.bias)
+
+
+def rows_of(candidates: Tensor, items: Tensor) -> Tensor:
+    """Representations of the batch's items, [M, I, D] and [T] -> [M, T, D].
+
+    The gradient is sparse: it is added to that of the loss, so that no second array of the size of all candidates is
+    filled.
+    """
+    rows: Tensor = _Rows.apply(candidates, items)
+    return rows
+
+
+class _Rows(Function):
+    @staticmethod
+    def forward(ctx: Any, candidates: Tensor, items: Tensor) -> Tensor:
+        ctx.save_for_backward(items)
+        ctx.shape = candidates.shape
+        return candidates.index_select(1, items)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (items,) = ctx.saved_tensors
+        modality = torch.arange(len(grad), device=grad.device).repeat_interleave(len(items))
+        index = torch.stack([modality, items.repeat(len(grad))])
+        sparse = torch.sparse_coo_tensor(index, grad.reshape(len(index[0]), -1), ctx.shape, check_invariants=False)
+        return sparse, None
 
 
 class SelfAttention(nn.Module):
