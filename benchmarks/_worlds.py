@@ -59,7 +59,7 @@ def generated(
     drawn = (random.random(offsets[-1]) ** 2 * items).astype(np.int32)
     sequences = Sequences([], offsets, drawn)
     generator = torch.Generator().manual_seed(0)
-    features = {modality: torch.randn(items, 512, generator=generator) * 0.4 for modality in modalities}
+    features = {name: torch.empty(items, 512).normal_(0, 0.4, generator=generator) for name in modalities}
     return World(name, sequences, _catalogue(sequences, items, features, graph))
 
 

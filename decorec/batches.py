@@ -123,12 +123,17 @@ class Windows:
             if len(chosen):
                 yield self.batch(chosen)
 
-    def in_order(self, token_count: int) -> Iterator[tuple[IntArray, Batch]]:
-        """All windows, those of like length together, with their indices; about ``token_count`` tokens a batch."""
+    def in_order(self, token_count: int, window_count: int | None = None) -> Iterator[tuple[IntArray, Batch]]:
+        """All windows, those of like length together, with their indices.
+
+        A batch has about ``token_count`` tokens, and at most ``window_count`` windows.
+        """
         order = np.argsort(self.size, kind="stable")
-        cuts = np.flatnonzero(np.diff(np.cumsum(self.size[order]) // token_count)) + 1
-        for chosen in np.split(order, cuts):
-            yield chosen, self.batch(chosen)  # already in order of length: rows of the batch are ``chosen``
+        ends = np.diff(np.cumsum(self.size[order]) // token_count) != 0
+        for chosen in np.split(order, np.flatnonzero(ends) + 1):
+            for begin in range(0, len(chosen), window_count or max(1, len(chosen))):
+                part = chosen[begin : begin + window_count] if window_count else chosen
+                yield part, self.batch(part)  # already in order of length: rows of the batch are ``part``
 
 
 def _groups(size: IntArray, positions: IntArray) -> Iterator[Group]:

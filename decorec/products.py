@@ -19,6 +19,8 @@ __all__ = ["Linear", "gram", "product", "working_type"]
 AVAILABLE: bool = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
 SMALLEST = 1 << 16
 """Multiplications below which the call costs more than it saves."""
+LONGEST = 1 << 13
+"""Rows above which a transposed copy costs more than it saves."""
 
 
 def working_type(x: Tensor) -> torch.dtype:
@@ -48,7 +50,7 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def gram(left: Tensor, right: Tensor) -> Tensor:
     """``left.T @ right``, without gradient; left [T, N], right [T, K] -> [N, K], contiguous."""
-    if left.dtype != torch.float32:
+    if left.dtype != torch.float32 or len(left) > LONGEST:
         return left.T @ right
     # oneDNN copies a transposed first factor: let it be the narrower one.
     if left.shape[1] > right.shape[1]:

@@ -22,13 +22,16 @@ from decorec.metrics import parse_metric
 from decorec.models.base import Recommender
 from decorec.progress import track
 from decorec.ranking import ranks
+from decorec.sampling import Sampler
 from decorec.sequences import Sequences
 
 __all__ = ["optimiser", "rank_users", "train", "train_step", "validate"]
 
 TOKENS_AT_ONCE = 4096
-SCORES_AT_ONCE = 1 << 24
-"""Scores [users x items] held at a time when ranking (64 MB in float32)."""
+LOGITS_AT_ONCE = 1 << 23
+"""Logits held at a time when ranking (32 MB in float32)."""
+FEWEST_AT_ONCE = 16
+"""Users ranked at a time even if that holds more logits: every block reads all candidates once."""
 MONITORED = ("Hit@10", "NDCG@10", "Hit@50", "NDCG@50")
 
 log = logging.getLogger("decorec")
@@ -61,12 +64,12 @@ def rank_users(
     """
     device = model.catalogue.device
     windows = histories(sequences, split, model.config.encoder.length)
-    users_at_once = max(1, SCORES_AT_ONCE // (4 * model.catalogue.item_count))
     result = np.empty(len(windows))
     model.eval()
     with torch.no_grad():
         candidates = model.candidates()
-        for chosen, batch in windows.in_order(min(TOKENS_AT_ONCE, users_at_once)):
+        logits = len(candidates) ** 2 * model.catalogue.item_count  # of one user: all modalities on both sides
+        for chosen, batch in windows.in_order(TOKENS_AT_ONCE, max(FEWEST_AT_ONCE, LOGITS_AT_ONCE // logits)):
             moved = batch.to(device)
             scores = model.scores(moved, candidates)
             if mask_history:
@@ -110,6 +113,7 @@ def train(
     windows = training_windows(sequences, model.config.encoder.length, config.samples)
     if not windows.target_count:
         raise DecorecError("training: expected users with at least 4 interactions, found none; raise filter.kcore to 4")
+    model.sampler = _sampler(model, sequences, config, seed)
     adam = optimiser(model, config)
     average = Average(model, config.averaging) if config.averaging else None
     history: list[dict[str, Any]] = []
@@ -139,6 +143,17 @@ def train(
     model.load_state_dict(best.weights, strict=False)
     log.info("%s: best epoch %d of %d, validation %.4f", label, best.epoch, len(history), abs(best.value))
     return pl.DataFrame(history).with_columns(best=pl.col("epoch") == best.epoch)
+
+
+def _sampler(model: Recommender, sequences: Sequences, config: StageConfig, seed: int) -> Sampler | None:
+    if config.candidates == "all":
+        return None
+    if not model.samples_candidates:
+        raise DecorecError(
+            f"train.candidates: expected all, the only value that {model.config.name} knows, found "
+            f"{config.candidates}; remove it from this model's run"
+        )
+    return Sampler(sequences.training().items, model.catalogue.item_count, config.candidates, seed)
 
 
 def _is_better(value: float, best: float, decimals: int | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,6 +59,14 @@ def test_histories_end_before_the_target(lengths: list[int], length: int) -> Non
                 end = offsets[user + 1] - back
                 assert target == items[end]
                 assert history == tuple(items[max(offsets[user], end - length) : end].tolist())
+
+
+@pytest.mark.parametrize("limit", [1, 3, 1000])
+def test_blocks_of_histories_hold_every_window_once_within_the_limit(limit: int) -> None:
+    windows = histories(small.sequences(), "test", 50)
+    blocks = [chosen for chosen, _ in windows.in_order(60, limit)]
+    assert sorted(np.concatenate(blocks)) == list(range(60))
+    assert max(map(len, blocks)) <= limit
 
 
 def test_epochs_differ_and_repeat_with_the_seed() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from decorec import losses
-from decorec.losses import cross_modal_loss
+from decorec.losses import Sample, cross_modal_loss
+from decorec.sampling import Sampler
 
 
 def naive(states: Tensor, candidates: Tensor, targets: Tensor, temperature: float, alpha: float) -> Tensor:
@@ -25,11 +27,13 @@ def naive(states: Tensor, candidates: Tensor, targets: Tensor, temperature: floa
 
 @pytest.mark.parametrize("modalities", [1, 2])
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("block", [1 << 22, 40])
+@pytest.mark.parametrize(("block", "kept"), [(1 << 22, 1 << 26), (40, 1 << 26), (40, 0)])
 def test_loss_and_gradients_equal_the_naive_version(
-    modalities: int, alpha: float, block: int, monkeypatch: pytest.MonkeyPatch
+    modalities: int, alpha: float, block: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(losses, "TILE", block)
+    monkeypatch.setattr(losses, "KEPT", kept)
+    monkeypatch.setattr(losses, "ROWS_AT_ONCE", block // 8)
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(modalities, 7, 5, generator=generator, dtype=torch.float64).requires_grad_()
     candidates = torch.randn(modalities, 9, 5, generator=generator, dtype=torch.float64).requires_grad_()
@@ -60,3 +64,66 @@ def test_large_logits_stay_finite() -> None:
 def test_no_gradient_is_computed_where_none_is_needed() -> None:
     states, candidates = torch.randn(2, 3, 4), torch.randn(2, 5, 4)
     assert not cross_modal_loss(states, candidates, torch.tensor([0, 1, 2]), 2.0, 0.5).requires_grad
+
+
+def sampled_naive(states: Tensor, candidates: Tensor, targets: Tensor, sample: Sample) -> Tensor:
+    """The target and the sampled items other than it, each of them with its weight."""
+    total = states.new_zeros(())
+    for p, target in enumerate(targets):
+        for m in range(len(states)):
+            own = torch.stack([states[m, p] @ rows[target] for rows in candidates])
+            parts = [torch.exp(own).sum()]
+            for item, correction in zip(sample.items, sample.log_expected, strict=True):
+                if item != target:
+                    parts += [torch.exp(states[m, p] @ rows[item] - correction) for rows in candidates]
+            scale = torch.full_like(own, 0.4)
+            scale[m] = 1.0
+            total = total + sum(parts).log() - torch.logsumexp(own * scale, 0)
+    return total / len(targets)
+
+
+@pytest.mark.parametrize("modalities", [1, 2])
+@pytest.mark.parametrize("block", [1 << 22, 16])
+def test_sampled_loss_and_gradients(modalities: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "TILE", block)
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(modalities, 7, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    candidates = torch.randn(modalities, 9, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    targets = torch.tensor([0, 1, 2, 3, 4, 5, 5])
+    sample = Sample(torch.tensor([1, 5, 8]), torch.tensor([0.3, -0.5, 0.1]))
+    fused = cross_modal_loss(states, candidates, targets, 1.0, 0.4, sample)
+    expected = sampled_naive(states, candidates, targets, sample)
+    assert fused.item() == pytest.approx(expected.item(), rel=1e-12)
+    ours = torch.autograd.grad(fused, (states, candidates))
+    theirs = torch.autograd.grad(expected, (states, candidates))
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
+
+
+def test_the_sampled_denominator_is_that_of_all_items_in_expectation() -> None:
+    torch.manual_seed(0)
+    states, candidates = torch.randn(1, 1, 4), torch.randn(1, 30, 4)
+    counted = np.random.default_rng(0).integers(0, 30, 200).astype(np.int32)
+    sampler = Sampler(counted, 30, 12, 0)
+    weights = torch.zeros(30, dtype=torch.float64)
+    for _ in range(4000):
+        sample = sampler.draw(torch.device("cpu"))
+        weights.index_add_(0, sample.items, torch.exp(-sample.log_expected.double()))
+    torch.testing.assert_close(weights / 4000, torch.ones(30, dtype=torch.float64), rtol=0.1, atol=0)
+    exponentials = torch.exp(candidates[0] @ states[0, 0]).double()
+    assert float(weights @ exponentials) / 4000 == pytest.approx(float(exponentials.sum()), rel=0.05)
+
+
+def test_low_precision_stays_close_to_full() -> None:
+    torch.manual_seed(0)
+    states, candidates = torch.randn(2, 60, 32).requires_grad_(), torch.randn(2, 90, 32).requires_grad_()
+    targets = torch.randint(90, (60,))
+    results = []
+    for low in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            loss = cross_modal_loss(states, candidates, targets, 2.0, 0.5)
+        assert loss.dtype == torch.float32
+        results.append((loss, *torch.autograd.grad(loss, (states, candidates))))
+    for full, reduced in zip(*results, strict=True):
+        assert reduced.dtype == torch.float32
+        assert (full - reduced).norm() < 0.01 * full.norm()

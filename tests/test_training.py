@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 import torch
 
-from decorec import checkpoint
-from decorec.batches import training_windows
+from decorec import checkpoint, training
+from decorec.batches import histories, training_windows
 from decorec.errors import DecorecError
 from decorec.metrics import parse_metric
 from decorec.sequences import Sequences
@@ -122,6 +122,76 @@ def test_weight_averaging_and_warm_up_change_the_result() -> None:
     for index, one in enumerate(results):
         for other in results[index + 1 :]:
             assert not torch.equal(one, other)
+
+
+def naive_rank(model: Any, data: Sequences, user: int, split: str) -> float:
+    """Of one user by itself, with every score from its definition (eq. 16 to 18)."""
+    history = histories(data, split, 50).batch(np.array([user]))  # type: ignore[arg-type]
+    with torch.no_grad():
+        candidates = model.candidates()
+        states = model._states(history, candidates)[:, 0]
+        if len(candidates) == 1:
+            scores = [float(states[0] @ item) for item in candidates[0]]
+        else:
+            exponentials = [[[float(torch.exp(s @ i / 2.0)) for i in c] for c in candidates] for s in states]
+            weighted = [np.sum(e, axis=0) / np.sum(e) for e in exponentials]
+            scores = list(np.sum(weighted, axis=0))
+    own = scores[int(history.targets)]
+    slack = 1e-12 * abs(own)  # items with the same representation tie, whatever the order of summation
+    equal = sum(abs(score - own) <= slack for score in scores) - 1
+    return float(1 + sum(score - own > slack for score in scores) + equal / 2)
+
+
+@pytest.mark.parametrize(("name", "stage"), STAGES)
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_ranks_in_blocks_are_the_naive_ones(name: str, stage: str, split: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = small.sequences(users=20)
+    model = small.model(data, small.run(name=name), stage).double().eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    monkeypatch.setattr(training, "LOGITS_AT_ONCE", 1)
+    monkeypatch.setattr(training, "FEWEST_AT_ONCE", 3)
+    expected = [naive_rank(model, data, user, split) for user in range(20)]
+    assert len(set(expected)) > 5
+    assert rank_users(model, data, split).tolist() == expected
+
+
+@pytest.mark.parametrize(("name", "stage"), STAGES)
+def test_sampled_candidates_train_and_the_seed_decides(name: str, stage: str) -> None:
+    data = small.sequences()
+    run = small.run(name=name)
+    results = []
+    for options, seed in (({"candidates": 20}, 0), ({"candidates": 20}, 0), ({"candidates": 20}, 1), ({}, 0)):
+        model = small.model(data, run, stage)
+        history = train(model, data, run.train.stage(stage).model_copy(update={"epochs": 2} | options), seed)
+        assert np.isfinite(history["loss"].to_numpy()).all()
+        results.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+    assert not torch.equal(results[0], results[3])
+
+
+def test_a_model_that_cannot_sample_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = small.sequences()
+    run = small.run(name="sasrec")
+    model = small.model(data, run, "fit")
+    monkeypatch.setattr(type(model), "samples_candidates", False)
+    with pytest.raises(DecorecError, match=r"train\.candidates.*sasrec.*20"):
+        train(model, data, run.train.stage("fit").model_copy(update={"candidates": 20}), 0)
+
+
+@pytest.mark.parametrize(("name", "stage"), STAGES)
+def test_bf16_trains_to_identical_bytes_twice(name: str, stage: str) -> None:
+    data = small.sequences()
+    run = small.run(name=name)
+    config = run.train.stage(stage).model_copy(update={"precision": "bf16"})
+    results = []
+    for _ in range(2):
+        model = small.model(data, run, stage)
+        history = train(model, data, config, 0)
+        results.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    assert history["loss"][-1] < history["loss"][0]
+    assert torch.equal(*results)
 
 
 def test_masked_history_never_ranks_above_the_target() -> None:

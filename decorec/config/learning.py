@@ -177,6 +177,9 @@ class StageConfig(Section):
     """Targets per step."""
     samples: Literal["sequences", "prefixes"] = "sequences"
     """sequences: one pass over a sequence predicts after each of its items; prefixes: one row per prefix, shuffled."""
+    candidates: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
+    """Items in the denominator of the loss: all, or so many draws a step, corrected for their probability (logQ). For
+    catalogues where the full softmax is too dear; models without it refuse."""
     learning_rate: float = Field(1e-3, gt=0)
     """Adam's rate for everything but ids and interests."""
     id_learning_rate: float = Field(1e-4, ge=0)

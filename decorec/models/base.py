@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from decorec.batches import Batch
 from decorec.config.learning import StageConfig
+from decorec.losses import Sample
 from decorec.models.catalogue import Catalogue
+from decorec.sampling import Sampler
 
 __all__ = ["Recommender"]
 
@@ -20,8 +22,12 @@ class Recommender(nn.Module, ABC):
     Shapes: M modalities (1 for models over ids), I items, D width, P predictions of a batch.
     """
 
+    samples_candidates = False
+    """Whether the loss heeds ``sampler``."""
+
     def __init__(self, config: Any, catalogue: Catalogue, stage: str) -> None:
         super().__init__()
+        self.sampler: Sampler | None = None
         self.config = config
         self.catalogue = catalogue
         self.stage = stage
@@ -37,6 +43,10 @@ class Recommender(nn.Module, ABC):
     @abstractmethod
     def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
         """Scores of all items at the batch's predictions, [P, I]."""
+
+    def sample(self) -> Sample | None:
+        """Candidates of the next training loss; None for all."""
+        return self.sampler.draw(self.catalogue.device) if self.sampler is not None and self.training else None
 
     def parameter_groups(self, train: StageConfig) -> list[dict[str, Any]]:
         """Optimiser groups; together they have to hold every trainable parameter exactly once."""

@@ -21,8 +21,8 @@ from decorec.config.learning import DecorecConfig, StageConfig
 from decorec.losses import cross_modal_loss
 from decorec.models.base import Recommender
 from decorec.models.catalogue import Catalogue
-from decorec.models.layers import Propagation, SelfAttention, SequenceEncoder, initialise
-from decorec.products import Linear
+from decorec.models.layers import Propagation, SelfAttention, SequenceEncoder, initialise, rows_of
+from decorec.products import Linear, product
 
 __all__ = ["DeCoRec"]
 
@@ -118,6 +118,8 @@ class Interests(nn.Module):
 class DeCoRec(Recommender):
     """The model of both stages; ids and interests exist from stage 2 on (or from the start in joint training)."""
 
+    samples_candidates = True
+
     def __init__(self, config: DecorecConfig, catalogue: Catalogue, stage: str) -> None:
         super().__init__(config, catalogue, stage)
         fused = stage != "stage1"
@@ -166,9 +168,8 @@ class DeCoRec(Recommender):
         frozen = self.stage == "stage2" and self.config.freeze
         if frozen and self._frozen is not None:
             return self._frozen
-        modal = torch.stack(
-            [adapter(self.catalogue[f"features.{name}"], self.graph) for name, adapter in self.adapters.items()]
-        )
+        each = [adapter(self.catalogue[f"features.{name}"], self.graph) for name, adapter in self.adapters.items()]
+        modal = torch.stack(each) if len(each) > 1 else each[0][None]
         if frozen:
             self._frozen = modal.detach()
         return modal
@@ -187,7 +188,7 @@ class DeCoRec(Recommender):
         return representation
 
     def _states(self, batch: Batch, candidates: Tensor) -> Tensor:
-        states: Tensor = self.encoder(candidates.index_select(1, batch.items), batch)
+        states: Tensor = self.encoder(rows_of(candidates, batch.items), batch)
         return states
 
     def _padding(self) -> Tensor:
@@ -210,20 +211,26 @@ class DeCoRec(Recommender):
         if self.config.padding_candidate:
             candidates = torch.cat([candidates, self._padding()], 1)
         states, candidates = self._comparable(states, candidates)
-        return cross_modal_loss(states, candidates, batch.targets, self.config.temperature, self.config.alpha)
+        temperature, alpha = self.config.temperature, self.config.alpha
+        return cross_modal_loss(states, candidates, batch.targets, temperature, alpha, self.sample())
 
     def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
         """Eq. 16 to 18, [P, I]."""
         states, whole = self._comparable(self._states(batch, candidates), candidates)
-        modalities, items, _ = whole.shape
-        logits = torch.einsum("mpd,ncd->mpnc", states, whole) / self.config.temperature
+        modalities, items, width = whole.shape
+        # Rows are states of all modalities, columns candidates of all modalities: one product.
+        logits = product((states / self.config.temperature).reshape(-1, width), whole.reshape(-1, width))
         if self.config.scoring == "exponentials":
-            probability = torch.exp(logits - logits.amax((0, 2, 3), keepdim=True))
+            largest = logits.view(modalities, -1, logits.shape[1]).amax((0, 2)).repeat(modalities)
+            logits = logits.sub_(largest[:, None]).exp_()
         else:
-            probability = torch.softmax(logits.flatten(2), 2).view(modalities, -1, modalities, items)
-        weight = torch.full((modalities, modalities), self.config.alpha, device=logits.device, dtype=logits.dtype)
-        weight.fill_diagonal_(1.0)
-        return torch.einsum("mpnc,mn->pc", probability, weight)
+            logits = torch.softmax(logits, 1, out=logits)  # row by row, in place
+        parts = logits.view(modalities, -1, modalities, items)
+        total = torch.zeros_like(parts[0, :, 0])
+        for own in range(modalities):
+            for other in range(modalities):
+                total.add_(parts[own, :, other], alpha=1.0 if own == other else self.config.alpha)
+        return total
 
     def parameter_groups(self, train: StageConfig) -> list[dict[str, Any]]:
         """Ids and interests learn at their own rate."""

@@ -18,7 +18,7 @@ from decorec.config.learning import EncoderConfig
 from decorec.models.dropout import Dropout, dropout
 from decorec.products import Linear
 
-__all__ = ["Propagation", "SelfAttention", "SequenceEncoder", "initialise"]
+__all__ = ["Propagation", "SelfAttention", "SequenceEncoder", "initialise", "rows_of"]
 
 LAYER_NORM_EPSILON = 1e-12
 INITIAL_DEVIATION = 0.02
@@ -32,6 +32,32 @@ def initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
+def rows_of(candidates: Tensor, items: Tensor) -> Tensor:
+    """Representations of the batch's items, [M, I, D] and [T] -> [M, T, D].
+
+    The gradient is sparse: it is added to that of the loss, so that no second array of the size of all candidates is
+    filled.
+    """
+    rows: Tensor = _Rows.apply(candidates, items)
+    return rows
+
+
+class _Rows(Function):
+    @staticmethod
+    def forward(ctx: Any, candidates: Tensor, items: Tensor) -> Tensor:
+        ctx.save_for_backward(items)
+        ctx.shape = candidates.shape
+        return candidates.index_select(1, items)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (items,) = ctx.saved_tensors
+        modality = torch.arange(len(grad), device=grad.device).repeat_interleave(len(items))
+        index = torch.stack([modality, items.repeat(len(grad))])
+        sparse = torch.sparse_coo_tensor(index, grad.reshape(len(index[0]), -1), ctx.shape, check_invariants=False)
+        return sparse, None
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention over packed sequences; only the attention itself sees a padded layout."""
 
@@ -43,7 +69,8 @@ class SelfAttention(nn.Module):
 
     def forward(self, x_MTD: Tensor, batch: Batch, tokens: Tensor | None) -> Tensor:
         qkv = self.qkv(x_MTD)
-        attended = torch.cat([self._attend(qkv[:, group.begin : group.end], group) for group in batch.groups], 1)
+        parts = qkv.split([group.end - group.begin for group in batch.groups], 1)
+        attended = torch.cat([self._attend(part, group) for part, group in zip(parts, batch.groups, strict=True)], 1)
         out: Tensor = self.out(attended if tokens is None else attended.index_select(1, tokens))
         return out
 
@@ -115,7 +142,7 @@ class SequenceEncoder(nn.Module):
     def forward(self, x_MTD: Tensor, batch: Batch) -> Tensor:
         """States after the tokens whose next item is predicted, [M, T, D] -> [M, P, D]."""
         if self.positions is not None:
-            x_MTD = x_MTD + self.positions(batch.positions)
+            x_MTD = x_MTD + self.positions.weight.index_select(0, batch.positions)
         x_MTD = self.dropout(self.norm(x_MTD))
         *inner, last = self.blocks
         for block in inner:

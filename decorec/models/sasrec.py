@@ -9,13 +9,16 @@ from decorec.config.learning import SasrecConfig
 from decorec.losses import cross_modal_loss
 from decorec.models.base import Recommender
 from decorec.models.catalogue import Catalogue
-from decorec.models.layers import SequenceEncoder, initialise
+from decorec.models.layers import SequenceEncoder, initialise, rows_of
+from decorec.products import product
 
 __all__ = ["SASRec"]
 
 
 class SASRec(Recommender):
     """Item and position embeddings, causal transformer, dot product with the item embeddings."""
+
+    samples_candidates = True
 
     def __init__(self, config: SasrecConfig, catalogue: Catalogue, stage: str) -> None:
         super().__init__(config, catalogue, stage)
@@ -28,14 +31,15 @@ class SASRec(Recommender):
         return self.items.weight[None]
 
     def _states(self, batch: Batch, candidates: Tensor) -> Tensor:
-        states: Tensor = self.encoder(candidates.index_select(1, batch.items), batch)
+        states: Tensor = self.encoder(rows_of(candidates, batch.items), batch)
         return states
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy over all items."""
         candidates = self.candidates()
-        return cross_modal_loss(self._states(batch, candidates), candidates, batch.targets, 1.0, 1.0)
+        states = self._states(batch, candidates)
+        return cross_modal_loss(states, candidates, batch.targets, 1.0, 1.0, self.sample())
 
     def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
         """Dot products, [P, I]."""
-        return self._states(batch, candidates)[0] @ candidates[0].T
+        return product(self._states(batch, candidates)[0], candidates[0])

@@ -1,0 +1,150 @@
+"""Seconds per epoch on the paper's Scientific set beside what a user would run instead, with accuracy.
+
+RecBole's SASRec (cross-entropy, d = 300, batches of 512 rows, L = 50, dropout 0.5) runs in an environment of its own:
+
+    python3 -m venv ~/.cache/decorec-benchmarks/recbole
+    ~/.cache/decorec-benchmarks/recbole/bin/pip install "setuptools<81" "numpy<2" "pandas<2.3" "scipy<1.13" torch \
+        recbole==1.2.1
+
+It trains on the same rows, one per prefix, and ranks the same targets among all items. Both sides get the same number
+of threads and alternate, epoch by epoch; the median counts, in processor time with one thread and on the clock with
+more. The authors' code is not distributed under a licence and is not run here.
+
+    python -m benchmarks peers [--epochs 3] [--threads 1] [--accuracy] [--python PATH]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks._worlds import SCIENTIFIC, World, describe_machine, scientific
+from benchmarks.training import clock
+from decorec.averaging import Average
+from decorec.batches import training_windows
+from decorec.config.runs import resolve
+from decorec.metrics import parse_metric
+from decorec.models import build
+from decorec.training import optimiser, rank_users, train, train_step
+
+__all__ = ["main"]
+
+PYTHON = Path("~/.cache/decorec-benchmarks/recbole/bin/python")
+OURS = (("sasrec", "fit"), ("decorec", "stage1"), ("decorec", "stage2"))
+RELEASED = (57.0, 62.0)
+"""Seconds per epoch of the authors' released DeCoRec on this set with two idle cores, measured once elsewhere."""
+
+
+def main() -> None:
+    """Measure both sides and print the figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks peers")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--peer-steps", type=int, default=22, help="of RecBole's epoch of 22; fewer are scaled up")
+    parser.add_argument("--accuracy", action="store_true", help="train both SASRec to the end; takes long")
+    parser.add_argument("--data", type=Path, default=SCIENTIFIC)
+    parser.add_argument("--python", type=Path, default=PYTHON, help="interpreter of RecBole's environment")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    world = scientific(options.data)
+    print(describe_machine())
+    with tempfile.TemporaryDirectory() as temporary:
+        _atomic_files(world, Path(temporary) / "scientific")
+        peer = _Peer(options.python.expanduser(), Path(temporary), options.threads, options.peer_steps)
+        ours = [(name, stage, precision) for name, stage in OURS for precision in ("fp32", "bf16")]
+        theirs: list[float] = []
+        seconds: dict[tuple[str, str, str], list[float]] = {which: [] for which in ours}
+        for _ in range(options.epochs):
+            theirs.append(peer.ask("epoch"))
+            for which in ours:
+                seconds[which].append(_epoch(world, *which))
+        reference = median(theirs)
+        print(f"RecBole {peer.version} SASRec: {reference:.1f} s per epoch ({peer.torch})")
+        for which, values in seconds.items():
+            name, stage, precision = which
+            line = f"{name} {stage} {precision}: {median(values):.2f} s per epoch"
+            if name == "sasrec":
+                print(f"{line}, 1/{reference / median(values):.1f} of RecBole's")
+            else:
+                low, high = (figure / median(values) for figure in RELEASED)
+                print(f"{line}, 1/{low:.0f} to 1/{high:.0f} of the released code's 57 to 62 s")
+        if options.accuracy:
+            print("test Hit@10, NDCG@10, one seed, best epoch on validation NDCG@10")
+            print(f"  RecBole: {peer.ask('accuracy')}")
+            print(f"  ours: {_accuracy(world)}")
+        peer.close()
+
+
+def _epoch(world: World, name: str, stage: str, precision: str) -> float:
+    """Seconds of one epoch of ours, as train() runs it."""
+    run = resolve({}, "described", {"model": {"name": name}, "train": {"precision": precision}})
+    config = run.train.stage(stage)
+    torch.manual_seed(0)
+    model = build(run.model, world.catalogue, stage)
+    adam, average = optimiser(model, config), Average(model, config.averaging)
+    generator = torch.Generator().manual_seed(0)
+    start = clock()
+    for batch in training_windows(world.sequences, run.model.encoder.length).epoch(config.batch_size, generator):
+        train_step(model, batch, adam, config, 1.0)
+        average.update()
+    return clock() - start
+
+
+def _accuracy(world: World) -> str:
+    run = resolve({}, "described", {"model": {"name": "sasrec"}})
+    torch.manual_seed(0)
+    model = build(run.model, world.catalogue, "fit")
+    history = train(model, world.sequences, run.train.stage("fit"), 0)
+    rank = rank_users(model, world.sequences, "test")
+    figures = ", ".join(f"{parse_metric(name)(rank).mean():.4f}" for name in ("Hit@10", "NDCG@10"))
+    return f"{figures} after {len(history)} epochs"
+
+
+def _atomic_files(world: World, folder: Path) -> None:
+    """Rows for RecBole: one per prefix in the training part, one per user in the others."""
+    folder.mkdir()
+    sequences = world.sequences
+    rows: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
+    for user in range(len(sequences.offsets) - 1):
+        items = [str(item) for item in sequences.items[sequences.offsets[user] : sequences.offsets[user + 1]]]
+        for place in range(1, len(items)):
+            part = {len(items) - 1: "test", len(items) - 2: "valid"}.get(place, "train")
+            rows[part].append(f"{user}\t{' '.join(items[max(0, place - 50) : place])}\t{items[place]}")
+    for part, lines in rows.items():
+        header = "user_id:token\titem_id_list:token_seq\titem_id:token"
+        (folder / f"scientific.{part}.inter").write_text("\n".join([header, *lines]) + "\n")
+
+
+class _Peer:
+    """RecBole in a process of its own, which does one thing when asked."""
+
+    def __init__(self, python: Path, folder: Path, threads: int, steps: int) -> None:
+        if not python.exists():
+            sys.exit(f"{python}: expected the interpreter of RecBole's environment; see benchmarks/peers.py for it")
+        script = Path(__file__).with_name("_recbole.py")
+        command = [str(python), str(script), str(folder), str(threads), str(steps)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder, text=True)
+        self.version, self.torch = self.ask("version").split()
+
+    def ask(self, what: str) -> Any:
+        """Answer to ``epoch`` (seconds), ``accuracy`` or ``version`` (text)."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        print(what, file=self.process.stdin, flush=True)
+        for line in self.process.stdout:
+            if line.startswith("ANSWER "):
+                return json.loads(line.removeprefix("ANSWER "))
+        sys.exit(f"RecBole ended while asked for {what}; its messages are above")
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
