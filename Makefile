@@ -24,7 +24,7 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $@
 
 results: setup
-	$(BIN)/snakemake --cores $(CORES) --configfile config/real.yaml results/results.md
+	$(BIN)/snakemake --cores $(CORES) results/results.md --configfile config/real.yaml
 	cp results/results.md docs/results.md
 
 lint: setup

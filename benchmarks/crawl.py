@@ -124,6 +124,7 @@ def _img2dataset(command: Path, urls: list[str], threads: int, processes: int, f
         "encode_format": "jpg",
         "encode_quality": QUALITY,
         "compute_hash": "sha256",
+        "extract_exif": False,
     }
     cost = _timed([command, *(f"--{name}={value}" for name, value in options.items())])
     stored = sum(1 for _ in output.rglob("*.jpg"))
