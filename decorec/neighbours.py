@@ -34,7 +34,7 @@ def places(flat: Ints, offsets: Longs, items: int, window: int) -> tuple[Longs, 
     first = np.zeros(items + 1, np.int64)
     for item in flat:
         first[item + 1] += 1
-    first = np.cumsum(first)
+    _accumulate(first)
     free = first[:-1].copy()
     seen = np.empty((len(flat), 3), np.int32)
     pairs = np.zeros(items + 1, np.int64)
@@ -43,10 +43,19 @@ def places(flat: Ints, offsets: Longs, items: int, window: int) -> tuple[Longs, 
             item = flat[position]
             start = max(offsets[user], position - window)
             end = min(offsets[user + 1], position + window + 1)
-            seen[free[item]] = position, start, end
-            free[item] += 1
+            place = free[item]
+            seen[place, 0], seen[place, 1], seen[place, 2] = position, start, end
+            free[item] = place + 1
             pairs[item + 1] += end - start - 1
-    return first, seen, np.cumsum(pairs)
+    _accumulate(pairs)
+    return first, seen, pairs
+
+
+@njit(nogil=True, cache=True)
+def _accumulate(counts: Longs) -> None:
+    """Cumulative sums, in place."""
+    for index in range(1, len(counts)):
+        counts[index] += counts[index - 1]
 
 
 @njit(nogil=True, cache=True)
@@ -106,17 +115,19 @@ def _sort(values: Ints, spare: Ints, bound: int) -> None:
                 free -= 1
             values[free] = value
         return
-    source, target = values, spare[:size]
+    source, target = values, spare
     shift = 0
     while bound - 1 >> shift:
         free_of = np.zeros(257, np.int64)
-        for value in source:
-            free_of[(value >> shift & 255) + 1] += 1
-        free_of = np.cumsum(free_of)
-        for value in source:
-            target[free_of[value >> shift & 255]] = value
-            free_of[value >> shift & 255] += 1
+        for index in range(size):
+            free_of[(source[index] >> shift & 255) + 1] += 1
+        _accumulate(free_of)
+        for index in range(size):
+            byte = source[index] >> shift & 255
+            target[free_of[byte]] = source[index]
+            free_of[byte] += 1
         source, target = target, source
         shift += 8
     if shift // 8 % 2:
-        values[:] = source
+        for index in range(size):
+            values[index] = spare[index]
