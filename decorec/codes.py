@@ -13,11 +13,10 @@ Codes = npt.NDArray[np.int64]
 
 def factorise(values: pl.Series) -> tuple[Codes, pl.Series]:
     """Number the distinct values by first appearance; returns (number of each value, distinct values)."""
-    rows = values.alias("value").to_frame().with_row_index("row").group_by("value").agg("row")
-    rows = rows.sort(pl.col("row").list.first())
-    codes = np.empty(len(values), dtype=np.int64)
-    codes[rows["row"].explode().to_numpy()] = np.repeat(np.arange(len(rows)), rows["row"].list.len().to_numpy())
-    return codes, rows["value"].alias(values.name)
+    numbered = values.alias("value").to_frame().with_row_index("row")
+    first = numbered.select(pl.col("row").min().over("value"))["row"].to_numpy()
+    leads = first == np.arange(len(first))
+    return (np.cumsum(leads) - 1)[first], values.filter(pl.Series(leads))
 
 
 def codes_in(values: pl.Series, names: pl.Series) -> Codes:
