@@ -123,4 +123,4 @@ def _catalogue(kept: pl.DataFrame, metadata: Metadata, row: Callable[[dict[str, 
     order = kept.select(pl.col("item").unique(maintain_order=True))
     records = order.join(metadata.records, on="item", how="left", maintain_order="left")
     rows = [row(record) for record in track(records.iter_rows(named=True), "texts", len(records), "items")]
-    return pl.DataFrame(rows, schema=ITEM_SCHEMA)
+    return pl.DataFrame({name: [values[name] for values in rows] for name in ITEM_SCHEMA}, schema=ITEM_SCHEMA)
