@@ -112,7 +112,7 @@ def report(world: World, name: str, stage: str, precision: str, steps: int) -> N
     config = run.train.stage(stage)
     torch.manual_seed(0)
     model: Any = build(run.model, world.catalogue, stage)
-    windows = training_windows(world.sequences, run.model.encoder.length)
+    windows = training_windows(world.sequences, run.model.length)
     adam, average = optimiser(model, config), Average(model, config.averaging)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     generator = torch.Generator().manual_seed(0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,18 @@ from torch import Tensor
 
 from decorec.sequences import Sequences
 
-__all__ = ["Batch", "Group", "Windows", "histories", "training_windows"]
+__all__ = [
+    "Batch",
+    "Group",
+    "Samples",
+    "Windows",
+    "append",
+    "histories",
+    "pack",
+    "regroup",
+    "shuffled",
+    "training_windows",
+]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -72,6 +83,17 @@ class Batch:
         return Batch(move(self.items), move(self.positions), groups, move(self.predict), move(self.targets))
 
 
+class Samples(Protocol):
+    """What a model is trained on."""
+
+    @property
+    def target_count(self) -> int:
+        """Number of predictions in one epoch."""
+
+    def epoch(self, target_count: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Batches of one epoch, in random order, about ``target_count`` predictions each."""
+
+
 @dataclass(frozen=True)
 class Windows:
     """Stretches of the flat item array; predictions are made after the tokens from ``first`` on."""
@@ -93,16 +115,10 @@ class Windows:
         """Pack the windows ``chosen``; sequences come out in order of their length (ties: in the order given)."""
         chosen = chosen[np.argsort(self.size[chosen], kind="stable")]
         start, size, first = self.start[chosen], self.size[chosen], self.first[chosen]
-        positions = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+        positions = _positions(size)
         where = np.repeat(start, size) + positions
         predict = np.flatnonzero(positions >= np.repeat(first, size))
-        return Batch(
-            items=torch.from_numpy(self.source[where].astype(np.int64)),
-            positions=torch.from_numpy(positions),
-            groups=tuple(_groups(size, positions)),
-            predict=torch.from_numpy(predict),
-            targets=torch.from_numpy(self.source[where[predict] + 1].astype(np.int64)),
-        )
+        return pack(self.source[where], size, predict, self.source[where[predict] + 1])
 
     def epoch(self, target_count: int, generator: torch.Generator) -> Iterator[Batch]:
         """All windows in random order.
@@ -110,18 +126,8 @@ class Windows:
         Batches have about ``target_count`` predictions and are of like size; if every window makes one prediction,
         they have exactly so many, and the last one has the rest.
         """
-        if not len(self):
-            return
-        order = torch.randperm(len(self), generator=generator).numpy()
-        if self.target_count == len(self):
-            cuts = np.arange(target_count, len(self), target_count)
-        else:
-            cumulated = np.cumsum((self.size - self.first)[order])
-            batches = max(1, round(cumulated[-1] / target_count))
-            cuts = np.searchsorted(cumulated, np.arange(1, batches) * (cumulated[-1] / batches)) + 1
-        for chosen in np.split(order, cuts):
-            if len(chosen):
-                yield self.batch(chosen)
+        for chosen in shuffled(self.size - self.first, target_count, generator):
+            yield self.batch(chosen)
 
     def in_order(self, token_count: int, window_count: int | None = None) -> Iterator[tuple[IntArray, Batch]]:
         """All windows, those of like length together, with their indices.
@@ -136,9 +142,87 @@ class Windows:
                 yield part, self.batch(part)  # already in order of length: rows of the batch are ``part``
 
 
-def _groups(size: IntArray, positions: IntArray) -> Iterator[Group]:
+def shuffled(counts: IntArray, target_count: int, generator: torch.Generator) -> Iterator[IntArray]:
+    """Samples in random order, cut into batches of about ``target_count`` predictions and of like size.
+
+    If every sample makes one prediction, batches have exactly so many, and the last one has the rest.
+
+    Args:
+        counts: predictions of each sample, at least 1.
+    """
+    if not len(counts):
+        return
+    order = torch.randperm(len(counts), generator=generator).numpy()
+    cumulated = np.cumsum(counts[order])
+    if cumulated[-1] == len(counts):
+        cuts = np.arange(target_count, len(counts), target_count)
+    else:
+        batches = max(1, round(cumulated[-1] / target_count))
+        cuts = np.searchsorted(cumulated, np.arange(1, batches) * (cumulated[-1] / batches)) + 1
+    for chosen in np.split(order, cuts):
+        if len(chosen):
+            yield chosen
+
+
+def pack(items: npt.NDArray[np.int32], size: IntArray, predict: IntArray, targets: npt.NDArray[np.int32]) -> Batch:
+    """A batch of sequences in ascending order of their length.
+
+    Args:
+        items: [T] sequence after sequence.
+        size: [B] tokens of each.
+        predict: [P] tokens after which, or in place of which, something is predicted.
+        targets: [P] what that is.
+    """
+    return Batch(
+        items=torch.from_numpy(items.astype(np.int64)),
+        positions=torch.from_numpy(_positions(size)),
+        groups=tuple(_groups(size)),
+        predict=torch.from_numpy(predict),
+        targets=torch.from_numpy(targets.astype(np.int64)),
+    )
+
+
+def append(batch: Batch, token: int) -> Batch:
+    """The batch with one more token behind each sequence, which is where the prediction now stands.
+
+    Every sequence of ``batch`` has one prediction, after its last token.
+    """
+    lengths = torch.cat([group.lengths for group in batch.groups])
+    ends = torch.cumsum(lengths + 1, 0) - 1
+    items = batch.items.new_full((len(batch.items) + len(lengths),), token)
+    positions = torch.empty_like(items)
+    moved = torch.arange(len(batch.items), device=items.device) + batch.rows()
+    items[moved], positions[moved] = batch.items, batch.positions
+    positions[ends] = lengths
+    return Batch(items, positions, regroup(batch.groups, lengths + 1), ends, batch.targets)
+
+
+def regroup(groups: tuple[Group, ...], lengths: Tensor) -> tuple[Group, ...]:
+    """Groups over the same sequences with other tokens.
+
+    Args:
+        groups: of the batch.
+        lengths: [B] tokens of each sequence now, at least 1.
+    """
+    result, begin = [], 0
+    for part in torch.split(lengths, [len(group.lengths) for group in groups]):
+        ends, width = torch.cumsum(part, 0), int(part.max())
+        row = torch.repeat_interleave(torch.arange(len(part), device=part.device), part)
+        slots = torch.arange(int(ends[-1]), device=part.device) + (row * width - (ends - part)[row])
+        result.append(Group(begin, begin + len(slots), width, part, slots))
+        begin += len(slots)
+    return tuple(result)
+
+
+def _positions(size: IntArray) -> IntArray:
+    """Position of each token in its sequence."""
+    positions: IntArray = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+    return positions
+
+
+def _groups(size: IntArray) -> Iterator[Group]:
     """Cut sequences that are sorted by length wherever the length passes a power of two."""
-    ends = np.cumsum(size)
+    ends, positions = np.cumsum(size), _positions(size)
     scale = np.ceil(np.log2(size)).astype(np.int64)
     cuts = [0, *(np.flatnonzero(np.diff(scale)) + 1), len(size)]
     for low, high in pairwise(cuts):

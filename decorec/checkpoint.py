@@ -39,7 +39,7 @@ class Checkpoint:
 def save(model: Recommender, run: Run, seed: int, items: list[str], weights: Path, config: Path) -> None:
     """Write ``weights`` (model.safetensors) and ``config`` (config.json)."""
     arrays = {f"catalogue.{name}": _array(tensor) for name, tensor in model.catalogue.tensors().items()}
-    arrays |= {f"model.{name}": _array(tensor) for name, tensor in _own(model).items()}
+    arrays |= {f"model.{name}": _array(tensor) for name, tensor in model.own_state().items()}
     arrays["items"] = np.frombuffer("\n".join(items).encode(), dtype=np.uint8)
     versions = {"decorec": __version__, "torch": torch.__version__, "python": platform.python_version()}
     write_arrays(weights, arrays)
@@ -61,7 +61,7 @@ def load(weights: Path, config: Path) -> Checkpoint:
     model = build(run.model, catalogue, facts["stage"])
     try:
         model.load_state_dict(_within(tensors, "model."), strict=False)
-        missing = set(_own(model)) ^ set(_within(tensors, "model."))
+        missing = set(model.own_state()) ^ set(_within(tensors, "model."))
     except RuntimeError as error:
         raise DecorecError(f"{weights}: expected the weights that {config} describes, found {error}") from error
     if missing:
@@ -70,11 +70,6 @@ def load(weights: Path, config: Path) -> Checkpoint:
             "train the run again"
         )
     return Checkpoint(model.eval(), run, facts["stage"], facts["seed"], items)
-
-
-def _own(model: Recommender) -> dict[str, Tensor]:
-    """The model's state without the catalogue's."""
-    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("catalogue.")}
 
 
 def _within(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -91,7 +91,8 @@ def _weights(window: int, distance: str, places: int) -> tuple[npt.NDArray[np.in
     The unit is as small as int64 allows for the largest sum there can be: an item at ``places`` places that sees
     the same other one on all sides.
     """
-    exact = 1 / (np.arange(1, window + 1) + (0 if distance == "1/D" else 1))
+    distances = np.arange(1, window + 1)
+    exact = {"1/D": 1 / distances, "1/(D+1)": 1 / (distances + 1), "1": np.ones(window)}[distance]
     bits = min(52, 62 - math.ceil(math.log2(max(1.0, 2 * exact.sum() * places))))
     return np.concatenate([[0], np.rint(exact * 2.0**bits)]).astype(np.int64), 2.0**-bits
 

@@ -44,6 +44,8 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     """``left @ right.T (+ bias)``, without gradient; left [..., K], right [N, K] -> [..., N]."""
     if not _suits(left, right):
         return functional.linear(left, right, bias)
+    if left.stride(-1) == 1 and not left.is_contiguous():
+        left = left.contiguous()  # rows with gaps between them take oneDNN's slowest way
     out: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
     return out
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from decorec.averaging import Average
-from decorec.batches import Batch, Windows, histories, training_windows
+from decorec.batches import Batch, Samples, histories
 from decorec.config.learning import StageConfig
 from decorec.errors import DecorecError
 from decorec.metrics import parse_metric
@@ -63,7 +63,7 @@ def rank_users(
     With ``mask_history`` the items of the user's window, other than the target, are no candidates.
     """
     device = model.catalogue.device
-    windows = histories(sequences, split, model.config.encoder.length)
+    windows = histories(sequences, split, model.config.length)
     result = np.empty(len(windows))
     model.eval()
     with torch.no_grad():
@@ -110,8 +110,11 @@ def train(
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    windows = training_windows(sequences, model.config.encoder.length, config.samples)
-    if not windows.target_count:
+    model.observe(sequences.training())
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        return _untrained(model, sequences)
+    samples = model.samples(sequences, config)
+    if not samples.target_count:
         raise DecorecError("training: expected users with at least 4 interactions, found none; raise filter.kcore to 4")
     model.sampler = _sampler(model, sequences, config, seed)
     adam = optimiser(model, config)
@@ -123,9 +126,11 @@ def train(
         start = time.monotonic()
         if config.restart and epoch:
             adam = optimiser(model, config)
-        total = torch.zeros((), device=model.catalogue.device)
-        for batch in windows.epoch(config.batch_size, generator):
-            total += len(batch.targets) * train_step(model, batch, adam, config, warmup(step, windows, config))
+        model.before_epoch()
+        total, targets = torch.zeros((), device=model.catalogue.device), 0
+        for batch in samples.epoch(config.batch_size, generator):
+            total += len(batch.targets) * train_step(model, batch, adam, config, warmup(step, samples, config))
+            targets += len(batch.targets)
             step += 1
             if average is not None:
                 average.update()
@@ -134,8 +139,8 @@ def train(
             figures = validate(model, sequences, config.monitor)
             value = -figures["valid_loss"] if config.monitor == "loss" else figures[config.monitor]
             if _is_better(value, best.value, config.decimals):
-                best = Best(epoch, value, _weights(model))
-        loss = float(total) / windows.target_count
+                best = Best(epoch, value, {name: tensor.clone() for name, tensor in model.own_state().items()})
+        loss = float(total) / targets
         history.append({"epoch": epoch, "loss": loss, **figures, "seconds": seconds})
         log.info("%s: epoch %d, loss %.4f, validation %s %.4f", label, epoch, loss, config.monitor, abs(value))
         if epoch - best.epoch >= config.patience:
@@ -160,9 +165,17 @@ def _is_better(value: float, best: float, decimals: int | None) -> bool:
     return value > best if decimals is None else round(value, decimals) >= round(best, decimals)
 
 
-def warmup(step: int, windows: Windows, config: StageConfig) -> float:
+def _untrained(model: Recommender, sequences: Sequences) -> pl.DataFrame:
+    """The history of a model without anything to train: one epoch without a loss."""
+    start = time.monotonic()
+    figures = validate(model, sequences, "NDCG@10")
+    row = {"epoch": 0, "loss": None, **figures, "seconds": time.monotonic() - start, "best": True}
+    return pl.DataFrame([row], schema_overrides={"loss": pl.Float64})
+
+
+def warmup(step: int, samples: Samples, config: StageConfig) -> float:
     """Factor of the learning rates at ``step``: linear over the first ``warmup_epochs``, then 1."""
-    steps = config.warmup_epochs * windows.target_count / config.batch_size
+    steps = config.warmup_epochs * samples.target_count / config.batch_size
     return min(1.0, (step + 1) / steps) if steps else 1.0
 
 
@@ -171,7 +184,7 @@ def validate(model: Recommender, sequences: Sequences, monitor: str) -> dict[str
     rank = rank_users(model, sequences, "valid")
     figures = {name: float(parse_metric(name)(rank).mean()) for name in (*MONITORED, monitor) if name != "loss"}
     if monitor == "loss":
-        windows = histories(sequences, "valid", model.config.encoder.length)
+        windows = histories(sequences, "valid", model.config.length)
         with torch.no_grad():
             losses = [
                 len(chosen) * float(model.loss(batch.to(model.catalogue.device)))
@@ -197,7 +210,3 @@ def train_step(model: Recommender, batch: Batch, adam: torch.optim.Adam, config:
         nn.utils.clip_grad_norm_([p for group in adam.param_groups for p in group["params"]], config.clip)
     adam.step()
     return loss.detach()
-
-
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}

@@ -12,15 +12,8 @@ from decorec.config.data import (
     TableDataset,
 )
 from decorec.config.features import FeaturesConfig
-from decorec.config.learning import (
-    DecorecConfig,
-    GraphConfig,
-    InterestsConfig,
-    ModelConfig,
-    SasrecConfig,
-    StageConfig,
-    TrainConfig,
-)
+from decorec.config.learning import DecorecConfig, GraphConfig, InterestsConfig, StageConfig, TrainConfig
+from decorec.config.models import ModelConfig
 from decorec.config.root import Config, describe, load
 from decorec.config.runs import PRESETS, Run
 
@@ -40,7 +33,6 @@ __all__ = [
     "ModelConfig",
     "Run",
     "SampleDataset",
-    "SasrecConfig",
     "Section",
     "StageConfig",
     "TableDataset",

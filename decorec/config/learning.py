@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,8 +12,6 @@ __all__ = [
     "DecorecConfig",
     "GraphConfig",
     "InterestsConfig",
-    "ModelConfig",
-    "SasrecConfig",
     "StageConfig",
     "TrainConfig",
 ]
@@ -22,8 +20,8 @@ __all__ = [
 class GraphConfig(Section):
     """Co-occurrence of items in training sequences (eq. 1)."""
 
-    distance: Literal["1/D", "1/(D+1)"] = "1/D"
-    """Weight of a pair of positions at distance D; the released matrix uses 1/(D+1)."""
+    distance: Literal["1/D", "1/(D+1)", "1"] = "1/D"
+    """Weight of a pair of positions at distance D; the released matrix uses 1/(D+1); 1 counts pairs."""
     window: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
     """Largest distance counted."""
 
@@ -112,10 +110,18 @@ class DecorecConfig(Section):
     padding_candidate: bool = False
     """Add the released code's padding row to the denominator of the loss."""
 
+    differences: ClassVar[dict[str, dict[str, Any]]] = {}
+    """What the model's definition changes in the defaults of the sections graph, interests and train."""
+
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the training stages, in order."""
         return ("stage1", "stage2")
+
+    @property
+    def length(self) -> int:
+        """Items of the history that the model sees."""
+        return self.encoder.length
 
     def needs(self, stage: str) -> tuple[str, ...]:
         """What the model reads in ``stage`` besides the sequences."""
@@ -134,31 +140,6 @@ class DecorecConfig(Section):
         if stage != "stage1":
             return self
         return self.model_copy(update={name: DecorecConfig.model_fields[name].default for name in fused_only})
-
-
-class SasrecConfig(Section):
-    """SASRec with full cross-entropy."""
-
-    name: Literal["sasrec"]
-    dim: int = Field(300, ge=4)
-    """Width of item representations (d)."""
-    encoder: EncoderConfig = EncoderConfig(layers=2, heads=2, positions="learned")
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """Names of the training stages, in order."""
-        return ("fit",)
-
-    def needs(self, stage: str) -> tuple[str, ...]:
-        """What the model reads in ``stage`` besides the sequences."""
-        return ()
-
-    def for_stage(self, stage: str) -> SasrecConfig:
-        """This section with everything at its default that has no effect on ``stage``."""
-        return self
-
-
-ModelConfig = Annotated[DecorecConfig | SasrecConfig, Field(discriminator="name")]
 
 
 class StageConfig(Section):

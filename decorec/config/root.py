@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from decorec.config.base import Section, explain
 from decorec.config.data import CrawlConfig, Dataset, DownloadConfig, FilterConfig
 from decorec.config.features import FeaturesConfig
-from decorec.config.learning import GraphConfig, InterestsConfig, ModelConfig, TrainConfig
+from decorec.config.learning import GraphConfig, InterestsConfig, TrainConfig
+from decorec.config.models import ModelConfig
 from decorec.config.runs import Run, resolve
 from decorec.errors import DecorecError
 

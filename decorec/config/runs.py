@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
 from decorec.config.base import Section
-from decorec.config.learning import GraphConfig, InterestsConfig, ModelConfig, TrainConfig
+from decorec.config.learning import GraphConfig, InterestsConfig, TrainConfig
+from decorec.config.models import ModelConfig
 
 __all__ = ["PRESETS", "Run", "merge"]
 
@@ -89,6 +90,15 @@ def _default_model() -> Any:
     return DecorecConfig()
 
 
+def _definition(model: str) -> Mapping[str, Any]:
+    """What the definition of ``model`` changes in the other sections; an unknown name is refused later."""
+    found: dict[str, Mapping[str, Any]] = {
+        get_args(section.model_fields["name"].annotation)[0]: section.differences
+        for section in get_args(get_args(ModelConfig)[0])
+    }
+    return found.get(model, {})
+
+
 def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, Any]:
     """``base`` with ``difference`` laid over it, mapping by mapping; lists and scalars are replaced."""
     merged = dict(base)
@@ -102,7 +112,8 @@ def resolve(base: Mapping[str, Any], method: Literal["described", "released"], d
     """The run that ``difference`` describes.
 
     ``base`` holds the sections of the configuration as the user wrote them. The base's model section describes the
-    base's model: a run that names another model starts from that model's own defaults.
+    base's model: a run that names another model starts from that model's own defaults. What belongs to a model's
+    definition (``differences`` of its section) goes before the base.
     """
     sections = {name: base.get(name, {}) for name in SECTIONS}
     difference = merge(PRESETS[method], difference)
@@ -110,6 +121,6 @@ def resolve(base: Mapping[str, Any], method: Literal["described", "released"], d
     model = difference.get("model", {}).get("name", base_model)
     if model != base_model:
         sections["model"] = {}
-    sections = merge(sections, difference)
+    sections = merge(merge(sections, _definition(model)), difference)
     sections["model"] = {"name": model, **sections["model"]}
     return Run.model_validate(sections)

@@ -5,13 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from decorec.models.base import Recommender
+from decorec.models.bert4rec import BERT4Rec
 from decorec.models.catalogue import Catalogue
 from decorec.models.decorec import DeCoRec
+from decorec.models.dimo import DIMO
+from decorec.models.floors import ContentKnn, ItemKnn, Popularity
+from decorec.models.missrec import MISSRec
+from decorec.models.mmmlp import MMMLP
 from decorec.models.sasrec import SASRec
+from decorec.models.unisrec import UniSRec
 
 __all__ = ["MODELS", "Catalogue", "Recommender", "build"]
 
-MODELS: dict[str, type[Recommender]] = {"decorec": DeCoRec, "sasrec": SASRec}
+MODELS: dict[str, type[Recommender]] = {
+    "decorec": DeCoRec,
+    "sasrec": SASRec,
+    "bert4rec": BERT4Rec,
+    "unisrec": UniSRec,
+    "missrec": MISSRec,
+    "mmmlp": MMMLP,
+    "dimo": DIMO,
+    "popularity": Popularity,
+    "item-knn": ItemKnn,
+    "content-knn": ContentKnn,
+}
 
 
 def build(config: Any, catalogue: Catalogue, stage: str) -> Recommender:

@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from decorec.batches import Batch
+from decorec.batches import Batch, Samples, training_windows
 from decorec.config.learning import StageConfig
 from decorec.losses import Sample
 from decorec.models.catalogue import Catalogue
 from decorec.sampling import Sampler
+from decorec.sequences import Sequences
 
 __all__ = ["Recommender"]
 
@@ -47,6 +48,20 @@ class Recommender(nn.Module, ABC):
     def sample(self) -> Sample | None:
         """Candidates of the next training loss; None for all."""
         return self.sampler.draw(self.catalogue.device) if self.sampler is not None and self.training else None
+
+    def observe(self, training: Sequences) -> None:
+        """Count what the model needs of the training part, before training; kept in buffers. Most need nothing."""
+
+    def samples(self, sequences: Sequences, train: StageConfig) -> Samples:
+        """What the model is trained on, made from the training part of ``sequences``."""
+        return training_windows(sequences, self.config.length, train.samples)
+
+    def before_epoch(self) -> None:
+        """What has to be done anew in every epoch of training, without gradient."""
+
+    def own_state(self) -> dict[str, Tensor]:
+        """Weights and buffers, without the catalogue's: what a checkpoint keeps of the model itself."""
+        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("catalogue.")}
 
     def parameter_groups(self, train: StageConfig) -> list[dict[str, Any]]:
         """Optimiser groups; together they have to hold every trainable parameter exactly once."""

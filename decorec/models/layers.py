@@ -18,7 +18,7 @@ from decorec.config.learning import EncoderConfig
 from decorec.models.dropout import Dropout, dropout
 from decorec.products import Linear
 
-__all__ = ["Propagation", "SelfAttention", "SequenceEncoder", "initialise", "rows_of"]
+__all__ = ["Block", "Propagation", "ReadingAttention", "SelfAttention", "SequenceEncoder", "initialise", "rows_of"]
 
 LAYER_NORM_EPSILON = 1e-12
 INITIAL_DEVIATION = 0.02
@@ -67,10 +67,10 @@ class SelfAttention(nn.Module):
         self.qkv = Linear(dim, 3 * dim)
         self.out = Linear(dim, dim)
 
-    def forward(self, x_MTD: Tensor, batch: Batch, tokens: Tensor | None) -> Tensor:
+    def forward(self, x_MTD: Tensor, groups: tuple[Group, ...], tokens: Tensor | None) -> Tensor:
         qkv = self.qkv(x_MTD)
-        parts = qkv.split([group.end - group.begin for group in batch.groups], 1)
-        attended = torch.cat([self._attend(part, group) for part, group in zip(parts, batch.groups, strict=True)], 1)
+        parts = qkv.split([group.end - group.begin for group in groups], 1)
+        attended = torch.cat([self._attend(part, group) for part, group in zip(parts, groups, strict=True)], 1)
         out: Tensor = self.out(attended if tokens is None else attended.index_select(1, tokens))
         return out
 
@@ -82,20 +82,15 @@ class SelfAttention(nn.Module):
         mask = None
         if not self.causal:
             # Left-aligned and causal, a real query never sees the padding behind it; only here it has to be masked.
-            real = torch.arange(width, device=q.device) < group.lengths[:, None]
-            mask = real.repeat(modalities, 1)[:, None, None, :]
-        rate = self.dropout if self.training else 0.0
-        if rate and q.device.type == "cpu":
-            attended = _attention(q, k, v, mask, rate, self.causal)
-        else:
-            attended = functional.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, dropout_p=rate, is_causal=self.causal
-            )
+            mask = _real(group).repeat(modalities, 1)[:, None, None, :]
+        attended = _attention(q, k, v, mask, self.dropout if self.training else 0.0, self.causal)
         return attended.transpose(1, 2).reshape(modalities, sequences * width, dim).index_select(1, group.slots)
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, rate: float, causal: bool) -> Tensor:
-    """torch's attention, with the dropout of this project; [N, H, L, D / H] each."""
+def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, rate: float, causal: bool = False) -> Tensor:
+    """torch's attention, on the CPU with the dropout of this project; [N, H, L, D / H] each."""
+    if not rate or q.device.type != "cpu":
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=rate, is_causal=causal)
     width = q.shape[-2]
     if causal:
         mask = torch.ones(width, width, dtype=torch.bool).tril_()
@@ -103,6 +98,41 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, rate: float
     if mask is not None:
         logits = logits.masked_fill(~mask, -torch.inf)
     return dropout(torch.softmax(logits, -1), rate, True).to(v.dtype) @ v
+
+
+def _real(group: Group) -> Tensor:
+    """[B, width] bool: slots of the padded layout that hold a token."""
+    return torch.arange(group.width, device=group.lengths.device) < group.lengths[:, None]
+
+
+class ReadingAttention(nn.Module):
+    """Multi-head attention of one query per sequence to the packed tokens of that sequence."""
+
+    def __init__(self, dim: int, heads: int, dropout: float, output: bool = True) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.query = Linear(dim, dim)
+        self.key_value = Linear(dim, 2 * dim)
+        self.out = Linear(dim, dim) if output else None
+
+    def forward(self, query_BD: Tensor, tokens_TD: Tensor, groups: tuple[Group, ...]) -> Tensor:
+        """[B, D]; sequence b reads its own tokens alone."""
+        query, key_value, first, parts = self.query(query_BD), self.key_value(tokens_TD), 0, []
+        for group in groups:
+            last = first + len(group.lengths)
+            parts.append(self._attend(query[first:last], key_value[group.begin : group.end], group))
+            first = last
+        attended = torch.cat(parts)
+        out: Tensor = attended if self.out is None else self.out(attended)
+        return out
+
+    def _attend(self, query: Tensor, key_value: Tensor, group: Group) -> Tensor:
+        sequences, dim = query.shape
+        head = dim // self.heads
+        padded = key_value.new_zeros(sequences * group.width, 2 * dim).index_copy(0, group.slots, key_value)
+        k, v = padded.view(sequences, group.width, 2, self.heads, head).permute(2, 0, 3, 1, 4)
+        q, rate = query.view(sequences, self.heads, 1, head), self.dropout if self.training else 0.0
+        return _attention(q, k, v, _real(group)[:, None, None, :], rate).reshape(sequences, dim)
 
 
 class Block(nn.Module):
@@ -117,9 +147,9 @@ class Block(nn.Module):
         self.output_norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x_MTD: Tensor, batch: Batch, tokens: Tensor | None = None) -> Tensor:
+    def forward(self, x_MTD: Tensor, groups: tuple[Group, ...], tokens: Tensor | None = None) -> Tensor:
         """States after all tokens, or only after ``tokens``."""
-        attended = self.attention(x_MTD, batch, tokens)
+        attended = self.attention(x_MTD, groups, tokens)
         if tokens is not None:
             x_MTD = x_MTD.index_select(1, tokens)
         x_MTD = self.attention_norm(x_MTD + self.dropout(attended))
@@ -131,9 +161,10 @@ class Block(nn.Module):
 class SequenceEncoder(nn.Module):
     """LN and dropout on the input, then transformer blocks (eq. 9); one set of weights for all modalities."""
 
-    def __init__(self, dim: int, config: EncoderConfig, causal: bool = True) -> None:
+    def __init__(self, dim: int, config: EncoderConfig, causal: bool = True, slots: int | None = None) -> None:
         super().__init__()
-        self.positions = nn.Embedding(config.length, dim) if config.positions == "learned" else None
+        slots = slots or config.length
+        self.positions = nn.Embedding(slots, dim) if config.positions == "learned" else None
         self.norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(dim, config, causal) for _ in range(config.layers))
@@ -146,10 +177,10 @@ class SequenceEncoder(nn.Module):
         x_MTD = self.dropout(self.norm(x_MTD))
         *inner, last = self.blocks
         for block in inner:
-            x_MTD = block(x_MTD, batch)
+            x_MTD = block(x_MTD, batch.groups)
         # In training every token is predicted from; at inference only the last one of each sequence.
         everything = len(batch.predict) == len(batch.items)
-        states: Tensor = last(x_MTD, batch, None if everything else batch.predict)
+        states: Tensor = last(x_MTD, batch.groups, None if everything else batch.predict)
         return states
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from decorec.batches import Batch
-from decorec.config.learning import SasrecConfig
+from decorec.config.baselines import SasrecConfig
 from decorec.losses import cross_modal_loss
 from decorec.models.base import Recommender
 from decorec.models.catalogue import Catalogue

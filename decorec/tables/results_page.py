@@ -13,7 +13,7 @@ from decorec.config.root import EvaluateConfig
 from decorec.paper import Figures, paper_figure, released_figures
 from decorec.paper import paper as published
 from decorec.significance import FLIPS
-from decorec.tables.labels import PaperNames, label, paper_name
+from decorec.tables.labels import PaperNames, label, note, paper_name
 from decorec.tables.statistics import read_statistics
 from decorec.tables.summary import METRICS, Summary, paper_compatible, summarise
 
@@ -182,6 +182,12 @@ def _section(dataset: str, rows: Rows, runs: Sequence[str], name: str | None) ->
     return lines
 
 
+def _differences(runs: Sequence[str]) -> list[str]:
+    """One paragraph per run that the paper has under the same name but that is not the same."""
+    noted = [f"- **{label(run)}.** {note(run)}" for run in runs if note(run)]
+    return ["## Why rows differ from the paper's", "", *noted, ""] if noted else []
+
+
 def results_page(
     *,
     ranks: list[Path],
@@ -201,7 +207,7 @@ def results_page(
         DecorecError: see ``decorec.tables.summary.summarise`` and ``decorec.tables.statistics.read_statistics``.
     """
     summaries = summarise(ranks, runs, reference, evaluate, (*METRICS, *COMPATIBLE))
-    lines = _protocol(reference, evaluate) + _statistics(statistics, paper)
+    lines = _protocol(reference, evaluate) + _statistics(statistics, paper) + _differences(runs)
     for dataset, block in groupby(summaries, key=lambda row: row.dataset):
         rows = {(row.run, row.metric): row for row in block}
         lines += _section(dataset, rows, runs, paper.of(dataset))

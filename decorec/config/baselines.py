@@ -1,0 +1,214 @@
+"""Sections of the models that DeCoRec is compared with."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from decorec.config.base import Section
+from decorec.config.learning import EncoderConfig
+
+__all__ = [
+    "Bert4recConfig",
+    "ContentKnnConfig",
+    "DimoConfig",
+    "ItemKnnConfig",
+    "MissrecConfig",
+    "MmmlpConfig",
+    "PopularityConfig",
+    "SasrecConfig",
+    "UnisrecConfig",
+]
+
+MODAL = ("features.text", "features.image")
+
+
+class OneStage(Section):
+    """A model that is trained in one stage."""
+
+    differences: ClassVar[dict[str, dict[str, Any]]] = {}
+    """What the model's definition changes in the defaults of the sections graph, interests and train."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the training stages, in order."""
+        return ("fit",)
+
+    def needs(self, stage: str) -> tuple[str, ...]:
+        """What the model reads in ``stage`` besides the sequences."""
+        return ()
+
+    def for_stage(self, stage: str) -> OneStage:
+        """This section with everything at its default that has no effect on ``stage``."""
+        return self
+
+
+class Transformer(OneStage):
+    """A model with a transformer over the user's sequence."""
+
+    dim: int = Field(300, ge=4)
+    """Width of item representations (d)."""
+    encoder: EncoderConfig = EncoderConfig(layers=2, heads=2, positions="learned")
+
+    @property
+    def length(self) -> int:
+        """Items of the history that the model sees."""
+        return self.encoder.length
+
+
+class SasrecConfig(Transformer):
+    """SASRec with full cross-entropy."""
+
+    name: Literal["sasrec"]
+
+
+class Bert4recConfig(Transformer):
+    """BERT4Rec with full cross-entropy."""
+
+    name: Literal["bert4rec"]
+    mask: float = Field(0.4, gt=0, le=1)
+    """Probability that an item is masked in training (rho)."""
+    mask_last: float = Field(0.5, ge=0, le=1)
+    """Share of training sequences in which the last item alone is masked."""
+    passes: int = Field(5, ge=1)
+    """Passes over the users in one epoch, each with fresh masks: one pass predicts far less than a row per prefix does,
+    and patience counts epochs."""
+
+
+class UnisrecConfig(Transformer):
+    """UniSRec from scratch, transductive: text and ids."""
+
+    name: Literal["unisrec"]
+    ids: bool = True
+    """Add item ids to the adapted texts."""
+    experts: int = Field(8, ge=1, le=64)
+    """Experts of the adaptor."""
+    adaptor_dropout: float = Field(0.2, ge=0, lt=1)
+    """Dropout of the text features in front of the experts."""
+    temperature: float = Field(0.07, gt=0)
+    """Temperature of the cosine between sequence and candidate."""
+
+    def needs(self, stage: str) -> tuple[str, ...]:
+        """What the model reads in ``stage`` besides the sequences."""
+        return ("features.text",)
+
+
+class MissrecConfig(OneStage):
+    """MISSRec from scratch: text, picture and ids."""
+
+    name: Literal["missrec"]
+    dim: int = Field(300, ge=4)
+    """Width of item representations (d)."""
+    ids: bool = True
+    """Add item ids to the adapted modalities."""
+    heads: int = Field(4, ge=1, le=32)
+    """Attention heads."""
+    feed_forward: int = Field(256, ge=1)
+    """Width of the feed-forward layers."""
+    dropout: float = Field(0.5, ge=0, lt=1)
+    """Dropout of input, hidden states and attention."""
+    length: int = Field(50, ge=1, le=1_000)
+    """Items of the history that the model sees (L)."""
+    interest_ratio: float = Field(0.5, gt=0, le=1)
+    """Clusters per vector that is clustered: text and picture of every item."""
+    lloyd_steps: int = Field(1, ge=1, le=50)
+    """Steps of k-means before each epoch, from random vectors."""
+    interest_weight: float = Field(1e-4, ge=0)
+    """Weight of the energy of a sequence's summed interests (gamma)."""
+    temperature: float = Field(0.07, gt=0)
+    """Temperature of the cosine between sequence and candidate."""
+
+    def needs(self, stage: str) -> tuple[str, ...]:
+        """What the model reads in ``stage`` besides the sequences."""
+        return MODAL
+
+
+class MmmlpConfig(OneStage):
+    """MMMLP over features of a frozen encoder."""
+
+    name: Literal["mmmlp"]
+    dim: int = Field(128, ge=4)
+    """Width of item representations (d)."""
+    rounds: int = Field(1, ge=1, le=8)
+    """Rounds of sequence and channel mixing, with the same weights each time."""
+    sequence_hidden: int = Field(200, ge=1)
+    """Hidden width of sequence mixing."""
+    fusion: Literal["linear", "mixer"] = "linear"
+    """linear: concatenation, normalisation, one linear layer; mixer: one more round over the concatenation before."""
+    padding: Literal["right", "left"] = "right"
+    """Side of the slots that a short sequence leaves empty."""
+    dropout: float = Field(0.5, ge=0, lt=1)
+    """Dropout of hidden and output layers of the mixers."""
+    length: int = Field(50, ge=1, le=1_000)
+    """Items of the history that the model sees (L): the slots that are mixed."""
+
+    def needs(self, stage: str) -> tuple[str, ...]:
+        """What the model reads in ``stage`` besides the sequences."""
+        return MODAL
+
+
+class DimoConfig(OneStage):
+    """DIMO, corrected, over features of a frozen encoder."""
+
+    differences = {"graph": {"distance": "1"}}
+    name: Literal["dimo"]
+    dim: int = Field(100, ge=4)
+    """Width of ids and of modal embeddings."""
+    layers: int = Field(4, ge=0, le=8)
+    """Hops over the co-occurrence matrix."""
+    normalisation: Literal["row"] = "row"
+    """Normalisation of the co-occurrence matrix."""
+    heads: int = Field(4, ge=1, le=32)
+    """Attention heads."""
+    dropout: float = Field(0.3, ge=0, lt=1)
+    """Dropout of the embeddings in front of the hops."""
+    attention_dropout: float = Field(0.2, ge=0, lt=1)
+    """Dropout of the attention."""
+    neighbours: int = Field(10, ge=1)
+    """Most co-occurring items, and items that never co-occur, per item in the auxiliary losses."""
+    feature_deviation: float = Field(0.05, gt=0)
+    """Standard deviation of each item's modal embedding at the start."""
+    auxiliary: float = Field(1e-3, ge=0)
+    """Weight of the three auxiliary losses (lambda)."""
+    length: int = Field(50, ge=1, le=1_000)
+    """Items of the history that the model sees (L)."""
+
+    def needs(self, stage: str) -> tuple[str, ...]:
+        """What the model reads in ``stage`` besides the sequences."""
+        return (*MODAL, "graph")
+
+
+class Floor(OneStage):
+    """A rule without anything to train."""
+
+    length: int = Field(50, ge=1, le=1_000)
+    """Items of the history that are looked at."""
+
+
+class PopularityConfig(Floor):
+    """Items by their number of training interactions, the same for every user."""
+
+    name: Literal["popularity"]
+
+
+class ItemKnnConfig(Floor):
+    """Items by their co-occurrence with the user's items."""
+
+    name: Literal["item-knn"]
+    normalisation: Literal["symmetric"] = "symmetric"
+    """Normalisation of the co-occurrence matrix."""
+
+    def needs(self, stage: str) -> tuple[str, ...]:
+        """What the model reads in ``stage`` besides the sequences."""
+        return ("graph",)
+
+
+class ContentKnnConfig(Floor):
+    """Items by their likeness to the user's last item, in text and picture."""
+
+    name: Literal["content-knn"]
+
+    def needs(self, stage: str) -> tuple[str, ...]:
+        """What the model reads in ``stage`` besides the sequences."""
+        return MODAL

@@ -1,0 +1,36 @@
+"""The model sections by name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from decorec.config.baselines import (
+    Bert4recConfig,
+    ContentKnnConfig,
+    DimoConfig,
+    ItemKnnConfig,
+    MissrecConfig,
+    MmmlpConfig,
+    PopularityConfig,
+    SasrecConfig,
+    UnisrecConfig,
+)
+from decorec.config.learning import DecorecConfig
+
+__all__ = ["ModelConfig"]
+
+ModelConfig = Annotated[
+    DecorecConfig
+    | SasrecConfig
+    | Bert4recConfig
+    | UnisrecConfig
+    | MissrecConfig
+    | MmmlpConfig
+    | DimoConfig
+    | PopularityConfig
+    | ItemKnnConfig
+    | ContentKnnConfig,
+    Field(discriminator="name"),
+]

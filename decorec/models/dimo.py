@@ -1,0 +1,169 @@
+"""DIMO (Zhang et al., SIGIR 2024), corrected: co-occurrence and modality as two causes of a choice, held apart.
+
+- ids E and modal embeddings F (from content features, then trained), each propagated over training co-occurrence
+- one attention layer per cause reads a session at its last item: z_id, z_mo; score z_id . E_j + z_mo . F_j
+- auxiliary losses: co-occurring items alike; a session's vector near the mean of its own cause, away from the other;
+  the cause that explains the target nearer to it
+
+Shapes: I items, D width, T tokens, P sessions, K neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from decorec.batches import Batch, Samples, training_windows
+from decorec.config.baselines import DimoConfig
+from decorec.config.learning import StageConfig
+from decorec.losses import cross_modal_loss
+from decorec.models.base import Recommender
+from decorec.models.catalogue import Catalogue
+from decorec.models.dropout import dropout
+from decorec.models.layers import Propagation, ReadingAttention
+from decorec.products import Linear
+from decorec.sequences import Sequences
+
+__all__ = ["DIMO", "principal_components"]
+
+PUBLISHED_BATCH = 50
+"""The published losses are sums over a batch of this size; as means times this size they weigh the same for any."""
+
+
+def principal_components(features: Tensor, count: int) -> Tensor:
+    """Leading principal components of the rows, each row scaled to unit variance; [I, F] -> [I, count].
+
+    Columns beyond the rank of the features are zero.
+    """
+    centred = (features - features.mean(0)).double()
+    values, vectors = torch.linalg.eigh(centred.T @ centred)
+    leading = vectors[:, values.argsort(descending=True)[:count]]
+    leading = leading * leading.gather(0, leading.abs().argmax(0, keepdim=True)).sign()  # a sign that does not wander
+    projected = functional.pad(centred @ leading, (0, max(0, count - leading.shape[1])))
+    deviation = projected.std(1, correction=0, keepdim=True).clamp_min(1e-12)
+    return (projected / deviation).to(features.dtype)
+
+
+class Neighbours(nn.Module):
+    """The items that an item co-occurs with most often, and some that it never co-occurs with."""
+
+    most: Tensor
+    weight: Tensor
+    never: Tensor
+
+    def __init__(self, catalogue: Catalogue, count: int) -> None:
+        super().__init__()
+        items = catalogue.item_count
+        crow, col, values = (catalogue[f"graph.{name}"].cpu() for name in ("crow", "col", "values"))
+        row = torch.repeat_interleave(torch.arange(items), crow.diff().long())
+        by_count = torch.argsort(values, descending=True, stable=True)
+        order = by_count[torch.argsort(row[by_count], stable=True)]  # by row, then by count
+        place = torch.arange(len(order)) - crow.long()[row]
+        chosen, kept = order[place < count], place < count
+        most, weight = torch.full((items, count), -1), torch.zeros(items, count)
+        most[row[kept], place[kept]] = col.long()[chosen]
+        weight[row[kept], place[kept]] = values[chosen]
+        self.register_buffer("most", most, persistent=False)
+        self.register_buffer("weight", weight / weight.sum(1, keepdim=True).clamp_min(1e-8), persistent=False)
+        pairs = row * items + col.long()  # sorted: rows ascend, and columns within a row
+        self.register_buffer("never", _without(pairs, items, count), persistent=False)
+
+    def contrast(self, x_ID: Tensor) -> Tensor:
+        """Loss that draws each item to the mean of its neighbours, summed over items (natural pairs of the ids)."""
+        unit = functional.normalize(x_ID, dim=1)
+        mean = (self.weight[..., None] * x_ID[self.most.clamp_min(0)]).sum(1)
+        near = functional.cosine_similarity(x_ID, mean, dim=1)
+        far = torch.einsum("id,ikd->ik", unit, unit[self.never])
+        return (torch.logsumexp(torch.cat([near[:, None], far], 1), 1) - near).sum() / math.log(10)
+
+    def explain(self, batch: Batch) -> Tensor:
+        """[P] +1 where the target is a neighbour of an item of the session, -1 elsewhere."""
+        rows = batch.rows()
+        hit = (self.most.index_select(0, batch.items) == batch.targets.index_select(0, rows)[:, None]).any(1)
+        found = torch.zeros(len(batch.targets), device=rows.device).index_add(0, rows, hit.float())
+        return torch.where(found > 0, 1.0, -1.0)
+
+
+def _without(pairs: Tensor, items: int, count: int) -> Tensor:
+    """[I, count] random items that an item does not co-occur with; after some tries any will do."""
+    drawn = torch.randint(items, (items, count))
+    for _ in range(100):
+        keys = torch.arange(items)[:, None] * items + drawn
+        if not len(pairs):
+            break
+        found = pairs[torch.searchsorted(pairs, keys).clamp_max(len(pairs) - 1)] == keys
+        if not found.any():
+            break
+        drawn = torch.where(found, torch.randint(items, (items, count)), drawn)
+    return drawn
+
+
+def _prefer(near: tuple[Tensor, Tensor], far: tuple[Tensor, Tensor]) -> Tensor:
+    """log10 of the softmax of two cosines, for the first one."""
+    gap = functional.cosine_similarity(*near, dim=-1) - functional.cosine_similarity(*far, dim=-1)
+    return functional.logsigmoid(gap) / math.log(10)
+
+
+class DIMO(Recommender):
+    """Two causes side by side; candidates hold both embeddings, [1, I, 2 D]."""
+
+    config: DimoConfig
+
+    def __init__(self, config: DimoConfig, catalogue: Catalogue, stage: str) -> None:
+        super().__init__(config, catalogue, stage)
+        dim, width = config.dim, 1 / math.sqrt(config.dim)
+        self.ids = nn.Embedding(catalogue.item_count, dim)
+        self.graph = Propagation(catalogue["graph.crow"], catalogue["graph.col"], catalogue["graph.values"])
+        self.read_ids = ReadingAttention(dim, config.heads, config.attention_dropout, output=False)
+        self.read_modal = ReadingAttention(dim, config.heads, config.attention_dropout, output=False)
+        self.proxies = nn.ModuleList(Linear(dim, dim) for _ in range(8))
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -width, width)
+        content = torch.cat([catalogue["features.text"], catalogue["features.image"]], 1)
+        components = principal_components(content, dim)
+        self.modal = nn.Parameter(config.feature_deviation * components)
+        self.neighbours = Neighbours(catalogue, config.neighbours)
+
+    def samples(self, sequences: Sequences, train: StageConfig) -> Samples:
+        """One row per prefix: the attention is not causal."""
+        return training_windows(sequences, self.config.length, "prefixes")
+
+    def candidates(self) -> Tensor:
+        """Propagated ids and modal embeddings, [1, I, 2 D]."""
+        x = torch.cat([self.ids.weight, self.modal], 1)
+        x = dropout(x, self.config.dropout, self.training)
+        for _ in range(self.config.layers):
+            x = x + self.graph(x)
+        return x[None]
+
+    def _states(self, batch: Batch, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """z_id and z_mo [P, D], and the sessions' mean embeddings [P, 2 D]."""
+        tokens = candidates[0].index_select(0, batch.items)
+        last = tokens.index_select(0, batch.predict)
+        dim = self.config.dim
+        z_id = self.read_ids(last[:, :dim], tokens[:, :dim], batch.groups)
+        z_mo = self.read_modal(last[:, dim:], tokens[:, dim:], batch.groups)
+        sums = torch.zeros_like(last).index_add(0, batch.rows(), tokens)
+        lengths = torch.cat([group.lengths for group in batch.groups])
+        return z_id, z_mo, sums / lengths[:, None]
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy over all items, and the weighted auxiliary losses."""
+        candidates, dim = self.candidates(), self.config.dim
+        z_id, z_mo, mean = self._states(batch, candidates)
+        main = cross_modal_loss(torch.cat([z_id, z_mo], 1)[None], candidates, batch.targets, 1.0, 1.0)
+        w = self.proxies
+        own_id = _prefer((w[0](z_id), w[1](mean[:, :dim])), (w[2](z_id), w[3](z_mo)))
+        own_mo = _prefer((w[4](z_mo), w[5](mean[:, dim:])), (w[6](z_mo), w[7](z_id)))
+        target = candidates[0].index_select(0, batch.targets)
+        cause = _prefer((z_id, target[:, :dim]), (z_mo, target[:, dim:])) * self.neighbours.explain(batch)
+        per_session = PUBLISHED_BATCH * -(own_id + own_mo + cause).mean()
+        return main + self.config.auxiliary * (self.neighbours.contrast(candidates[0, :, :dim]) + per_session)
+
+    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+        """z_id . E_j + z_mo . F_j, [P, I]."""
+        z_id, z_mo, _ = self._states(batch, candidates)
+        return torch.cat([z_id, z_mo], 1) @ candidates[0].T

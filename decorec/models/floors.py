@@ -1,0 +1,85 @@
+"""Floors: rules without anything to train, which every trained model has to beat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from decorec.batches import Batch
+from decorec.models.base import Recommender
+from decorec.models.catalogue import Catalogue
+from decorec.models.layers import Propagation
+from decorec.sequences import Sequences
+
+__all__ = ["ContentKnn", "ItemKnn", "Popularity"]
+
+
+class Floor(Recommender):
+    """A recommender without parameters."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        """There is none."""
+        raise TypeError(f"{type(self).__name__} has nothing to train")
+
+
+class Popularity(Floor):
+    """Score: the item's number of training interactions."""
+
+    counts: Tensor
+
+    def __init__(self, config: Any, catalogue: Catalogue, stage: str) -> None:
+        super().__init__(config, catalogue, stage)
+        self.register_buffer("counts", torch.zeros(catalogue.item_count))
+
+    def observe(self, training: Sequences) -> None:
+        """Count the interactions."""
+        counted = np.bincount(training.items, minlength=self.catalogue.item_count)
+        self.counts.copy_(torch.from_numpy(counted))
+
+    def candidates(self) -> Tensor:
+        """Counts, [1, I, 1]."""
+        return self.counts[None, :, None]
+
+    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+        """The counts for everyone, [P, I]."""
+        return candidates[0, :, 0].expand(len(batch.predict), -1)
+
+
+class ItemKnn(Floor):
+    """Score: normalised co-occurrence with the items of the history, each weighted by 1 / (distance to the target)."""
+
+    def __init__(self, config: Any, catalogue: Catalogue, stage: str) -> None:
+        super().__init__(config, catalogue, stage)
+        self.graph = Propagation(catalogue["graph.crow"], catalogue["graph.col"], catalogue["graph.values"])
+
+    def candidates(self) -> Tensor:
+        """Nothing: the graph knows the items, [1, I, 0]."""
+        return self.graph.values.new_empty(1, self.catalogue.item_count, 0)
+
+    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+        """Sums over the history, [P, I]; sequences are read at their last item."""
+        rows = batch.rows()
+        distance = batch.positions.index_select(0, batch.predict).index_select(0, rows) - batch.positions + 1
+        history = candidates.new_zeros(candidates.shape[1], len(batch.predict))
+        history.index_put_((batch.items, rows), 1.0 / distance, accumulate=True)
+        scores: Tensor = self.graph(history).T
+        return scores
+
+
+class ContentKnn(Floor):
+    """Score: cosine to the last item, summed over the modalities; an item is not a neighbour of itself."""
+
+    def candidates(self) -> Tensor:
+        """Unit vectors, side by side, [1, I, text + image width]."""
+        names = ("features.text", "features.image")
+        return torch.cat([functional.normalize(self.catalogue[name], dim=1) for name in names], 1)[None]
+
+    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+        """Summed cosines, [P, I]."""
+        last = batch.items.index_select(0, batch.predict)
+        scores = candidates[0].index_select(0, last) @ candidates[0].T
+        return scores.scatter(1, last[:, None], -torch.inf)

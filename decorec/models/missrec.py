@@ -1,0 +1,172 @@
+"""MISSRec (Wang et al., MM 2023) from scratch: interests are clusters of both modalities, found anew every epoch.
+
+- linear adaptors for text and picture; their outputs are clustered together before each epoch
+- encoder: a transformer layer over the set of interests that a sequence touches
+- decoder: a transformer layer over its items that also attends to those interests
+- candidates: cosines to text and picture, fused by a softmax with one learned scale, and to the id
+
+Shapes: I items, D width, F feature width, K clusters, T tokens, P sequences, U interests of a batch.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from decorec.batches import Batch, Group, Samples, regroup, training_windows
+from decorec.config.baselines import MissrecConfig
+from decorec.config.learning import EncoderConfig, StageConfig
+from decorec.models.base import Recommender
+from decorec.models.catalogue import Catalogue
+from decorec.models.dropout import Dropout
+from decorec.models.layers import LAYER_NORM_EPSILON, Block, ReadingAttention, initialise
+from decorec.products import Linear
+from decorec.sequences import Sequences
+
+__all__ = ["MISSRec", "lloyd"]
+
+PUBLISHED_BATCH = 512
+"""The published regulariser is a sum over a batch of this size; as a mean times this size it weighs the same in any."""
+DISTANCES_AT_ONCE = 1 << 24
+
+
+def lloyd(x: Tensor, centroids: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Steps of k-means; a cluster that nothing is nearest to keeps its centroid.
+
+    Args:
+        x: [N, D].
+        centroids: [K, D], where it starts.
+        steps: number of times that assignment and centroids are computed.
+
+    Returns:
+        Centroids [K, D] and the nearest of them for each row of x, [N] int64.
+    """
+    for _ in range(steps):
+        nearest = _nearest(x, centroids)
+        count = torch.bincount(nearest, minlength=len(centroids))[:, None]
+        mean = torch.zeros_like(centroids).index_add(0, nearest, x) / count.clamp_min(1)
+        centroids = torch.where(count > 0, mean, centroids)
+    return centroids, _nearest(x, centroids)
+
+
+def _nearest(x: Tensor, centroids: Tensor) -> Tensor:
+    half_norm = centroids.square().sum(1) / 2
+    rows = max(1, DISTANCES_AT_ONCE // len(centroids))
+    return torch.cat([(part @ centroids.T - half_norm).argmax(1) for part in torch.split(x, rows)])
+
+
+class Decoder(nn.Module):
+    """Post-norm transformer layer that attends to the sequence, then to its interests; read at the last item."""
+
+    def __init__(self, config: MissrecConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.attention = ReadingAttention(dim, config.heads, config.dropout)
+        self.cross = ReadingAttention(dim, config.heads, config.dropout)
+        self.up, self.down = Linear(dim, config.feed_forward), Linear(config.feed_forward, dim)
+        self.norms = nn.ModuleList(nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON) for _ in range(4))
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x_TD: Tensor, batch: Batch, memory_UD: Tensor, interests: tuple[Group, ...]) -> Tensor:
+        """[P, D]."""
+        state = x_TD.index_select(0, batch.predict)
+        state = self.norms[0](state + self.dropout(self.attention(state, x_TD, batch.groups)))
+        state = self.norms[1](state + self.dropout(self.cross(state, memory_UD, interests)))
+        state = self.norms[2](state + self.dropout(self.down(functional.gelu(self.up(state)))))
+        out: Tensor = self.norms[3](state)
+        return out
+
+
+class MISSRec(Recommender):
+    """Candidates are text, picture and (with ids) id vectors, [2 or 3, I, D]."""
+
+    config: MissrecConfig
+    centroids: Tensor
+    clusters: Tensor
+
+    def __init__(self, config: MissrecConfig, catalogue: Catalogue, stage: str) -> None:
+        super().__init__(config, catalogue, stage)
+        dim, items = config.dim, catalogue.item_count
+        self.ids = nn.Embedding(items, dim) if config.ids else None
+        self.positions = nn.Embedding(config.length, dim)
+        self.input_norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
+        self.dropout = Dropout(config.dropout)
+        layer = EncoderConfig(
+            layers=1, heads=config.heads, feed_forward=config.feed_forward, dropout=config.dropout, length=config.length
+        )
+        self.encoder = Block(dim, layer, causal=False)
+        self.encoder_norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
+        self.decoder = Decoder(config)
+        self.apply(initialise)
+        self.text = Linear(catalogue["features.text"].shape[1], dim)  # the adaptors keep torch's own start
+        self.image = Linear(catalogue["features.image"].shape[1], dim)
+        self.fusion = nn.Parameter(torch.zeros(()))
+        count = math.ceil(config.interest_ratio * 2 * items)
+        # What the last clustering found is part of the model: weights learn with it and are of no use with another.
+        self.register_buffer("centroids", torch.zeros(count, dim))
+        self.register_buffer("clusters", torch.zeros(2, items, dtype=torch.int64))
+
+    def samples(self, sequences: Sequences, train: StageConfig) -> Samples:
+        """One row per prefix: the decoder is not causal."""
+        return training_windows(sequences, self.config.length, "prefixes")
+
+    def before_epoch(self) -> None:
+        """Cluster the adapted texts and pictures of all items together."""
+        with torch.no_grad():
+            x = self._adapted().flatten(0, 1)
+            start = x[torch.randperm(len(x))[: len(self.centroids)].to(x.device)]
+            centroids, clusters = lloyd(x, start, self.config.lloyd_steps)
+            self.centroids.copy_(centroids)
+            self.clusters.copy_(clusters.view_as(self.clusters))
+
+    def _adapted(self) -> Tensor:
+        return torch.stack([self.text(self.catalogue["features.text"]), self.image(self.catalogue["features.image"])])
+
+    def candidates(self) -> Tensor:
+        """Not normalised: the sequence side adds them up."""
+        adapted = self._adapted()
+        return adapted if self.ids is None else torch.cat([adapted, self.ids.weight[None]])
+
+    def interests(self, batch: Batch) -> tuple[Tensor, Tensor, tuple[Group, ...]]:
+        """The distinct clusters that each sequence touches, sequence by sequence.
+
+        Returns:
+            [U] clusters, [U] sequence of each, and the groups of the packed layout.
+        """
+        rows, count = batch.rows(), len(self.centroids)
+        keys = torch.unique(rows * count + self.clusters.index_select(1, batch.items))
+        owner = keys // count
+        return keys % count, owner, regroup(batch.groups, torch.bincount(owner, minlength=len(batch.targets)))
+
+    def _states(self, batch: Batch, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit vectors [P, D] and the energy of the sequences' summed interests [P]."""
+        clusters, owner, groups = self.interests(batch)
+        tokens = self.centroids.index_select(0, clusters)
+        memory = self.encoder_norm(self.encoder(tokens[None], groups))[0]
+        summed = memory.new_zeros(len(batch.targets), memory.shape[1]).index_add(0, owner, memory)
+        x = candidates.sum(0).index_select(0, batch.items) + self.positions(batch.positions)
+        state = self.decoder(self.dropout(self.input_norm(x)), batch, memory, groups)
+        return functional.normalize(state, dim=1), summed.square().mean(1)
+
+    def _logits(self, states: Tensor, candidates: Tensor) -> Tensor:
+        """Fused cosines over the temperature, [P, I]."""
+        text, image, *ids = (states @ functional.normalize(c, dim=1).T for c in candidates)
+        gap = text - image
+        fused = image + torch.sigmoid(self.fusion * gap) * gap  # softmax over two
+        for cosine in ids:
+            fused = (cosine + 2 * fused) / 3
+        return fused / self.config.temperature
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy over all items, and the regulariser that holds interests apart."""
+        candidates = self.candidates()
+        states, energy = self._states(batch, candidates)
+        main = functional.cross_entropy(self._logits(states, candidates), batch.targets)
+        return main + self.config.interest_weight * PUBLISHED_BATCH * energy.mean()
+
+    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+        """Fused cosines, [P, I]."""
+        return self._logits(self._states(batch, candidates)[0], candidates)
