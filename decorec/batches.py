@@ -65,6 +65,8 @@ class Batch:
     """[P] int64: tokens whose next item is predicted."""
     targets: Tensor
     """[P] int64: those next items."""
+    at_ends: bool
+    """Whether the predictions are those after the last token of each sequence."""
 
     def rows(self) -> Tensor:
         """[T] int64: sequence of each token."""
@@ -80,7 +82,9 @@ class Batch:
             return tensor.to(device, non_blocking=True)
 
         groups = tuple(replace(group, lengths=move(group.lengths), slots=move(group.slots)) for group in self.groups)
-        return Batch(move(self.items), move(self.positions), groups, move(self.predict), move(self.targets))
+        return Batch(
+            move(self.items), move(self.positions), groups, move(self.predict), move(self.targets), self.at_ends
+        )
 
 
 class Samples(Protocol):
@@ -179,6 +183,7 @@ def pack(items: npt.NDArray[np.int32], size: IntArray, predict: IntArray, target
         groups=tuple(_groups(size)),
         predict=torch.from_numpy(predict),
         targets=torch.from_numpy(targets.astype(np.int64)),
+        at_ends=np.array_equal(predict, np.cumsum(size) - 1),
     )
 
 
@@ -194,7 +199,7 @@ def append(batch: Batch, token: int) -> Batch:
     moved = torch.arange(len(batch.items), device=items.device) + batch.rows()
     items[moved], positions[moved] = batch.items, batch.positions
     positions[ends] = lengths
-    return Batch(items, positions, regroup(batch.groups, lengths + 1), ends, batch.targets)
+    return Batch(items, positions, regroup(batch.groups, lengths + 1), ends, batch.targets, at_ends=True)
 
 
 def regroup(groups: tuple[Group, ...], lengths: Tensor) -> tuple[Group, ...]:

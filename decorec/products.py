@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 
-__all__ = ["Linear", "gram", "product", "working_type"]
+__all__ = ["Linear", "gram", "linear", "product", "working_type"]
 
 AVAILABLE: bool = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
 SMALLEST = 1 << 16
@@ -60,15 +60,20 @@ def gram(left: Tensor, right: Tensor) -> Tensor:
     return product(left.T, right.T)
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x @ weight.T (+ bias)``, with gradients; x [..., K], weight [N, K] -> [..., N]."""
+    if not _suits(x, weight):
+        return functional.linear(x, weight, bias)
+    out: Tensor = _Linear.apply(x, weight, bias)
+    return out
+
+
 class Linear(nn.Linear):
     """``nn.Linear`` over these products."""
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., K] -> [..., N]."""
-        if not _suits(input, self.weight):
-            return super().forward(input)
-        out: Tensor = _Linear.apply(input, self.weight, self.bias)
-        return out
+        return linear(input, self.weight, self.bias)
 
 
 class _Linear(Function):

@@ -16,7 +16,7 @@ from torch.nn import functional
 from decorec.batches import Batch, Group
 from decorec.config.learning import EncoderConfig
 from decorec.models.dropout import Dropout, dropout
-from decorec.products import Linear
+from decorec.products import Linear, linear
 
 __all__ = ["Block", "Propagation", "ReadingAttention", "SelfAttention", "SequenceEncoder", "initialise", "rows_of"]
 
@@ -67,7 +67,15 @@ class SelfAttention(nn.Module):
         self.qkv = Linear(dim, 3 * dim)
         self.out = Linear(dim, dim)
 
-    def forward(self, x_MTD: Tensor, groups: tuple[Group, ...], tokens: Tensor | None) -> Tensor:
+    def forward(
+        self, x_MTD: Tensor, groups: tuple[Group, ...], tokens: Tensor | None = None, at_ends: bool = False
+    ) -> Tensor:
+        if at_ends and tokens is not None:  # one query per sequence, which sees all of it
+            (weight, bias), dim = (self.qkv.weight, self.qkv.bias), x_MTD.shape[-1]
+            query = linear(x_MTD.index_select(1, tokens), weight[:dim], bias[:dim])
+            key_value = linear(x_MTD, weight[dim:], bias[dim:])
+            read = _read(query, key_value, groups, self.heads, self.dropout if self.training else 0.0)
+            return self.out(read)  # type: ignore[no-any-return]
         qkv = self.qkv(x_MTD)
         parts = qkv.split([group.end - group.begin for group in groups], 1)
         attended = torch.cat([self._attend(part, group) for part, group in zip(parts, groups, strict=True)], 1)
@@ -105,6 +113,22 @@ def _real(group: Group) -> Tensor:
     return torch.arange(group.width, device=group.lengths.device) < group.lengths[:, None]
 
 
+def _read(query: Tensor, key_value: Tensor, groups: tuple[Group, ...], heads: int, rate: float) -> Tensor:
+    """Attention of one query per sequence [M, B, D] to the packed tokens of that sequence [M, T, 2 D]; [M, B, D]."""
+    modalities, _, dim = query.shape
+    read = []
+    queries = torch.split(query, [len(group.lengths) for group in groups], 1)
+    tokens = torch.split(key_value, [group.end - group.begin for group in groups], 1)
+    for q, kv, group in zip(queries, tokens, groups, strict=True):
+        sequences = modalities * len(group.lengths)
+        padded = kv.new_zeros(modalities, len(group.lengths) * group.width, 2 * dim).index_copy(1, group.slots, kv)
+        k, v = padded.view(sequences, group.width, 2, heads, dim // heads).permute(2, 0, 3, 1, 4)
+        real = _real(group).repeat(modalities, 1)[:, None, None, :]
+        attended = _attention(q.reshape(sequences, heads, 1, dim // heads), k, v, real, rate)
+        read.append(attended.reshape(modalities, -1, dim))
+    return torch.cat(read, 1)
+
+
 class ReadingAttention(nn.Module):
     """Multi-head attention of one query per sequence to the packed tokens of that sequence."""
 
@@ -117,22 +141,10 @@ class ReadingAttention(nn.Module):
 
     def forward(self, query_BD: Tensor, tokens_TD: Tensor, groups: tuple[Group, ...]) -> Tensor:
         """[B, D]; sequence b reads its own tokens alone."""
-        query, key_value, first, parts = self.query(query_BD), self.key_value(tokens_TD), 0, []
-        for group in groups:
-            last = first + len(group.lengths)
-            parts.append(self._attend(query[first:last], key_value[group.begin : group.end], group))
-            first = last
-        attended = torch.cat(parts)
-        out: Tensor = attended if self.out is None else self.out(attended)
+        rate = self.dropout if self.training else 0.0
+        read = _read(self.query(query_BD)[None], self.key_value(tokens_TD)[None], groups, self.heads, rate)[0]
+        out: Tensor = read if self.out is None else self.out(read)
         return out
-
-    def _attend(self, query: Tensor, key_value: Tensor, group: Group) -> Tensor:
-        sequences, dim = query.shape
-        head = dim // self.heads
-        padded = key_value.new_zeros(sequences * group.width, 2 * dim).index_copy(0, group.slots, key_value)
-        k, v = padded.view(sequences, group.width, 2, self.heads, head).permute(2, 0, 3, 1, 4)
-        q, rate = query.view(sequences, self.heads, 1, head), self.dropout if self.training else 0.0
-        return _attention(q, k, v, _real(group)[:, None, None, :], rate).reshape(sequences, dim)
 
 
 class Block(nn.Module):
@@ -147,9 +159,11 @@ class Block(nn.Module):
         self.output_norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x_MTD: Tensor, groups: tuple[Group, ...], tokens: Tensor | None = None) -> Tensor:
-        """States after all tokens, or only after ``tokens``."""
-        attended = self.attention(x_MTD, groups, tokens)
+    def forward(
+        self, x_MTD: Tensor, groups: tuple[Group, ...], tokens: Tensor | None = None, at_ends: bool = False
+    ) -> Tensor:
+        """States after all tokens, or only after ``tokens``; ``at_ends``: those are the last ones of all sequences."""
+        attended = self.attention(x_MTD, groups, tokens, at_ends)
         if tokens is not None:
             x_MTD = x_MTD.index_select(1, tokens)
         x_MTD = self.attention_norm(x_MTD + self.dropout(attended))
@@ -178,9 +192,9 @@ class SequenceEncoder(nn.Module):
         *inner, last = self.blocks
         for block in inner:
             x_MTD = block(x_MTD, batch.groups)
-        # In training every token is predicted from; at inference only the last one of each sequence.
+        # In training every token may be predicted from; at inference only the last one of each sequence is.
         everything = len(batch.predict) == len(batch.items)
-        states: Tensor = last(x_MTD, batch.groups, None if everything else batch.predict)
+        states: Tensor = last(x_MTD, batch.groups, None if everything else batch.predict, batch.at_ends)
         return states
 
 
