@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from decorec.batches import Batch, Windows, histories, training_windows
 from decorec.config.learning import StageConfig
-from decorec.models import Recommender
+from decorec.models import Recommender, layers
 from decorec.models.decorec import DeCoRec
 from decorec.sequences import Sequences
 from decorec.training import optimiser, train
@@ -213,3 +213,18 @@ def test_an_optimiser_that_forgets_a_parameter_is_refused() -> None:
     run = small.run()
     with pytest.raises(ValueError, match="exactly once"):
         optimiser(Forgetful(run.model, small.catalogue(data, run), "stage2"), run.train.stage("stage2"))
+
+
+@pytest.mark.parametrize("slice_size", [1, 40 * 17, 1 << 18])
+def test_sparse_product_in_slices_equals_the_dense_one(slice_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "SLICE", slice_size)
+    torch.manual_seed(0)
+    dense = torch.randn(40, 40).double() * (torch.rand(40, 40) < 0.2)
+    matrix = dense.to_sparse_csr()
+    propagation = layers.Propagation(matrix.crow_indices(), matrix.col_indices(), matrix.values())
+    x = torch.randn(40, 50, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(40, 50, dtype=torch.float64)
+    out = propagation(x)
+    torch.testing.assert_close(out, dense @ x)
+    (gradient,) = torch.autograd.grad((out * weight).sum(), x)
+    torch.testing.assert_close(gradient, dense.T @ weight)
