@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from decorec.config.learning import GraphConfig
 from decorec.config.runs import Run, resolve
 from decorec.cooccurrence import count_pairs
 from decorec.graph import normalise
@@ -15,6 +14,16 @@ from decorec.models import Catalogue, Recommender, build
 from decorec.sequences import Sequences
 
 TINY: dict[str, Any] = {"dim": 16, "encoder": {"dropout": 0.0, "feed_forward": 24, "heads": 2}}
+TINY_OF: dict[str, dict[str, Any]] = {
+    "unisrec": {**TINY, "adaptor_dropout": 0.0},
+    "missrec": {"dim": 16, "heads": 2, "feed_forward": 24, "dropout": 0.0},
+    "mmmlp": {"dim": 16, "sequence_hidden": 24, "dropout": 0.0},
+    "dimo": {"dim": 16, "heads": 2, "neighbours": 3, "dropout": 0.0, "attention_dropout": 0.0},
+    "popularity": {},
+    "item-knn": {},
+    "content-knn": {},
+}
+"""Small sections without dropout; models that are not here have ``TINY``."""
 
 
 def sequences(users: int = 60, items: int = 40, seed: int = 0, shortest: int = 5, longest: int = 12) -> Sequences:
@@ -30,7 +39,8 @@ def sequences(users: int = 60, items: int = 40, seed: int = 0, shortest: int = 5
 def catalogue(data: Sequences, run: Run, items: int = 40, width: int = 12, seed: int = 0) -> Catalogue:
     """Features, interests and graph of the small world."""
     random = np.random.default_rng(seed)
-    matrix = normalise(count_pairs(data.training(), items, GraphConfig()), "symmetric")
+    graph = count_pairs(data.training(), items, run.graph)
+    matrix = normalise(graph, getattr(run.model, "normalisation", "symmetric"))
     tensors = {
         "graph.crow": torch.from_numpy(matrix.indptr.astype(np.int32)),
         "graph.col": torch.from_numpy(matrix.indices.astype(np.int32)),
@@ -43,8 +53,9 @@ def catalogue(data: Sequences, run: Run, items: int = 40, width: int = 12, seed:
 
 
 def run(**model: Any) -> Run:
-    """A run of DeCoRec (or ``name``) of small width."""
-    sections = {"model": TINY | model, "train": {"epochs": 3, "patience": 3, "batch_size": 64}}
+    """A run of DeCoRec (or ``name``) of small width, without dropout."""
+    tiny = TINY_OF.get(model.get("name", ""), TINY)
+    sections = {"model": tiny | model, "train": {"epochs": 3, "patience": 3, "batch_size": 64}}
     return resolve({}, "described", sections)
 
 

@@ -11,17 +11,21 @@ import pytest
 import torch
 
 from decorec import checkpoint, training
-from decorec.batches import histories, training_windows
+from decorec.batches import histories
 from decorec.errors import DecorecError
 from decorec.metrics import parse_metric
+from decorec.models import MODELS
 from decorec.sequences import Sequences
 from decorec.training import optimiser, rank_users, train
 from tests import small
 
-STAGES = [("sasrec", "fit"), ("decorec", "stage1"), ("decorec", "stage2")]
+FITTED = [(name, "fit") for name in MODELS if name != "decorec"]
+STAGES = [("decorec", "stage1"), ("decorec", "stage2"), *FITTED]
+STEPS_TO_OVERFIT = {"dimo": 120, "mmmlp": 150}
+TRAINED = [(name, stage) for name, stage in STAGES if name not in ("popularity", "item-knn", "content-knn")]
 
 
-@pytest.mark.parametrize(("name", "stage"), STAGES)
+@pytest.mark.parametrize(("name", "stage"), TRAINED)
 def test_each_model_overfits_64_users(name: str, stage: str) -> None:
     data = small.sequences(users=64, items=200, seed=3)
     random = np.random.default_rng(0).permutation(len(data.items)) % 200
@@ -29,13 +33,18 @@ def test_each_model_overfits_64_users(name: str, stage: str) -> None:
     run = small.run(name=name, dim=48)
     model = small.model(data, run, stage, items=200, width=96)
     options = {"learning_rate": 3e-3, "id_learning_rate": 3e-3}
-    adam = optimiser(model, run.train.stage(stage).model_copy(update=options))
-    windows = training_windows(data, 50)
-    batch = windows.batch(np.arange(len(windows)))
-    for _ in range(250):
-        adam.zero_grad()
-        model.loss(batch).backward()
-        adam.step()
+    config = run.train.stage(stage).model_copy(update=options)
+    adam = optimiser(model, config)
+    samples, generator = model.samples(data, config), torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    model.before_epoch()
+    steps = 0
+    while steps < STEPS_TO_OVERFIT.get(name, 250):
+        for batch in samples.epoch(100_000, generator):  # everything at once
+            adam.zero_grad()
+            model.loss(batch).backward()
+            adam.step()
+            steps += 1
     # Asked for the last item of the training part, which it has seen as a target.
     training = data.training()
     rank = rank_users(model, Sequences(data.users, training.offsets, training.items), "test")

@@ -168,7 +168,7 @@ class DimoConfig(OneStage):
     neighbours: int = Field(10, ge=1)
     """Most co-occurring items, and items that never co-occur, per item in the auxiliary losses."""
     feature_deviation: float = Field(0.05, gt=0)
-    """Standard deviation of each item's modal embedding at the start."""
+    """Root mean square of each item's modal embedding at the start; that of the ids is 0.058."""
     auxiliary: float = Field(1e-3, ge=0)
     """Weight of the three auxiliary losses (lambda)."""
     length: int = Field(50, ge=1, le=1_000)

@@ -34,7 +34,7 @@ PUBLISHED_BATCH = 50
 
 
 def principal_components(features: Tensor, count: int) -> Tensor:
-    """Leading principal components of the rows, each row scaled to unit variance; [I, F] -> [I, count].
+    """Leading principal components of the rows, each row scaled to unit mean square; [I, F] -> [I, count].
 
     Columns beyond the rank of the features are zero.
     """
@@ -43,8 +43,8 @@ def principal_components(features: Tensor, count: int) -> Tensor:
     leading = vectors[:, values.argsort(descending=True)[:count]]
     leading = leading * leading.gather(0, leading.abs().argmax(0, keepdim=True)).sign()  # a sign that does not wander
     projected = functional.pad(centred @ leading, (0, max(0, count - leading.shape[1])))
-    deviation = projected.std(1, correction=0, keepdim=True).clamp_min(1e-12)
-    return (projected / deviation).to(features.dtype)
+    size = projected.square().mean(1, keepdim=True).sqrt().clamp_min(1e-12)
+    return (projected / size).to(features.dtype)
 
 
 class Neighbours(nn.Module):
