@@ -127,6 +127,25 @@ class Plan:
             files |= {"start": f"{start}/model.safetensors", "start_config": f"{start}/config.json"}
         return files
 
+    def tuned_runs(self) -> list[str]:
+        """Runs of the main table with something to choose; presets are what they are."""
+        differences = self.config.runs
+        described = [name for name in self.config.tables.main if differences[name].method == "described"]
+        return [name for name in described if self._runs[name].model.space]
+
+    def tuning_inputs(self, dataset: str, run: str) -> dict[str, Any]:
+        """Input files of all stages of a run together."""
+        files = self.inputs(dataset, run, self.last_stage(run), "0")
+        return {key: value for key, value in files.items() if not key.startswith("start")}
+
+    def trials(self, dataset: str) -> list[str]:
+        """The files of trials of a data set."""
+        return [f"results/tuning/{dataset}/{run}.parquet" for run in self.tuned_runs()]
+
+    def whole_run(self, name: str) -> str:
+        """All values of a run, as JSON."""
+        return json.dumps(self._runs[name].dump(), sort_keys=True)
+
     def ranks(self, runs: list[str]) -> list[str]:
         """The files of ranks behind a table of these runs."""
         return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -95,6 +96,7 @@ def train(
     config: StageConfig,
     seed: int,
     label: str = "training",
+    on_epoch: Callable[[int, float], None] | None = None,
 ) -> pl.DataFrame:
     """Train until validation stops improving; the model ends with the weights of its best epoch.
 
@@ -104,6 +106,7 @@ def train(
         config: values of this stage.
         seed: of the order of the batches and of dropout.
         label: for the log.
+        on_epoch: called after each epoch with its number and the figure that is monitored; it may raise to stop.
 
     Returns:
         One row per epoch: epoch, loss (mean training loss), valid metrics, seconds, best (bool).
@@ -143,6 +146,8 @@ def train(
         loss = float(total) / targets
         history.append({"epoch": epoch, "loss": loss, **figures, "seconds": seconds})
         log.info("%s: epoch %d, loss %.4f, validation %s %.4f", label, epoch, loss, config.monitor, abs(value))
+        if on_epoch is not None:
+            on_epoch(epoch, value)
         if epoch - best.epoch >= config.patience:
             break
     model.load_state_dict(best.weights, strict=False)

@@ -21,6 +21,7 @@ __all__ = [
     "UnisrecConfig",
 ]
 
+COMMON: dict[str, list[Any]] = {"train.learning_rate": [3e-4, 1e-3]}
 MODAL = ("features.text", "features.image")
 
 
@@ -29,6 +30,8 @@ class OneStage(Section):
 
     differences: ClassVar[dict[str, dict[str, Any]]] = {}
     """What the model's definition changes in the defaults of the sections graph, interests and train."""
+    space: ClassVar[dict[str, list[Any]]] = {}
+    """Key of a run -> values that tuning chooses from; the same number of trials for every model."""
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -60,12 +63,14 @@ class Transformer(OneStage):
 class SasrecConfig(Transformer):
     """SASRec with full cross-entropy."""
 
+    space = {**COMMON, "model.encoder.dropout": [0.2, 0.5], "model.encoder.layers": [1, 2]}
     name: Literal["sasrec"]
 
 
 class Bert4recConfig(Transformer):
     """BERT4Rec with full cross-entropy."""
 
+    space = {**COMMON, "model.encoder.dropout": [0.2, 0.5], "model.mask": [0.2, 0.4, 0.6]}
     name: Literal["bert4rec"]
     mask: float = Field(0.4, gt=0, le=1)
     """Probability that an item is masked in training (rho)."""
@@ -79,6 +84,7 @@ class Bert4recConfig(Transformer):
 class UnisrecConfig(Transformer):
     """UniSRec from scratch, transductive: text and ids."""
 
+    space = {**COMMON, "model.encoder.dropout": [0.2, 0.5], "model.adaptor_dropout": [0.0, 0.2]}
     name: Literal["unisrec"]
     ids: bool = True
     """Add item ids to the adapted texts."""
@@ -97,6 +103,7 @@ class UnisrecConfig(Transformer):
 class MissrecConfig(OneStage):
     """MISSRec from scratch: text, picture and ids."""
 
+    space = {**COMMON, "model.dropout": [0.2, 0.5], "model.interest_ratio": [0.1, 0.5]}
     name: Literal["missrec"]
     dim: int = Field(300, ge=4)
     """Width of item representations (d)."""
@@ -127,6 +134,7 @@ class MissrecConfig(OneStage):
 class MmmlpConfig(OneStage):
     """MMMLP over features of a frozen encoder."""
 
+    space = {**COMMON, "model.dropout": [0.2, 0.5], "model.padding": ["right", "left"]}
     name: Literal["mmmlp"]
     dim: int = Field(128, ge=4)
     """Width of item representations (d)."""
@@ -152,6 +160,7 @@ class DimoConfig(OneStage):
     """DIMO, corrected, over features of a frozen encoder."""
 
     differences = {"graph": {"distance": "1"}}
+    space = {**COMMON, "model.dropout": [0.3, 0.5], "model.auxiliary": [1e-4, 1e-3]}
     name: Literal["dimo"]
     dim: int = Field(100, ge=4)
     """Width of ids and of modal embeddings."""

@@ -112,6 +112,12 @@ class DecorecConfig(Section):
 
     differences: ClassVar[dict[str, dict[str, Any]]] = {}
     """What the model's definition changes in the defaults of the sections graph, interests and train."""
+    space: ClassVar[dict[str, list[Any]]] = {
+        "train.learning_rate": [3e-4, 1e-3],
+        "model.encoder.dropout": [0.2, 0.5],
+        "model.modal_layers": [1, 2],
+    }
+    """Key of a run -> values that tuning chooses from; the same number of trials for every model."""
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -17,7 +17,17 @@ from decorec.config.models import ModelConfig
 from decorec.config.runs import Run, resolve
 from decorec.errors import DecorecError
 
-__all__ = ["Config", "EvaluateConfig", "RunDifference", "TablesConfig", "describe", "load", "read", "schema"]
+__all__ = [
+    "Config",
+    "EvaluateConfig",
+    "RunDifference",
+    "TablesConfig",
+    "TuningConfig",
+    "describe",
+    "load",
+    "read",
+    "schema",
+]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
@@ -59,6 +69,15 @@ class TablesConfig(Section):
     """Run that every other one is tested against."""
 
 
+class TuningConfig(Section):
+    """Choice of values on validation NDCG@10, for every run of the main table that has something to choose."""
+
+    trials: int = Field(8, ge=1)
+    """Trials per run and data set; the first one has the run's own values."""
+    seed: int = Field(0, ge=0)
+    """Seed of the order of the trials and of every training."""
+
+
 class Config(Section):
     """The whole configuration."""
 
@@ -81,6 +100,7 @@ class Config(Section):
     }
     """Runs by name, each a difference against the sections above."""
     tables: TablesConfig = TablesConfig()
+    tuning: TuningConfig = TuningConfig()
 
     @field_validator("datasets", "runs")
     @classmethod

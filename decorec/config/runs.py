@@ -11,7 +11,7 @@ from decorec.config.base import Section
 from decorec.config.learning import GraphConfig, InterestsConfig, TrainConfig
 from decorec.config.models import ModelConfig
 
-__all__ = ["PRESETS", "Run", "merge"]
+__all__ = ["PRESETS", "Run", "merge", "nested"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "described": {},
@@ -106,6 +106,16 @@ def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, A
         inner = merged.get(key)
         merged[key] = merge(inner, value) if isinstance(value, Mapping) and isinstance(inner, Mapping) else value
     return merged
+
+
+def nested(values: dict[str, Any]) -> dict[str, Any]:
+    """Dotted keys as mappings within mappings."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        found = merge(found, value)
+    return found
 
 
 def resolve(base: Mapping[str, Any], method: Literal["described", "released"], difference: Mapping[str, Any]) -> Run:

@@ -55,6 +55,18 @@ def stage_inputs(stage):
     )
 
 
+def tuning_inputs(wildcards):
+    return plan.tuning_inputs(wildcards.dataset, wildcards.run)
+
+
+def whole_run(wildcards):
+    return plan.whole_run(wildcards.run)
+
+
+def trials(wildcards):
+    return plan.trials(wildcards.dataset)
+
+
 def raw_reviews(wildcards):
     return plan.raw_files(wildcards.dataset)[0]
 

@@ -1,0 +1,43 @@
+"""Steps tuning_table and tuned: the trials of a data set, and the best of them as an overlay of the configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from decorec.artifacts import atomic_path, read_table, write_text
+from decorec.config.runs import nested
+from decorec.errors import DecorecError
+
+__all__ = ["TRIALS", "tuned", "tuning_table"]
+
+TRIALS: dict[str, Any] = {"trial": pl.Int64, "state": pl.String, "NDCG@10": pl.Float64, "values": pl.String}
+"""Columns of a file of trials; values: JSON, key of the run -> value."""
+
+
+def tuning_table(*, trials: list[Path], csv: Path) -> None:
+    """Write all trials of a data set: run, trial, state, NDCG@10, values, best (of its run, among complete trials)."""
+    frames = []
+    for file in trials:
+        complete = pl.when(pl.col("state") == "COMPLETE").then("NDCG@10")
+        frame = read_table(file, TRIALS).sort("trial")
+        best = frame.select(complete.arg_max()).item()
+        named = frame.select(pl.lit(file.stem).alias("run"), pl.all())
+        frames.append(named.with_columns(best=pl.int_range(pl.len()) == best))
+    with atomic_path(csv) as temporary:
+        pl.concat(frames).write_csv(temporary)
+
+
+def tuned(*, csv: Path, output: Path) -> None:
+    """Write the best values of each run as an overlay of the configuration (snakemake --configfile ... OUTPUT)."""
+    import yaml
+
+    if not csv.is_file():
+        raise DecorecError(f"{csv}: expected a table of trials, found no such file; run: snakemake {csv}")
+    best = pl.read_csv(csv).filter("best")
+    runs = {row["run"]: nested(json.loads(row["values"])) for row in best.iter_rows(named=True)}
+    heading = "# Best values on validation, written by `python -m decorec tuned`.\n"
+    write_text(output, heading + yaml.safe_dump({"runs": runs}, sort_keys=False))
