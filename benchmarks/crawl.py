@@ -33,7 +33,7 @@ QUALITY = 92
 
 @contextmanager
 def _server(distinct: int, side: int) -> Iterator[int]:
-    command = [sys.executable, "-m", "benchmarks.picture_server", "--distinct", str(distinct), "--side", str(side)]
+    command = [sys.executable, "-m", "benchmarks._picture_server", "--distinct", str(distinct), "--side", str(side)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
