@@ -28,6 +28,7 @@ SETTINGS: dict[str, Any] = {
 ON_GPU = {"features", "stage1", "stage2", "fit", "evaluate"}
 
 
+@pytest.mark.timeout(1500)
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
 def test_the_profile_runs_every_step_under_slurm_with_the_same_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
