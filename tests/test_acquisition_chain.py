@@ -17,7 +17,7 @@ from category import Record, metadata_2023, review_2023
 from loopback import Loopback
 from PIL import Image
 from sample_shop import write
-from workplace import Workplace
+from workplace import TINY, Workplace
 
 from decorec.sample.server import HOST
 
@@ -32,15 +32,9 @@ PATHS = {
     "pantry": ("/categoryFiles/Prime_Pantry.json.gz", "/metaFiles2/meta_Prime_Pantry.json.gz"),
     "software": ("/raw/review_categories/Software.jsonl.gz", "/raw/meta_categories/meta_Software.jsonl.gz"),
 }
-SETTINGS: dict[str, Any] = {
+SETTINGS: dict[str, Any] = TINY | {
     # Where the pictures are: on this machine, which a crawl has to be allowed, and needs no care.
     "crawl": {"private_hosts": True, "rate": 10_000},
-    "features": {"encoder": "fit", "epochs": 1},
-    "model": {"dim": 8, "encoder": {"heads": 2, "feed_forward": 8}},
-    "train": {"epochs": 2, "patience": 1},
-    "seeds": [0],
-    "runs": {"decorec": {}},
-    "tables": {"main": ["decorec"]},
 }
 
 
@@ -132,7 +126,7 @@ def test_category_files_and_pictures_become_the_main_table(tmp_path: Path) -> No
         for seed, name in enumerate(SOURCES):
             category(tmp_path, name, server, seed)
         datasets = {name: {**source, "base_url": server.url} for name, source in SOURCES.items()}
-        place = Workplace(tmp_path / "place", {"datasets": datasets, **SETTINGS}, MAIN)
+        place = Workplace(tmp_path / "place", {**SETTINGS, "datasets": datasets}, MAIN)
         result = place.snakemake("--show-failed-logs", "--", MAIN)
         assert result.returncode == 0, result.stdout + result.stderr
         expected = {name: expected_sequences(server, name) for name in SOURCES}

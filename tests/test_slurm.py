@@ -5,26 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from cluster import cluster, missing
-from workplace import REPOSITORY, Workplace
+from workplace import REPOSITORY, TINY, Workplace
 
 pytestmark = pytest.mark.workflow
 
 PROFILE = REPOSITORY / "profiles" / "slurm"
 TABLE = "results/tables/main.csv"
-SETTINGS: dict[str, Any] = {
-    "datasets": {"sample": {"source": "sample", "items": 90, "users": 220}},
-    "features": {"encoder": "fit", "epochs": 1},
-    "model": {"dim": 8, "encoder": {"heads": 2, "feed_forward": 8}},
-    "train": {"epochs": 2, "patience": 1},
-    "seeds": [0],
-    "runs": {"decorec": {}},
-    "tables": {"main": ["decorec"]},
-}
 ON_GPU = {"features", "stage1", "stage2", "fit", "evaluate"}
 
 
@@ -33,10 +23,10 @@ ON_GPU = {"features", "stage1", "stage2", "fit", "evaluate"}
 def test_the_profile_runs_every_step_under_slurm_with_the_same_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    local = Workplace(tmp_path / "local", SETTINGS, TABLE)
+    local = Workplace(tmp_path / "local", TINY, TABLE)
     result = local.snakemake("--", TABLE)
     assert result.returncode == 0, result.stdout + result.stderr
-    submitted = Workplace(tmp_path / "submitted", SETTINGS, TABLE)
+    submitted = Workplace(tmp_path / "submitted", TINY, TABLE)
     planned = submitted.planned()
     assert planned.pop("total") == sum(planned.values())
     with cluster(tmp_path / "slurm") as environment:

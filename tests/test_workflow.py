@@ -9,18 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workplace import REPOSITORY, Workplace
+from workplace import REPOSITORY, TINY, Workplace
 
 from decorec.cli import STEPS, step_function
 
 pytestmark = pytest.mark.workflow
 RULES = sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))
-TINY: dict[str, Any] = {
-    "datasets": {"sample": {"source": "sample", "items": 90, "users": 220}},
-    "features": {"encoder": "fit", "epochs": 1},
-    "model": {"dim": 8, "encoder": {"heads": 2, "feed_forward": 8}},
-    "train": {"epochs": 2, "patience": 1},
-    "seeds": [0],
+SETTINGS: dict[str, Any] = TINY | {
     "runs": {
         "decorec": {},
         "sasrec": {"model": {"name": "sasrec", "dim": 8}},
@@ -37,7 +32,7 @@ TARGETS = ("results/tables/main.csv", "results/tables/ablations.csv", "results/t
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     """A workplace in which everything has been computed."""
-    workplace = Workplace(tmp_path_factory.mktemp("first") / "shop", TINY, *TARGETS)
+    workplace = Workplace(tmp_path_factory.mktemp("first") / "shop", SETTINGS, *TARGETS)
     result = workplace.snakemake("--show-failed-logs", "--", *TARGETS)
     assert result.returncode == 0, result.stdout + result.stderr
     return workplace
@@ -47,12 +42,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 def workplace(finished: Workplace) -> Any:
     """The finished workplace, put back as it was afterwards."""
     yield finished
-    finished.configure(TINY)
+    finished.configure(SETTINGS)
     shutil.copytree(REPOSITORY / "decorec", finished.folder / "decorec", dirs_exist_ok=True)
 
 
 def changed(**sections: Any) -> dict[str, Any]:
-    return {**TINY, **sections}
+    return {**SETTINGS, **sections}
 
 
 def test_the_chain_gives_every_table_and_leaves_logs_and_benchmarks(finished: Workplace) -> None:
@@ -76,7 +71,7 @@ def test_a_second_run_does_nothing(workplace: Workplace) -> None:
 
 
 def test_two_runs_from_scratch_are_byte_identical(finished: Workplace, tmp_path: Path) -> None:
-    other = Workplace(tmp_path / "again", TINY)
+    other = Workplace(tmp_path / "again", SETTINGS)
     assert other.snakemake("--", *TARGETS).returncode == 0
     ranks = sorted(path.relative_to(finished.folder) for path in finished.folder.glob("results/**/ranks.parquet"))
     assert len(ranks) == 4
@@ -85,12 +80,14 @@ def test_two_runs_from_scratch_are_byte_identical(finished: Workplace, tmp_path:
 
 
 def test_changing_one_run_runs_that_run_alone(workplace: Workplace) -> None:
-    workplace.configure(changed(runs=TINY["runs"] | {"sasrec": {"model": {"name": "sasrec", "dim": 12}}}))
+    workplace.configure(changed(runs=SETTINGS["runs"] | {"sasrec": {"model": {"name": "sasrec", "dim": 12}}}))
     assert workplace.planned() == {"fit": 1, "evaluate": 1, "main_table": 1, "total": 3}
 
 
 def test_changing_an_ablation_runs_that_ablation_alone(workplace: Workplace) -> None:
-    workplace.configure(changed(runs=TINY["runs"] | {"no-cluster": {"model": {"interests": False, "freeze": False}}}))
+    workplace.configure(
+        changed(runs=SETTINGS["runs"] | {"no-cluster": {"model": {"interests": False, "freeze": False}}})
+    )
     assert workplace.planned() == {"stage2": 1, "evaluate": 1, "ablation_table": 1, "total": 3}
 
 
@@ -151,7 +148,7 @@ def test_one_more_seed_trains_that_seed_alone(workplace: Workplace) -> None:
     [
         ({"sedes": [0]}, "sedes: unknown key"),
         ({"train": {"epochs": 0}}, "train.epochs"),
-        ({"runs": TINY["runs"] | {"decorec": {"model": {"dims": 8}}}}, "dims: unknown key"),
+        ({"runs": SETTINGS["runs"] | {"decorec": {"model": {"dims": 8}}}}, "dims: unknown key"),
         ({"tables": {"main": ["unknown"]}}, "unknown"),
         ({"datasets": {"Shop": {"source": "sample"}}}, "Shop"),
     ],

@@ -13,6 +13,16 @@ from typing import Any
 import yaml
 
 REPOSITORY = Path(__file__).parent.parent
+TINY: dict[str, Any] = {
+    "datasets": {"sample": {"source": "sample", "items": 90, "users": 220}},
+    "features": {"encoder": "fit", "epochs": 1},
+    "model": {"dim": 8, "encoder": {"heads": 2, "feed_forward": 8}},
+    "train": {"epochs": 2, "patience": 1},
+    "seeds": [0],
+    "runs": {"decorec": {}},
+    "tables": {"main": ["decorec"]},
+}
+"""A configuration whose every step takes seconds."""
 
 
 class Workplace:
