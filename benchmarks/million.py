@@ -72,7 +72,7 @@ def _measure(items: int, targets: int, users: int, candidates: int) -> dict[str,
     run = resolve({}, "described", {"model": options})
     config = run.train.stage("stage1")
     model = build(run.model, world.catalogue, "stage1")
-    windows = training_windows(world.sequences, run.model.encoder.length)
+    windows = training_windows(world.sequences, run.model.length)
     found: dict[str, float] = {"targets": windows.target_count, "data memory": _memory()}
     adam = optimiser(model, config)
     batch = next(windows.epoch(config.batch_size, torch.Generator().manual_seed(0)))

@@ -92,7 +92,7 @@ def _epoch(world: World, name: str, stage: str, precision: str) -> float:
     adam, average = optimiser(model, config), Average(model, config.averaging)
     generator = torch.Generator().manual_seed(0)
     start = clock()
-    for batch in training_windows(world.sequences, run.model.encoder.length).epoch(config.batch_size, generator):
+    for batch in training_windows(world.sequences, run.model.length).epoch(config.batch_size, generator):
         train_step(model, batch, adam, config, 1.0)
         average.update()
     return clock() - start

@@ -52,7 +52,7 @@ def main() -> None:
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     top = max(first, peak(torch.float32))
     modalities, dim, forward = len(config.modalities), config.dim, config.encoder.feed_forward
-    sizes = histories(world.sequences, "test", config.encoder.length).size
+    sizes = histories(world.sequences, "test", config.length).size
     tokens, users = int(sizes.sum()), options.users
     work = modalities * 2.0 * (tokens * 2 * dim * dim + users * (2 * dim * dim + 2 * dim * forward) + tokens * 2 * dim)
     work += 2.0 * modalities * users * modalities * options.items * dim

@@ -258,13 +258,13 @@ def training_windows(
     training = sequences.training()
     if samples == "prefixes":
         prefixes = np.maximum(training.lengths - 1, 0)
-        before = np.arange(prefixes.sum()) - np.repeat(np.cumsum(prefixes) - prefixes, prefixes)
+        before = _positions(prefixes)
         size = np.minimum(before + 1, length)
         return Windows(training.items, np.repeat(training.offsets[:-1], prefixes) + before + 1 - size, size, size - 1)
     inputs = training.lengths - 1  # the last training item has no successor
     starts, inputs = training.offsets[:-1][inputs > 0], inputs[inputs > 0]
     extra = np.maximum(inputs - length, 0)
-    shift = np.arange(extra.sum()) - np.repeat(np.cumsum(extra) - extra, extra) + 1
+    shift = _positions(extra) + 1
     start = np.concatenate([starts, np.repeat(starts, extra) + shift])
     size = np.concatenate([np.minimum(inputs, length), np.full(len(shift), length)])
     first = np.concatenate([np.zeros(len(starts), dtype=np.int64), np.full(len(shift), length - 1)])
