@@ -15,7 +15,7 @@ from torch.autograd import Function
 
 from decorec.products import gram, product, working_type
 
-__all__ = ["Sample", "cross_modal_loss"]
+__all__ = ["DrawnCandidates", "cross_modal_loss"]
 
 ROWS_AT_ONCE = 2048
 TILE = 1 << 21
@@ -25,7 +25,7 @@ KEPT = 1 << 26
 
 
 @dataclass(frozen=True)
-class Sample:
+class DrawnCandidates:
     """Items drawn with replacement, which stand for all candidates of the denominator."""
 
     items: Tensor
@@ -40,7 +40,7 @@ def cross_modal_loss(
     targets: Tensor,
     temperature: float,
     alpha: float,
-    sample: Sample | None = None,
+    drawn: DrawnCandidates | None = None,
 ) -> Tensor:
     """Mean over predictions of the sum over modalities of eq. 15.
 
@@ -56,9 +56,9 @@ def cross_modal_loss(
         targets: [P] int64, row of the target in each modality's candidates.
         temperature: tau.
         alpha: weight of the other modalities' logits of the target, in [0, 1].
-        sample: candidates of the denominator besides the target (Bengio and Senecal 2008); None: all.
+        drawn: candidates of the denominator besides the target (Bengio and Senecal 2008); None: all.
     """
-    loss: Tensor = _CrossModalLoss.apply(states, candidates, targets, temperature, alpha, sample)
+    loss: Tensor = _CrossModalLoss.apply(states, candidates, targets, temperature, alpha, drawn)
     return loss
 
 
@@ -77,7 +77,7 @@ class _CrossModalLoss(Function):
         targets: Tensor,
         temperature: float,
         alpha: float,
-        sample: Sample | None,
+        drawn: DrawnCandidates | None,
     ) -> Tensor:
         modalities, predictions, width = states.shape
         count = candidates.shape[1]
@@ -91,7 +91,7 @@ class _CrossModalLoss(Function):
             chosen = (targets[:, None] + offsets).repeat(modalities, 1)
             scale = torch.full((modalities, modalities), alpha, dtype=precise, device=device)
             scale = scale.fill_diagonal_(1.0).repeat_interleave(predictions, 0)
-            columns = None if sample is None else _Columns(sample, offsets, precise)
+            columns = None if drawn is None else _Columns(drawn, offsets, precise)
             needed = any(ctx.needs_input_grad[:2])
             grad_rows = torch.zeros_like(rows, dtype=precise) if needed else None
             grad_whole = torch.zeros_like(whole, dtype=precise) if needed else None
@@ -124,9 +124,9 @@ class _CrossModalLoss(Function):
 class _Columns:
     """The sampled columns of all modalities, with the correction of their logits."""
 
-    def __init__(self, sample: Sample, offsets: Tensor, dtype: torch.dtype) -> None:
-        self.index = (sample.items + offsets[:, None]).flatten()
-        self.correction = sample.log_expected.to(dtype).repeat(len(offsets))
+    def __init__(self, drawn: DrawnCandidates, offsets: Tensor, dtype: torch.dtype) -> None:
+        self.index = (drawn.items + offsets[:, None]).flatten()
+        self.correction = drawn.log_expected.to(dtype).repeat(len(offsets))
 
 
 def _block(

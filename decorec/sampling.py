@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from decorec.losses import Sample
+from decorec.losses import DrawnCandidates
 
 __all__ = ["Sampler"]
 
@@ -28,10 +28,10 @@ class Sampler:
         self._draws = draws
         self._generator = torch.Generator().manual_seed(seed)
 
-    def draw(self, device: torch.device) -> Sample:
-        """One sample, the same for all predictions of a batch."""
+    def draw(self, device: torch.device) -> DrawnCandidates:
+        """One draw, the same for all predictions of a batch."""
         drawn = torch.rand(self._draws, dtype=torch.float64, generator=self._generator)
         places = torch.searchsorted(self._cumulated, drawn).clamp_(max=len(self._cumulated) - 1)
         items, counts = torch.unique(places, return_counts=True)
         log_expected = self._log_expected[items] - counts.log()
-        return Sample(items.to(device), log_expected.to(device, torch.float32))
+        return DrawnCandidates(items.to(device), log_expected.to(device, torch.float32))

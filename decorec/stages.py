@@ -16,11 +16,10 @@ from decorec.errors import DecorecError
 from decorec.features_file import FeatureFile
 from decorec.graph import normalise
 from decorec.models import Catalogue, Recommender, build
-from decorec.models.decorec import DeCoRec
 from decorec.sequences import Sequences, read_vocab
 from decorec.training import train
 
-__all__ = ["fit", "stage1", "stage2"]
+__all__ = ["fit", "prepare", "read_catalogue", "stage1", "stage2"]
 
 log = logging.getLogger("decorec")
 
@@ -114,6 +113,20 @@ def fit(
     _train(run, "fit", seed, catalogue, items, Sequences.read(sequences), None, model, history, config)
 
 
+def prepare(run: Run, stage: str, seed: int, catalogue: Catalogue, start: dict[str, Tensor] | None) -> Recommender:
+    """The run's model before training in ``stage``, on the device to train on.
+
+    Args:
+        seed: of the fresh parameters.
+        start: state of the stage before; None in the first.
+    """
+    torch.manual_seed(seed)
+    model = build(run.model, catalogue, stage)
+    if start is not None:
+        model.start_from(start)
+    return model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
 def read_catalogue(
     run: Run,
     stage: str,
@@ -180,12 +193,7 @@ def _train(
     history_file: Path,
     config_file: Path,
 ) -> None:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.manual_seed(seed)
-    model: Recommender = build(run.model, catalogue, stage)
-    if start is not None and isinstance(model, DeCoRec):
-        model.start_from(start)
-    model.to(device)
+    model = prepare(run, stage, seed, catalogue, start)
     count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     log.info("%s: %d trainable parameters, %d items, %d users", stage, count, len(items), len(sequences.users))
     history = train(model, sequences, run.train.stage(stage), seed, f"{run.model.name} {stage} seed {seed}")

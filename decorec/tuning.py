@@ -16,10 +16,8 @@ from decorec.artifacts import write_table
 from decorec.config.root import TuningConfig
 from decorec.config.runs import Run, merge, nested
 from decorec.errors import DecorecError
-from decorec.models import build
-from decorec.models.decorec import DeCoRec
 from decorec.sequences import Sequences, read_vocab
-from decorec.stages import read_catalogue
+from decorec.stages import prepare, read_catalogue
 from decorec.tables.trials import TRIALS
 from decorec.training import train
 
@@ -102,11 +100,7 @@ def _train(
 
     for stage in run.stages:
         catalogue = read_catalogue(run, stage, items, *files)
-        torch.manual_seed(seed)
-        previous, model = model, build(run.model, catalogue, stage)
-        if previous is not None and isinstance(model, DeCoRec):
-            model.start_from(previous.state_dict())
-        model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        model = prepare(run, stage, seed, catalogue, None if model is None else model.state_dict())
         config = run.train.stage(stage).model_copy(update={"monitor": "NDCG@10"})
         history = train(model, data, config, seed, f"trial {trial.number}, {stage}", report)
         done, best = done + len(history), float(history.filter("best")["NDCG@10"][0])

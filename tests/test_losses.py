@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from decorec import losses
-from decorec.losses import Sample, cross_modal_loss
+from decorec.losses import DrawnCandidates, cross_modal_loss
 from decorec.sampling import Sampler
 
 
@@ -66,14 +66,14 @@ def test_no_gradient_is_computed_where_none_is_needed() -> None:
     assert not cross_modal_loss(states, candidates, torch.tensor([0, 1, 2]), 2.0, 0.5).requires_grad
 
 
-def sampled_naive(states: Tensor, candidates: Tensor, targets: Tensor, sample: Sample) -> Tensor:
+def sampled_naive(states: Tensor, candidates: Tensor, targets: Tensor, drawn: DrawnCandidates) -> Tensor:
     """The target and the sampled items other than it, each of them with its weight."""
     total = states.new_zeros(())
     for p, target in enumerate(targets):
         for m in range(len(states)):
             own = torch.stack([states[m, p] @ rows[target] for rows in candidates])
             parts = [torch.exp(own).sum()]
-            for item, correction in zip(sample.items, sample.log_expected, strict=True):
+            for item, correction in zip(drawn.items, drawn.log_expected, strict=True):
                 if item != target:
                     parts += [torch.exp(states[m, p] @ rows[item] - correction) for rows in candidates]
             scale = torch.full_like(own, 0.4)
@@ -90,9 +90,9 @@ def test_sampled_loss_and_gradients(modalities: int, block: int, monkeypatch: py
     states = torch.randn(modalities, 7, 5, generator=generator, dtype=torch.float64).requires_grad_()
     candidates = torch.randn(modalities, 9, 5, generator=generator, dtype=torch.float64).requires_grad_()
     targets = torch.tensor([0, 1, 2, 3, 4, 5, 5])
-    sample = Sample(torch.tensor([1, 5, 8]), torch.tensor([0.3, -0.5, 0.1]))
-    fused = cross_modal_loss(states, candidates, targets, 1.0, 0.4, sample)
-    expected = sampled_naive(states, candidates, targets, sample)
+    drawn = DrawnCandidates(torch.tensor([1, 5, 8]), torch.tensor([0.3, -0.5, 0.1]))
+    fused = cross_modal_loss(states, candidates, targets, 1.0, 0.4, drawn)
+    expected = sampled_naive(states, candidates, targets, drawn)
     assert fused.item() == pytest.approx(expected.item(), rel=1e-12)
     ours = torch.autograd.grad(fused, (states, candidates))
     theirs = torch.autograd.grad(expected, (states, candidates))
@@ -107,8 +107,8 @@ def test_the_sampled_denominator_is_that_of_all_items_in_expectation() -> None:
     sampler = Sampler(counted, 30, 12, 0)
     weights = torch.zeros(30, dtype=torch.float64)
     for _ in range(4000):
-        sample = sampler.draw(torch.device("cpu"))
-        weights.index_add_(0, sample.items, torch.exp(-sample.log_expected.double()))
+        drawn = sampler.draw(torch.device("cpu"))
+        weights.index_add_(0, drawn.items, torch.exp(-drawn.log_expected.double()))
     torch.testing.assert_close(weights / 4000, torch.ones(30, dtype=torch.float64), rtol=0.1, atol=0)
     exponentials = torch.exp(candidates[0] @ states[0, 0]).double()
     assert float(weights @ exponentials) / 4000 == pytest.approx(float(exponentials.sum()), rel=0.05)

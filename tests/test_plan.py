@@ -68,7 +68,9 @@ def test_the_schema_is_the_one_that_the_configuration_generates() -> None:
     assert json.loads(file.read_text()) == describe(), "run: make schema"
 
 
-@pytest.mark.parametrize("name", ["config.yaml", *(f"config/{n}.yaml" for n in ("scientific", "hm", "real", "paper"))])
+@pytest.mark.parametrize(
+    "name", ["config.yaml", *(f"config/{n}.yaml" for n in ("scientific", "hm", "real", "competitors", "paper"))]
+)
 def test_the_configurations_in_the_repository_are_valid(name: str) -> None:
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | yaml.safe_load((REPOSITORY / name).read_text())
     assert load(config).datasets

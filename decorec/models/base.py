@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from decorec.batches import Batch, Samples, training_windows
 from decorec.config.learning import StageConfig
-from decorec.losses import Sample
+from decorec.losses import DrawnCandidates
 from decorec.models.catalogue import Catalogue
 from decorec.sampling import Sampler
 from decorec.sequences import Sequences
@@ -45,9 +45,17 @@ class Recommender(nn.Module, ABC):
     def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
         """Scores of all items at the batch's predictions, [P, I]."""
 
-    def sample(self) -> Sample | None:
+    def drawn_candidates(self) -> DrawnCandidates | None:
         """Candidates of the next training loss; None for all."""
         return self.sampler.draw(self.catalogue.device) if self.sampler is not None and self.training else None
+
+    def start_from(self, previous: dict[str, Tensor]) -> None:
+        """Take over what the stage before has trained (its state); only models of several stages can.
+
+        Raises:
+            ValueError: the states do not fit together.
+        """
+        raise ValueError(f"{self.config.name} has one stage, it cannot start from another")
 
     def observe(self, training: Sequences) -> None:
         """Count what the model needs of the training part, before training; kept in buffers. Most need nothing."""

@@ -153,10 +153,10 @@ class DeCoRec(Recommender):
         if stage == "stage2" and config.freeze:
             self.adapters.requires_grad_(False)
 
-    def start_from(self, stage1: dict[str, Tensor]) -> None:
+    def start_from(self, previous: dict[str, Tensor]) -> None:
         """Take over the adapters and the encoder of stage 1; what only stage 2 has keeps its fresh start."""
         own = self.state_dict()
-        shared = {name: tensor for name, tensor in stage1.items() if name.split(".")[0] in ("adapters", "encoder")}
+        shared = {name: tensor for name, tensor in previous.items() if name.split(".")[0] in ("adapters", "encoder")}
         expected = {name for name in own if name.split(".")[0] in ("adapters", "encoder")}
         if set(shared) != expected:
             raise ValueError(f"stage 1 and 2 differ in {sorted(set(shared) ^ expected)}")
@@ -212,7 +212,7 @@ class DeCoRec(Recommender):
             candidates = torch.cat([candidates, self._padding()], 1)
         states, candidates = self._comparable(states, candidates)
         temperature, alpha = self.config.temperature, self.config.alpha
-        return cross_modal_loss(states, candidates, batch.targets, temperature, alpha, self.sample())
+        return cross_modal_loss(states, candidates, batch.targets, temperature, alpha, self.drawn_candidates())
 
     def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
         """Eq. 16 to 18, [P, I]."""

@@ -38,7 +38,7 @@ class SASRec(Recommender):
         """Cross-entropy over all items."""
         candidates = self.candidates()
         states = self._states(batch, candidates)
-        return cross_modal_loss(states, candidates, batch.targets, 1.0, 1.0, self.sample())
+        return cross_modal_loss(states, candidates, batch.targets, 1.0, 1.0, self.drawn_candidates())
 
     def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
         """Dot products, [P, I]."""
