@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from functools import cache
 from io import BytesIO
 
@@ -13,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from decorec.crawl.outcome import PictureError
 
-__all__ = ["load_decoders", "normalise"]
+__all__ = ["normalise"]
 
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 ORIENTATION = 0x0112
@@ -26,15 +25,14 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-TORCH = threading.Lock()
-"""Held while torch is imported, on the first picture that needs it: two threads that import it stop each other."""
 SIDEWAYS = frozenset({TURNS[5], TURNS[6], TURNS[7], TURNS[8]})
 
 
 @cache
-def load_decoders() -> tuple[str, ...]:
-    """The formats that this build of Pillow reads. Call it before threads start: loading plugins in them is unsafe."""
+def _formats() -> tuple[str, ...]:
+    """The formats that this build of Pillow reads."""
     Image.init()
+    Image.MAX_IMAGE_PIXELS = None  # crawl.max_pixels is checked before anything is decoded
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
@@ -50,7 +48,7 @@ def normalise(body: bytes, side: int, max_pixels: int) -> tuple[Image.Image, int
     if not body:
         raise PictureError("empty", permanent=True)
     try:
-        with Image.open(BytesIO(body), formats=load_decoders()) as original:
+        with Image.open(BytesIO(body), formats=_formats()) as original:
             if original.width * original.height > max_pixels:
                 raise PictureError("bomb", permanent=True)
             width, height = original.size
@@ -128,10 +126,11 @@ def _bicubic(picture: Image.Image, width: int, height: int) -> Image.Image:
 
     By torch, whose vector code takes an eighth of Pillow's time; resizing is the most expensive part of a picture.
     """
-    with TORCH:
-        from torch.nn.functional import interpolate
-        from torch.utils.dlpack import from_dlpack
+    from torch import set_num_threads
+    from torch.nn.functional import interpolate
+    from torch.utils.dlpack import from_dlpack
 
+    set_num_threads(1)  # there is one process per core
     pixels = from_dlpack(_pixels(picture))
     planes = pixels.view(1, picture.height, picture.width, 4).permute(0, 3, 1, 2)
     resized = interpolate(planes, size=(height, width), mode="bicubic", antialias=True).permute(0, 2, 3, 1)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
-
-from decorec.crawl.normalise import load_decoders, normalise
+from decorec.crawl.decoders import Decoders
+from decorec.crawl.normalise import normalise
 from decorec.crawl.outcome import Outcome, PictureError
 
 __all__ = ["Store", "picture_path"]
@@ -27,29 +25,22 @@ def picture_path(cache: Path, sha256: str) -> Path:
 class Store:
     """Pictures by the hash of their original body; equal bodies are decoded once.
 
-    A picture is written into ``parts``, a folder that no other process uses, and then renamed, so that a kill leaves
+    A picture is written into ``parts``, a folder that no other crawl uses, and then renamed, so that a kill leaves
     no half a picture; what it leaves in ``parts`` is removed by the next run.
     """
 
     def __init__(self, cache: Path, parts: Path, side: int, max_pixels: int) -> None:
         self._cache = cache
-        self._side = side
-        self._max_pixels = max_pixels
-        self._known: dict[str, Outcome | PictureError] = {}
-        self._folders: set[str] = set()
+        self._known: dict[str, Outcome] = {}
         self._parts = parts
         shutil.rmtree(parts, ignore_errors=True)
-        parts.mkdir(parents=True)
-        # One picture per core at a time: more would not be faster, and large pictures need much memory. In threads of
-        # its own, because memory that every fetching thread takes and gives back is costly to the system.
-        self._decoders = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "crawl-decoder")
-        # The size is checked against crawl.max_pixels before anything is decoded; Pillow's own limit is not needed.
-        Image.MAX_IMAGE_PIXELS = None
-        load_decoders()
+        parts.mkdir(parents=True, exist_ok=True)
+        # One picture per core at a time: more would not be faster, and large pictures need much memory.
+        self._decoders = Decoders(_Keeper(cache, parts, side, max_pixels), len(os.sched_getaffinity(0)))
 
     def close(self) -> None:
-        """End the decoding threads and remove the folder of parts."""
-        self._decoders.shutdown()
+        """End the decoding processes and remove the folder of parts."""
+        self._decoders.close()
         shutil.rmtree(self._parts)
 
     def knows(self, outcome: Outcome) -> bool:
@@ -61,7 +52,7 @@ class Store:
         except FileNotFoundError:
             return False
         if there:
-            self._known[outcome.sha256] = outcome
+            self._known[outcome.sha256] = replace(outcome, http_status=None, attempts=0)
         return there
 
     def add(self, body: bytes) -> Outcome:
@@ -72,23 +63,31 @@ class Store:
         sha256 = hashlib.sha256(body).hexdigest()
         known = self._known.get(sha256)
         if known is None:
-            known = self._decoders.submit(self._keep, body, sha256).result()
+            known = replace(self._decoders.run(sha256, body), sha256=sha256, bytes=len(body))
             self._known[sha256] = known
-        if isinstance(known, PictureError):
-            return Outcome("permanent", known.error, sha256=sha256, bytes=len(body))
-        return Outcome("ok", None, None, 0, sha256, known.width, known.height, len(body))
+        return known
 
-    def _keep(self, body: bytes, sha256: str) -> Outcome | PictureError:
+
+@dataclass(frozen=True)
+class _Keeper:
+    """The part of the store that works in the decoding processes."""
+
+    cache: Path
+    parts: Path
+    side: int
+    max_pixels: int
+
+    def __call__(self, sha256: str, body: bytes) -> Outcome:
         try:
-            picture, width, height = normalise(body, self._side, self._max_pixels)
+            picture, width, height = normalise(body, self.side, self.max_pixels)
         except PictureError as failure:
-            return failure
-        # To a file and not to memory: only then does Pillow encode without holding the interpreter lock.
-        part = self._parts / f"{sha256}.{threading.get_ident()}"
+            return Outcome("permanent", failure.error)
+        part = self.parts / f"{sha256}.{os.getpid()}"
         picture.save(part, "JPEG", quality=QUALITY)
-        path = picture_path(self._cache, sha256)
-        if path.parent.name not in self._folders:
+        path = picture_path(self.cache, sha256)
+        try:
+            part.replace(path)
+        except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._folders.add(path.parent.name)
-        part.replace(path)
+            part.replace(path)
         return Outcome("ok", width=width, height=height)
