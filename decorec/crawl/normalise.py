@@ -126,11 +126,9 @@ def _bicubic(picture: Image.Image, width: int, height: int) -> Image.Image:
 
     By torch, whose vector code takes an eighth of Pillow's time; resizing is the most expensive part of a picture.
     """
-    from torch import set_num_threads
     from torch.nn.functional import interpolate
     from torch.utils.dlpack import from_dlpack
 
-    set_num_threads(1)  # there is one process per core
     pixels = from_dlpack(_pixels(picture))
     planes = pixels.view(1, picture.height, picture.width, 4).permute(0, 3, 1, 2)
     resized = interpolate(planes, size=(height, width), mode="bicubic", antialias=True).permute(0, 2, 3, 1)

@@ -78,6 +78,9 @@ class _Keeper:
     max_pixels: int
 
     def __call__(self, sha256: str, body: bytes) -> Outcome:
+        import torch  # loaded before this process was forked; the crawl's own process does without
+
+        torch.set_num_threads(1)  # there is a process per core
         try:
             picture, width, height = normalise(body, self.side, self.max_pixels)
         except PictureError as failure:
