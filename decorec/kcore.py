@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from decorec.codes import Codes, distinct
+from decorec.codes import Codes
 
 __all__ = ["Core", "kcore"]
 
@@ -31,21 +31,22 @@ def kcore(users: Codes, items: Codes, k: int) -> Core:
         items: [interactions] codes from 0.
         k: least number of interactions.
     """
-    keep = np.zeros(len(users), dtype=bool)
+    from decorec.tallies import peel, tally
+
     rows = np.arange(len(users))
+    user_counts, item_counts = (np.zeros(int(codes.max(initial=-1)) + 1, np.int32) for codes in (users, items))
     passes: list[dict[str, object]] = []
     while True:
-        small_user = (np.bincount(users) < k)[users]
-        small_item = (np.bincount(items) < k)[items]
-        stay = ~(small_user | small_item)
-        if stay.all():
+        user_counts[:] = item_counts[:] = 0
+        left = {"users": tally(users, rows, user_counts), "items": tally(items, rows, item_counts)}
+        if passes:
+            passes[-1] |= {**left, "interactions": len(rows)}
+        stay, small_users, small_items = peel(users, items, rows, user_counts, item_counts, k)
+        if stay == len(rows):
             break
-        users, items, rows = users[stay], items[stay], rows[stay]
-        dropped = {
-            f"user below {k}": int(small_user.sum()),
-            f"item below {k}": int((small_item & ~small_user).sum()),
-        }
-        left = {"users": distinct(users), "items": distinct(items), "interactions": len(rows)}
-        passes.append({"step": f"{k}-core, pass {len(passes) + 1}", "dropped": dropped, **left})
+        rows = rows[:stay]
+        dropped = {f"user below {k}": small_users, f"item below {k}": small_items}
+        passes.append({"step": f"{k}-core, pass {len(passes) + 1}", "dropped": dropped})
+    keep = np.zeros(len(users), dtype=bool)
     keep[rows] = True
     return Core(keep, passes)
