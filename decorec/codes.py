@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["Codes", "codes_in", "distinct", "factorise", "first_appearances"]
+__all__ = ["Codes", "codes_in", "distinct", "factorise", "first_appearances", "sorted_by"]
 
 Codes = npt.NDArray[np.int64]
 
@@ -51,3 +51,17 @@ def first_appearances(codes: Codes, count: int) -> Codes:
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
     occurring = np.flatnonzero(first >= 0)
     return occurring[np.argsort(first[occurring])]
+
+
+def sorted_by(values: Codes, rows: Codes) -> Codes:
+    """``rows`` in the order of their ``values``; those of equal values stay in the order that they have."""
+    if not len(rows):
+        return rows
+    keys, bits = values[rows], len(rows).bit_length()
+    least, most = int(keys.min()), int(keys.max())
+    if most - least >> 63 - bits:
+        return rows[np.argsort(keys, kind="stable")]
+    # Value and place in one number: sorting it takes a tenth of the time of a stable sort.
+    keys = keys - least << bits | np.arange(len(rows))
+    keys.sort()
+    return rows[keys & ((1 << bits) - 1)]
