@@ -64,8 +64,8 @@ class Filtered:
     def note(self, step: str, dropped: dict[str, int]) -> None:
         """Enter a step and what it left."""
         left = {
-            "users": distinct(self.user, self.rows),
-            "items": distinct(self.item, self.rows),
+            "users": distinct(self.user[self.rows]),
+            "items": distinct(self.item[self.rows]),
             "interactions": len(self.rows),
         }
         self.steps.append({"step": step, "dropped": dropped, **left})

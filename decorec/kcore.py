@@ -33,20 +33,22 @@ def kcore(users: Codes, items: Codes, k: int) -> Core:
     """
     from decorec.tallies import peel, tally
 
-    rows = np.arange(len(users))
+    keep, rows, stay = np.zeros(len(users), dtype=bool), np.arange(len(users)), np.empty(len(users), dtype=bool)
     user_counts, item_counts = (np.zeros(int(codes.max(initial=-1)) + 1, np.int32) for codes in (users, items))
+    users_left, items_left = tally(users, user_counts), tally(items, item_counts)
+    # Copies of half the size, which shrink pass by pass.
+    user, item = users.astype(np.int32), items.astype(np.int32)
     passes: list[dict[str, object]] = []
     while True:
-        user_counts[:] = item_counts[:] = 0
-        left = {"users": tally(users, rows, user_counts), "items": tally(items, rows, item_counts)}
-        if passes:
-            passes[-1] |= {**left, "interactions": len(rows)}
-        stay, small_users, small_items = peel(users, items, rows, user_counts, item_counts, k)
-        if stay == len(rows):
+        left, small_users, small_items, users_gone, items_gone = peel(
+            user, item, rows, stay, user_counts, item_counts, k
+        )
+        if left == len(rows):
             break
-        rows = rows[:stay]
+        user, item, rows = user[:left], item[:left], rows[:left]
+        users_left, items_left = users_left - users_gone, items_left - items_gone
         dropped = {f"user below {k}": small_users, f"item below {k}": small_items}
-        passes.append({"step": f"{k}-core, pass {len(passes) + 1}", "dropped": dropped})
-    keep = np.zeros(len(users), dtype=bool)
+        counts = {"users": users_left, "items": items_left, "interactions": left}
+        passes.append({"step": f"{k}-core, pass {len(passes) + 1}", "dropped": dropped, **counts})
     keep[rows] = True
     return Core(keep, passes)

@@ -98,30 +98,47 @@ def _scatter(value: int, bits: np.uint64) -> np.uint64:
 
 
 @njit(nogil=True, cache=True)
-def tally(codes: Codes, rows: Codes, counts: Counts) -> int:
-    """Count the codes that some rows hold into ``counts`` [codes], zeros; returns how many different ones there are."""
+def tally(codes: Codes, counts: Counts) -> int:
+    """Count codes into ``counts`` [codes], zeros; returns how many different ones there are."""
     found = 0
-    for row in rows:
-        before = counts[codes[row]]
+    for code in codes:
+        before = counts[code]
         found += before == 0
-        counts[codes[row]] = before + 1
+        counts[code] = before + 1
     return found
 
 
 @njit(nogil=True, cache=True)
 def peel(
-    users: Codes, items: Codes, rows: Codes, user_counts: Counts, item_counts: Counts, k: int
-) -> tuple[int, int, int]:
-    """One pass of the k-core: move the ``rows`` whose user and item count ``k`` to the start, in their order.
+    users: Counts, items: Counts, rows: Codes, stay: Flags, user_counts: Counts, item_counts: Counts, k: int
+) -> tuple[int, int, int, int, int]:
+    """One pass of the k-core: what stays moves to the start, in its order, and the counts go down by what does not.
+
+    Args:
+        users, items: [interactions] codes.
+        rows: [interactions] moves along.
+        stay: [interactions] space.
+        user_counts, item_counts: interactions of each code.
+        k: least number of interactions of a user and of an item.
 
     Returns:
-        rows that stay; rows of users below ``k``; other rows, of items below ``k``.
+        interactions that stay; dropped ones of users below ``k``; other dropped ones, of items below ``k``; users and
+        items that have none any more.
     """
-    left = small_users = small_items = 0
-    for row in rows:
-        user, item = user_counts[users[row]] >= k, item_counts[items[row]] >= k
+    left = small_users = small_items = users_gone = items_gone = 0
+    for index in range(len(rows)):
+        user, item = user_counts[users[index]] >= k, item_counts[items[index]] >= k
         small_users += not user
         small_items += user & (not item)
-        rows[left] = row
-        left += user & item
-    return left, small_users, small_items
+        stay[index] = user & item
+    for index in range(len(rows)):
+        user, item = users[index], items[index]
+        if stay[index]:
+            users[left], items[left], rows[left] = user, item, rows[index]
+            left += 1
+        else:
+            user_counts[user] -= 1
+            item_counts[item] -= 1
+            users_gone += user_counts[user] == 0
+            items_gone += item_counts[item] == 0
+    return left, small_users, small_items, users_gone, items_gone

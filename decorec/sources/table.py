@@ -85,7 +85,7 @@ def table_row(record: dict[str, Any], repaired: Counter[str]) -> dict[str, Any]:
 
     image: a path relative to the folder of the tables, an absolute path or a URL, or a list of them; kept as given.
     """
-    texts = {name: clean(record.get(name) or "") for name in ("title", "brand", "description")}
+    texts = {name: clean(record[name]) if record.get(name) else "" for name in ("title", "brand", "description")}
     category = record.get("category") or []
     levels = category.split(LEVELS) if isinstance(category, str) else category
     order = [texts["title"], clean(category), texts["brand"], texts["description"]]
