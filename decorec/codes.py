@@ -19,11 +19,13 @@ def factorise(values: pl.Series) -> tuple[Codes, pl.Series]:
 
     values = values.rechunk()
     rows = len(values)
-    codes, firsts, known = np.empty(rows, np.int64), np.empty(rows, np.int64), np.empty(rows, np.uint64)
+    codes, firsts = np.empty(rows, np.int64), np.empty(rows, np.int64)
     for seed in count():
         # Hashes are numbered in place of strings; a number that two strings share shows up below.
-        slots = np.zeros(1 << (rows + rows // 2).bit_length(), np.uint32)
-        found = number(values.hash(seed).to_numpy(), slots, known, codes, firsts)
+        slots = 1 << (rows + rows // 2).bit_length()
+        hashes = values.hash(seed).to_numpy()
+        found = number(hashes, np.zeros(slots, np.uint32), np.empty(rows, np.uint64), codes, firsts)
+        del hashes
         names = values.gather(firsts[:found])
         if names.gather(codes).eq_missing(values).all():
             return codes, names
