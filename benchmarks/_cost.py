@@ -27,18 +27,34 @@ class Cost:
         return f"{label:<24} {self.clock:8.2f} s {self.processor:8.2f} s of processor time{memory}"
 
 
+STARTER = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+status = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+clock, usage = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+print(clock, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+sys.exit(status)
+"""
+
+
 def cost_of_command(command: Sequence[str], environment: dict[str, str] | None = None) -> Cost:
-    """Run a command as a process of its own; a failure ends the benchmark."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, **(environment or {})})
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{command[:4]} failed with status {status}")
-    return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    """Run a command as a process of its own; a failure ends the benchmark.
+
+    A small process starts it, because a process counts the memory of the one that it comes from as its own.
+    """
+    starter = [sys.executable, "-c", STARTER, *command]
+    done = subprocess.run(
+        starter, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}, check=False
+    )
+    if done.returncode:
+        sys.exit(f"{command[:4]} failed with status {done.returncode}")
+    return Cost(*map(float, done.stdout.split()))
 
 
 def cost_of_call(function: Callable[[], Any]) -> Cost:
-    """Call a function of this process."""
+    """Call a function of this process; what it returns is freed later."""
     processor, clock = time.process_time(), time.perf_counter()
-    function()
-    return Cost(time.perf_counter() - clock, time.process_time() - processor)
+    result = function()
+    cost = Cost(time.perf_counter() - clock, time.process_time() - processor)
+    del result
+    return cost

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["shopping"]
+__all__ = ["purchases", "shopping"]
 
 LEAST, MOST = 5, 1_000
 TAIL = 2.67
@@ -28,10 +28,21 @@ def shopping(
     lengths = np.minimum(drawn, MOST).astype(np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     count = interactions // 33
-    tastes = max(1, count // 500)
+    return offsets, purchases(lengths, count, 500, 0.7, 3, random), count
+
+
+def purchases(
+    lengths: npt.NDArray[np.int64], count: int, group: int, share: float, power: float, random: np.random.Generator
+) -> npt.NDArray[np.int32]:
+    """Items [interactions] of users with ``lengths`` items each, of a catalogue of ``count``.
+
+    A user draws ``share`` of the items from one taste (a group of about ``group`` items), the others from the whole
+    catalogue; in both, the place is the ``power`` of a uniform number, so that few items are bought often.
+    """
+    tastes = max(1, count // group)
     taste = np.repeat(random.integers(0, tastes, len(lengths)), lengths)
-    place = random.random(offsets[-1]) ** 3
-    own = random.random(offsets[-1]) < 0.7
+    place = random.random(len(taste)) ** power
+    own = random.random(len(taste)) < share
     group = count // tastes
     items = np.where(own, taste * group + (place * group).astype(np.int64), (place * count).astype(np.int64))
-    return offsets, items.astype(np.int32), count
+    return items.astype(np.int32)

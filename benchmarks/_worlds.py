@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks._shopping import purchases
 from decorec.config.data import AtomicDataset
 from decorec.config.learning import GraphConfig
 from decorec.cooccurrence import count_pairs
@@ -52,12 +53,15 @@ def scientific(folder: Path = SCIENTIFIC) -> World:
 def generated(
     name: str, items: int, users: int, mean: float, modalities: tuple[str, ...] = MODALITIES, graph: bool = True
 ) -> World:
-    """Sequences of geometric length (at least 5, ``mean`` on average) over items of unequal popularity."""
+    """Sequences of at least 5 items, ``mean`` on average.
+
+    Lengths, tastes and popularity are such that as many items and users as Scientific has give a graph like its own:
+    72,762 ordered pairs of positions and 61,044 non-zeros, where the real sequences have 74,418 and 61,418.
+    """
     random = np.random.default_rng(0)
-    lengths = 4 + random.geometric(1 / (mean - 4), users)
+    lengths = 5 + random.negative_binomial(0.5, 0.5 / (mean - 4.5), users)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    drawn = (random.random(offsets[-1]) ** 2 * items).astype(np.int32)
-    sequences = Sequences([], offsets, drawn)
+    sequences = Sequences([], offsets, purchases(lengths, items, 50, 0.5, 2.2, random))
     generator = torch.Generator().manual_seed(0)
     features = {name: torch.empty(items, 512).normal_(0, 0.4, generator=generator) for name in modalities}
     return World(name, sequences, _catalogue(sequences, items, features, graph))

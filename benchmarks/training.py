@@ -32,8 +32,9 @@ __all__ = ["best_of", "main", "peak"]
 
 SIZES: dict[str, dict[str, Any]] = {
     "scientific": {"items": 1_585, "users": 2_928, "mean": 6.7},
-    "office": {"items": 16_628, "users": 60_000, "mean": 9.7},
+    "office": {"items": 16_628, "users": 60_000, "mean": 7.67},
 }
+"""Office: the paper counts 400,208 interactions, one fewer than there are per user, and a sparsity of 99.960 %."""
 MODELS = (("decorec", "stage1"), ("decorec", "stage2"), ("sasrec", "fit"))
 SHAPES = ((1024, 1024, 1024), (2048, 2048, 2048), (1024, 3170, 300), (1200, 900, 300))
 

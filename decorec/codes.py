@@ -8,21 +8,25 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["Codes", "codes_in", "distinct", "factorise", "first_appearances"]
+__all__ = ["Codes", "codes_in", "distinct", "factorise", "first_appearances", "sorted_by"]
 
 Codes = npt.NDArray[np.int64]
 
 
 def factorise(values: pl.Series) -> tuple[Codes, pl.Series]:
     """Number the distinct values by first appearance; returns (number of each value, distinct values)."""
+    from decorec.tallies import number
+
     values = values.rechunk()
+    rows = len(values)
+    codes, firsts = np.empty(rows, np.int64), np.empty(rows, np.int64)
     for seed in count():
-        # Hashes are grouped in a third of the time and memory that strings take.
-        hashes = values.hash(seed).alias("hash").to_frame().with_row_index("row")
-        first = hashes.select(pl.col("row").min().over("hash"))["row"].to_numpy()
-        new = first == np.arange(len(values))
-        codes = (np.cumsum(new) - 1)[first]
-        names = values.filter(pl.Series(new))
+        # Hashes are numbered in place of strings; a number that two strings share shows up below.
+        slots = 1 << (rows + rows // 2).bit_length()
+        hashes = values.hash(seed).to_numpy()
+        found = number(hashes, np.zeros(slots, np.uint32), np.empty(rows, np.uint64), codes, firsts)
+        del hashes
+        names = values.gather(firsts[:found])
         if names.gather(codes).eq_missing(values).all():
             return codes, names
     raise AssertionError("unreachable: the seeds do not end")
@@ -37,7 +41,9 @@ def codes_in(values: pl.Series, names: pl.Series) -> Codes:
 
 def distinct(codes: Codes) -> int:
     """How many different codes there are."""
-    return int(np.count_nonzero(np.bincount(codes)))
+    from decorec.tallies import tally
+
+    return tally(codes, np.zeros(int(codes.max(initial=-1)) + 1, np.int32))
 
 
 def first_appearances(codes: Codes, count: int) -> Codes:
@@ -47,3 +53,18 @@ def first_appearances(codes: Codes, count: int) -> Codes:
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
     occurring = np.flatnonzero(first >= 0)
     return occurring[np.argsort(first[occurring])]
+
+
+def sorted_by(values: Codes, rows: Codes) -> Codes:
+    """``rows`` in the order of their ``values``; those of equal values stay in the order that they have."""
+    if not len(rows):
+        return rows
+    keys, bits = values[rows], len(rows).bit_length()
+    least, most = int(keys.min()), int(keys.max())
+    if most - least >> 63 - bits:
+        return rows[np.argsort(keys, kind="stable")]
+    # Value and place in one number: sorting it takes a tenth of the time of a stable sort.
+    keys = keys - least << bits | np.arange(len(rows))
+    keys.sort()
+    order: Codes = rows[keys & ((1 << bits) - 1)]
+    return order

@@ -21,7 +21,7 @@ __all__ = ["cooccurrence", "count_pairs"]
 
 log = logging.getLogger("decorec")
 PAIRS_PER_BLOCK = 4_000_000
-"""Ordered pairs of positions that one block of rows may hold; 8 bytes each while it is worked on."""
+"""Ordered pairs of positions in a block of rows, which one worker counts at a time."""
 
 
 def cooccurrence(*, graph: GraphConfig, vocab: Path, sequences: Path, cooccurrence: Path, threads: int = 1) -> None:
@@ -65,22 +65,26 @@ def count_pairs(
 
     longest = int(sequences.lengths.max(initial=1))
     window = longest if graph.window == "all" else min(longest, graph.window)
-    first, seen, pairs = places(sequences.items, sequences.offsets, items, window)
+    # Large arrays are made here: numpy asks for huge pages, compiled loops do not.
+    seen = np.empty((len(sequences.items), 3), np.int32)
+    first, pairs = places(sequences.items, sequences.offsets, items, window, seen)
     weights, unit = _weights(window, graph.distance, int(np.diff(first).max(initial=1)))
-    parts: list[Any] = [
-        delayed(count_rows)(begin, stop, first, seen, sequences.items, weights, unit, int(pairs[stop] - pairs[begin]))
-        for begin, stop in _blocks(pairs, block)
-    ]
-    blocks = delayed(parts).compute(scheduler="threads", num_workers=threads)
-    columns, values, counts = map(list, zip(*blocks, strict=True))
-    del blocks
-    # One after the other, so that no more than one of the two large arrays lies there twice.
-    indices = np.concatenate(columns)
-    del columns
-    data = np.concatenate(values)
-    del values
+    room = np.concatenate([[0], np.cumsum(np.minimum(np.diff(pairs), items))])
+    columns, sums = np.empty(room[-1], np.int32), np.empty(room[-1], np.float32)
+    blocks = list(_blocks(pairs, block))
+    tasks: list[Any] = []
+    for begin, stop in blocks:
+        own = slice(room[begin], room[stop])
+        known = (first, seen, sequences.items, pairs, weights, unit)
+        tasks.append(delayed(count_rows)(begin, stop, *known, columns[own], sums[own]))
+    counts = delayed(tasks).compute(scheduler="threads", num_workers=threads)
     ends = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
-    matrix = scipy.sparse.csr_matrix((data, indices, ends), shape=(items, items))
+    for array in (columns, sums):
+        # In place, so that the largest arrays lie there once.
+        for begin, stop in blocks:
+            array[ends[begin] : ends[stop]] = array[room[begin] : room[begin] + ends[stop] - ends[begin]]
+        array.resize(ends[-1], refcheck=False)
+    matrix = scipy.sparse.csr_matrix((sums, columns, ends), shape=(items, items))
     matrix.has_canonical_format = True
     return matrix
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from decorec.codes import Codes, distinct
+from decorec.codes import Codes
 
 __all__ = ["Core", "kcore"]
 
@@ -31,21 +31,24 @@ def kcore(users: Codes, items: Codes, k: int) -> Core:
         items: [interactions] codes from 0.
         k: least number of interactions.
     """
-    keep = np.zeros(len(users), dtype=bool)
-    rows = np.arange(len(users))
+    from decorec.tallies import peel, tally
+
+    keep, rows, stay = np.zeros(len(users), dtype=bool), np.arange(len(users)), np.empty(len(users), dtype=bool)
+    user_counts, item_counts = (np.zeros(int(codes.max(initial=-1)) + 1, np.int32) for codes in (users, items))
+    users_left, items_left = tally(users, user_counts), tally(items, item_counts)
+    # Copies of half the size, which shrink pass by pass.
+    user, item = users.astype(np.int32), items.astype(np.int32)
     passes: list[dict[str, object]] = []
     while True:
-        small_user = (np.bincount(users) < k)[users]
-        small_item = (np.bincount(items) < k)[items]
-        stay = ~(small_user | small_item)
-        if stay.all():
+        left, small_users, small_items, users_gone, items_gone = peel(
+            user, item, rows, stay, user_counts, item_counts, k
+        )
+        if left == len(rows):
             break
-        users, items, rows = users[stay], items[stay], rows[stay]
-        dropped = {
-            f"user below {k}": int(small_user.sum()),
-            f"item below {k}": int((small_item & ~small_user).sum()),
-        }
-        left = {"users": distinct(users), "items": distinct(items), "interactions": len(rows)}
-        passes.append({"step": f"{k}-core, pass {len(passes) + 1}", "dropped": dropped, **left})
+        user, item, rows = user[:left], item[:left], rows[:left]
+        users_left, items_left = users_left - users_gone, items_left - items_gone
+        dropped = {f"user below {k}": small_users, f"item below {k}": small_items}
+        counts = {"users": users_left, "items": items_left, "interactions": left}
+        passes.append({"step": f"{k}-core, pass {len(passes) + 1}", "dropped": dropped, **counts})
     keep[rows] = True
     return Core(keep, passes)

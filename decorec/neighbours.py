@@ -14,10 +14,16 @@ __all__ = ["count_rows", "places"]
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 Longs = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64]
+
+DENSE = 8
+"""A row that sees more than a DENSE-th of the items is summed up in a row of all items, others are sorted."""
+FEW = 32
+"""Up to so many keys are sorted by insertion."""
 
 
 @njit(nogil=True, cache=True)
-def places(flat: Ints, offsets: Longs, items: int, window: int) -> tuple[Longs, Ints, Longs]:
+def places(flat: Ints, offsets: Longs, items: int, window: int, seen: Ints) -> tuple[Longs, Longs]:
     """Where each item stands, and what it sees from there.
 
     Args:
@@ -25,30 +31,31 @@ def places(flat: Ints, offsets: Longs, items: int, window: int) -> tuple[Longs, 
         offsets: [users + 1] user u owns ``flat[offsets[u]:offsets[u + 1]]``.
         items: number of items.
         window: largest distance that is seen.
+        seen: [interactions, 3] is filled: position of each place, and the first and the end of the positions that
+            it sees, itself included.
 
     Returns:
-        first [items + 1]: item i has the places ``first[i]:first[i + 1]``; seen [interactions, 3]: position of each
-        place, and the first and the end of the positions that it sees, itself included; pairs [items + 1]: how many
-        other positions are seen from the places of the items before i.
+        first [items + 1]: item i has the places ``first[i]:first[i + 1]``; pairs [items + 1]: how many other
+        positions are seen from the places of the items before i.
     """
     first = np.zeros(items + 1, np.int64)
     for item in flat:
         first[item + 1] += 1
     _accumulate(first)
     free = first[:-1].copy()
-    seen = np.empty((len(flat), 3), np.int32)
-    pairs = np.zeros(items + 1, np.int64)
     for user in range(len(offsets) - 1):
         for position in range(offsets[user], offsets[user + 1]):
-            item = flat[position]
-            start = max(offsets[user], position - window)
-            end = min(offsets[user + 1], position + window + 1)
-            place = free[item]
-            seen[place, 0], seen[place, 1], seen[place, 2] = position, start, end
-            free[item] = place + 1
-            pairs[item + 1] += end - start - 1
+            place = free[flat[position]]
+            free[flat[position]] = place + 1
+            seen[place, 0] = position
+            seen[place, 1] = max(offsets[user], position - window)
+            seen[place, 2] = min(offsets[user + 1], position + window + 1)
+    pairs = np.zeros(items + 1, np.int64)
+    for item in range(items):
+        for place in range(first[item], first[item + 1]):
+            pairs[item + 1] += seen[place, 2] - seen[place, 1] - 1
     _accumulate(pairs)
-    return first, seen, pairs
+    return first, pairs
 
 
 @njit(nogil=True, cache=True)
@@ -60,74 +67,130 @@ def _accumulate(counts: Longs) -> None:
 
 @njit(nogil=True, cache=True)
 def count_rows(
-    begin: int, stop: int, first: Longs, seen: Ints, flat: Ints, weights: Longs, unit: float, room: int
-) -> tuple[Ints, Floats, Longs]:
-    """Rows ``begin`` to ``stop`` of the matrix.
+    begin: int,
+    stop: int,
+    first: Longs,
+    seen: Ints,
+    flat: Ints,
+    pairs: Longs,
+    weights: Longs,
+    unit: float,
+    columns: Ints,
+    sums: Floats,
+) -> Longs:
+    """Rows ``begin`` to ``stop`` of the matrix, one after the other without gaps.
 
     Args:
         begin, stop: the first row, and the one after the last.
-        first, seen: from :func:`places`.
+        first, seen, pairs: from :func:`places`.
         flat: [interactions] items.
         weights: [distances] weight of a pair by distance, counted in ``unit``; 0 for the distance 0 alone.
         unit: what is multiplied to the sums.
-        room: number of pairs of these rows.
+        columns, sums: [room for all] are filled from the start; columns ascend within a row.
 
     Returns:
-        columns [non-zeros], ascending within a row; sums [non-zeros]; counts [rows]: non-zeros of each row.
+        counts [rows]: non-zeros of each row.
     """
     items = len(first) - 1
-    columns = np.empty(room + 1, np.int32)
-    sums = np.empty(room, np.float32)
-    counts = np.empty(stop - begin, np.int64)
+    dense = items // DENSE
+    bits = _bits(len(weights))
+    longest = np.int64(0)
+    for item in range(begin, stop):
+        if pairs[item + 1] - pairs[item] <= dense:
+            longest = max(longest, pairs[item + 1] - pairs[item])
+    keys, spare = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.uint64)
     row = np.zeros(items, np.int64)
-    spare = np.empty(min(items, room), np.int32)
+    counts = np.empty(stop - begin, np.int64)
     size = 0
     for item in range(begin, stop):
         start = size
-        for place in range(first[item], first[item + 1]):
-            position = seen[place, 0]
-            for other in range(seen[place, 1], seen[place, 2]):
-                column = flat[other]
-                before = row[column]
-                # Written in any case and kept if it is new: a branch could not be predicted.
-                columns[size] = column
-                size += (before == 0) & (column != item)
-                row[column] = before + weights[abs(position - other)]
-        row[item] = 0
-        _sort(columns[start:size], spare, items)
-        for index in range(start, size):
-            sums[index] = row[columns[index]] * unit
-            row[columns[index]] = 0
+        if pairs[item + 1] - pairs[item] <= dense:
+            found = _keys(seen[first[item] : first[item + 1]], flat, bits, keys)
+            _sort(keys[:found], spare, bits, _bits(items))
+            size = _sum_keys(keys[:found], item, bits, weights, unit, columns, sums, size)
+        else:
+            for place in range(first[item], first[item + 1]):
+                for other in range(seen[place, 1], seen[place, 2]):
+                    row[flat[other]] += weights[abs(seen[place, 0] - other)]
+            row[item] = 0
+            for column in range(items):
+                if row[column]:
+                    columns[size], sums[size] = column, row[column] * unit
+                    size += 1
+                    row[column] = 0
         counts[item - begin] = size - start
-    return columns[:size].copy(), sums[:size].copy(), counts
+    return counts
 
 
 @njit(nogil=True, cache=True)
-def _sort(values: Ints, spare: Ints, bound: int) -> None:
-    """Sort numbers from 0 to below ``bound`` in place: by insertion where they are few, else by their bytes."""
-    size = len(values)
-    if size <= 24:
+def _bits(bound: int) -> int:
+    """How many bits the numbers below ``bound`` take."""
+    bits = 0
+    while bound - 1 >> bits:
+        bits += 1
+    return bits
+
+
+@njit(nogil=True, cache=True)
+def _keys(seen: Ints, flat: Ints, bits: int, keys: Keys) -> int:
+    """Write column and distance (the lower ``bits``) of all that is seen from some places; returns how many."""
+    found = 0
+    for place in range(len(seen)):
+        position = seen[place, 0]
+        for other in range(seen[place, 1], seen[place, 2]):
+            # Written in any case and kept if it is another position: a branch could not be predicted.
+            keys[found] = np.uint64(flat[other]) << np.uint64(bits) | np.uint64(abs(other - position))
+            found += other != position
+    return found
+
+
+@njit(nogil=True, cache=True)
+def _sum_keys(
+    keys: Keys, item: int, bits: int, weights: Longs, unit: float, columns: Ints, sums: Floats, size: int
+) -> int:
+    """Write one entry for each column of sorted keys but the item itself; returns where the entries end."""
+    distances = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
+    total, last = np.int64(0), np.int64(-1)
+    for key in keys:
+        column = np.int64(key >> np.uint64(bits))
+        if column == item:
+            continue
+        # Every sum is written as it grows: a branch at its end could not be predicted.
+        total = weights[key & distances] + (total if column == last else np.int64(0))
+        size += column != last
+        last = column
+        columns[size - 1], sums[size - 1] = column, total * unit
+    return size
+
+
+@njit(nogil=True, cache=True)
+def _sort(keys: Keys, spare: Keys, low: int, bits: int) -> None:
+    """Sort keys in place by ``bits`` bits from ``low`` on: by insertion where they are few, else digit by digit."""
+    size = len(keys)
+    if size <= FEW:
         for index in range(1, size):
-            value = values[index]
+            key = keys[index]
             free = index
-            while free > 0 and values[free - 1] > value:
-                values[free] = values[free - 1]
+            while free > 0 and keys[free - 1] > key:
+                keys[free] = keys[free - 1]
                 free -= 1
-            values[free] = value
+            keys[free] = key
         return
-    source, target = values, spare
-    shift = 0
-    while bound - 1 >> shift:
-        free_of = np.zeros(257, np.int64)
+    digits = (bits + 7) // 8
+    width = (bits + digits - 1) // digits
+    mask = (np.uint64(1) << np.uint64(width)) - np.uint64(1)
+    free_of = np.empty((1 << width) + 1, np.int64)
+    source, target = keys, spare
+    for digit in range(digits):
+        shift = np.uint64(low + digit * width)
+        free_of[:] = 0
         for index in range(size):
-            free_of[(source[index] >> shift & 255) + 1] += 1
+            free_of[(source[index] >> shift & mask) + np.uint64(1)] += 1
         _accumulate(free_of)
         for index in range(size):
-            byte = source[index] >> shift & 255
-            target[free_of[byte]] = source[index]
-            free_of[byte] += 1
+            place = source[index] >> shift & mask
+            target[free_of[place]] = source[index]
+            free_of[place] += 1
         source, target = target, source
-        shift += 8
-    if shift // 8 % 2:
-        for index in range(size):
-            values[index] = spare[index]
+    if digits % 2:
+        keys[:] = spare[:size]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.artifacts import read_table, write_json
-from decorec.codes import Codes, codes_in, factorise, first_appearances
+from decorec.codes import Codes, codes_in, factorise, first_appearances, sorted_by
 from decorec.config import FilterConfig
 from decorec.errors import DecorecError
 from decorec.features_file import FeatureFile
@@ -64,7 +64,7 @@ def split(
             filtered.keep(present, f"items with {modality}", f"item without {modality}")
     filtered.core(filter.kcore, "lower filter.kcore, shorten filter.require, or add data")
     time = table["timestamp"].to_numpy()
-    rows = filtered.rows[np.lexsort((time[filtered.rows], user[filtered.rows]))]
+    rows = sorted_by(user, sorted_by(time, filtered.rows))
     result, known = _sequences(user[rows], item[rows], time[rows], users)
     summary = describe(result, len(known), filtered.steps)
     write_vocab(vocab, names.gather(known).to_list())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decorec.kcore import kcore
@@ -26,6 +26,7 @@ def naive(pairs: list[tuple[int, int]], k: int) -> list[bool]:
 
 
 @given(Pairs, st.integers(1, 5))
+@settings(deadline=None)
 def test_equals_the_naive_fixed_point(pairs: list[tuple[int, int]], k: int) -> None:
     users, items = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     core = kcore(users, items, k)
@@ -33,6 +34,7 @@ def test_equals_the_naive_fixed_point(pairs: list[tuple[int, int]], k: int) -> N
 
 
 @given(Pairs, st.integers(1, 5))
+@settings(deadline=None)
 def test_passes_account_for_every_interaction(pairs: list[tuple[int, int]], k: int) -> None:
     users, items = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     core = kcore(users, items, k)
@@ -49,6 +51,7 @@ def test_passes_account_for_every_interaction(pairs: list[tuple[int, int]], k: i
 
 
 @given(Pairs, st.sets(st.integers(0, 8)), st.integers(1, 4))
+@settings(deadline=None)
 def test_core_of_a_core_without_items_is_the_core_without_them(
     pairs: list[tuple[int, int]], removed: set[int], k: int
 ) -> None:

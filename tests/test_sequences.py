@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from decorec.codes import codes_in, factorise, first_appearances
+from decorec.codes import codes_in, factorise, first_appearances, sorted_by
 from decorec.errors import DecorecError
 from decorec.sequences import Sequences, read_vocab, write_vocab
 
@@ -62,6 +65,13 @@ def test_codes_count_by_first_appearance() -> None:
     assert codes.tolist() == [order.index(value) for value in values]
     assert codes_in(pl.Series([order[3], "?", order[0]]), names).tolist() == [3, -1, 0]
     assert first_appearances(np.array([4, 1, 4, 0, 1]), 6).tolist() == [4, 1, 0]
+
+
+@given(st.lists(st.one_of(st.integers(-3, 3), st.integers(-(2**62), 2**62)), max_size=30), st.randoms())
+def test_sorting_keeps_the_order_of_equal_values(values: list[int], random: Random) -> None:
+    rows = random.sample(range(len(values)), len(values))
+    found = sorted_by(np.array(values, dtype=np.int64), np.array(rows, dtype=np.int64))
+    assert found.tolist() == sorted(rows, key=lambda row: values[row])
 
 
 def test_codes_of_nothing() -> None:

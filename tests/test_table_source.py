@@ -109,6 +109,26 @@ def test_rows_without_an_id_or_a_time_are_counted(tmp_path: Path) -> None:
     assert pl.read_parquet(outputs["items"])["title"][0] == "Top"
 
 
+def test_blanks_around_ids_do_not_count(tmp_path: Path) -> None:
+    interactions, items = frames()
+    items.write_csv(tmp_path / "items.csv")
+    interactions.write_csv(tmp_path / "interactions.csv")
+    expected = pl.read_parquet(run(tmp_path)["interactions"])
+    blank = interactions[:1].with_columns(user=pl.lit(" \t"))
+    dirty = [interactions[:3], interactions[3:].with_columns(user=" " + pl.col("user"), item=pl.col("item") + " ")]
+    pl.concat([blank, *dirty]).write_parquet(tmp_path / "interactions.parquet")
+    outputs = run(tmp_path, "interactions.parquet")
+    assert pl.read_parquet(outputs["interactions"]).equals(expected)
+    counts = json.loads(outputs["counts"].read_text())
+    assert counts["interactions"] == {
+        "records": 17,
+        "users": 4,
+        "items": 4,
+        "dropped": {"no user": 1, "no item": 0, "no timestamp": 0},
+        "repaired": {},
+    }
+
+
 def refused(folder: Path, match: str, interactions: str = "interactions.csv") -> None:
     with pytest.raises(DecorecError, match=match):
         run(folder, interactions)

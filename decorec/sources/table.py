@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,23 @@ def read_interactions(dataset: TableDataset) -> tuple[Interactions, Account]:
         _require(path, schema.names(), ["user", "item", "timestamp"])
         rating = pl.col("rating") if "rating" in schema else pl.lit(None)
         frame = table.select(
-            user=_id("user"),
-            item=_id("item"),
+            user=pl.col("user").cast(pl.String),
+            item=pl.col("item").cast(pl.String),
             rating=rating.cast(pl.Float32, strict=False),
             timestamp=_seconds(schema["timestamp"]),
         ).collect(engine="streaming")
-    expected = "rows with user, item and timestamp (seconds since 1970)"
-    return complete(frame, Account({"records": len(frame)}, {}, {}), 1, str(path), expected)
+    number = partial(
+        complete,
+        account=Account({"records": len(frame)}, {}, {}),
+        per_second=1,
+        origin=str(path),
+        expected="rows with user, item and timestamp (seconds since 1970)",
+    )
+    found, account = number(frame)
+    # Blanks around ids are looked for among the distinct ones: there are fewer of them.
+    if all((ids != "").all() and (ids.str.strip_chars() == ids).all() for ids in (found.users, found.items)):
+        return found, account
+    return number(frame.with_columns(_id("user"), _id("item")))
 
 
 def read_items(dataset: TableDataset, wanted: pl.Series) -> Metadata:
@@ -74,7 +85,7 @@ def table_row(record: dict[str, Any], repaired: Counter[str]) -> dict[str, Any]:
 
     image: a path relative to the folder of the tables, an absolute path or a URL, or a list of them; kept as given.
     """
-    texts = {name: clean(record.get(name) or "") for name in ("title", "brand", "description")}
+    texts = {name: clean(record[name]) if record.get(name) else "" for name in ("title", "brand", "description")}
     category = record.get("category") or []
     levels = category.split(LEVELS) if isinstance(category, str) else category
     order = [texts["title"], clean(category), texts["brand"], texts["description"]]

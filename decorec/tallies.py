@@ -1,0 +1,144 @@
+"""Compiled loops over millions of interactions: numbering of hashes, repeated numbers, the k-core.
+
+All of them wait for memory: an access at random costs a hundred times an addition.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+__all__ = ["candidates", "number", "peel", "tally"]
+
+Codes = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
+Bytes = npt.NDArray[np.uint8]
+Slots = npt.NDArray[np.uint32]
+Counts = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.bool_]
+
+BATCH = 32
+"""Rows for which memory is asked together, so that they do not wait one after the other."""
+
+
+@njit(nogil=True, cache=True)
+def number(hashes: Hashes, slots: Slots, known: Hashes, codes: Codes, firsts: Codes) -> int:
+    """Number hashes by first appearance.
+
+    Args:
+        hashes: [rows]
+        slots: zeros, a power of two of them and more than there are rows.
+        known: [rows] space for the hash of each number.
+        codes: [rows] is filled with the number of each row.
+        firsts: [rows] is filled, as far as there are numbers, with the row where each appears first.
+
+    Returns:
+        how many numbers there are.
+    """
+    mask = np.uint64(len(slots) - 1)
+    places, held = np.empty(BATCH, np.int64), np.empty(BATCH, np.uint64)
+    found = 0
+    for start in range(0, len(hashes), BATCH):
+        size = min(BATCH, len(hashes) - start)
+        for index in range(size):
+            places[index] = slots[hashes[start + index] & mask]
+        for index in range(size):
+            held[index] = known[max(places[index] - 1, 0)]
+        for index in range(size):
+            row = start + index
+            value = hashes[row]
+            code = places[index] - 1
+            if code < 0 or held[index] != value:
+                # Free when it was looked up, or taken by another hash.
+                slot = value & mask
+                code = np.int64(slots[slot]) - 1
+                while code >= 0 and known[code] != value:
+                    slot = (slot + np.uint64(1)) & mask
+                    code = np.int64(slots[slot]) - 1
+                if code < 0:
+                    code = found
+                    known[code] = value
+                    firsts[code] = row
+                    found += 1
+                    slots[slot] = found
+            codes[row] = code
+    return found
+
+
+@njit(nogil=True, cache=True)
+def candidates(numbers: Codes, marks: Bytes) -> Flags:
+    """Which rows may repeat another's number, or be repeated: all that do, and a few more.
+
+    Args:
+        numbers: [rows]
+        marks: zeros, a power of two of them; the more, the fewer others are among the candidates.
+    """
+    bits = np.uint64(0)
+    while np.uint64(8 * len(marks)) >> bits != np.uint64(1):
+        bits += np.uint64(1)
+    twice = np.zeros_like(marks)
+    for row in range(len(numbers)):
+        place = _scatter(numbers[row], bits)
+        bit = np.uint8(1 << (place & np.uint64(7)))
+        place >>= np.uint64(3)
+        twice[place] |= marks[place] & bit
+        marks[place] |= bit
+    flags = np.empty(len(numbers), np.bool_)
+    for row in range(len(numbers)):
+        place = _scatter(numbers[row], bits)
+        flags[row] = twice[place >> np.uint64(3)] >> (place & np.uint64(7)) & np.uint64(1)
+    return flags
+
+
+@njit(nogil=True, cache=True)
+def _scatter(value: int, bits: np.uint64) -> np.uint64:
+    """The upper ``bits`` of a product with an odd constant (2^64 by the golden ratio)."""
+    return (np.uint64(value) * np.uint64(0x9E3779B97F4A7C15)) >> (np.uint64(64) - bits)
+
+
+@njit(nogil=True, cache=True)
+def tally(codes: Codes, counts: Counts) -> int:
+    """Count codes into ``counts`` [codes], zeros; returns how many different ones there are."""
+    found = 0
+    for code in codes:
+        before = counts[code]
+        found += before == 0
+        counts[code] = before + 1
+    return found
+
+
+@njit(nogil=True, cache=True)
+def peel(
+    users: Counts, items: Counts, rows: Codes, stay: Flags, user_counts: Counts, item_counts: Counts, k: int
+) -> tuple[int, int, int, int, int]:
+    """One pass of the k-core: what stays moves to the start, in its order, and the counts go down by what does not.
+
+    Args:
+        users, items: [interactions] codes.
+        rows: [interactions] moves along.
+        stay: [interactions] space.
+        user_counts, item_counts: interactions of each code.
+        k: least number of interactions of a user and of an item.
+
+    Returns:
+        interactions that stay; dropped ones of users below ``k``; other dropped ones, of items below ``k``; users and
+        items that have none any more.
+    """
+    left = small_users = small_items = users_gone = items_gone = 0
+    for index in range(len(rows)):
+        user, item = user_counts[users[index]] >= k, item_counts[items[index]] >= k
+        small_users += not user
+        small_items += user & (not item)
+        stay[index] = user & item
+    for index in range(len(rows)):
+        user, item = users[index], items[index]
+        if stay[index]:
+            users[left], items[left], rows[left] = user, item, rows[index]
+            left += 1
+        else:
+            user_counts[user] -= 1
+            item_counts[item] -= 1
+            users_gone += user_counts[user] == 0
+            items_gone += item_counts[item] == 0
+    return left, small_users, small_items, users_gone, items_gone
