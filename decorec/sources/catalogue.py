@@ -36,7 +36,7 @@ def make_catalogue(records: pl.DataFrame, row: Row, threads: int) -> tuple[pl.Da
     with ExitStack() as stack, progress("texts", len(records), "items") as advance:
         over: Callable[..., Any] = map
         if processes > 1:
-            over = stack.enter_context(ProcessPoolExecutor(processes, get_context("forkserver"))).map
+            over = stack.enter_context(ProcessPoolExecutor(processes, get_context("spawn"))).map
         for rows, repairs in over(partial(_rows, row), records.iter_slices(PART)):
             made.append(rows)
             repaired += repairs
