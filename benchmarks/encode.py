@@ -1,18 +1,23 @@
 """Pictures per second from stored files to features on disk, as a share of the bare forward pass of the same model.
 
-Both run in this process, with the same model (random weights), device, batch size and threads, in turns. The forward
-pass starts from a ready batch in the device's memory and leaves its result there; the extraction reads stored JPEG
-files (shorter side 256 pixels, no two alike), decodes and preprocesses them, encodes, and writes the features file.
+Both run in this process, with the same model (random weights), device, batch size and threads, in many short turns, so
+that what else the machine does falls on both. The forward pass starts from a ready batch in the device's memory and
+leaves its result there; the extraction reads stored JPEG files (shorter side 256 pixels, no two alike), decodes and
+preprocesses them, encodes, and writes the features file. A turn's share compares the extraction with the mean of the
+forward passes right before and after it; of all shares the median counts, with the interval of order statistics that
+covers it at 95 % (six turns at least).
 
-    python -m benchmarks encode [--pictures 512] [--rounds 3] [--model ViT-B-32-quickgelu] [--threads CORES]
-                                [--device auto] [--precision fp32] [--batch-size 128]
+On a GPU a turn has to be longer than the start of the worker processes: --pictures 20000 --rounds 6
+--batch-size 256.
+
+    python -m benchmarks encode [--pictures 64] [--rounds 24] [--model ViT-B-32-quickgelu] [--threads CORES]
+                                [--device auto] [--precision fp32] [--batch-size 64]
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,9 +25,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import torch
 from PIL import Image
+from scipy.stats import binom
 
 from decorec.crawl import picture_path
 from decorec.features.catalogue import Catalogue, read_catalogue
@@ -100,13 +107,13 @@ def _extraction(
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=3, help="alternating repetitions after one for warming up")
+    parser.add_argument("--pictures", type=int, default=64, help="of one turn")
+    parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument("--model", default="ViT-B-32-quickgelu")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
-    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=64)
     return parser.parse_args()
 
 
@@ -124,18 +131,32 @@ def main() -> None:
         forward = _forward(encoder, count, batch_size)
         extraction = _extraction(encoder, catalogue, Path(name), batch_size, threads)
         _seconds(_forward(encoder, batch_size, batch_size), device)
-        shares = []
+        forwards = [_seconds(forward, device)]
+        extractions = []
         for turn in range(arguments.rounds):
-            before, whole, after = (_seconds(work, device) for work in (forward, extraction, forward))
-            bare = Seconds((before.clock + after.clock) / 2, (before.processor + after.processor) / 2)
-            shares.append(bare.clock / whole.clock)
+            extractions.append(_seconds(extraction, device))
+            forwards.append(_seconds(forward, device))
             print(
-                f"round {turn + 1}: forward {count / bare.clock:8.1f} pictures/s (before {count / before.clock:.1f}, "
-                f"after {count / after.clock:.1f}), files to features {count / whole.clock:8.1f} pictures/s, share "
-                f"{shares[-1]:.3f} (of processor time {bare.processor / whole.processor:.3f})",
+                f"turn {turn + 1}: files to features {count / extractions[-1].clock:.1f} pictures/s, then forward "
+                f"{count / forwards[-1].clock:.1f}",
                 flush=True,
             )
-    print(f"share of the bare forward pass, median of {len(shares)}: {statistics.median(shares):.3f}")
+    _report(np.array(forwards), np.array(extractions), count)
+
+
+def _report(forwards: npt.NDArray[np.float64], extractions: npt.NDArray[np.float64], count: int) -> None:
+    """Print rates and shares of ``forwards`` [turns + 1, (clock, processor)] and ``extractions`` [turns, the same]."""
+    for column, label in enumerate(("on the clock", "of processor time")):
+        bare = (forwards[:-1, column] + forwards[1:, column]) / 2
+        shares = np.sort(bare / extractions[:, column])
+        # How many of the shares lie below the true median is a binomial number with p = 1/2.
+        rank = max(1, int(binom.ppf(0.025, len(shares), 0.5)))
+        low, high = shares[rank - 1], shares[-rank]
+        print(
+            f"{label:<18} forward {1000 * np.median(bare) / count:7.2f} ms per picture, files to features "
+            f"{1000 * np.median(extractions[:, column]) / count:7.2f}, share {np.median(shares):.3f} "
+            f"({low:.3f} to {high:.3f})"
+        )
 
 
 if __name__ == "__main__":

@@ -12,16 +12,15 @@ from __future__ import annotations
 import argparse
 import gzip
 import os
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+
+from benchmarks._cost import cost_of_command
 
 __all__ = ["main"]
 
@@ -51,36 +50,13 @@ def main() -> None:
         step += ["--reviews", str(files[0]), "--meta", str(files[1])]
         for name, file in (("interactions", "interactions.parquet"), ("items", "items.parquet"), ("counts", "c.json")):
             step += [f"--{name}", str(folder / file)]
-        rounds = [(_run(bare), _run(step)) for _ in range(options.rounds)]
+        rounds = [(cost_of_command(bare), cost_of_command(step)) for _ in range(options.rounds)]
     print(f"{options.reviews:,} reviews, {os.cpu_count()} processors, polars {pl.__version__}")
     bare_cost, step_cost = (min(costs, key=lambda cost: cost.clock) for costs in zip(*rounds, strict=True))
     print(bare_cost.line("bare parse"))
     print(step_cost.line("ingest"))
     ratio = step_cost.clock / bare_cost.clock, step_cost.processor / bare_cost.processor
-    print(f"ratio        {ratio[0]:7.2f}  {ratio[1]:9.2f}")
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Seconds on the clock, seconds of processor time, and most bytes of memory of one command."""
-
-    clock: float
-    processor: float
-    memory: float
-
-    def line(self, label: str) -> str:
-        """One line of the report."""
-        return f"{label:<12} {self.clock:7.1f} s {self.processor:7.1f} s of processor time {self.memory / 1e9:6.2f} GB"
-
-
-def _run(command: Sequence[str]) -> Cost:
-    """What a command costs."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{command[:4]} failed with status {status}")
-    return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    print(f"{'ratio':<24} {ratio[0]:8.2f}   {ratio[1]:8.2f}")
 
 
 def _category(folder: Path, reviews: int) -> tuple[Path, Path]:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,8 +17,8 @@ from decorec.config import Dataset, FilterConfig, TableDataset
 from decorec.errors import DecorecError
 from decorec.filtering import Filtered
 from decorec.interactions import Account, Interactions, repeated
-from decorec.progress import track
-from decorec.sources.metadata import ITEM_SCHEMA, Metadata, item_row, read_metadata
+from decorec.sources.catalogue import Row, make_catalogue
+from decorec.sources.metadata import Metadata, item_row, read_metadata
 from decorec.sources.reviews import AmazonFormat, read_reviews
 from decorec.sources.table import read_interactions, read_items, table_row
 
@@ -44,7 +43,7 @@ def ingest(
     interactions: user, item, rating (null where unknown), timestamp (seconds), in the order of the source. items: one
     row per item, in order of first appearance there. counts: what was read, dropped and repaired, by reason. Only the
     k-core is kept, so that no picture is fetched in vain. reviews, meta: gzipped JSON lines of a shop; tables are found
-    by the path of their data set. threads: of polars, which takes them from the command line when it starts.
+    by the path of their data set. threads: processes for the texts; polars takes its own from the command line.
 
     Raises:
         DecorecError: a file is missing or unreadable, no interaction has an item with metadata, or the k-core is empty.
@@ -53,9 +52,10 @@ def ingest(
     found, account = source.read_interactions()
     filtered, metadata = _reduce(found, filter, source)
     kept = found.table(filtered.rows)
-    repaired = Counter(metadata.account.repaired)
-    catalogue = _catalogue(kept, metadata, partial(source.row, repaired=repaired))
-    repairs = {reason: count for reason, count in sorted(repaired.items()) if count}
+    order = kept.select(pl.col("item").unique(maintain_order=True))
+    records = order.join(metadata.records, on="item", how="left", maintain_order="left")
+    catalogue, repaired = make_catalogue(records, source.row, threads)
+    repairs = dict(sorted((repaired + Counter(metadata.account.repaired)).items()))
     summary = {
         "interactions": {**account.summary, "dropped": account.dropped, "repaired": account.repaired},
         "items": {**metadata.account.summary, "dropped": metadata.account.dropped, "repaired": repairs},
@@ -76,7 +76,7 @@ class _Source:
     items_file: Path
     read_interactions: Callable[[], tuple[Interactions, Account]]
     read_metadata: Callable[[pl.Series], Metadata]
-    row: Callable[..., dict[str, Any]]
+    row: Row
 
 
 def _source(dataset: Dataset, reviews: Path | None, meta: Path | None) -> _Source:
@@ -116,11 +116,3 @@ def _reduce(found: Interactions, filter: FilterConfig, source: _Source) -> tuple
         )
     filtered.core(filter.kcore, "lower filter.kcore or add data")
     return filtered, metadata
-
-
-def _catalogue(kept: pl.DataFrame, metadata: Metadata, row: Callable[[dict[str, Any]], dict[str, Any]]) -> pl.DataFrame:
-    """items.parquet: one row for each item of ``kept``, in order of first appearance."""
-    order = kept.select(pl.col("item").unique(maintain_order=True))
-    records = order.join(metadata.records, on="item", how="left", maintain_order="left")
-    rows = [row(record) for record in track(records.iter_rows(named=True), "texts", len(records), "items")]
-    return pl.DataFrame({name: [values[name] for values in rows] for name in ITEM_SCHEMA}, schema=ITEM_SCHEMA)

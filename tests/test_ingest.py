@@ -13,6 +13,7 @@ from category import DAY, Record, metadata, reviews, write
 from decorec.config import AmazonDataset, AtomicDataset, FilterConfig
 from decorec.errors import DecorecError
 from decorec.ingest import ingest
+from decorec.sources import catalogue
 
 GIFT_CARDS = Path("data/amazon2018_gift_cards")
 
@@ -24,6 +25,7 @@ def run(
     source: str = "amazon2018",
     kcore: int = 5,
     duplicates: str = "exact",
+    threads: int = 1,
 ) -> tuple[pl.DataFrame, pl.DataFrame, Any]:
     """Interactions, items and counts."""
     outputs = {name: folder / name for name in ("interactions", "items", "counts")}
@@ -32,6 +34,7 @@ def run(
         filter=FilterConfig.model_validate({"kcore": kcore, "duplicates": duplicates}),
         reviews=write(folder / "reviews.gz", rows),
         meta=write(folder / "meta.gz", meta),
+        threads=threads,
         **outputs,
     )
     tables = (pl.read_parquet(outputs[name]) for name in ("interactions", "items"))
@@ -181,6 +184,18 @@ def test_equal_bytes_from_equal_input(tmp_path: Path) -> None:
     for _ in range(2):
         run(tmp_path, [*reviews(40, 30), b"{"], metadata(30))
         written.append([(tmp_path / name).read_bytes() for name in ("interactions", "items", "counts")])
+    assert written[0] == written[1]
+
+
+def test_processes_give_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meta = metadata(30)
+    meta[3] |= {"title": "<b>Thing</b> &amp; more", "category": []}
+    del meta[20]["title"]
+    written = []
+    for threads in (1, 2):
+        run(tmp_path, reviews(40, 30), meta, threads=threads)
+        written.append([(tmp_path / name).read_bytes() for name in ("interactions", "items", "counts")])
+        monkeypatch.setattr(catalogue, "PART", 7)
     assert written[0] == written[1]
 
 

@@ -73,7 +73,9 @@ def extract(job: Job, encoder: Encoder, batch_size: int, threads: int) -> Extrac
             x = torch.cat(features).cpu().numpy()
             write_arrays(_chunk_file(job.folder, chunk), {"x": x}, {"truncated": str(truncated)})
     parts = [read_arrays(_chunk_file(job.folder, chunk)) for chunk in chunks]
-    x = np.concatenate([np.zeros((0, encoder.width), dtype=np.float32), *(arrays["x"] for arrays, _ in parts)])
+    # Only without any input is the width asked of the model, at the price of a forward pass.
+    found = [arrays["x"] for arrays, _ in parts] or [np.zeros((0, encoder.width), dtype=np.float32)]
+    x = np.concatenate(found)
     return Extraction(x, _facts(job, count, sum(int(metadata["truncated"]) for _, metadata in parts)))
 
 

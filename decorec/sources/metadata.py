@@ -78,9 +78,8 @@ def item_row(record: dict[str, str | None], repaired: Counter[str]) -> dict[str,
 
     The text is title, category and brand, as UniSRec's preparation orders them.
     """
-    raw = {name: None if value is None else _value(value) for name, value in record.items()}
-    title, brand = _first(raw, TITLE), _first(raw, BRAND)
-    categories, description = _first(raw, CATEGORIES), _first(raw, DESCRIPTION)
+    raw = {name: _value(text) for name, text in record.items() if text is not None}
+    title, brand, categories, description = (_first(raw, names) for names in (TITLE, BRAND, CATEGORIES, DESCRIPTION))
     levels = [text for text in map(clean, _flat(categories)) if text]
     fields = {"title": title, "brand": brand, "description": description}
     cleaned = {name: clean("" if value is None else value) for name, value in fields.items()}
@@ -97,7 +96,7 @@ def item_row(record: dict[str, str | None], repaired: Counter[str]) -> dict[str,
 
 def _value(text: str) -> Any:
     """A list or an object arrives as JSON; anything else is the text itself."""
-    if text.startswith(("[", "{")):
+    if text[:1] in ("[", "{"):
         try:
             return json.loads(text)
         except json.JSONDecodeError:
@@ -106,7 +105,10 @@ def _value(text: str) -> Any:
 
 
 def _first(raw: dict[str, Any], names: tuple[str, ...]) -> Any:
-    return next((raw[name] for name in names if raw[name] is not None), None)
+    for name in names:
+        if name in raw:
+            return raw[name]
+    return None
 
 
 def _flat(value: Any) -> list[Any]:
@@ -139,7 +141,7 @@ def _count_repairs(fields: dict[str, Any], repaired: Counter[str]) -> None:
 
 def _pictures(raw: dict[str, Any]) -> list[str]:
     """URLs of an item's pictures, each once, the preferred ones first."""
-    images = raw["images"]
+    images = raw.get("images")
     urls: list[Any] = []
     if isinstance(images, dict):  # a dict of lists, one per size
         urls = [url for size in SIZES for url in _flat(images.get(size))]
@@ -149,5 +151,5 @@ def _pictures(raw: dict[str, Any]) -> list[str]:
         pictures.sort(key=lambda picture: picture.get("variant") != "MAIN")
         urls = [picture.get(size) for size in SIZES for picture in pictures]
         urls += [member for member in members if isinstance(member, str)]
-    urls += [url for name in PICTURES[1:] for url in _flat(raw[name])]
+    urls += [url for name in PICTURES[1:] for url in _flat(raw.get(name))]
     return list(dict.fromkeys(url.strip() for url in urls if isinstance(url, str) and url.strip()))
