@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Cost", "cost_of_call", "cost_of_command"]
@@ -28,26 +29,34 @@ class Cost:
 
 
 STARTER = """
-import resource, subprocess, sys, time
+import contextlib, ctypes, os, resource, subprocess, sys, time
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: what the command leaves behind becomes a child
 start = time.perf_counter()
-status = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
-clock, usage = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+status = subprocess.call(sys.argv[1:], stdout=sys.stderr)
+clock = time.perf_counter() - start
+with contextlib.suppress(ChildProcessError):
+    while True:
+        os.wait()
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(clock, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 sys.exit(status)
 """
 
 
-def cost_of_command(command: Sequence[str], environment: dict[str, str] | None = None) -> Cost:
-    """Run a command as a process of its own; a failure ends the benchmark.
+def cost_of_command(command: Sequence[str | Path], environment: dict[str, str] | None = None) -> Cost:
+    """Run a command as a process of its own, all of whose processes count; a failure ends the benchmark.
 
-    A small process starts it, because a process counts the memory of the one that it comes from as its own.
+    A small process starts it, because a process counts the memory of the one that it comes from as its own. The memory
+    is that of the largest process.
     """
-    starter = [sys.executable, "-c", STARTER, *command]
     done = subprocess.run(
-        starter, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}, check=False
+        [sys.executable, "-c", STARTER, *command],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(environment or {})},
     )
     if done.returncode:
-        sys.exit(f"{command[:4]} failed with status {done.returncode}")
+        sys.exit(f"{command[:4]} failed with status {done.returncode}:\n{done.stderr[-4000:]}")
     return Cost(*map(float, done.stdout.split()))
 
 

@@ -10,29 +10,24 @@ crawl polite are lifted. The figure is pictures per second of the whole command,
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
+
+from benchmarks._cost import Cost, cost_of_command
 
 __all__ = ["main"]
 
 PEER = "img2dataset==1.47"
 SIDE = 256
 QUALITY = 92
-PRCTL = ctypes.CDLL(None).prctl
-SUBREAPER = 36
-"""PR_SET_CHILD_SUBREAPER of Linux: orphans become children of this process, which can then wait for them."""
 
 
 @contextmanager
@@ -57,47 +52,12 @@ def _peer(folder: Path) -> Path:
     return command
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Seconds on the clock and seconds of processor time of one command and all its children."""
-
-    clock: float
-    processor: float
-
-    def line(self, label: str, pictures: int) -> str:
-        """One line of the report."""
-        return (
-            f"{label:<12} {pictures / self.clock:8.1f} pictures/s, {self.clock:6.1f} s, "
-            f"{1e3 * self.processor / pictures:5.2f} ms of processor time per picture"
-        )
-
-
-def _timed(command: Sequence[str | Path]) -> Cost:
-    """Run ``command`` and wait for all that it leaves behind (servers of processes), which counts as well."""
-    PRCTL(SUBREAPER, 1, 0, 0, 0)
-    start, used = time.perf_counter(), _processor()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            command,
-            env=os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        code = process.wait()
-        clock = time.perf_counter() - start
-        with suppress(ChildProcessError):
-            while True:
-                os.waitpid(-process.pid, 0)
-        if code:
-            output.seek(0)
-            sys.exit(f"{command[0]} failed:\n{output.read().decode()[-4000:]}")
-    return Cost(clock, _processor() - used)
-
-
-def _processor() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def _line(label: str, cost: Cost, pictures: int) -> str:
+    """One line of the report."""
+    return (
+        f"{label:<12} {pictures / cost.clock:8.1f} pictures/s, {cost.clock:6.1f} s, "
+        f"{1e3 * cost.processor / pictures:5.2f} ms of processor time per picture"
+    )
 
 
 def _crawl(urls: list[str], threads: int, folder: Path) -> Cost:
@@ -110,7 +70,7 @@ def _crawl(urls: list[str], threads: int, folder: Path) -> Cost:
     dataset = {"source": "amazon2018", "category": "bench"}
     files = ["--items", items, "--cache", folder / "cache", "--images", images]
     settings = ["--dataset", json.dumps(dataset), "--crawl", json.dumps(config)]
-    cost = _timed([sys.executable, "-m", "decorec", "crawl", *settings, *files])
+    cost = cost_of_command([sys.executable, "-m", "decorec", "crawl", *settings, *files])
     fetched = pl.read_parquet(images).filter(pl.col("status") == "ok").height
     stored = sum(1 for _ in (folder / "cache" / "images").rglob("*.jpg"))
     if not fetched == stored == len(urls):
@@ -139,7 +99,8 @@ def _img2dataset(command: Path, urls: list[str], threads: int, processes: int, f
         "compute_hash": "sha256",
         "extract_exif": False,
     }
-    cost = _timed([command, *(f"--{name}={value}" for name, value in options.items())])
+    arguments = [command, *(f"--{name}={value}" for name, value in options.items())]
+    cost = cost_of_command(arguments, {"NO_ALBUMENTATIONS_UPDATE": "1"})
     stored = sum(1 for _ in output.rglob("*.jpg"))
     if stored != len(urls):
         sys.exit(f"img2dataset: expected {len(urls)} pictures, found {stored}")
@@ -169,10 +130,10 @@ def main() -> None:
         for turn in range(arguments.rounds):
             folder = Path(name) / str(turn)
             ours = _crawl(urls, arguments.threads, folder / "decorec")
-            print(ours.line("decorec", len(urls)), flush=True)
+            print(_line("decorec", ours, len(urls)), flush=True)
             per_process = arguments.threads // processes
             theirs = _img2dataset(command, urls, per_process, processes, folder / "peer")
-            print(theirs.line("img2dataset", len(urls)), flush=True)
+            print(_line("img2dataset", theirs, len(urls)), flush=True)
             print(
                 f"{'ratio':<12} {theirs.clock / ours.clock:8.2f} on the clock, "
                 f"{theirs.processor / ours.processor:.2f} of processor time",
