@@ -19,8 +19,6 @@ __all__ = ["Decoders", "Work"]
 Work = Callable[[str, bytes], Outcome]
 """What is done with a picture, given the sha256 of its body and the body; it has to be picklable."""
 
-SECONDS = 120.0
-"""More than any picture within crawl.max_pixels takes; a process that needs longer is stopped."""
 PRELOADED = ["decorec.crawl.normalise", "torch.nn.functional", "torch.utils.dlpack"]
 """Modules that are imported once for all processes, most of all torch, which takes seconds."""
 
@@ -42,7 +40,7 @@ class Decoders:
             self._free.put(None)
 
     def run(self, sha256: str, body: bytes) -> Outcome:
-        """The outcome of the work on ``body``, waited for; "unreadable" if two processes died of it or hung.
+        """The outcome of the work on ``body``, waited for; "unreadable" if two processes died of it.
 
         Raises:
             Exception: what the work raised.
@@ -92,11 +90,9 @@ class _Worker:
         """The work's answer.
 
         Raises:
-            EOFError, ConnectionError: the process is dead, or took too long.
+            EOFError, ConnectionError: the process is dead.
         """
         self._connection.send((sha256, body))
-        if not self._connection.poll(SECONDS):
-            raise EOFError
         answer: Outcome | Exception = self._connection.recv()
         return answer
 

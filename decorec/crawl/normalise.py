@@ -132,7 +132,7 @@ def _bicubic(picture: Image.Image, width: int, height: int) -> Image.Image:
     pixels = from_dlpack(_pixels(picture))
     planes = pixels.view(1, picture.height, picture.width, 4).permute(0, 3, 1, 2)
     resized = interpolate(planes, size=(height, width), mode="bicubic", antialias=True).permute(0, 2, 3, 1)
-    return Image.frombytes("RGB", (width, height), resized.contiguous().numpy().tobytes(), "raw", "RGBX")
+    return Image.frombuffer("RGBX", (width, height), resized.contiguous().numpy(), "raw", "RGBX", 0, 1).convert("RGB")
 
 
 def _pixels(picture: Image.Image) -> npt.NDArray[np.uint8]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from decorec.crawl.decoders import Decoders
@@ -35,8 +35,9 @@ class Store:
         self._parts = parts
         shutil.rmtree(parts, ignore_errors=True)
         parts.mkdir(parents=True, exist_ok=True)
-        # One picture per core at a time: more would not be faster, and large pictures need much memory.
-        self._decoders = Decoders(_Keeper(cache, parts, side, max_pixels), len(os.sched_getaffinity(0)))
+        # Two for each core, so that none is idle while the next picture is handed over; not more, for large pictures
+        # need much memory.
+        self._decoders = Decoders(_Keeper(cache, parts, side, max_pixels), 2 * len(os.sched_getaffinity(0)))
 
     def close(self) -> None:
         """End the decoding processes and remove the folder of parts."""
@@ -76,6 +77,7 @@ class _Keeper:
     parts: Path
     side: int
     max_pixels: int
+    made: set[Path] = field(default_factory=set)
 
     def __call__(self, sha256: str, body: bytes) -> Outcome:
         import torch  # loaded before this process was forked; the crawl's own process does without
@@ -85,12 +87,12 @@ class _Keeper:
             picture, width, height = normalise(body, self.side, self.max_pixels)
         except PictureError as failure:
             return Outcome("permanent", failure.error)
-        part = self.parts / f"{sha256}.{os.getpid()}"
+        own = self.parts / str(os.getpid())  # processes that create files in one folder wait for each other
+        part, path = own / sha256, picture_path(self.cache, sha256)
+        for folder in (own, path.parent):
+            if folder not in self.made:
+                folder.mkdir(parents=True, exist_ok=True)
+                self.made.add(folder)
         picture.save(part, "JPEG", quality=QUALITY)
-        path = picture_path(self.cache, sha256)
-        try:
-            part.replace(path)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.replace(path)
+        part.replace(path)
         return Outcome("ok", width=width, height=height)
