@@ -46,6 +46,7 @@ STEPS: dict[str, str] = {
     "main-table": "decorec.tables",
     "ablation-table": "decorec.tables",
     "statistics-table": "decorec.tables",
+    "coldstart-table": "decorec.tables.coldstart",
     "results-page": "decorec.tables",
 }
 """Step -> module that holds the function of the same name (hyphens are underscores there).

@@ -155,9 +155,9 @@ class Plan:
             for seed in self.config.seeds
         ]
 
-    def statistics(self) -> list[str]:
-        """The files of statistics of all data sets."""
-        return [f"results/{dataset}/statistics.json" for dataset in self.config.datasets]
+    def of_datasets(self, file: str) -> list[str]:
+        """One file of every data set."""
+        return [f"results/{dataset}/{file}" for dataset in self.config.datasets]
 
     def code(self, step: str) -> str:
         """Fingerprint of the modules that a step uses."""

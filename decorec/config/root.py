@@ -67,6 +67,10 @@ class TablesConfig(Section):
     """Runs of the table of ablations, in order of their rows."""
     reference: str = "decorec"
     """Run that every other one is tested against."""
+    baseline: str = "sasrec"
+    """Run that the gains on cold users are counted from, if the main table has it."""
+    cold: float = Field(0.4, gt=0, lt=1)
+    """Share of the users that counts as cold: those with the fewest training interactions."""
 
 
 class TuningConfig(Section):

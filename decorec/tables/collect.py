@@ -27,7 +27,14 @@ class RunRanks:
     seeds: tuple[int, ...]
     """Ascending."""
     ranks: npt.NDArray[np.float64]
-    """[S, U] rank of each user's target per seed; users in ascending order of their ids."""
+    """[S, U] rank of each user's target per seed."""
+    users: tuple[str, ...]
+    """Ascending."""
+
+    def of(self, chosen: npt.NDArray[np.bool_]) -> RunRanks:
+        """The same run for some of its users, [U]."""
+        users = tuple(user for user, keep in zip(self.users, chosen, strict=True) if keep)
+        return RunRanks(self.seeds, self.ranks[:, chosen], users)
 
 
 def _place(file: Path) -> tuple[str, str, int]:
@@ -123,5 +130,6 @@ def read_runs(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[str,
                 reference = reference or (seeds[seed], frame)
                 _check_same_users(*reference, seeds[seed], frame)
                 rows.append(frame["rank"].to_numpy())
-            result[dataset][run] = RunRanks(tuple(sorted(seeds)), np.stack(rows))
+            users = tuple(reference[1]["user"]) if reference else ()
+            result[dataset][run] = RunRanks(tuple(sorted(seeds)), np.stack(rows), users)
     return result

@@ -73,7 +73,7 @@ rule ablation_table:
 
 rule statistics_table:
     input:
-        statistics=plan.statistics(),
+        statistics=plan.of_datasets("statistics.json"),
     output:
         csv="results/tables/statistics.csv",
         tex="results/tables/statistics.tex",
@@ -102,10 +102,46 @@ rule statistics_table:
         " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
 
 
+rule coldstart_table:
+    input:
+        ranks=plan.ranks(plan.config.tables.main),
+        sequences=plan.of_datasets("sequences.parquet"),
+    output:
+        csv="results/tables/coldstart.csv",
+        tex="results/tables/coldstart.tex",
+        html=report(
+            "results/tables/coldstart.html",
+            caption="../report/coldstart.rst",
+            category="Tables",
+            labels={"table": "coldstart", "paper": "Figure 9"},
+        ),
+    log:
+        "logs/tables/coldstart.log",
+    benchmark:
+        "results/benchmarks/tables/coldstart.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        runs=plan.config.tables.main,
+        baseline=plan.config.tables.baseline,
+        cold=plan.config.tables.cold,
+        evaluate=plan.section("evaluate"),
+        code=plan.code("coldstart-table"),
+    message:
+        "Table of cold users"
+    shell:
+        "python -m decorec coldstart-table --ranks {input.ranks} --sequences {input.sequences}"
+        " --runs {params.runs} --baseline {params.baseline} --cold {params.cold}"
+        " --evaluate {params.evaluate:q} --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
 rule results_page:
     input:
         ranks=plan.ranks(plan.config.tables.main),
-        statistics=plan.statistics(),
+        statistics=plan.of_datasets("statistics.json"),
     output:
         output="results/results.md",
     log:
