@@ -40,6 +40,8 @@ STEPS: dict[str, str] = {
     "stage2": "decorec.stages",
     "fit": "decorec.stages",
     "evaluate": "decorec.evaluate",
+    "modes": "decorec.modes",
+    "recall": "decorec.recall",
     "tune": "decorec.tuning",
     "tuning-table": "decorec.tables",
     "tuned": "decorec.tables",
@@ -47,6 +49,9 @@ STEPS: dict[str, str] = {
     "ablation-table": "decorec.tables",
     "statistics-table": "decorec.tables",
     "coldstart-table": "decorec.tables.coldstart",
+    "recall-table": "decorec.tables.recall",
+    "retrieval-table": "decorec.tables.retrieval",
+    "cost-table": "decorec.tables.cost",
     "results-page": "decorec.tables",
 }
 """Step -> module that holds the function of the same name (hyphens are underscores there).

@@ -146,14 +146,32 @@ class Plan:
         """All values of a run, as JSON."""
         return json.dumps(self._runs[name].dump(), sort_keys=True)
 
-    def ranks(self, runs: list[str]) -> list[str]:
+    def ranks(self, runs: list[str], file: str = "ranks.parquet") -> list[str]:
         """The files of ranks behind a table of these runs."""
         return [
-            f"results/{dataset}/runs/{run}/seed-{seed}/ranks.parquet"
+            f"results/{dataset}/runs/{run}/seed-{seed}/{file}"
             for dataset in self.config.datasets
             for run in runs
             for seed in self.config.seeds
         ]
+
+    def models(self, runs: list[str]) -> list[str]:
+        """The trained models of all stages of these runs."""
+        owners = [
+            (self.first_stage_run(run) if stage == "stage1" else run, stage)
+            for run in runs
+            for stage in self._runs[run].stages
+        ]
+        return [
+            f"results/{dataset}/runs/{owner}/seed-{seed}/{stage}/model.safetensors"
+            for dataset in self.config.datasets
+            for owner, stage in dict.fromkeys(owners)
+            for seed in self.config.seeds
+        ]
+
+    def first_stages(self, runs: list[str]) -> str:
+        """Run -> the run whose stage 1 it starts from, as JSON."""
+        return json.dumps({run: self.first_stage_run(run) for run in runs})
 
     def of_datasets(self, file: str) -> list[str]:
         """One file of every data set."""

@@ -65,12 +65,16 @@ class TablesConfig(Section):
     """Runs of the main table, in order of their rows."""
     ablations: list[str] = []
     """Runs of the table of ablations, in order of their rows."""
+    retrieval: list[str] = []
+    """Runs of DeCoRec in the table of modes of scoring: by image, by text, by both apart, by both across."""
     reference: str = "decorec"
     """Run that every other one is tested against."""
     baseline: str = "sasrec"
     """Run that the gains on cold users are counted from, if the main table has it."""
     cold: float = Field(0.4, gt=0, lt=1)
     """Share of the users that counts as cold: those with the fewest training interactions."""
+    predictions: int = Field(10, ge=1)
+    """Predictions per user, on average, in the table of recall."""
 
 
 class TuningConfig(Section):
@@ -121,7 +125,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _tables_name_runs(self) -> Config:
-        for table in ("main", "ablations"):
+        for table in ("main", "ablations", "retrieval"):
             for name in getattr(self.tables, table):
                 if name not in self.runs:
                     raise ValueError(f"tables.{table} names {name!r}; expected one of the runs {sorted(self.runs)}")

@@ -138,6 +138,105 @@ rule coldstart_table:
         " --evaluate {params.evaluate:q} --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
 
 
+rule recall_table:
+    input:
+        recalls=plan.of_datasets("recall.parquet"),
+    output:
+        csv="results/tables/recall.csv",
+        tex="results/tables/recall.tex",
+        html=report(
+            "results/tables/recall.html",
+            caption="../report/recall.rst",
+            category="Tables",
+            labels={"table": "recall", "paper": "Table 3"},
+        ),
+    log:
+        "logs/tables/recall.log",
+    benchmark:
+        "results/benchmarks/tables/recall.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        paper=plan.paper_names(),
+        code=plan.code("recall-table"),
+    message:
+        "Table of recall"
+    shell:
+        "python -m decorec recall-table --recalls {input.recalls} --paper {params.paper:q}"
+        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
+rule retrieval_table:
+    input:
+        modes=plan.ranks(plan.config.tables.retrieval, "modes.parquet"),
+    output:
+        csv="results/tables/retrieval.csv",
+        tex="results/tables/retrieval.tex",
+        html=report(
+            "results/tables/retrieval.html",
+            caption="../report/retrieval.rst",
+            category="Tables",
+            labels={"table": "retrieval", "paper": "Figures 7 and 8"},
+        ),
+    log:
+        "logs/tables/retrieval.log",
+    benchmark:
+        "results/benchmarks/tables/retrieval.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        runs=plan.config.tables.retrieval,
+        reference=plan.config.tables.reference,
+        evaluate=plan.section("evaluate"),
+        code=plan.code("retrieval-table"),
+    message:
+        "Table of modes of scoring"
+    shell:
+        "python -m decorec retrieval-table --modes {input.modes} --runs {params.runs}"
+        " --reference {params.reference} --evaluate {params.evaluate:q}"
+        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
+rule cost_table:
+    input:
+        models=plan.models(plan.config.tables.main),
+        ranks=plan.ranks(plan.config.tables.main),
+    output:
+        csv="results/tables/cost.csv",
+        tex="results/tables/cost.tex",
+        html=report(
+            "results/tables/cost.html",
+            caption="../report/cost.rst",
+            category="Tables",
+            labels={"table": "cost"},
+        ),
+    log:
+        "logs/tables/cost.log",
+    benchmark:
+        "results/benchmarks/tables/cost.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        first_stages=plan.first_stages(plan.config.tables.main),
+        benchmarks="results/benchmarks",
+        code=plan.code("cost-table"),
+    message:
+        "Table of costs"
+    shell:
+        "python -m decorec cost-table --models {input.models}"
+        " --first-stages {params.first_stages:q} --benchmarks {params.benchmarks}"
+        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
 rule results_page:
     input:
         ranks=plan.ranks(plan.config.tables.main),
