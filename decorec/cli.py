@@ -52,6 +52,10 @@ STEPS: dict[str, str] = {
     "recall-table": "decorec.tables.recall",
     "retrieval-table": "decorec.tables.retrieval",
     "cost-table": "decorec.tables.cost",
+    "fusion-table": "decorec.tables",
+    "claims-table": "decorec.tables.claims",
+    "curves-table": "decorec.tables.curves",
+    "figure": "decorec.figures",
     "results-page": "decorec.tables",
 }
 """Step -> module that holds the function of the same name (hyphens are underscores there).

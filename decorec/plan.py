@@ -15,10 +15,24 @@ from typing import Any
 from decorec.cli import STEPS
 from decorec.config import Config, Run
 from decorec.config.data import AtomicDataset, TableDataset
+from decorec.figures import FIGURES
 
 __all__ = ["Plan", "code_fingerprint"]
 
 MODALITIES = ("text", "image")
+TABLES = (
+    "statistics",
+    "main",
+    "claims",
+    "ablations",
+    "retrieval",
+    "fusion",
+    "coldstart",
+    "recall",
+    "cost",
+    "curves",
+)
+"""All tables but those of tuning, in the order of the report."""
 PACKAGE = Path(__file__).parent
 INERT = {"decorec.config", "decorec.errors", "decorec.progress", "decorec.cli"}
 """Modules left out of fingerprints: the values of the configuration are tracked by themselves, the rest writes
@@ -172,6 +186,40 @@ class Plan:
     def first_stages(self, runs: list[str]) -> str:
         """Run -> the run whose stage 1 it starts from, as JSON."""
         return json.dumps({run: self.first_stage_run(run) for run in runs})
+
+    def histories(self) -> list[str]:
+        """Histories of training on ids alone (the baseline) and on modalities alone (the reference's stage 1)."""
+        tables = self.config.tables
+        stages = [(run, self._runs[run].stages[0]) for run in (tables.baseline, tables.reference) if run in self._runs]
+        return [
+            f"results/{dataset}/runs/{self.first_stage_run(run)}/seed-{seed}/{stage}/history.parquet"
+            for dataset in self.config.datasets
+            for run, stage in stages
+            for seed in self.config.seeds
+        ]
+
+    def compared(self) -> list[str]:
+        """Runs of the tables of models and of ablations."""
+        return list(dict.fromkeys([*self.config.tables.main, *self.config.tables.ablations]))
+
+    def figures(self) -> list[str]:
+        """Names of the figures whose tables this configuration has."""
+        return [name for name, drawing in FIGURES.items() if set(drawing.tables) <= set(self.tables())]
+
+    def tables(self) -> list[str]:
+        """Names of the tables that have runs, in the order of the report."""
+        tables = self.config.tables
+        optional = {
+            "ablations": tables.ablations,
+            "retrieval": tables.retrieval,
+            "fusion": tables.fusion,
+            "curves": [run for run in (tables.baseline,) if run in self._runs],
+        }
+        return [name for name in TABLES if optional.get(name, True)]
+
+    def figure_tables(self, name: str) -> list[str]:
+        """The csv files that a figure is drawn from."""
+        return [f"results/tables/{table}.csv" for table in FIGURES[name].tables]
 
     def of_datasets(self, file: str) -> list[str]:
         """One file of every data set."""

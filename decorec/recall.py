@@ -162,6 +162,7 @@ def recall(
         user, other = (frame.head(total)[name].to_numpy() for name in ("user", "other"))
         hits = np.bincount(user[other == target[user]], minlength=len(data.users))
         made = np.bincount(user, minlength=len(data.users))
-        frames.append(pl.DataFrame({"view": view, "user": data.users, "hits": hits, "predictions": made}))
+        columns = {"view": [view] * len(made), "user": data.users, "hits": hits, "predictions": made}
+        frames.append(pl.DataFrame(columns, schema=COLUMNS))
         log.info("recall: %s, %d hits in %d predictions", view, hits.sum(), total)
-    write_table(recall, pl.concat(frames).cast(COLUMNS))
+    write_table(recall, pl.concat(frames))

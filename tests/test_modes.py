@@ -121,3 +121,15 @@ def test_the_table_has_a_row_per_run_and_mode(tmp_path: Path) -> None:
     assert "" not in {row["p_value"] for row in rows if row["mode"] != "cross"}
     assert_tex_is_well_formed(outputs["tex"].read_text(), columns=6)
     assert len(html_root(outputs["html"]).findall(".//tbody")) == 2
+
+
+def test_runs_of_one_modality_each_make_a_table(tmp_path: Path) -> None:
+    names = {"text-only": ("text",), "image-only": ("image",)}
+    files = [write_modes(tmp_path / "shop" / "runs" / run / "seed-0" / "modes.parquet", names[run], 0) for run in names]
+    outputs = {kind: tmp_path / f"table.{kind}" for kind in ("csv", "tex", "html")}
+    retrieval_table(modes=files, runs=list(names), reference="decorec", evaluate=EVALUATE, **outputs)
+    rows = records(outputs["csv"])
+    assert {(row["run"], row["mode"], row["p_value"]) for row in rows} == {
+        ("text-only", "text", ""),
+        ("image-only", "image", ""),
+    }

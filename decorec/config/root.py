@@ -67,6 +67,8 @@ class TablesConfig(Section):
     """Runs of the table of ablations, in order of their rows."""
     retrieval: list[str] = []
     """Runs of DeCoRec in the table of modes of scoring: by image, by text, by both apart, by both across."""
+    fusion: list[str] = []
+    """Runs of the table of fusion: ids alone, modalities alone, both naively, in order of their rows."""
     reference: str = "decorec"
     """Run that every other one is tested against."""
     baseline: str = "sasrec"
@@ -125,7 +127,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _tables_name_runs(self) -> Config:
-        for table in ("main", "ablations", "retrieval"):
+        for table in ("main", "ablations", "retrieval", "fusion"):
             for name in getattr(self.tables, table):
                 if name not in self.runs:
                     raise ValueError(f"tables.{table} names {name!r}; expected one of the runs {sorted(self.runs)}")

@@ -136,8 +136,8 @@ def cost_table(
             _group(list(part.iter_rows(named=True))) for (_,), part in frame.group_by("dataset", maintain_order=True)
         ],
         notes=[
-            "Wall clock of each job as Snakemake measured it, mean over seeds ± standard deviation over seeds, start of "
-            "the interpreter included; how many jobs ran side by side is not known. Peak memory: the largest over seeds.",
+            "Wall clock of each job as Snakemake measured it, mean over seeds ± standard deviation over seeds, start "
+            "of the interpreter included; what ran beside it is not known. Peak memory: the largest over the seeds.",
             "Runs that share stage 1 train it once; its cost stands with each of them.",
         ],
     )

@@ -55,15 +55,16 @@ def read_modes(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[Sco
     for file in files:
         found = read_table(file, {"mode": pl.String})["mode"].unique(maintain_order=True).to_list()
         have.setdefault(file.parents[1].name, found)
-    order = sorted({mode for modes in have.values() for mode in modes}, key=max(have.values(), key=len).index)
+    order = dict.fromkeys(mode for modes in sorted(have.values(), key=len, reverse=True) for mode in modes)
     result: dict[str, dict[Scored, RunRanks]] = {}
     for mode in order:
         chosen = [run for run in runs if mode in have.get(run, [])]
         for dataset, group in read_runs([f for f in files if f.parents[1].name in chosen], chosen, mode).items():
             result.setdefault(dataset, {}).update({Scored(run, mode): ranks for run, ranks in group.items()})
-    for dataset, group in result.items():
-        result[dataset] = dict(sorted(group.items(), key=lambda entry: runs.index(entry[0].run)))
-    return result
+    return {
+        dataset: dict(sorted(scored.items(), key=lambda entry: runs.index(entry[0].run)))
+        for dataset, scored in result.items()
+    }
 
 
 def retrieval_table(

@@ -67,6 +67,10 @@ def trials(wildcards):
     return plan.trials(wildcards.dataset)
 
 
+def figure_tables(wildcards):
+    return plan.figure_tables(wildcards.name)
+
+
 def raw_reviews(wildcards):
     return plan.raw_files(wildcards.dataset)[0]
 

@@ -237,6 +237,106 @@ rule cost_table:
         " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
 
 
+rule fusion_table:
+    input:
+        ranks=plan.ranks(plan.config.tables.fusion),
+    output:
+        csv="results/tables/fusion.csv",
+        tex="results/tables/fusion.tex",
+        html=report(
+            "results/tables/fusion.html",
+            caption="../report/fusion.rst",
+            category="Tables",
+            labels={"table": "fusion", "paper": "Figure 4"},
+        ),
+    log:
+        "logs/tables/fusion.log",
+    benchmark:
+        "results/benchmarks/tables/fusion.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        runs=plan.config.tables.fusion,
+        reference=plan.config.tables.reference,
+        evaluate=plan.section("evaluate"),
+        paper=plan.paper_names(),
+        code=plan.code("fusion-table"),
+    message:
+        "Table of fusion"
+    shell:
+        "python -m decorec fusion-table --ranks {input.ranks} --runs {params.runs}"
+        " --reference {params.reference} --evaluate {params.evaluate:q} --paper {params.paper:q}"
+        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
+rule claims_table:
+    input:
+        ranks=plan.ranks(plan.compared()),
+        modes=plan.ranks(plan.config.tables.retrieval, "modes.parquet"),
+        sequences=plan.of_datasets("sequences.parquet"),
+        recalls=plan.of_datasets("recall.parquet"),
+    output:
+        csv="results/tables/claims.csv",
+        tex="results/tables/claims.tex",
+        html=report(
+            "results/tables/claims.html",
+            caption="../report/claims.rst",
+            category="Tables",
+            labels={"table": "claims"},
+        ),
+    log:
+        "logs/tables/claims.log",
+    benchmark:
+        "results/benchmarks/tables/claims.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        main=plan.config.tables.main,
+        ablations=plan.config.tables.ablations,
+        retrieval=plan.config.tables.retrieval,
+        reference=plan.config.tables.reference,
+        baseline=plan.config.tables.baseline,
+        cold=plan.config.tables.cold,
+        evaluate=plan.section("evaluate"),
+        code=plan.code("claims-table"),
+    message:
+        "The paper's claims against what was measured"
+    shell:
+        "python -m decorec claims-table --ranks {input.ranks} --modes {input.modes}"
+        " --sequences {input.sequences} --recalls {input.recalls} --main {params.main}"
+        " --ablations {params.ablations} --retrieval {params.retrieval} --reference {params.reference}"
+        " --baseline {params.baseline} --cold {params.cold} --evaluate {params.evaluate:q}"
+        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
+rule curves_table:
+    input:
+        histories=plan.histories(),
+    output:
+        csv="results/tables/curves.csv",
+    log:
+        "logs/tables/curves.log",
+    benchmark:
+        "results/benchmarks/tables/curves.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        code=plan.code("curves-table"),
+    message:
+        "Validation curves"
+    shell:
+        "python -m decorec curves-table --histories {input.histories} --csv {output.csv} 2> {log}"
+
+
 rule results_page:
     input:
         ranks=plan.ranks(plan.config.tables.main),
