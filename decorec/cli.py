@@ -56,6 +56,8 @@ STEPS: dict[str, str] = {
     "claims-table": "decorec.tables.claims",
     "curves-table": "decorec.tables.curves",
     "figure": "decorec.figures",
+    "gallery": "decorec.gallery",
+    "report-page": "decorec.report",
     "results-page": "decorec.tables",
 }
 """Step -> module that holds the function of the same name (hyphens are underscores there).

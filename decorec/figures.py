@@ -206,19 +206,19 @@ FIGURES: dict[str, Drawing] = {
     ),
     "fig4": Drawing(
         ("fusion",),
-        "Ids, modalities and naive fusion (figure 4 of the paper). Bars: bootstrap interval over users.",
+        "Ids, modalities and naive fusion (figure 4 of the paper). Whiskers: bootstrap interval over users.",
         _fusion,
     ),
     "fig7": Drawing(
         ("retrieval",),
-        "One trained model scored by image, by text, by both apart and by both across (figure 7 of the paper). Bars: "
-        "bootstrap interval over users.",
+        "One trained model scored by image, by text, by both apart and by both across (figure 7 of the paper). "
+        "Whiskers: bootstrap interval over users.",
         _modes,
     ),
     "fig8": Drawing(
         ("retrieval",),
-        "Scoring by one modality, with and without the other one in training (figure 8 of the paper). Bars: bootstrap "
-        "interval over users.",
+        "Scoring by one modality, with and without the other one in training (figure 8 of the paper). Whiskers: "
+        "bootstrap interval over users.",
         _single,
     ),
     "fig9": Drawing(("coldstart",), "Improvement over the baseline, by user group (figure 9 of the paper).", _cold),

@@ -217,13 +217,30 @@ class Plan:
         }
         return [name for name in TABLES if optional.get(name, True)]
 
+    def printed_tables(self) -> list[str]:
+        """Those that have a page of their own: curves are drawn only."""
+        return [name for name in self.tables() if name != "curves"]
+
     def figure_tables(self, name: str) -> list[str]:
         """The csv files that a figure is drawn from."""
         return [f"results/tables/{table}.csv" for table in FIGURES[name].tables]
 
-    def of_datasets(self, file: str) -> list[str]:
-        """One file of every data set."""
-        return [f"results/{dataset}/{file}" for dataset in self.config.datasets]
+    def of_datasets(self, file: str, *sources: str) -> list[str]:
+        """One file of every data set, or of those of the given sources."""
+        return [f"results/{dataset}/{file}" for dataset in self.datasets(*sources)]
+
+    def images(self, dataset: str) -> list[str]:
+        """The outcome of the crawl; nothing for data sets that come with features."""
+        atomic = isinstance(self.config.datasets[dataset], AtomicDataset)
+        return [] if atomic else [f"results/{dataset}/images.parquet"]
+
+    def shown_models(self, dataset: str) -> list[str]:
+        """The trained models whose recommendations are shown, of the first seed."""
+        return [
+            f"results/{dataset}/runs/{run}/seed-{self.config.seeds[0]}/{self.last_stage(run)}/model.safetensors"
+            for run in self.config.report.runs
+            if run in self._runs
+        ]
 
     def code(self, step: str) -> str:
         """Fingerprint of the modules that a step uses."""

@@ -20,6 +20,7 @@ from decorec.errors import DecorecError
 __all__ = [
     "Config",
     "EvaluateConfig",
+    "ReportConfig",
     "RunDifference",
     "TablesConfig",
     "TuningConfig",
@@ -79,6 +80,15 @@ class TablesConfig(Section):
     """Predictions per user, on average, in the table of recall."""
 
 
+class ReportConfig(Section):
+    """The page with everything."""
+
+    runs: list[str] = ["decorec", "sasrec"]
+    """Runs whose recommendations are shown side by side; those that do not exist are left out."""
+    users: int = Field(6, ge=1, le=100)
+    """Users shown per data set, drawn at random."""
+
+
 class TuningConfig(Section):
     """Choice of values on validation NDCG@10, for every run of the main table that has something to choose."""
 
@@ -110,6 +120,7 @@ class Config(Section):
     }
     """Runs by name, each a difference against the sections above."""
     tables: TablesConfig = TablesConfig()
+    report: ReportConfig = ReportConfig()
     tuning: TuningConfig = TuningConfig()
 
     @field_validator("datasets", "runs")

@@ -117,7 +117,8 @@ class _Block:
     def group(self, runs: Sequence[str]) -> Group:
         """The printed rows."""
         first = self.summaries[0]
-        span = f"{self.users.least} to {self.users.most} training interactions"
+        least, most = self.users.least, self.users.most
+        span = f"{least if least == most else f'{least} to {most}'} training interactions"
         rows = []
         for metric in METRICS:
             line = [row for run in runs for row in self.summaries if (row.run, row.metric) == (run, metric)]
