@@ -168,6 +168,8 @@ def _cold(tables: Tables) -> Figure:
             panel.grid(axis="x", visible=False)
             if groups:
                 panel.legend()
+            else:
+                panel.text(0.5, 0.5, "the baseline was not run", ha="center", va="center", transform=panel.transAxes)
     return drawing
 
 
@@ -227,6 +229,13 @@ FIGURES: dict[str, Drawing] = {
 """Name -> figure. A new one is one function and one entry here."""
 
 
+def _read(file: Path) -> pl.DataFrame:
+    """A tidy table; a column without any value is one of numbers (such as the deviation over a single seed)."""
+    table = pl.read_csv(file, infer_schema_length=None)
+    empty = [name for name in table.columns if table[name].is_null().all()]
+    return table.with_columns(pl.col(empty).cast(pl.Float64))
+
+
 def figure(*, name: str, tables: list[Path], svg: Path, pdf: Path) -> None:
     """Draw the figure ``name`` from its tables (NAME.csv each).
 
@@ -242,7 +251,7 @@ def figure(*, name: str, tables: list[Path], svg: Path, pdf: Path) -> None:
     for needed in drawing.tables:
         if needed not in files or not files[needed].is_file():
             raise DecorecError(f"figure {name}: expected the table {needed}.csv, found none; pass it to --tables")
-    read = {needed: pl.read_csv(files[needed], infer_schema_length=None) for needed in drawing.tables}
+    read = {needed: _read(files[needed]) for needed in drawing.tables}
     settings: Any = dict(matplotlib.rcParamsDefault) | STYLE | {"svg.hashsalt": name, "backend": "agg"}
     with matplotlib.rc_context(settings):
         drawn = drawing.draw(read)

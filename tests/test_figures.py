@@ -104,11 +104,20 @@ def test_curves_are_means_over_the_seeds_that_reached_an_epoch(tmp_path: Path) -
     assert rows["best"].to_list() == [1, 1, 0]
 
 
-def test_gains_that_were_not_measured_leave_an_empty_panel(tmp_path: Path) -> None:
+def test_a_single_seed_has_no_deviation(tmp_path: Path) -> None:
+    files = tables(tmp_path)
+    for name in ("curves", "main"):
+        frame = pl.read_csv(files[name]).with_columns(std=pl.lit(None, dtype=pl.Float64))
+        frame.write_csv(files[name])
+    assert b"shop" in draw("fig2", files, tmp_path)[0]
+    assert b"shop" in draw("pareto", files, tmp_path)[0]
+
+
+def test_gains_that_were_not_measured_are_said_to_be_missing(tmp_path: Path) -> None:
     files = tables(tmp_path)
     frame = pl.read_csv(files["coldstart"]).with_columns(improvement_percent=pl.lit(None, dtype=pl.Float64))
     frame.write_csv(files["coldstart"])
-    assert b"shop" in draw("fig9", files, tmp_path)[0]
+    assert b"the baseline was not run" in draw("fig9", files, tmp_path)[0]
 
 
 def test_unknown_figures_and_missing_tables_are_named(tmp_path: Path) -> None:
