@@ -37,6 +37,8 @@ KINDS = {
     "single": "Figure 8, one modality with and without the other in training",
     "cold": "Figure 9, cold users",
 }
+APART = "no-cross"
+"""Run that is trained without crossing over, so that its sum of both is the paper's variant "intra"."""
 ONLY = {"text": "text-only", "image": "image-only"}
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("dataset", "kind", "claim", "metric"), pl.String),
@@ -109,6 +111,8 @@ def _of_modes(found: _Evidence, reference: str, evaluate: EvaluateConfig) -> Ite
     for mode in ("intra", "text", "image"):
         effects = _compared(full, found.modes.get(Scored(reference, mode)), evaluate)
         yield Claim("modes", f"{label(reference)}: cross beats {mode}", effects)
+    apart = _compared(full, found.modes.get(Scored(APART, "intra")), evaluate)
+    yield Claim("modes", f"{label(reference)}: cross beats {label(APART)}: intra", apart)
     for mode, run in ONLY.items():
         pair = (found.modes.get(Scored(reference, mode)), found.modes.get(Scored(run, mode)))
         text = f"By {mode} alone, {label(reference)} beats {label(run)}"
