@@ -167,7 +167,8 @@ def _cold(tables: Tables) -> Figure:
             panel.set(title=f"{dataset}, {metric}", ylabel="improvement (%)")
             panel.grid(axis="x", visible=False)
             if groups:
-                panel.legend()
+                panel.margins(y=0.35)  # room for the legend
+                panel.legend(ncols=2)
             else:
                 panel.text(0.5, 0.5, "the baseline was not run", ha="center", va="center", transform=panel.transAxes)
     return drawing
@@ -175,6 +176,8 @@ def _cold(tables: Tables) -> Figure:
 
 def _pareto(tables: Tables) -> Figure:
     """Quality against training seconds; the line joins runs that no other beats in both."""
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
     training = pl.col("step").is_in(["stage1", "stage2", "fit"])
     seconds = tables["cost"].filter(training).group_by("dataset", "run").agg(pl.col("seconds").sum())
     table = (
@@ -182,19 +185,21 @@ def _pareto(tables: Tables) -> Figure:
         .filter(metric="NDCG@10")
         .join(seconds, left_on=["dataset", "model"], right_on=["dataset", "run"], maintain_order="left")
     )
-    datasets = _names(tables["main"], "dataset")
+    datasets, runs = (_names(tables["main"], name) for name in ("dataset", "model"))
     drawing, (axes,) = _panels([0], datasets, 3.4)
     for panel, dataset in zip(axes, datasets, strict=True):
         part = table.filter((pl.col("dataset") == dataset) & (pl.col("seconds") > 0)).sort("seconds")
-        for colour, (run, mean, time) in zip(
-            _cycle(len(part)), part.select("model", "mean", "seconds").iter_rows(), strict=True
-        ):
+        for run, mean, time in part.select("model", "mean", "seconds").iter_rows():
+            colour = COLOURS[runs.index(run) % len(COLOURS)]
             panel.plot(time, mean, "o", color=colour, label=_short(run))
         front = part.filter(pl.col("mean") >= pl.col("mean").cum_max())
         panel.plot(front["seconds"], front["mean"], color="#999999", linewidth=1, zorder=0)
         panel.set(title=str(dataset), xlabel="training seconds of one seed", ylabel="NDCG@10")
         if len(part):
             panel.set_xscale("log")
+            panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            panel.xaxis.set_minor_locator(NullLocator())
             panel.legend()
     return drawing
 
