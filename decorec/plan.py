@@ -15,10 +15,24 @@ from typing import Any
 from decorec.cli import STEPS
 from decorec.config import Config, Run
 from decorec.config.data import AtomicDataset, TableDataset
+from decorec.figures import FIGURES
 
 __all__ = ["Plan", "code_fingerprint"]
 
 MODALITIES = ("text", "image")
+TABLES = (
+    "statistics",
+    "main",
+    "claims",
+    "ablations",
+    "retrieval",
+    "fusion",
+    "coldstart",
+    "recall",
+    "cost",
+    "curves",
+)
+"""All tables but those of tuning, in the order of the report."""
 PACKAGE = Path(__file__).parent
 INERT = {"decorec.config", "decorec.errors", "decorec.progress", "decorec.cli"}
 """Modules left out of fingerprints: the values of the configuration are tracked by themselves, the rest writes
@@ -146,18 +160,87 @@ class Plan:
         """All values of a run, as JSON."""
         return json.dumps(self._runs[name].dump(), sort_keys=True)
 
-    def ranks(self, runs: list[str]) -> list[str]:
+    def ranks(self, runs: list[str], file: str = "ranks.parquet") -> list[str]:
         """The files of ranks behind a table of these runs."""
         return [
-            f"results/{dataset}/runs/{run}/seed-{seed}/ranks.parquet"
+            f"results/{dataset}/runs/{run}/seed-{seed}/{file}"
             for dataset in self.config.datasets
             for run in runs
             for seed in self.config.seeds
         ]
 
-    def statistics(self) -> list[str]:
-        """The files of statistics of all data sets."""
-        return [f"results/{dataset}/statistics.json" for dataset in self.config.datasets]
+    def models(self, runs: list[str]) -> list[str]:
+        """The trained models of all stages of these runs."""
+        owners = [
+            (self.first_stage_run(run) if stage == "stage1" else run, stage)
+            for run in runs
+            for stage in self._runs[run].stages
+        ]
+        return [
+            f"results/{dataset}/runs/{owner}/seed-{seed}/{stage}/model.safetensors"
+            for dataset in self.config.datasets
+            for owner, stage in dict.fromkeys(owners)
+            for seed in self.config.seeds
+        ]
+
+    def first_stages(self, runs: list[str]) -> str:
+        """Run -> the run whose stage 1 it starts from, as JSON."""
+        return json.dumps({run: self.first_stage_run(run) for run in runs})
+
+    def histories(self) -> list[str]:
+        """Histories of training on ids alone (the baseline) and on modalities alone (the reference's stage 1)."""
+        tables = self.config.tables
+        stages = [(run, self._runs[run].stages[0]) for run in (tables.baseline, tables.reference) if run in self._runs]
+        return [
+            f"results/{dataset}/runs/{self.first_stage_run(run)}/seed-{seed}/{stage}/history.parquet"
+            for dataset in self.config.datasets
+            for run, stage in stages
+            for seed in self.config.seeds
+        ]
+
+    def compared(self) -> list[str]:
+        """Runs of the tables of models and of ablations."""
+        return list(dict.fromkeys([*self.config.tables.main, *self.config.tables.ablations]))
+
+    def figures(self) -> list[str]:
+        """Names of the figures whose tables this configuration has."""
+        return [name for name, drawing in FIGURES.items() if set(drawing.tables) <= set(self.tables())]
+
+    def tables(self) -> list[str]:
+        """Names of the tables that have runs, in the order of the report."""
+        tables = self.config.tables
+        optional = {
+            "ablations": tables.ablations,
+            "retrieval": tables.retrieval,
+            "fusion": tables.fusion,
+            "curves": [run for run in (tables.baseline,) if run in self._runs],
+        }
+        return [name for name in TABLES if optional.get(name, True)]
+
+    def printed_tables(self) -> list[str]:
+        """Those that have a page of their own: curves are drawn only."""
+        return [name for name in self.tables() if name != "curves"]
+
+    def figure_tables(self, name: str) -> list[str]:
+        """The csv files that a figure is drawn from."""
+        return [f"results/tables/{table}.csv" for table in FIGURES[name].tables]
+
+    def of_datasets(self, file: str, *sources: str) -> list[str]:
+        """One file of every data set, or of those of the given sources."""
+        return [f"results/{dataset}/{file}" for dataset in self.datasets(*sources)]
+
+    def images(self, dataset: str) -> list[str]:
+        """The outcome of the crawl; nothing for data sets that come with features."""
+        atomic = isinstance(self.config.datasets[dataset], AtomicDataset)
+        return [] if atomic else [f"results/{dataset}/images.parquet"]
+
+    def shown_models(self, dataset: str) -> list[str]:
+        """The trained models whose recommendations are shown, of the first seed."""
+        return [
+            f"results/{dataset}/runs/{run}/seed-{self.config.seeds[0]}/{self.last_stage(run)}/model.safetensors"
+            for run in self.config.report.runs
+            if run in self._runs
+        ]
 
     def code(self, step: str) -> str:
         """Fingerprint of the modules that a step uses."""

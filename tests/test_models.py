@@ -229,3 +229,10 @@ def test_sparse_product_in_slices_equals_the_dense_one(slice_size: int, monkeypa
     torch.testing.assert_close(out, dense @ x)
     (gradient,) = torch.autograd.grad((out * weight).sum(), x)
     torch.testing.assert_close(gradient, dense.T @ weight)
+
+
+def test_one_stage_trains_ids_interests_and_adapters_together() -> None:
+    data = small.sequences()
+    model = small.model(data, small.run(phased=False), "fit")
+    trainable = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trainable == {"adapters", "encoder", "ids", "enrich_ids", "interests"}

@@ -55,6 +55,36 @@ def test_runs_share_the_graph_and_stage_1_of_the_first_with_equal_values() -> No
     ]
 
 
+def test_one_stage_is_a_run_of_its_own_and_leaves_the_others_as_they_were() -> None:
+    runs = {"decorec": {}, "sasrec": {"model": {"name": "sasrec"}}, "no-phase": {"model": {"phased": False}}}
+    found = plan(runs=runs, tables={"main": ["decorec"]})
+    assert found.last_stage("no-phase") == "fit"
+    needed = found.inputs("shop", "no-phase", "fit", "0")
+    assert needed["text_features"] and needed["cooccurrence"] and needed["image_interests"]
+    assert "phased" in found.run("no-phase", "fit")
+    assert "phased" not in found.run("decorec", "stage2"), "what is tracked of older runs has not changed"
+
+
+def test_tables_and_figures_follow_the_runs_that_there_are() -> None:
+    small = plan(tables={"main": ["decorec"]}, runs={"decorec": {}})
+    assert not {"ablations", "retrieval", "fusion", "curves"} & set(small.tables())
+    assert small.figures() == ["fig9", "pareto"]
+    assert small.shown_models("shop") == ["results/shop/runs/decorec/seed-0/stage2/model.safetensors"]
+    runs = {"decorec": {}, "sasrec": {"model": {"name": "sasrec"}}, "no-cluster": {"model": {"interests": False}}}
+    tables = {name: ["decorec", "no-cluster"] for name in ("ablations", "retrieval", "fusion")}
+    whole = plan(tables={"main": ["decorec", "sasrec"], **tables}, runs=runs, seeds=[3])
+    assert whole.figures() == ["fig2", "fig4", "fig7", "fig8", "fig9", "pareto"]
+    assert whole.histories() == [
+        "results/shop/runs/sasrec/seed-3/fit/history.parquet",
+        "results/shop/runs/decorec/seed-3/stage1/history.parquet",
+    ]
+    assert whole.models(["decorec", "no-cluster"]) == [
+        "results/shop/runs/decorec/seed-3/stage1/model.safetensors",
+        "results/shop/runs/decorec/seed-3/stage2/model.safetensors",
+        "results/shop/runs/no-cluster/seed-3/stage2/model.safetensors",
+    ]
+
+
 def test_a_swap_of_two_values_changes_what_is_tracked() -> None:
     one = plan(graph={"window": 3}).section("graph")
     assert json.loads(one) == {"distance": "1/D", "window": 3}
@@ -80,7 +110,7 @@ def test_conda_environments_have_the_versions_of_the_lock_file() -> None:
     locked: dict[str, str] = {}
     for name, version in re.findall(r"^([\w-]+)==(\S+)", (REPOSITORY / "requirements.lock").read_text(), re.MULTILINE):
         locked.setdefault(name, version)  # the first of several markers is the one of Python 3.11
-    other_names = {"dask-core": "dask", "pytorch-cpu": "torch", "pytorch-gpu": "torch"}
+    other_names = {"dask-core": "dask", "pytorch-cpu": "torch", "pytorch-gpu": "torch", "matplotlib-base": "matplotlib"}
     for file in (REPOSITORY / "envs").glob("*.yaml"):
         for entry in yaml.safe_load(file.read_text())["dependencies"]:
             name, _, version = entry.partition("=")

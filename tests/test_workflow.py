@@ -22,7 +22,11 @@ SETTINGS: dict[str, Any] = TINY | {
         "no-cluster": {"model": {"interests": False}},
         "other-graph": {"graph": {"distance": "1/(D+1)"}},
     },
-    "tables": {"main": ["decorec", "sasrec"], "ablations": ["no-cluster", "other-graph", "decorec"]},
+    "tables": {
+        "main": ["decorec", "sasrec"],
+        "ablations": ["no-cluster", "other-graph", "decorec"],
+        "retrieval": ["decorec"],
+    },
 }
 
 
@@ -141,6 +145,22 @@ def test_one_more_seed_trains_that_seed_alone(workplace: Workplace) -> None:
     workplace.configure(changed(seeds=[0, 1]))
     planned = workplace.planned("results/tables/main.csv")
     assert planned == {"stage1": 1, "stage2": 1, "fit": 1, "evaluate": 2, "main_table": 1, "total": 6}
+
+
+def test_the_page_trains_nothing_again(workplace: Workplace) -> None:
+    page = "results/report/index.html"
+    planned = workplace.planned(page)
+    assert not {"stage1", "stage2", "fit", "evaluate", "crawl", "features"} & set(planned)
+    assert planned["modes"] == planned["recall"] == planned["gallery"] == planned["report_page"] == 1
+    result = workplace.snakemake("--show-failed-logs", "--", page)
+    assert result.returncode == 0, result.stdout + result.stderr
+    text = (workplace.folder / page).read_text(encoding="utf-8")
+    for name in ("statistics", "main", "claims", "ablations", "retrieval", "coldstart", "recall", "cost"):
+        assert f'id="table-{name}"' in text
+    for name in ("fig2", "fig7", "fig8", "fig9", "pareto"):
+        assert f'<figure class="drawing" id="{name}">' in text
+    assert 'src="data:image/jpeg;base64,' in text
+    assert workplace.planned(page) == {}
 
 
 @pytest.mark.parametrize(

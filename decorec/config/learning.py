@@ -84,6 +84,9 @@ class DecorecConfig(Section):
     """Pass the interest embedding through an MLP (eq. 6); false: a bare table, initialised to zero."""
     freeze: bool = True
     """Freeze adapters and modal gates in stage 2."""
+    phased: bool = Field(True, exclude_if=bool)
+    """Two stages; false: one, with ids and interests from the start. Not written where it is true, so that what is
+    tracked of a run is what it was before the key existed."""
     normalisation: Normalisation = "symmetric"
     """Normalisation of the co-occurrence matrix for enrichment."""
     id_deviation: float = Field(0.002, ge=0)
@@ -122,7 +125,7 @@ class DecorecConfig(Section):
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the training stages, in order."""
-        return ("stage1", "stage2")
+        return ("stage1", "stage2") if self.phased else ("fit",)
 
     @property
     def length(self) -> int:

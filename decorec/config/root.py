@@ -20,6 +20,7 @@ from decorec.errors import DecorecError
 __all__ = [
     "Config",
     "EvaluateConfig",
+    "ReportConfig",
     "RunDifference",
     "TablesConfig",
     "TuningConfig",
@@ -65,8 +66,27 @@ class TablesConfig(Section):
     """Runs of the main table, in order of their rows."""
     ablations: list[str] = []
     """Runs of the table of ablations, in order of their rows."""
+    retrieval: list[str] = []
+    """Runs of DeCoRec in the table of modes of scoring: by image, by text, by both apart, by both across."""
+    fusion: list[str] = []
+    """Runs of the table of fusion: ids alone, modalities alone, both naively, in order of their rows."""
     reference: str = "decorec"
     """Run that every other one is tested against."""
+    baseline: str = "sasrec"
+    """Run that the gains on cold users are counted from, if the main table has it."""
+    cold: float = Field(0.4, gt=0, lt=1)
+    """Share of the users that counts as cold: those with the fewest training interactions."""
+    predictions: int = Field(10, ge=1)
+    """Predictions per user, on average, in the table of recall."""
+
+
+class ReportConfig(Section):
+    """The page with everything."""
+
+    runs: list[str] = ["decorec", "sasrec"]
+    """Runs whose recommendations are shown side by side; those that do not exist are left out."""
+    users: int = Field(6, ge=1, le=100)
+    """Users shown per data set, drawn at random."""
 
 
 class TuningConfig(Section):
@@ -100,6 +120,7 @@ class Config(Section):
     }
     """Runs by name, each a difference against the sections above."""
     tables: TablesConfig = TablesConfig()
+    report: ReportConfig = ReportConfig()
     tuning: TuningConfig = TuningConfig()
 
     @field_validator("datasets", "runs")
@@ -117,7 +138,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _tables_name_runs(self) -> Config:
-        for table in ("main", "ablations"):
+        for table in ("main", "ablations", "retrieval", "fusion"):
             for name in getattr(self.tables, table):
                 if name not in self.runs:
                     raise ValueError(f"tables.{table} names {name!r}; expected one of the runs {sorted(self.runs)}")

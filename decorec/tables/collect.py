@@ -16,7 +16,7 @@ from decorec.errors import DecorecError
 
 __all__ = ["RunRanks", "read_runs"]
 
-LAYOUT = re.compile(r"(?:^|/)([^/]+)/runs/([^/]+)/seed-(\d+)/ranks\.parquet$")
+LAYOUT = re.compile(r"(?:^|/)([^/]+)/runs/([^/]+)/seed-(\d+)/(?:ranks|modes)\.parquet$")
 COLUMNS: dict[str, type[pl.DataType]] = {"user": pl.String, "target": pl.Int32, "rank": pl.Float64}
 
 
@@ -27,7 +27,14 @@ class RunRanks:
     seeds: tuple[int, ...]
     """Ascending."""
     ranks: npt.NDArray[np.float64]
-    """[S, U] rank of each user's target per seed; users in ascending order of their ids."""
+    """[S, U] rank of each user's target per seed."""
+    users: tuple[str, ...]
+    """Ascending."""
+
+    def of(self, chosen: npt.NDArray[np.bool_]) -> RunRanks:
+        """The same run for some of its users, [U]."""
+        users = tuple(user for user, keep in zip(self.users, chosen, strict=True) if keep)
+        return RunRanks(self.seeds, self.ranks[:, chosen], users)
 
 
 def _place(file: Path) -> tuple[str, str, int]:
@@ -40,8 +47,11 @@ def _place(file: Path) -> tuple[str, str, int]:
     return match[1], match[2], int(match[3])
 
 
-def _read(file: Path) -> pl.DataFrame:
-    frame = read_table(file, COLUMNS).select(*COLUMNS).sort("user", "target")
+def _read(file: Path, mode: str | None) -> pl.DataFrame:
+    frame = read_table(file, COLUMNS)
+    if mode is not None:
+        frame = frame.filter(mode=mode)
+    frame = frame.select(*COLUMNS).sort("user", "target")
     if frame.is_empty():
         raise DecorecError(f"{file}: expected one row per user, found none; run its step again")
     ranks = frame["rank"]
@@ -94,12 +104,13 @@ def _group(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[str, di
     return groups
 
 
-def read_runs(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[str, RunRanks]]:
+def read_runs(files: Sequence[Path], runs: Sequence[str], mode: str | None = None) -> dict[str, dict[str, RunRanks]]:
     """Read the ranks of ``runs``; data set, run and seed are taken from each path.
 
     Args:
         files: paths ending in DATASET/runs/RUN/seed-N/ranks.parquet.
         runs: the runs expected in every data set, in the order of the rows of the table.
+        mode: the rows of this mode, where the files are those of the step modes (modes.parquet).
 
     Returns:
         data set (in the order of ``files``) -> run (in the order of ``runs``) -> ranks.
@@ -119,9 +130,10 @@ def read_runs(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[str,
         for run, seeds in group.items():
             rows = []
             for seed in sorted(seeds):
-                frame = _read(seeds[seed])
+                frame = _read(seeds[seed], mode)
                 reference = reference or (seeds[seed], frame)
                 _check_same_users(*reference, seeds[seed], frame)
                 rows.append(frame["rank"].to_numpy())
-            result[dataset][run] = RunRanks(tuple(sorted(seeds)), np.stack(rows))
+            users = tuple(reference[1]["user"]) if reference else ()
+            result[dataset][run] = RunRanks(tuple(sorted(seeds)), np.stack(rows), users)
     return result

@@ -1,4 +1,4 @@
-"""Steps main_table and ablation_table: runs against each other and against the paper."""
+"""Steps main_table, ablation_table and fusion_table: runs against each other and against the paper."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from decorec.tables.labels import PaperNames, label, paper_name
 from decorec.tables.render import Cell, Group, Table, emphasise, write
 from decorec.tables.summary import Summary, summarise
 
-__all__ = ["ablation_table", "main_table"]
+__all__ = ["ablation_table", "fusion_table", "main_table"]
+
+Kind = Literal["main", "ablations", "fusion"]
 
 
-def _records(rows: Sequence[Summary], kind: Literal["main", "ablations"], name: str, paper: PaperNames) -> pl.DataFrame:
+def _records(rows: Sequence[Summary], kind: Kind, name: str, paper: PaperNames) -> pl.DataFrame:
     schema = {
         **dict.fromkeys(("dataset", "metric", name), pl.String),
         **dict.fromkeys(("mean", "std"), pl.Float64),
@@ -29,7 +31,9 @@ def _records(rows: Sequence[Summary], kind: Literal["main", "ablations"], name: 
     }
     records = []
     for row in rows:
-        figure = paper_figure(kind, paper.of(row.dataset), paper_name(row.run), row.metric)
+        figure = None
+        if kind != "fusion":  # the paper has a drawing only
+            figure = paper_figure(kind, paper.of(row.dataset), paper_name(row.run), row.metric)
         measured = (row.mean, row.std, row.seeds, row.ci_low, row.ci_high)
         records.append((row.dataset, row.metric, row.run, *measured, figure, row.p_value))
     return pl.DataFrame(records, schema=schema, orient="row")
@@ -72,7 +76,7 @@ def _notes(reference: str, evaluate: EvaluateConfig) -> list[str]:
 
 
 def _write(
-    kind: Literal["main", "ablations"],
+    kind: Kind,
     ranks: Sequence[Path],
     runs: Sequence[str],
     reference: str,
@@ -84,6 +88,7 @@ def _write(
     caption, name = {
         "main": ("Comparison of models on the test targets", "model"),
         "ablations": ("Ablations on the test targets", "variant"),
+        "fusion": ("Ids, modalities and their naive fusion on the test targets", "model"),
     }[kind]
     table = Table(
         records=_records(rows, kind, name, paper),
@@ -137,3 +142,18 @@ def ablation_table(
     ``paper`` holds the figures of the paper's table of ablations.
     """
     _write("ablations", ranks, runs, reference, evaluate, paper, (csv, tex, html))
+
+
+def fusion_table(
+    *,
+    ranks: list[Path],
+    runs: list[str],
+    reference: str,
+    evaluate: EvaluateConfig,
+    paper: PaperNames,
+    csv: Path,
+    tex: Path,
+    html: Path,
+) -> None:
+    """Write the table of ids, modalities and naive fusion: as ``main_table``, without figures of the paper."""
+    _write("fusion", ranks, runs, reference, evaluate, paper, (csv, tex, html))

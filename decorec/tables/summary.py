@@ -16,7 +16,16 @@ from decorec.progress import track
 from decorec.significance import bootstrap_interval, paired_test
 from decorec.tables.collect import RunRanks, read_runs
 
-__all__ = ["METRICS", "Summary", "paper_compatible", "summarise"]
+__all__ = [
+    "METRICS",
+    "Effect",
+    "Summary",
+    "compare",
+    "paper_compatible",
+    "per_user",
+    "summarise",
+    "summarise_dataset",
+]
 
 METRICS = ("Hit@10", "Hit@50", "NDCG@10", "NDCG@50", "MRR@10", "MRR@50")
 """Metrics of every table, in order."""
@@ -42,6 +51,32 @@ class Summary:
     users: int
 
 
+@dataclass(frozen=True)
+class Effect:
+    """By how much one run is better than another on the same users, in one metric."""
+
+    difference: float
+    """Mean over users of the difference of the means over seeds."""
+    low: float
+    high: float
+    """Bootstrap interval over users of that difference."""
+    p_value: float
+    """Paired test: is it zero?"""
+
+
+def compare(differences: npt.NDArray[np.float64], evaluate: EvaluateConfig) -> list[Effect]:
+    """One effect per column of ``differences`` [U, M], the difference of two runs per user."""
+    low, high = bootstrap_interval(differences, resamples=evaluate.bootstrap, level=evaluate.level)
+    columns = (differences.mean(axis=0), low, high, paired_test(differences))
+    return [Effect(*map(float, column)) for column in zip(*columns, strict=True)]
+
+
+def per_user(run: RunRanks, metrics: Sequence[str] = METRICS) -> npt.NDArray[np.float64]:
+    """[U, M] value of each metric per user, the mean over seeds."""
+    means: npt.NDArray[np.float64] = _values(run, metrics).mean(axis=0)
+    return means
+
+
 def paper_compatible(metric: str) -> str:
     """The metric that the paper most likely computed under the name ``metric``: its cut-offs are one too large."""
     exact = parse_metric(metric)
@@ -53,17 +88,24 @@ def _values(run: RunRanks, metrics: Sequence[str]) -> npt.NDArray[np.float64]:
     return np.stack([parse_metric(metric)(run.ranks) for metric in metrics], axis=-1)
 
 
-def _summarise_dataset(
-    dataset: str, runs: dict[str, RunRanks], reference: str, evaluate: EvaluateConfig, metrics: Sequence[str]
+def summarise_dataset(
+    dataset: str,
+    runs: dict[str, RunRanks],
+    reference: str | None,
+    evaluate: EvaluateConfig,
+    metrics: Sequence[str] = METRICS,
 ) -> list[Summary]:
+    """Summaries of ``runs`` on one data set, in the order metric, run; without a reference no run is tested."""
     values = {name: _values(run, metrics) for name, run in runs.items()}
-    per_user = {name: value.mean(axis=0) for name, value in values.items()}  # [U, M]
+    means = {name: value.mean(axis=0) for name, value in values.items()}  # [U, M]
     rows: dict[tuple[int, str], Summary] = {}
     for name, run in track(runs.items(), f"{dataset}: intervals and tests", unit="run"):
         per_seed = values[name].mean(axis=1)  # [S, M]
         std = per_seed.std(axis=0, ddof=1) if len(per_seed) > 1 else None
-        low, high = bootstrap_interval(per_user[name], resamples=evaluate.bootstrap, level=evaluate.level)
-        p_values = None if name == reference else paired_test(per_user[reference] - per_user[name])
+        low, high = bootstrap_interval(means[name], resamples=evaluate.bootstrap, level=evaluate.level)
+        p_values = None
+        if reference is not None and reference != name:
+            p_values = paired_test(means[reference] - means[name])
         for index, metric in enumerate(metrics):
             rows[index, name] = Summary(
                 dataset=dataset,
@@ -99,5 +141,5 @@ def summarise(
         )
     rows = []
     for dataset, group in read_runs(ranks, runs).items():
-        rows += _summarise_dataset(dataset, group, reference, evaluate, metrics)
+        rows += summarise_dataset(dataset, group, reference, evaluate, metrics)
     return rows

@@ -67,6 +67,18 @@ def trials(wildcards):
     return plan.trials(wildcards.dataset)
 
 
+def figure_tables(wildcards):
+    return plan.figure_tables(wildcards.name)
+
+
+def images(wildcards):
+    return plan.images(wildcards.dataset)
+
+
+def shown_models(wildcards):
+    return plan.shown_models(wildcards.dataset)
+
+
 def raw_reviews(wildcards):
     return plan.raw_files(wildcards.dataset)[0]
 

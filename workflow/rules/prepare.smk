@@ -120,3 +120,33 @@ rule cluster:
         "python -m decorec cluster --interests {params.interests:q} --cooccurrence {input.cooccurrence}"
         " --vocab {input.vocab} --text-features {input.text_features} --image-features {input.image_features}"
         " --text {output.text} --image {output.image} --threads {threads} 2> {log}"
+
+
+rule recall:
+    input:
+        vocab="results/{dataset}/vocab.parquet",
+        sequences="results/{dataset}/sequences.parquet",
+        cooccurrence="results/{dataset}/graph/cooccurrence.npz",
+        text_features="results/{dataset}/features/text.safetensors",
+        image_features="results/{dataset}/features/image.safetensors",
+    output:
+        recall="results/{dataset}/recall.parquet",
+    log:
+        "logs/{dataset}/recall.log",
+    benchmark:
+        "results/benchmarks/{dataset}/recall.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="4GB",
+        runtime="1h",
+    params:
+        predictions=plan.config.tables.predictions,
+        code=plan.code("recall"),
+    message:
+        "Finding next items by the graph and by features alone on {wildcards.dataset}"
+    shell:
+        "python -m decorec recall --vocab {input.vocab} --sequences {input.sequences}"
+        " --cooccurrence {input.cooccurrence} --text-features {input.text_features}"
+        " --image-features {input.image_features} --predictions {params.predictions}"
+        " --recall {output.recall} 2> {log}"

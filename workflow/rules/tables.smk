@@ -73,7 +73,7 @@ rule ablation_table:
 
 rule statistics_table:
     input:
-        statistics=plan.statistics(),
+        statistics=plan.of_datasets("statistics.json"),
     output:
         csv="results/tables/statistics.csv",
         tex="results/tables/statistics.tex",
@@ -102,10 +102,245 @@ rule statistics_table:
         " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
 
 
+rule coldstart_table:
+    input:
+        ranks=plan.ranks(plan.config.tables.main),
+        sequences=plan.of_datasets("sequences.parquet"),
+    output:
+        csv="results/tables/coldstart.csv",
+        tex="results/tables/coldstart.tex",
+        html=report(
+            "results/tables/coldstart.html",
+            caption="../report/coldstart.rst",
+            category="Tables",
+            labels={"table": "coldstart", "paper": "Figure 9"},
+        ),
+    log:
+        "logs/tables/coldstart.log",
+    benchmark:
+        "results/benchmarks/tables/coldstart.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        runs=plan.config.tables.main,
+        baseline=plan.config.tables.baseline,
+        cold=plan.config.tables.cold,
+        evaluate=plan.section("evaluate"),
+        code=plan.code("coldstart-table"),
+    message:
+        "Table of cold users"
+    shell:
+        "python -m decorec coldstart-table --ranks {input.ranks} --sequences {input.sequences}"
+        " --runs {params.runs} --baseline {params.baseline} --cold {params.cold}"
+        " --evaluate {params.evaluate:q} --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
+rule recall_table:
+    input:
+        recalls=plan.of_datasets("recall.parquet"),
+    output:
+        csv="results/tables/recall.csv",
+        tex="results/tables/recall.tex",
+        html=report(
+            "results/tables/recall.html",
+            caption="../report/recall.rst",
+            category="Tables",
+            labels={"table": "recall", "paper": "Table 3"},
+        ),
+    log:
+        "logs/tables/recall.log",
+    benchmark:
+        "results/benchmarks/tables/recall.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        paper=plan.paper_names(),
+        code=plan.code("recall-table"),
+    message:
+        "Table of recall"
+    shell:
+        "python -m decorec recall-table --recalls {input.recalls} --paper {params.paper:q}"
+        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
+rule retrieval_table:
+    input:
+        modes=plan.ranks(plan.config.tables.retrieval, "modes.parquet"),
+    output:
+        csv="results/tables/retrieval.csv",
+        tex="results/tables/retrieval.tex",
+        html=report(
+            "results/tables/retrieval.html",
+            caption="../report/retrieval.rst",
+            category="Tables",
+            labels={"table": "retrieval", "paper": "Figures 7 and 8"},
+        ),
+    log:
+        "logs/tables/retrieval.log",
+    benchmark:
+        "results/benchmarks/tables/retrieval.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        runs=plan.config.tables.retrieval,
+        reference=plan.config.tables.reference,
+        evaluate=plan.section("evaluate"),
+        code=plan.code("retrieval-table"),
+    message:
+        "Table of modes of scoring"
+    shell:
+        "python -m decorec retrieval-table --modes {input.modes} --runs {params.runs}"
+        " --reference {params.reference} --evaluate {params.evaluate:q}"
+        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
+rule cost_table:
+    input:
+        models=plan.models(plan.config.tables.main),
+        ranks=plan.ranks(plan.config.tables.main),
+    output:
+        csv="results/tables/cost.csv",
+        tex="results/tables/cost.tex",
+        html=report(
+            "results/tables/cost.html",
+            caption="../report/cost.rst",
+            category="Tables",
+            labels={"table": "cost"},
+        ),
+    log:
+        "logs/tables/cost.log",
+    benchmark:
+        "results/benchmarks/tables/cost.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        first_stages=plan.first_stages(plan.config.tables.main),
+        benchmarks="results/benchmarks",
+        code=plan.code("cost-table"),
+    message:
+        "Table of costs"
+    shell:
+        "python -m decorec cost-table --models {input.models}"
+        " --first-stages {params.first_stages:q} --benchmarks {params.benchmarks}"
+        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
+rule fusion_table:
+    input:
+        ranks=plan.ranks(plan.config.tables.fusion),
+    output:
+        csv="results/tables/fusion.csv",
+        tex="results/tables/fusion.tex",
+        html=report(
+            "results/tables/fusion.html",
+            caption="../report/fusion.rst",
+            category="Tables",
+            labels={"table": "fusion", "paper": "Figure 4"},
+        ),
+    log:
+        "logs/tables/fusion.log",
+    benchmark:
+        "results/benchmarks/tables/fusion.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        runs=plan.config.tables.fusion,
+        reference=plan.config.tables.reference,
+        evaluate=plan.section("evaluate"),
+        paper=plan.paper_names(),
+        code=plan.code("fusion-table"),
+    message:
+        "Table of fusion"
+    shell:
+        "python -m decorec fusion-table --ranks {input.ranks} --runs {params.runs}"
+        " --reference {params.reference} --evaluate {params.evaluate:q} --paper {params.paper:q}"
+        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
+rule claims_table:
+    input:
+        ranks=plan.ranks(plan.compared()),
+        modes=plan.ranks(plan.config.tables.retrieval, "modes.parquet"),
+        sequences=plan.of_datasets("sequences.parquet"),
+        recalls=plan.of_datasets("recall.parquet"),
+    output:
+        csv="results/tables/claims.csv",
+        tex="results/tables/claims.tex",
+        html=report(
+            "results/tables/claims.html",
+            caption="../report/claims.rst",
+            category="Tables",
+            labels={"table": "claims"},
+        ),
+    log:
+        "logs/tables/claims.log",
+    benchmark:
+        "results/benchmarks/tables/claims.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        main=plan.config.tables.main,
+        ablations=plan.config.tables.ablations,
+        retrieval=plan.config.tables.retrieval,
+        reference=plan.config.tables.reference,
+        baseline=plan.config.tables.baseline,
+        cold=plan.config.tables.cold,
+        evaluate=plan.section("evaluate"),
+        code=plan.code("claims-table"),
+    message:
+        "The paper's claims against what was measured"
+    shell:
+        "python -m decorec claims-table --ranks {input.ranks} --modes {input.modes}"
+        " --sequences {input.sequences} --recalls {input.recalls} --main {params.main}"
+        " --ablations {params.ablations} --retrieval {params.retrieval} --reference {params.reference}"
+        " --baseline {params.baseline} --cold {params.cold} --evaluate {params.evaluate:q}"
+        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
+rule curves_table:
+    input:
+        histories=plan.histories(),
+    output:
+        csv="results/tables/curves.csv",
+    log:
+        "logs/tables/curves.log",
+    benchmark:
+        "results/benchmarks/tables/curves.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        code=plan.code("curves-table"),
+    message:
+        "Validation curves"
+    shell:
+        "python -m decorec curves-table --histories {input.histories} --csv {output.csv} 2> {log}"
+
+
 rule results_page:
     input:
         ranks=plan.ranks(plan.config.tables.main),
-        statistics=plan.statistics(),
+        statistics=plan.of_datasets("statistics.json"),
     output:
         output="results/results.md",
     log:

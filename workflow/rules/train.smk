@@ -125,3 +125,32 @@ rule evaluate:
         "python -m decorec evaluate --evaluate {params.evaluate:q} --vocab {input.vocab}"
         " --sequences {input.sequences} --model {input.model} --config {input.config}"
         " --ranks {output.ranks} --metrics {output.metrics} --threads {threads} 2> {log}"
+
+
+rule modes:
+    input:
+        vocab="results/{dataset}/vocab.parquet",
+        sequences="results/{dataset}/sequences.parquet",
+        model=evaluated("model.safetensors"),
+        config=evaluated("config.json"),
+    output:
+        modes="results/{dataset}/runs/{run}/seed-{seed}/modes.parquet",
+    log:
+        "logs/{dataset}/runs/{run}/seed-{seed}/modes.log",
+    benchmark:
+        "results/benchmarks/{dataset}/runs/{run}/seed-{seed}/modes.tsv"
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 1
+    resources:
+        mem="8GB",
+        runtime="1h",
+    params:
+        evaluate=plan.section("evaluate"),
+        code=plan.code("modes"),
+    message:
+        "Ranking by image, by text and by both: {wildcards.run} on {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m decorec modes --evaluate {params.evaluate:q} --vocab {input.vocab}"
+        " --sequences {input.sequences} --model {input.model} --config {input.config}"
+        " --modes {output.modes} --threads {threads} 2> {log}"

@@ -1,0 +1,256 @@
+"""Step claims_table: what the paper claims against what was measured; every verdict is computed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from decorec.artifacts import read_table
+from decorec.config.root import EvaluateConfig
+from decorec.paper import paper as published
+from decorec.recall import COLUMNS
+from decorec.significance import FLIPS, holm
+from decorec.tables.coldstart import groups_of_users, training_lengths
+from decorec.tables.collect import RunRanks, read_runs
+from decorec.tables.labels import label, paper_name
+from decorec.tables.recall import NAMES
+from decorec.tables.render import Cell, Group, Table, write
+from decorec.tables.retrieval import Scored, read_modes
+from decorec.tables.summary import METRICS, Effect, compare, per_user
+
+__all__ = ["claims_table"]
+
+HEADLINE = "NDCG@10"
+"""The metric that is printed; the csv has all."""
+HITS = "hits per user"
+KINDS = {
+    "main": "Table 2, competitors",
+    "ablations": "Table 4, ablations",
+    "recall": "Table 3, recall without training",
+    "modes": "Figure 7, modes of scoring",
+    "single": "Figure 8, one modality with and without the other in training",
+    "cold": "Figure 9, cold users",
+}
+APART = "no-cross"
+"""Run that is trained without crossing over, so that its sum of both is the paper's variant "intra"."""
+ONLY = {"text": "text-only", "image": "image-only"}
+SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("dataset", "kind", "claim", "metric"), pl.String),
+    "in_paper": pl.Boolean,
+    **dict.fromkeys(("difference", "ci_low", "ci_high", "p_value", "p_holm"), pl.Float64),
+    "verdict": pl.String,
+}
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing is better than another, in some metrics."""
+
+    kind: str
+    text: str
+    effects: Mapping[str, Effect | None]
+    """Metric -> effect; None: a run that it needs is missing."""
+    in_paper: bool = True
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What there is of one data set."""
+
+    runs: Mapping[str, RunRanks]
+    modes: Mapping[Scored, RunRanks]
+    recall: pl.DataFrame | None
+    cold: npt.NDArray[np.bool_] | None
+    """[U] which users are cold."""
+
+
+def _untested(metrics: Sequence[str] = METRICS) -> dict[str, Effect | None]:
+    return dict.fromkeys(metrics)
+
+
+def _compared(better: RunRanks | None, worse: RunRanks | None, evaluate: EvaluateConfig) -> dict[str, Effect | None]:
+    if better is None or worse is None:
+        return _untested()
+    return dict(zip(METRICS, compare(per_user(better) - per_user(worse), evaluate), strict=True))
+
+
+def _of_runs(
+    found: _Evidence, kind: str, runs: Sequence[str], reference: str, evaluate: EvaluateConfig
+) -> Iterator[Claim]:
+    """The reference against the runs of a table, and against what the paper has and the table lacks."""
+    rows = published().main.rows if kind == "main" else published().ablations.rows
+    others = [name for name in rows if name != paper_name(reference)]
+    measured = {run: paper_name(run) for run in runs if run != reference}
+    for run, name in measured.items():
+        effects = _compared(found.runs.get(reference), found.runs.get(run), evaluate)
+        yield Claim(kind, f"{label(reference)} beats {label(run)}", effects, name in others)
+    for name in others:
+        if name not in measured.values():
+            yield Claim(kind, f"{label(reference)} beats {label(name)}", _untested())
+
+
+def _of_recall(found: _Evidence, evaluate: EvaluateConfig) -> Iterator[Claim]:
+    for view in ("interest", "modal-similarity"):
+        effects = _untested((HITS,))
+        if found.recall is not None:
+            both, one = (found.recall.filter(view=name)["hits"].to_numpy() for name in ("modality-interest", view))
+            (effect,) = compare((both - one)[:, None].astype(np.float64), evaluate)
+            effects = {HITS: effect}
+        yield Claim("recall", f"{NAMES['modality-interest']} finds more than {NAMES[view]} alone", effects)
+
+
+def _of_modes(found: _Evidence, reference: str, evaluate: EvaluateConfig) -> Iterator[Claim]:
+    full = found.modes.get(Scored(reference, "cross"))
+    for mode in ("intra", "text", "image"):
+        effects = _compared(full, found.modes.get(Scored(reference, mode)), evaluate)
+        yield Claim("modes", f"{label(reference)}: cross beats {mode}", effects)
+    apart = _compared(full, found.modes.get(Scored(APART, "intra")), evaluate)
+    yield Claim("modes", f"{label(reference)}: cross beats {label(APART)}: intra", apart)
+    for mode, run in ONLY.items():
+        pair = (found.modes.get(Scored(reference, mode)), found.modes.get(Scored(run, mode)))
+        text = f"By {mode} alone, {label(reference)} beats {label(run)}"
+        yield Claim("single", text, _compared(*pair, evaluate))
+
+
+def _of_cold_users(found: _Evidence, reference: str, baseline: str, evaluate: EvaluateConfig) -> Iterator[Claim]:
+    for run in dict.fromkeys((baseline, "unisrec", "missrec")):
+        effects = _untested()
+        if found.cold is not None and reference in found.runs and run in found.runs:
+            effects = _compared(found.runs[reference].of(found.cold), found.runs[run].of(found.cold), evaluate)
+        yield Claim("cold", f"On cold users {label(reference)} beats {label(run)}", effects)
+    effects = _untested()
+    if (
+        found.cold is not None
+        and min(found.cold.sum(), (~found.cold).sum()) > 1
+        and {reference, baseline} <= set(found.runs)
+    ):
+        gains = per_user(found.runs[reference]) - per_user(found.runs[baseline])
+        effects = _between(gains[found.cold], gains[~found.cold], evaluate)
+    yield Claim("cold", f"Cold users gain more over {label(baseline)} than the others", effects)
+
+
+def _between(cold: Values, other: Values, evaluate: EvaluateConfig) -> dict[str, Effect | None]:
+    """Difference of the mean gains of two groups of users, by Welch's t-test."""
+    from scipy.stats import ttest_ind
+
+    effects: dict[str, Effect | None] = {}
+    for index, metric in enumerate(METRICS):
+        one, two = cold[:, index], other[:, index]
+        if not (one.std() or two.std()):
+            effects[metric] = Effect(float(one.mean() - two.mean()), 0.0, 0.0, 1.0)
+            continue
+        test = ttest_ind(one, two, equal_var=False)
+        low, high = test.confidence_interval(evaluate.level)
+        effects[metric] = Effect(float(one.mean() - two.mean()), float(low), float(high), float(test.pvalue))
+    return effects
+
+
+def _records(dataset: str, claims: Sequence[Claim], level: float) -> list[tuple[object, ...]]:
+    """Rows of the csv; p is corrected over all rows of one kind on one data set."""
+    rows: list[tuple[object, ...]] = []
+    for kind in KINDS:
+        lines = [(c, metric, effect) for c in claims if c.kind == kind for metric, effect in c.effects.items()]
+        tested = [index for index, (_, _, effect) in enumerate(lines) if effect is not None]
+        adjusted = dict(zip(tested, holm([e.p_value for _, _, e in lines if e is not None]).tolist(), strict=True))
+        for index, (claim, metric, effect) in enumerate(lines):
+            names = (dataset, kind, claim.text, metric, claim.in_paper)
+            if effect is None:
+                rows.append((*names, *(None,) * 5, "not testable here"))
+                continue
+            holds = effect.difference > 0 and adjusted[index] <= 1 - level
+            verdict = ("reproduced" if holds else "not reproduced") if claim.in_paper else ""
+            measured = (effect.difference, effect.low, effect.high, effect.p_value, adjusted[index])
+            rows.append((*names, *measured, verdict))
+    return rows
+
+
+def _groups(frame: pl.DataFrame) -> list[Group]:
+    groups = []
+    for (dataset, kind), block in frame.group_by("dataset", "kind", maintain_order=True):
+        lines = []
+        for (claim,), rows in block.group_by("claim", maintain_order=True):
+            headline = rows.filter(metric=HEADLINE if HEADLINE in rows["metric"] else HITS).row(0, named=True)
+            cells = [Cell() for _ in range(4)]
+            if headline["p_value"] is not None:
+                cells = [
+                    Cell(f"{headline['difference']:+.4f}"),
+                    Cell(f"[{headline['ci_low']:+.4f}, {headline['ci_high']:+.4f}]"),
+                    Cell(f"{headline['p_value']:.4f}"),
+                    Cell(f"{headline['p_holm']:.4f}"),
+                ]
+            holding = int((rows["verdict"] == "reproduced").sum())
+            share = f"{holding} of {len(rows)}" if headline["verdict"] and headline["p_value"] is not None else ""
+            lines.append((str(claim), [*cells, Cell(headline["verdict"] or "not in the paper"), Cell(share)]))
+        groups.append(Group(f"{dataset}: {KINDS[str(kind)]}", lines))
+    return groups
+
+
+def claims_table(
+    *,
+    ranks: list[Path],
+    modes: list[Path],
+    sequences: list[Path],
+    recalls: list[Path],
+    main: list[str],
+    ablations: list[str],
+    retrieval: list[str],
+    reference: str,
+    baseline: str,
+    cold: float,
+    evaluate: EvaluateConfig,
+    csv: Path,
+    tex: Path,
+    html: Path,
+) -> None:
+    """Write the table of claims: the paper's statements with effect, interval, corrected p and verdict.
+
+    A claim is reproduced if the difference is positive and the p of its paired test, corrected by Holm over all
+    rows of its kind on its data set, is at most 1 - ``evaluate.level``.
+
+    ranks: of the runs of ``main`` and ``ablations``. modes: of those of ``retrieval``. sequences, recalls: of all data
+    sets. baseline, cold: see coldstart_table.
+
+    Raises:
+        DecorecError: files do not fit together.
+    """
+    runs = list(dict.fromkeys([*main, *ablations]))
+    by_mode = read_modes(modes, retrieval) if modes else {}
+    lengths = {file.parent.name: file for file in sequences}
+    recalled = {file.parent.name: read_table(file, COLUMNS) for file in recalls}
+    records: list[tuple[object, ...]] = []
+    for dataset, found in read_runs(ranks, runs).items():
+        users = found[runs[0]].users
+        is_cold = groups_of_users(training_lengths(lengths[dataset], users), cold)[0].chosen if lengths else None
+        evidence = _Evidence(found, by_mode.get(dataset, {}), recalled.get(dataset), is_cold)
+        claims = [
+            *_of_runs(evidence, "main", main, reference, evaluate),
+            *_of_runs(evidence, "ablations", ablations, reference, evaluate),
+            *_of_recall(evidence, evaluate),
+            *_of_modes(evidence, reference, evaluate),
+            *_of_cold_users(evidence, reference, baseline, evaluate),
+        ]
+        records += _records(dataset, claims, evaluate.level)
+    frame = pl.DataFrame(records, schema=SCHEMA, orient="row")
+    table = Table(
+        records=frame,
+        caption="The paper's claims against what was measured",
+        columns=["Claim", f"Difference, {HEADLINE}", "Interval", "p", "p (Holm)", "Verdict", "Metrics reproduced"],
+        groups=_groups(frame),
+        notes=[
+            f"Difference: mean over users, in {HEADLINE} (recall: {HITS}); {evaluate.level:.0%} bootstrap interval "
+            f"over users; p: two-sided paired permutation test, {FLIPS:,} sign patterns. The last claim about cold "
+            "users compares two groups: Welch's t-test and its interval.",
+            "p (Holm): corrected over all claims and metrics of one kind on one data set. Reproduced: the difference "
+            f"is positive and p (Holm) at most {1 - evaluate.level:.2g}. Not testable here: a run that it needs is "
+            "missing.",
+        ],
+    )
+    write(table, csv, tex, html)
+    logging.getLogger("decorec").info("%s: %d rows", csv, len(frame))

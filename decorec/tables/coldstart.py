@@ -1,0 +1,180 @@
+"""Step coldstart_table: runs on users with few interactions and on the others, and what each gains over a baseline."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from decorec.config.root import EvaluateConfig
+from decorec.errors import DecorecError
+from decorec.sequences import Sequences
+from decorec.tables.collect import RunRanks, read_runs
+from decorec.tables.labels import label
+from decorec.tables.render import Cell, Group, Table, emphasise, write
+from decorec.tables.summary import METRICS, Effect, Summary, compare, per_user, summarise_dataset
+
+__all__ = ["Users", "coldstart_table", "groups_of_users", "training_lengths"]
+
+SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("dataset", "group", "metric", "model"), pl.String),
+    **dict.fromkeys(("users", "least", "most"), pl.Int64),
+    **dict.fromkeys(("mean", "std"), pl.Float64),
+    "seeds": pl.Int64,
+    **dict.fromkeys(("ci_low", "ci_high", "improvement_percent"), pl.Float64),
+    **dict.fromkeys(("difference", "difference_low", "difference_high", "p_value"), pl.Float64),
+}
+
+
+@dataclass(frozen=True)
+class Users:
+    """A group of users."""
+
+    name: str
+    """cold or other."""
+    chosen: npt.NDArray[np.bool_]
+    """[U], users in ascending order of their ids."""
+    least: int
+    most: int
+    """Training interactions of its users."""
+
+
+def training_lengths(file: Path, users: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Training interactions of each of ``users``, [U].
+
+    Raises:
+        DecorecError: ``file`` (sequences.parquet) lacks one of them.
+    """
+    data = Sequences.read(file)
+    found = dict(zip(data.users, data.training().lengths.tolist(), strict=True))
+    missing = [user for user in users if user not in found]
+    if missing:
+        raise DecorecError(
+            f"{file}: expected the users of the ranks, found no {missing[0]!r}; evaluate the runs again on these "
+            "sequences"
+        )
+    return np.array([found[user] for user in users], dtype=np.int64)
+
+
+def groups_of_users(lengths: npt.NDArray[np.int64], share: float) -> list[Users]:
+    """Cold users and the others; only groups that have users.
+
+    Cold: at most as many training interactions as the smallest number that ``share`` of the users do not exceed. Users
+    of equal length stay together, so that the group is larger than the share where many have that length.
+    """
+    most = int(np.quantile(lengths, share, method="inverted_cdf"))
+    cold = lengths <= most
+    named = (("cold", cold), ("other", ~cold))
+    return [
+        Users(name, chosen, int(lengths[chosen].min()), int(lengths[chosen].max()))
+        for name, chosen in named
+        if chosen.any()
+    ]
+
+
+def _improvements(
+    runs: Mapping[str, RunRanks], baseline: str, evaluate: EvaluateConfig
+) -> dict[tuple[str, str], Effect]:
+    """(run, metric) -> gain over the baseline; empty if it is not among the runs."""
+    if baseline not in runs:
+        return {}
+    base = per_user(runs[baseline])
+    others = [name for name in runs if name != baseline]
+    effects = {name: compare(per_user(runs[name]) - base, evaluate) for name in others}
+    return {(name, metric): effect for name in others for metric, effect in zip(METRICS, effects[name], strict=True)}
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One group of users of one data set."""
+
+    users: Users
+    summaries: list[Summary]
+    effects: dict[tuple[str, str], Effect]
+    baseline: str
+
+    def percent(self, row: Summary) -> float | None:
+        """Relative improvement over the baseline."""
+        if (row.run, row.metric) not in self.effects:
+            return None
+        base = next(s.mean for s in self.summaries if s.run == self.baseline and s.metric == row.metric)
+        return 100 * (row.mean / base - 1) if base else None
+
+    def records(self) -> Iterator[tuple[object, ...]]:
+        """Rows of the csv."""
+        for row in self.summaries:
+            effect = self.effects.get((row.run, row.metric))
+            gain = (None,) * 4 if effect is None else (effect.difference, effect.low, effect.high, effect.p_value)
+            names = (row.dataset, self.users.name, row.metric, row.run)
+            spread = (row.mean, row.std, row.seeds, row.ci_low, row.ci_high)
+            yield (*names, row.users, self.users.least, self.users.most, *spread, self.percent(row), *gain)
+
+    def group(self, runs: Sequence[str]) -> Group:
+        """The printed rows."""
+        first = self.summaries[0]
+        least, most = self.users.least, self.users.most
+        span = f"{least if least == most else f'{least} to {most}'} training interactions"
+        rows = []
+        for metric in METRICS:
+            line = [row for run in runs for row in self.summaries if (row.run, row.metric) == (run, metric)]
+            values = [f"{row.mean:.4f}" for row in line]
+            cells = []
+            for row, value, mark in zip(line, values, emphasise(values), strict=True):
+                spread = "" if row.std is None else f"{row.std:.4f}"
+                percent, effect = self.percent(row), self.effects.get((row.run, row.metric))
+                gain = "" if percent is None or effect is None else f"{percent:+.1f} %, p = {effect.p_value:.4f}"
+                cells.append(Cell(value, mark, spread, gain))
+            rows.append((metric, cells))
+        return Group(f"{first.dataset}, {self.users.name} users: {first.users:,} with {span}", rows)
+
+
+def coldstart_table(
+    *,
+    ranks: list[Path],
+    sequences: list[Path],
+    runs: list[str],
+    baseline: str,
+    cold: float,
+    evaluate: EvaluateConfig,
+    csv: Path,
+    tex: Path,
+    html: Path,
+) -> None:
+    """Write the table of cold users: every run on users with few training interactions, and on the others.
+
+    ranks: DATASET/runs/RUN/seed-N/ranks.parquet. sequences: DATASET/sequences.parquet of the same data sets. runs: in
+    order of print. baseline: run that gains are counted from; if it is not among ``runs`` there are none. cold: share
+    of the users, those with the fewest training interactions.
+
+    Raises:
+        DecorecError: the files do not fit together.
+    """
+    lengths = {file.parent.name: file for file in sequences}
+    blocks = []
+    for dataset, group in read_runs(ranks, runs).items():
+        users = group[runs[0]].users
+        if dataset not in lengths:
+            raise DecorecError(f"--sequences: expected {dataset}/sequences.parquet, found none; pass it")
+        for chosen in groups_of_users(training_lengths(lengths[dataset], users), cold):
+            subset = {name: run.of(chosen.chosen) for name, run in group.items()}
+            summaries = summarise_dataset(dataset, subset, None, evaluate)
+            blocks.append(_Block(chosen, summaries, _improvements(subset, baseline, evaluate), baseline))
+    table = Table(
+        records=pl.DataFrame([row for block in blocks for row in block.records()], schema=SCHEMA, orient="row"),
+        caption="Users with few interactions and the others",
+        columns=["Metric", *map(label, runs)],
+        groups=[block.group(runs) for block in blocks],
+        notes=[
+            f"Cold: the {cold:.0%} of the users with the fewest training interactions; users with equally many stay "
+            "together. Mean over users and seeds ± standard deviation over seeds. Bold: best; underlined: second best.",
+            f"Below (html and csv): improvement over {label(baseline)} on the same users, relative to its mean, and p "
+            "of the two-sided paired permutation test, not corrected.",
+        ],
+    )
+    write(table, csv, tex, html)
+    logging.getLogger("decorec").info("%s: %d groups of users", csv, len(blocks))

@@ -1,0 +1,149 @@
+"""Step cost_table: seconds, memory and size of every run, step by step."""
+
+from __future__ import annotations
+
+import csv as csv_module
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import polars as pl
+from pydantic import RootModel
+
+from decorec.errors import DecorecError
+from decorec.tables.labels import label
+from decorec.tables.render import Cell, Group, Table, write
+
+__all__ = ["FirstStages", "cost_table"]
+
+PREPARATION = ("sample", "download", "ingest", "crawl", "features", "split", "atomic", "cooccurrence", "cluster")
+TRAINING = ("stage1", "stage2", "fit")
+LAYOUT = re.compile(r"(?:^|/)([^/]+)/runs/([^/]+)/seed-(\d+)/([^/]+)/model\.safetensors$")
+SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("dataset", "run", "step"), pl.String),
+    "seeds": pl.Int64,
+    **dict.fromkeys(("seconds", "seconds_std", "processor_seconds", "peak_memory_mb"), pl.Float64),
+    **dict.fromkeys(("parameters", "trainable_parameters"), pl.Int64),
+}
+
+
+class FirstStages(RootModel[dict[str, str]]):
+    """Run -> the run whose stage 1 it starts from."""
+
+
+def _measured(files: Sequence[Path]) -> dict[str, Any]:
+    """Seconds and memory over the files that exist; nothing where none does."""
+    rows = []
+    for file in files:
+        if file.is_file():
+            with file.open(newline="") as handle:
+                rows += list(csv_module.DictReader(handle, delimiter="\t"))
+    try:
+        seconds, processor, memory = ([float(row[name]) for row in rows] for name in ("s", "cpu_time", "max_rss"))
+    except (KeyError, ValueError) as error:
+        raise DecorecError(
+            f"{files[0]}: expected a benchmark of Snakemake (s, cpu_time, max_rss), found a problem with {error}; "
+            "delete it"
+        ) from error
+    if not rows:
+        return {"seeds": 0}
+    spread = stdev(seconds) if len(seconds) > 1 else None
+    return {
+        "seeds": len(rows),
+        "seconds": fmean(seconds),
+        "seconds_std": spread,
+        "processor_seconds": fmean(processor),
+        "peak_memory_mb": max(memory),
+    }
+
+
+def _sizes(model: Path) -> dict[str, int]:
+    """Parameters of a checkpoint, and how many of them its stage trained."""
+    from decorec.checkpoint import load
+
+    parameters = list(load(model, model.with_name("config.json")).model.parameters())
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    return {
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "trainable_parameters": sum(parameter.numel() for parameter in trainable),
+    }
+
+
+def _group(rows: Sequence[dict[str, Any]]) -> Group:
+    def number(value: Any, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    lines = []
+    for row in rows:
+        cells = [
+            Cell("" if row["run"] == "" else str(row["seeds"])),
+            Cell(number(row["seconds"], ".1f"), "", number(row["seconds_std"], ".1f")),
+            *(Cell(number(row[name], ",.0f")) for name in ("peak_memory_mb", "parameters", "trainable_parameters")),
+        ]
+        name = f"{label(row['run'])}: {row['step']}" if row["run"] else row["step"]
+        lines.append((name, cells))
+    return Group(rows[0]["dataset"], lines)
+
+
+def cost_table(
+    *, models: list[Path], first_stages: FirstStages, benchmarks: Path, csv: Path, tex: Path, html: Path
+) -> None:
+    """Write the table of costs: per data set and preparing step, then per run and step.
+
+    seconds: mean over seeds of the wall clock; peak_memory_mb: largest resident memory over seeds; both as Snakemake
+    measured them, empty where no measurement lies. parameters: of the model, and those that the step trains.
+
+    models: DATASET/runs/RUN/seed-N/STAGE/model.safetensors of all data sets, runs, seeds and stages. first_stages: run
+    -> run whose stage 1 it starts from; that stage's cost is counted to both. benchmarks: folder of the measurements.
+
+    Raises:
+        DecorecError: a model or a measurement cannot be read.
+    """
+    found: dict[str, dict[tuple[str, str], dict[int, Path]]] = {}
+    for file in models:
+        match = LAYOUT.search(file.as_posix())
+        if match is None:
+            raise DecorecError(
+                f"{file}: expected a path that ends in DATASET/runs/RUN/seed-N/STAGE/model.safetensors, found another; "
+                "pass the files that the training steps write"
+            )
+        found.setdefault(match[1], {}).setdefault((match[2], match[4]), {})[int(match[3])] = file
+    rows: list[dict[str, Any]] = []
+    for dataset, trained in found.items():
+        folder = benchmarks / dataset
+        for step in PREPARATION:
+            if (folder / f"{step}.tsv").is_file():
+                rows.append({"dataset": dataset, "run": "", "step": step} | _measured([folder / f"{step}.tsv"]))
+        for run, first in first_stages.root.items():
+            for stage in (*TRAINING, "evaluate"):
+                owner = first if stage == "stage1" else run
+                seeds = trained.get((owner, stage), {})
+                if not seeds and stage != "evaluate":
+                    continue
+                places = [folder / "runs" / owner / f"seed-{seed}" for seed in sorted(_seeds(trained, run))]
+                sizes = _sizes(seeds[min(seeds)]) if seeds else {}
+                measured = _measured([place / f"{stage}.tsv" for place in places])
+                rows.append({"dataset": dataset, "run": run, "step": stage} | measured | sizes)
+    frame = pl.DataFrame([{key: row.get(key) for key in SCHEMA} for row in rows], schema=SCHEMA)
+    table = Table(
+        records=frame,
+        caption="What each step costs",
+        columns=["Step", "Seeds", "Seconds", "Peak memory (MB)", "Parameters", "Trained in this step"],
+        groups=[
+            _group(list(part.iter_rows(named=True))) for (_,), part in frame.group_by("dataset", maintain_order=True)
+        ],
+        notes=[
+            "Wall clock of each job as Snakemake measured it, mean over seeds ± standard deviation over seeds, start "
+            "of the interpreter included; what ran beside it is not known. Peak memory: the largest over the seeds.",
+            "Runs that share stage 1 train it once; its cost stands with each of them.",
+        ],
+    )
+    write(table, csv, tex, html)
+    logging.getLogger("decorec").info("%s: %d steps", csv, len(rows))
+
+
+def _seeds(trained: dict[tuple[str, str], dict[int, Path]], run: str) -> set[int]:
+    return {seed for (name, _), seeds in trained.items() if name == run for seed in seeds}

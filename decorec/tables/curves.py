@@ -1,0 +1,51 @@
+"""Step curves_table: validation figures epoch by epoch, of training on ids alone and on modalities alone."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+import polars as pl
+
+from decorec.artifacts import read_table, write_text
+from decorec.errors import DecorecError
+
+__all__ = ["curves_table"]
+
+LAYOUT = re.compile(r"(?:^|/)([^/]+)/runs/([^/]+)/seed-(\d+)/([^/]+)/history\.parquet$")
+METRICS = ("Hit@10", "NDCG@10")
+
+
+def curves_table(*, histories: list[Path], csv: Path) -> None:
+    """Write one row per data set, run, stage, metric and epoch: mean and std over the seeds that reached it, seeds, and
+    best (epochs that were the best of a seed).
+
+    histories: DATASET/runs/RUN/seed-N/STAGE/history.parquet.
+
+    Raises:
+        DecorecError: a file is missing, lies elsewhere or lacks a column.
+    """
+    frames = []
+    for file in histories:
+        match = LAYOUT.search(file.as_posix())
+        if match is None:
+            raise DecorecError(
+                f"{file}: expected a path that ends in DATASET/runs/RUN/seed-N/STAGE/history.parquet, found another; "
+                "pass the files that the training steps write"
+            )
+        history = read_table(file, {"epoch": pl.Int64, "best": pl.Boolean, **dict.fromkeys(METRICS, pl.Float64)})
+        names = [pl.lit(match[group]).alias(name) for group, name in ((1, "dataset"), (2, "run"), (4, "stage"))]
+        frames.append(history.select(*names, "epoch", "best", *METRICS))
+    keys = ["dataset", "run", "stage", "metric", "epoch"]
+    long = pl.concat(frames).unpivot(
+        METRICS, index=["dataset", "run", "stage", "epoch", "best"], variable_name="metric"
+    )
+    table = long.group_by(keys, maintain_order=True).agg(
+        mean=pl.col("value").mean(), std=pl.col("value").std(), seeds=pl.len(), best=pl.col("best").sum()
+    )
+    order = [pl.col("metric"), pl.col("epoch")]
+    first = pl.concat(frames).select("dataset", "run", "stage").unique(maintain_order=True).with_row_index("place")
+    table = table.join(first, on=["dataset", "run", "stage"]).sort("place", *order).drop("place")
+    write_text(csv, table.write_csv(float_precision=6))
+    logging.getLogger("decorec").info("%s: %d histories", csv, len(histories))

@@ -1,0 +1,87 @@
+"""Step recall_table: hits, predictions and precision of each view on each data set."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import polars as pl
+
+from decorec.artifacts import read_table
+from decorec.paper import paper
+from decorec.recall import COLUMNS, VIEWS
+from decorec.tables.labels import PaperNames
+from decorec.tables.render import Cell, Group, Table, emphasise, write
+
+__all__ = ["recall_table"]
+
+FIGURES = ("hits", "predictions", "precision")
+SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("dataset", "view"), pl.String),
+    **dict.fromkeys(("users", "hits", "predictions"), pl.Int64),
+    "precision": pl.Float64,
+    **{f"paper_{name}": pl.Float64 for name in FIGURES},
+}
+NAMES = {
+    "interest": "Interest (co-occurrence)",
+    "modal-similarity": "Modal similarity (text and picture)",
+    "modality-interest": "Both at once",
+}
+
+
+def _printed(view: str, name: str | None) -> dict[str, float | None]:
+    figures = paper().retrieval.rows[view].get(name or "", [])
+    found = dict(zip(paper().retrieval.columns, figures, strict=False))
+    return {f"paper_{column}": found.get(column) for column in FIGURES}
+
+
+def recall_table(*, recalls: list[Path], paper: PaperNames, csv: Path, tex: Path, html: Path) -> None:
+    """Write the table of candidate recall.
+
+    recalls: DATASET/recall.parquet of all data sets. paper: data set -> its name in the paper, or null.
+
+    Raises:
+        DecorecError: a file is missing or is no table of recall.
+    """
+    rows, groups = [], []
+    for file in recalls:
+        dataset, frame, lines = file.parent.name, read_table(file, COLUMNS), []
+        for view in VIEWS:
+            counted = frame.filter(view=view)
+            hits, predictions = int(counted["hits"].sum()), int(counted["predictions"].sum())
+            precision = hits / predictions if predictions else 0.0
+            printed = _printed(view, paper.of(dataset))
+            figures = {"hits": hits, "predictions": predictions, "precision": precision}
+            rows.append({"dataset": dataset, "view": view, "users": len(counted), **figures, **printed})
+            lines.append((view, figures, printed["paper_precision"]))
+        values = [f"{figures['precision']:.5f}" for _, figures, _ in lines]
+        marks = emphasise(values)
+        groups.append(
+            Group(
+                f"{dataset}, {rows[-1]['users']:,} users",
+                [
+                    (
+                        NAMES[view],
+                        [
+                            Cell(f"{figures['hits']:,}"),
+                            Cell(f"{figures['predictions']:,}"),
+                            Cell(value, mark),
+                            Cell("" if printed_precision is None else f"{printed_precision:.5f}"),
+                        ],
+                    )
+                    for (view, figures, printed_precision), value, mark in zip(lines, values, marks, strict=True)
+                ],
+            )
+        )
+    table = Table(
+        records=pl.DataFrame(rows, schema=SCHEMA),
+        caption="Next items found without training",
+        columns=["View", "Hits", "Predictions", "Precision", "Precision in the paper"],
+        groups=groups,
+        notes=[
+            "The nearest items of those in the user's history, nearest first; equally many predictions in every view. "
+            "A hit is the user's test item; items of the history are not predicted. Bold: best; underlined: second."
+        ],
+    )
+    write(table, csv, tex, html)
+    logging.getLogger("decorec").info("%s: %d data sets", csv, len(groups))

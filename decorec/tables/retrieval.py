@@ -1,0 +1,117 @@
+"""Step retrieval_table: the modes of scoring of trained models against each other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from itertools import groupby
+from pathlib import Path
+
+import polars as pl
+
+from decorec.artifacts import read_table
+from decorec.config.root import EvaluateConfig
+from decorec.errors import DecorecError
+from decorec.tables.collect import RunRanks, read_runs
+from decorec.tables.labels import label
+from decorec.tables.render import Cell, Group, Table, emphasise, write
+from decorec.tables.summary import summarise_dataset
+
+__all__ = ["Scored", "read_modes", "retrieval_table"]
+
+SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("dataset", "metric", "run", "mode"), pl.String),
+    **dict.fromkeys(("mean", "std"), pl.Float64),
+    "seeds": pl.Int64,
+    **dict.fromkeys(("ci_low", "ci_high", "p_value"), pl.Float64),
+}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A run in one of its modes."""
+
+    run: str
+    mode: str
+
+    def __str__(self) -> str:
+        return f"{label(self.run)}: {self.mode}"
+
+
+def read_modes(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[Scored, RunRanks]]:
+    """Data set -> run and mode -> ranks, in the order of ``runs`` and of the modes in their files.
+
+    Args:
+        files: paths ending in DATASET/runs/RUN/seed-N/modes.parquet.
+        runs: the runs expected in every data set.
+
+    Raises:
+        DecorecError: a file is damaged, or files do not fit together (see ``read_runs``).
+    """
+    if not files:
+        raise DecorecError("--modes: expected at least one modes.parquet, found none; name runs in tables.retrieval")
+    have: dict[str, list[str]] = {}
+    for file in files:
+        found = read_table(file, {"mode": pl.String})["mode"].unique(maintain_order=True).to_list()
+        have.setdefault(file.parents[1].name, found)
+    order = dict.fromkeys(mode for modes in sorted(have.values(), key=len, reverse=True) for mode in modes)
+    result: dict[str, dict[Scored, RunRanks]] = {}
+    for mode in order:
+        chosen = [run for run in runs if mode in have.get(run, [])]
+        for dataset, group in read_runs([f for f in files if f.parents[1].name in chosen], chosen, mode).items():
+            result.setdefault(dataset, {}).update({Scored(run, mode): ranks for run, ranks in group.items()})
+    return {
+        dataset: dict(sorted(scored.items(), key=lambda entry: runs.index(entry[0].run)))
+        for dataset, scored in result.items()
+    }
+
+
+def retrieval_table(
+    *, modes: list[Path], runs: list[str], reference: str, evaluate: EvaluateConfig, csv: Path, tex: Path, html: Path
+) -> None:
+    """Write the table of modes of scoring: each run by image alone, text alone, their sum (intra) and in full (cross).
+
+    p: paired test of ``reference`` in mode cross against the run in that mode. modes: DATASET/runs/RUN/seed-N/
+    modes.parquet of all data sets, runs and seeds. runs: in order of print.
+
+    Raises:
+        DecorecError: see ``read_modes``.
+    """
+    records, groups = [], []
+    columns: dict[str, None] = {}
+    full = Scored(reference, "cross")
+    for dataset, found in read_modes(modes, runs).items():
+        names = {str(scored): scored for scored in found}
+        tested = str(full) if full in found else None
+        rows = summarise_dataset(dataset, dict(zip(names, found.values(), strict=True)), tested, evaluate)
+        lines = []
+        for metric, block in groupby(rows, key=lambda row: row.metric):
+            line = list(block)
+            values = [f"{row.mean:.4f}" for row in line]
+            cells = []
+            for row, value, mark in zip(line, values, emphasise(values), strict=True):
+                where = astuple(names[row.run])
+                records.append(
+                    (dataset, metric, *where, row.mean, row.std, row.seeds, row.ci_low, row.ci_high, row.p_value)
+                )
+                spread = "" if row.std is None else f"{row.std:.4f}"
+                test = "" if row.p_value is None else f", p = {row.p_value:.4f}"
+                cells.append(Cell(value, mark, spread, f"[{row.ci_low:.4f}, {row.ci_high:.4f}]{test}"))
+            lines.append((metric, cells))
+        groups.append(Group(f"{dataset}, {rows[0].users:,} users", lines))
+        columns.update(dict.fromkeys(names))
+    table = Table(
+        records=pl.DataFrame(records, schema=SCHEMA, orient="row"),
+        caption="Scoring by image, by text, by both apart and by both across",
+        columns=["Metric", *columns],
+        groups=groups,
+        notes=[
+            "Every column is a second evaluation of a trained model. image, text: its state meets the candidates of "
+            "that modality alone; intra: the sum of both; cross: the full score.",
+            f"Bold: best; underlined: second best. In brackets: {evaluate.level:.0%} bootstrap interval over users. "
+            f"p: paired permutation test of {full} against the column, not corrected.",
+        ],
+    )
+    write(table, csv, tex, html)
+    logging.getLogger("decorec").info("%s: %d files of modes", csv, len(modes))
