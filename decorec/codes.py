@@ -23,9 +23,7 @@ def factorise(values: pl.Series) -> tuple[Codes, pl.Series]:
     for seed in count():
         # Hashes are numbered in place of strings; a number that two strings share shows up below.
         slots = 1 << (rows + rows // 2).bit_length()
-        hashes = values.hash(seed).to_numpy()
-        found = number(hashes, np.zeros(slots, np.uint32), np.empty(rows, np.uint64), codes, firsts)
-        del hashes
+        found = number(values.hash(seed).to_numpy(writable=True), np.zeros(slots, np.uint32), codes, firsts)
         names = values.gather(firsts[:found])
         if names.gather(codes).eq_missing(values).all():
             return codes, names

@@ -23,13 +23,12 @@ BATCH = 32
 
 
 @njit(nogil=True, cache=True)
-def number(hashes: Hashes, slots: Slots, known: Hashes, codes: Codes, firsts: Codes) -> int:
+def number(hashes: Hashes, slots: Slots, codes: Codes, firsts: Codes) -> int:
     """Number hashes by first appearance.
 
     Args:
-        hashes: [rows]
+        hashes: [rows] is overwritten, with the hash of each number as far as there are numbers.
         slots: zeros, a power of two of them and more than there are rows.
-        known: [rows] space for the hash of each number.
         codes: [rows] is filled with the number of each row.
         firsts: [rows] is filled, as far as there are numbers, with the row where each appears first.
 
@@ -44,7 +43,7 @@ def number(hashes: Hashes, slots: Slots, known: Hashes, codes: Codes, firsts: Co
         for index in range(size):
             places[index] = slots[hashes[start + index] & mask]
         for index in range(size):
-            held[index] = known[max(places[index] - 1, 0)]
+            held[index] = hashes[max(places[index] - 1, 0)]
         for index in range(size):
             row = start + index
             value = hashes[row]
@@ -53,12 +52,12 @@ def number(hashes: Hashes, slots: Slots, known: Hashes, codes: Codes, firsts: Co
                 # Free when it was looked up, or taken by another hash.
                 slot = value & mask
                 code = np.int64(slots[slot]) - 1
-                while code >= 0 and known[code] != value:
+                while code >= 0 and hashes[code] != value:
                     slot = (slot + np.uint64(1)) & mask
                     code = np.int64(slots[slot]) - 1
                 if code < 0:
                     code = found
-                    known[code] = value
+                    hashes[code] = value  # in the place of a row that has its number
                     firsts[code] = row
                     found += 1
                     slots[slot] = found

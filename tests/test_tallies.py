@@ -16,8 +16,8 @@ Hashes = st.lists(st.sampled_from([0, 1, 2, 3, 256, 512, 1024, 2**63, 2**64 - 1,
 @settings(deadline=None)
 def test_numbers_follow_the_first_appearance(values: list[int]) -> None:
     rows = len(values)
-    known, codes, firsts = np.empty(rows, np.uint64), np.empty(rows, np.int64), np.empty(rows, np.int64)
-    found = number(np.array(values, np.uint64), np.zeros(256, np.uint32), known, codes, firsts)
+    codes, firsts = np.empty(rows, np.int64), np.empty(rows, np.int64)
+    found = number(np.array(values, np.uint64), np.zeros(256, np.uint32), codes, firsts)
     order = list(dict.fromkeys(values))
     assert found == len(order)
     assert codes.tolist() == [order.index(value) for value in values]
