@@ -20,8 +20,9 @@ from decorec.artifacts import read_arrays, read_json, write_arrays, write_json
 from decorec.config.runs import Run
 from decorec.errors import DecorecError
 from decorec.models import Catalogue, Recommender, build
+from decorec.sequences import read_vocab
 
-__all__ = ["Checkpoint", "load", "save"]
+__all__ = ["Checkpoint", "load", "load_for", "save"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,18 @@ def load(weights: Path, config: Path) -> Checkpoint:
             "train the run again"
         )
     return Checkpoint(model.eval(), run, facts["stage"], facts["seed"], items)
+
+
+def load_for(vocab: Path, weights: Path, config: Path) -> Checkpoint:
+    """As ``load``, of a model for the items of ``vocab`` (vocab.parquet).
+
+    Raises:
+        DecorecError: also if the model has other items.
+    """
+    found = load(weights, config)
+    if found.items != read_vocab(vocab):
+        raise DecorecError(f"{weights}: expected the items of {vocab}, found another list; train the run again")
+    return found
 
 
 def _within(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

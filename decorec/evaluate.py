@@ -12,9 +12,8 @@ import torch
 from decorec import checkpoint
 from decorec.artifacts import write_json, write_table
 from decorec.config.root import EvaluateConfig
-from decorec.errors import DecorecError
 from decorec.metrics import parse_metric
-from decorec.sequences import Sequences, read_vocab
+from decorec.sequences import Sequences
 from decorec.training import rank_users
 
 __all__ = ["evaluate"]
@@ -42,10 +41,8 @@ def evaluate(
     validation; the latter for choosing, the former for reporting only).
     """
     torch.set_num_threads(threads)
-    trained = checkpoint.load(model, config)
+    trained = checkpoint.load_for(vocab, model, config)
     data = Sequences.read(sequences)
-    if trained.items != read_vocab(vocab):
-        raise DecorecError(f"{model}: expected the items of {vocab}, found another list; train the run again")
     trained.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     test = rank_users(trained.model, data, "test", evaluate.mask_history)
     valid = rank_users(trained.model, data, "valid", evaluate.mask_history)

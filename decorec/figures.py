@@ -1,4 +1,7 @@
-"""Step figure: one drawing from the tidy tables, as svg and pdf with the same bytes for the same tables."""
+"""Step figure: one drawing from the tidy tables, as svg and pdf with the same bytes for the same tables.
+
+The plan of the workflow reads ``FIGURES``: what draws is imported where it draws.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,18 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import polars as pl
-
-from decorec.artifacts import atomic_path
 from decorec.errors import DecorecError
-from decorec.tables.labels import label
 
 if TYPE_CHECKING:
+    import polars as pl
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["FIGURES", "Drawing", "figure"]
 
-Tables = Mapping[str, pl.DataFrame]
+Tables: TypeAlias = "Mapping[str, pl.DataFrame]"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#000000")
 """Told apart with any kind of colour vision (Okabe and Ito)."""
 STYLE: dict[str, Any] = {
@@ -48,6 +48,8 @@ class Drawing:
 
 def _short(run: str) -> str:
     """The label of a run without what stands in brackets."""
+    from decorec.tables.labels import label
+
     name = label(run).partition(" (")[0]
     return name if len(name) <= SHORT else name[: SHORT - 1] + "…"
 
@@ -78,6 +80,8 @@ def _bars(axes: Axes, table: pl.DataFrame, names: list[str], colours: list[str])
 
 
 def _curves(tables: Tables) -> Figure:
+    import polars as pl
+
     table = tables["curves"]
     datasets, metrics = _names(table, "dataset"), _names(table, "metric")
     drawing, axes = _panels(datasets, metrics)
@@ -134,6 +138,8 @@ def _modes(tables: Tables) -> Figure:
 
 
 def _single(tables: Tables) -> Figure:
+    import polars as pl
+
     table = tables["retrieval"].filter(pl.col("mode").is_in(["text", "image"]))
     metrics, datasets = ["Hit@10", "NDCG@10"], _names(table, "dataset")
     runs = _names(table, "run")
@@ -149,6 +155,8 @@ def _single(tables: Tables) -> Figure:
 
 
 def _cold(tables: Tables) -> Figure:
+    import polars as pl
+
     table = tables["coldstart"].filter(pl.col("improvement_percent").is_not_null())
     metrics, datasets = ["Hit@10", "NDCG@10"], _names(tables["coldstart"], "dataset")
     drawing, axes = _panels(datasets, metrics, 3.0)
@@ -176,6 +184,7 @@ def _cold(tables: Tables) -> Figure:
 
 def _pareto(tables: Tables) -> Figure:
     """Quality against training seconds; the line joins runs that no other beats in both."""
+    import polars as pl
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     training = pl.col("step").is_in(["stage1", "stage2", "fit"])
@@ -236,6 +245,8 @@ FIGURES: dict[str, Drawing] = {
 
 def _read(file: Path) -> pl.DataFrame:
     """A tidy table; a column without any value is one of numbers (such as the deviation over a single seed)."""
+    import polars as pl
+
     table = pl.read_csv(file, infer_schema_length=None)
     empty = [name for name in table.columns if table[name].is_null().all()]
     return table.with_columns(pl.col(empty).cast(pl.Float64))
@@ -248,6 +259,8 @@ def figure(*, name: str, tables: list[Path], svg: Path, pdf: Path) -> None:
         DecorecError: no such figure, or a table that it needs is missing.
     """
     import matplotlib
+
+    from decorec.artifacts import atomic_path
 
     if name not in FIGURES:
         raise DecorecError(f"figure {name!r}: expected one of {', '.join(FIGURES)}; correct the name")

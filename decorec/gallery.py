@@ -17,15 +17,14 @@ from torch import Tensor
 
 from decorec import checkpoint
 from decorec.artifacts import read_arrays, read_table, write_json
-from decorec.batches import histories
 from decorec.config.root import EvaluateConfig
 from decorec.crawl import picture_path
-from decorec.errors import DecorecError
 from decorec.models import Recommender
 from decorec.models.decorec import DeCoRec
 from decorec.modes import modes_of
 from decorec.ranking import ranks
 from decorec.sequences import Sequences, read_vocab
+from decorec.training import score_users
 
 __all__ = ["gallery"]
 
@@ -48,31 +47,22 @@ def choose(data: Sequences, count: int) -> Sequences:
 
 def _scored(model: Recommender, data: Sequences, mask_history: bool) -> tuple[Tensor, Tensor]:
     """Scores [U, I] and targets [U] of the users' test items."""
-    windows = histories(data, "test", model.config.length)
-    scores = torch.empty(len(windows), model.catalogue.item_count)
-    targets = torch.empty(len(windows), dtype=torch.int64)
-    candidates = model.candidates()
-    for chosen, batch in windows.in_order(4096):
-        found = model.scores(batch, candidates).float()
-        if mask_history:
-            own = found.gather(1, batch.targets[:, None])
-            found = found.index_put((batch.rows(), batch.items), found.new_tensor(-torch.inf))
-            found = found.scatter(1, batch.targets[:, None], own)
-        scores[torch.as_tensor(chosen)], targets[torch.as_tensor(chosen)] = found, batch.targets
+    scores = torch.empty(len(data.users), model.catalogue.item_count)
+    targets = torch.empty(len(data.users), dtype=torch.int64)
+    for chosen, found, wanted in score_users(model, data, "test", mask_history):
+        scores[torch.as_tensor(chosen)], targets[torch.as_tensor(chosen)] = found.float(), wanted
     return scores, targets
 
 
 def _recommended(model: Recommender, data: Sequences, mask_history: bool) -> list[dict[str, Any]]:
     """Per user the rank of the true next item and the first items, with scores in full and by modality."""
-    model.eval()
-    with torch.no_grad():
-        scores, targets = _scored(model, data, mask_history)
-        parts: dict[str, Tensor] = {}
-        if isinstance(model, DeCoRec):
-            single = [(name, mode) for name, mode in modes_of(model).items() if name in model.adapters]
-            parts = {name: _scored(mode, data, mask_history)[0] for name, mode in single}
-        rank = ranks(scores, targets)
-        top = torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :TOP]
+    scores, targets = _scored(model, data, mask_history)
+    parts: dict[str, Tensor] = {}
+    if isinstance(model, DeCoRec):
+        single = [(name, mode) for name, mode in modes_of(model).items() if name in model.adapters]
+        parts = {name: _scored(mode, data, mask_history)[0] for name, mode in single}
+    rank = ranks(scores, targets)
+    top = torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :TOP]
     return [
         {
             "rank": float(rank[user]),
@@ -161,9 +151,7 @@ def gallery(
     data = choose(Sequences.read(sequences), users)
     found: dict[str, list[dict[str, Any]]] = {}
     for file in models:
-        trained = checkpoint.load(file, file.with_name("config.json"))
-        if trained.items != names:
-            raise DecorecError(f"{file}: expected the items of {vocab}, found another list; train the run again")
+        trained = checkpoint.load_for(vocab, file, file.with_name("config.json"))
         found[file.parents[2].name] = _recommended(trained.model, data, evaluate.mask_history)
     people = []
     for user in range(len(data.users)):

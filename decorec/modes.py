@@ -22,7 +22,7 @@ from decorec.config.root import EvaluateConfig
 from decorec.errors import DecorecError
 from decorec.models import Recommender
 from decorec.models.decorec import DeCoRec
-from decorec.sequences import Sequences, read_vocab
+from decorec.sequences import Sequences
 from decorec.training import rank_users
 
 __all__ = ["MODES", "Mode", "modes", "modes_of"]
@@ -89,10 +89,8 @@ def modes(
     Writes ``modes``: mode, user, target (item index), rank; mode cross holds the ranks of the step evaluate.
     """
     torch.set_num_threads(threads)
-    trained = checkpoint.load(model, config)
+    trained = checkpoint.load_for(vocab, model, config)
     data = Sequences.read(sequences)
-    if trained.items != read_vocab(vocab):
-        raise DecorecError(f"{model}: expected the items of {vocab}, found another list; train the run again")
     trained.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     target: npt.NDArray[np.int32] = data.items[data.offsets[1:] - 1].astype(np.int32)
     frames = []

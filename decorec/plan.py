@@ -17,9 +17,11 @@ from decorec.config import Config, Run
 from decorec.config.data import AtomicDataset, TableDataset
 from decorec.figures import FIGURES
 
-__all__ = ["Plan", "code_fingerprint"]
+__all__ = ["INGESTED", "Plan", "code_fingerprint"]
 
 MODALITIES = ("text", "image")
+INGESTED = ("sample", "amazon2018", "amazon2023", "table")
+"""Sources that are read record by record and whose pictures are crawled; atomic files are past that."""
 TABLES = (
     "statistics",
     "main",
@@ -160,8 +162,8 @@ class Plan:
         """All values of a run, as JSON."""
         return json.dumps(self._runs[name].dump(), sort_keys=True)
 
-    def ranks(self, runs: list[str], file: str = "ranks.parquet") -> list[str]:
-        """The files of ranks behind a table of these runs."""
+    def of_runs(self, runs: list[str], file: str = "ranks.parquet") -> list[str]:
+        """One file of every data set, run and seed; by default the ranks behind a table of these runs."""
         return [
             f"results/{dataset}/runs/{run}/seed-{seed}/{file}"
             for dataset in self.config.datasets
@@ -231,8 +233,7 @@ class Plan:
 
     def images(self, dataset: str) -> list[str]:
         """The outcome of the crawl; nothing for data sets that come with features."""
-        atomic = isinstance(self.config.datasets[dataset], AtomicDataset)
-        return [] if atomic else [f"results/{dataset}/images.parquet"]
+        return [f"results/{dataset}/images.parquet"] if dataset in self.datasets(*INGESTED) else []
 
     def shown_models(self, dataset: str) -> list[str]:
         """The trained models whose recommendations are shown, of the first seed."""

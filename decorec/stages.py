@@ -69,11 +69,7 @@ def stage2(
     catalogue = read_catalogue(
         run, "stage2", items, text_features, image_features, cooccurrence, text_interests, image_interests
     )
-    first = checkpoint.load(start, start_config)
-    if first.items != items:
-        raise DecorecError(
-            f"{start}: expected the {len(items)} items of {vocab}, found another list; train stage 1 again"
-        )
+    first = checkpoint.load_for(vocab, start, start_config)
     _train(
         run,
         "stage2",

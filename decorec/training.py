@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from decorec.ranking import ranks
 from decorec.sampling import Sampler
 from decorec.sequences import Sequences
 
-__all__ = ["optimiser", "rank_users", "train", "train_step", "validate"]
+__all__ = ["optimiser", "rank_users", "score_users", "train", "train_step", "validate"]
 
 TOKENS_AT_ONCE = 4096
 LOGITS_AT_ONCE = 1 << 23
@@ -63,22 +63,33 @@ def rank_users(
 
     With ``mask_history`` the items of the user's window, other than the target, are no candidates.
     """
+    result = np.empty(len(sequences.users))
+    for chosen, scores, targets in score_users(model, sequences, split, mask_history):
+        result[chosen] = ranks(scores, targets).cpu().numpy()
+    return result
+
+
+@torch.no_grad()
+def score_users(
+    model: Recommender, sequences: Sequences, split: Literal["valid", "test"], mask_history: bool = False
+) -> Iterator[tuple[npt.NDArray[np.int64], Tensor, Tensor]]:
+    """Blocks of users (their indices), scores [B, I] of all items after their windows, and targets [B] of ``split``.
+
+    With ``mask_history`` the items of a user's window, other than the target, have the score -inf.
+    """
     device = model.catalogue.device
     windows = histories(sequences, split, model.config.length)
-    result = np.empty(len(windows))
     model.eval()
-    with torch.no_grad():
-        candidates = model.candidates()
-        logits = len(candidates) ** 2 * model.catalogue.item_count  # of one user: all modalities on both sides
-        for chosen, batch in windows.in_order(TOKENS_AT_ONCE, max(FEWEST_AT_ONCE, LOGITS_AT_ONCE // logits)):
-            moved = batch.to(device)
-            scores = model.scores(moved, candidates)
-            if mask_history:
-                target = scores.gather(1, moved.targets[:, None])
-                scores = scores.index_put((moved.rows(), moved.items), scores.new_tensor(-torch.inf))
-                scores = scores.scatter(1, moved.targets[:, None], target)
-            result[chosen] = ranks(scores, moved.targets).cpu().numpy()
-    return result
+    candidates = model.candidates()
+    logits = len(candidates) ** 2 * model.catalogue.item_count  # of one user: all modalities on both sides
+    for chosen, batch in windows.in_order(TOKENS_AT_ONCE, max(FEWEST_AT_ONCE, LOGITS_AT_ONCE // logits)):
+        moved = batch.to(device)
+        scores = model.scores(moved, candidates)
+        if mask_history:
+            target = scores.gather(1, moved.targets[:, None])
+            scores = scores.index_put((moved.rows(), moved.items), scores.new_tensor(-torch.inf))
+            scores = scores.scatter(1, moved.targets[:, None], target)
+        yield chosen, scores, moved.targets
 
 
 @dataclass

@@ -84,7 +84,7 @@ def test_data_set_and_ablation_are_lines_of_the_configuration() -> None:
         config = merge(config, yaml.safe_load(block))
     plan = Plan(load(config))
     assert "results/gifts/statistics.json" in plan.of_datasets("statistics.json")
-    ranks = plan.ranks(plan.config.tables.ablations)
+    ranks = plan.of_runs(plan.config.tables.ablations)
     assert "results/gifts/runs/narrow/seed-0/ranks.parquet" in ranks
     assert plan.last_stage("narrow") == "stage2"
     assert plan.variant("narrow", "graph") == "", "shares the graph"

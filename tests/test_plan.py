@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,13 @@ def test_the_schema_is_the_one_that_the_configuration_generates() -> None:
 def test_the_configurations_in_the_repository_are_valid(name: str) -> None:
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | yaml.safe_load((REPOSITORY / name).read_text())
     assert load(config).datasets
+
+
+def test_planning_loads_no_library_of_the_steps() -> None:
+    """Every job of a cluster reads the Snakefile anew."""
+    code = "import decorec.plan, sys; print(*{name.split('.')[0] for name in sys.modules})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"numpy", "polars", "matplotlib", "torch"} & set(result.stdout.split())
 
 
 def test_conda_environments_have_the_versions_of_the_lock_file() -> None:

@@ -14,9 +14,8 @@ import polars as pl
 from decorec.artifacts import read_table
 from decorec.errors import DecorecError
 
-__all__ = ["RunRanks", "read_runs"]
+__all__ = ["Place", "RunRanks", "place", "read_runs"]
 
-LAYOUT = re.compile(r"(?:^|/)([^/]+)/runs/([^/]+)/seed-(\d+)/(?:ranks|modes)\.parquet$")
 COLUMNS: dict[str, type[pl.DataType]] = {"user": pl.String, "target": pl.Int32, "rank": pl.Float64}
 
 
@@ -37,14 +36,32 @@ class RunRanks:
         return RunRanks(self.seeds, self.ranks[:, chosen], users)
 
 
-def _place(file: Path) -> tuple[str, str, int]:
-    match = LAYOUT.search(file.as_posix())
+@dataclass(frozen=True)
+class Place:
+    """Where a file of a run lies."""
+
+    dataset: str
+    run: str
+    seed: int
+    stage: str
+    """Empty for what belongs to the whole run."""
+
+
+def place(file: Path, ending: str) -> Place:
+    """Read the place of ``file`` off its path; ``ending``: what follows the seed, "ranks.parquet" or "STAGE/...".
+
+    Raises:
+        DecorecError: the path is another one.
+    """
+    rest = re.escape(ending).replace("STAGE", "(?P<stage>[^/]+)")
+    match = re.search(rf"(?:^|/)(?P<dataset>[^/]+)/runs/(?P<run>[^/]+)/seed-(?P<seed>\d+)/{rest}$", file.as_posix())
     if match is None:
         raise DecorecError(
-            f"{file}: expected a path that ends in DATASET/runs/RUN/seed-N/ranks.parquet, found another; "
-            "pass the files that the step evaluate writes"
+            f"{file}: expected a path that ends in DATASET/runs/RUN/seed-N/{ending}, found another; "
+            "pass the files that the steps of the workflow write"
         )
-    return match[1], match[2], int(match[3])
+    found = match.groupdict(default="")
+    return Place(found["dataset"], found["run"], int(found["seed"]), found.get("stage", ""))
 
 
 def _read(file: Path, mode: str | None) -> pl.DataFrame:
@@ -79,26 +96,26 @@ def _check_same_users(first: Path, expected: pl.DataFrame, file: Path, found: pl
     )
 
 
-def _group(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[str, dict[int, Path]]]:
-    """Sort files into data set -> run -> seed -> file; runs in the order of ``runs``."""
+def _group(files: Sequence[Path], runs: Sequence[str], name: str) -> dict[str, dict[str, dict[int, Path]]]:
+    """Sort files called ``name`` into data set -> run -> seed -> file; runs in the order of ``runs``."""
     groups: dict[str, dict[str, dict[int, Path]]] = {}
     for file in files:
-        dataset, run, seed = _place(file)
-        if run not in runs:
+        found = place(file, name)
+        if found.run not in runs:
             raise DecorecError(
-                f"{file}: expected one of the runs {', '.join(runs)}, found {run!r}; leave it out or add the run"
+                f"{file}: expected one of the runs {', '.join(runs)}, found {found.run!r}; leave it out or add the run"
             )
-        seeds = groups.setdefault(dataset, {name: {} for name in runs})[run]
-        if seed in seeds:
+        seeds = groups.setdefault(found.dataset, {run: {} for run in runs})[found.run]
+        if found.seed in seeds:
             raise DecorecError(
-                f"{file}: expected one file per data set, run and seed, found {seeds[seed]} too; pass one of them"
+                f"{file}: expected one file per data set, run and seed, found {seeds[found.seed]} too; pass one of them"
             )
-        seeds[seed] = file
+        seeds[found.seed] = file
     for dataset, group in groups.items():
         for run, seeds in group.items():
             if not seeds:
                 raise DecorecError(
-                    f"run {run!r} of data set {dataset!r}: expected at least one ranks.parquet, found none; "
+                    f"run {run!r} of data set {dataset!r}: expected at least one {name}, found none; "
                     "pass its files or take it out of the table"
                 )
     return groups
@@ -124,7 +141,7 @@ def read_runs(files: Sequence[Path], runs: Sequence[str], mode: str | None = Non
             "--ranks: expected at least one ranks.parquet, found none; pass the files of the step evaluate"
         )
     result: dict[str, dict[str, RunRanks]] = {}
-    for dataset, group in _group(files, runs).items():
+    for dataset, group in _group(files, runs, "ranks.parquet" if mode is None else "modes.parquet").items():
         reference: tuple[Path, pl.DataFrame] | None = None
         result[dataset] = {}
         for run, seeds in group.items():

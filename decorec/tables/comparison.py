@@ -17,7 +17,7 @@ from decorec.tables.labels import PaperNames, label, paper_name
 from decorec.tables.render import Cell, Group, Table, emphasise, write
 from decorec.tables.summary import Summary, summarise
 
-__all__ = ["ablation_table", "fusion_table", "main_table"]
+__all__ = ["ablation_table", "cells", "fusion_table", "main_table"]
 
 Kind = Literal["main", "ablations", "fusion"]
 
@@ -39,15 +39,15 @@ def _records(rows: Sequence[Summary], kind: Kind, name: str, paper: PaperNames) 
     return pl.DataFrame(records, schema=schema, orient="row")
 
 
-def _cells(rows: Sequence[Summary]) -> list[Cell]:
+def cells(rows: Sequence[Summary]) -> list[Cell]:
     """One metric of one data set: a cell per run."""
     values = [f"{row.mean:.4f}" for row in rows]
-    cells = []
+    result = []
     for row, value, mark in zip(rows, values, emphasise(values), strict=True):
         spread = "" if row.std is None else f"{row.std:.4f}"
         test = "" if row.p_value is None else f", p = {row.p_value:.4f}"
-        cells.append(Cell(value, mark, spread, f"[{row.ci_low:.4f}, {row.ci_high:.4f}]{test}"))
-    return cells
+        result.append(Cell(value, mark, spread, f"[{row.ci_low:.4f}, {row.ci_high:.4f}]{test}"))
+    return result
 
 
 def _groups(rows: Sequence[Summary]) -> list[Group]:
@@ -55,7 +55,7 @@ def _groups(rows: Sequence[Summary]) -> list[Group]:
     for dataset, block in groupby(rows, key=lambda row: row.dataset):
         lines = [(metric, list(line)) for metric, line in groupby(block, key=lambda row: row.metric)]
         title = f"{dataset}, {lines[0][1][0].users:,} users"
-        groups.append(Group(title, [(metric, _cells(line)) for metric, line in lines]))
+        groups.append(Group(title, [(metric, cells(line)) for metric, line in lines]))
     return groups
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv as csv_module
 import logging
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -14,6 +13,7 @@ import polars as pl
 from pydantic import RootModel
 
 from decorec.errors import DecorecError
+from decorec.tables.collect import place
 from decorec.tables.labels import label
 from decorec.tables.render import Cell, Group, Table, write
 
@@ -21,7 +21,6 @@ __all__ = ["FirstStages", "cost_table"]
 
 PREPARATION = ("sample", "download", "ingest", "crawl", "features", "split", "atomic", "cooccurrence", "cluster")
 TRAINING = ("stage1", "stage2", "fit")
-LAYOUT = re.compile(r"(?:^|/)([^/]+)/runs/([^/]+)/seed-(\d+)/([^/]+)/model\.safetensors$")
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("dataset", "run", "step"), pl.String),
     "seeds": pl.Int64,
@@ -104,13 +103,8 @@ def cost_table(
     """
     found: dict[str, dict[tuple[str, str], dict[int, Path]]] = {}
     for file in models:
-        match = LAYOUT.search(file.as_posix())
-        if match is None:
-            raise DecorecError(
-                f"{file}: expected a path that ends in DATASET/runs/RUN/seed-N/STAGE/model.safetensors, found another; "
-                "pass the files that the training steps write"
-            )
-        found.setdefault(match[1], {}).setdefault((match[2], match[4]), {})[int(match[3])] = file
+        where = place(file, "STAGE/model.safetensors")
+        found.setdefault(where.dataset, {}).setdefault((where.run, where.stage), {})[where.seed] = file
     rows: list[dict[str, Any]] = []
     for dataset, trained in found.items():
         folder = benchmarks / dataset

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import re
 from pathlib import Path
 
 import polars as pl
 
 from decorec.artifacts import read_table, write_text
-from decorec.errors import DecorecError
+from decorec.tables.collect import place
 
 __all__ = ["curves_table"]
 
-LAYOUT = re.compile(r"(?:^|/)([^/]+)/runs/([^/]+)/seed-(\d+)/([^/]+)/history\.parquet$")
 METRICS = ("Hit@10", "NDCG@10")
 
 
@@ -28,14 +26,9 @@ def curves_table(*, histories: list[Path], csv: Path) -> None:
     """
     frames = []
     for file in histories:
-        match = LAYOUT.search(file.as_posix())
-        if match is None:
-            raise DecorecError(
-                f"{file}: expected a path that ends in DATASET/runs/RUN/seed-N/STAGE/history.parquet, found another; "
-                "pass the files that the training steps write"
-            )
+        where = place(file, "STAGE/history.parquet")
         history = read_table(file, {"epoch": pl.Int64, "best": pl.Boolean, **dict.fromkeys(METRICS, pl.Float64)})
-        names = [pl.lit(match[group]).alias(name) for group, name in ((1, "dataset"), (2, "run"), (4, "stage"))]
+        names = [pl.lit(getattr(where, name)).alias(name) for name in ("dataset", "run", "stage")]
         frames.append(history.select(*names, "epoch", "best", *METRICS))
     keys = ["dataset", "run", "stage", "metric", "epoch"]
     long = pl.concat(frames).unpivot(

@@ -14,8 +14,9 @@ from decorec.artifacts import read_table
 from decorec.config.root import EvaluateConfig
 from decorec.errors import DecorecError
 from decorec.tables.collect import RunRanks, read_runs
+from decorec.tables.comparison import cells
 from decorec.tables.labels import label
-from decorec.tables.render import Cell, Group, Table, emphasise, write
+from decorec.tables.render import Group, Table, write
 from decorec.tables.summary import summarise_dataset
 
 __all__ = ["Scored", "read_modes", "retrieval_table"]
@@ -88,17 +89,10 @@ def retrieval_table(
         lines = []
         for metric, block in groupby(rows, key=lambda row: row.metric):
             line = list(block)
-            values = [f"{row.mean:.4f}" for row in line]
-            cells = []
-            for row, value, mark in zip(line, values, emphasise(values), strict=True):
-                where = astuple(names[row.run])
-                records.append(
-                    (dataset, metric, *where, row.mean, row.std, row.seeds, row.ci_low, row.ci_high, row.p_value)
-                )
-                spread = "" if row.std is None else f"{row.std:.4f}"
-                test = "" if row.p_value is None else f", p = {row.p_value:.4f}"
-                cells.append(Cell(value, mark, spread, f"[{row.ci_low:.4f}, {row.ci_high:.4f}]{test}"))
-            lines.append((metric, cells))
+            for row in line:
+                measured = (row.mean, row.std, row.seeds, row.ci_low, row.ci_high, row.p_value)
+                records.append((dataset, metric, *astuple(names[row.run]), *measured))
+            lines.append((metric, cells(line)))
         groups.append(Group(f"{dataset}, {rows[0].users:,} users", lines))
         columns.update(dict.fromkeys(names))
     table = Table(

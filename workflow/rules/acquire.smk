@@ -73,7 +73,7 @@ rule ingest:
     benchmark:
         "results/benchmarks/{dataset}/ingest.tsv"
     wildcard_constraints:
-        dataset=plan.pattern("sample", "amazon2018", "amazon2023", "table"),
+        dataset=plan.pattern(*INGESTED),
     conda:
         "../../envs/cpu.yaml"
     threads: 2
@@ -103,7 +103,7 @@ rule crawl:
     benchmark:
         "results/benchmarks/{dataset}/crawl.tsv"
     wildcard_constraints:
-        dataset=plan.pattern("sample", "amazon2018", "amazon2023", "table"),
+        dataset=plan.pattern(*INGESTED),
     conda:
         "../../envs/cpu.yaml"
     threads: 2
@@ -135,7 +135,7 @@ rule features:
     benchmark:
         "results/benchmarks/{dataset}/features.tsv"
     wildcard_constraints:
-        dataset=plan.pattern("sample", "amazon2018", "amazon2023", "table"),
+        dataset=plan.pattern(*INGESTED),
     conda:
         "../../envs/gpu.yaml"
     threads: 2

@@ -16,7 +16,7 @@ for variable, folder in (
 
 from decorec.config import load
 from decorec.errors import DecorecError
-from decorec.plan import Plan
+from decorec.plan import INGESTED, Plan
 
 # An overlay (--configfile) is laid over config.yaml key by key, but its data sets replace the default ones: they say
 # what to run on.

@@ -16,7 +16,7 @@ rule split:
     benchmark:
         "results/benchmarks/{dataset}/split.tsv"
     wildcard_constraints:
-        dataset=plan.pattern("sample", "amazon2018", "amazon2023", "table"),
+        dataset=plan.pattern(*INGESTED),
     conda:
         "../../envs/cpu.yaml"
     threads: 2

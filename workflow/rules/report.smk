@@ -72,13 +72,9 @@ rule report_page:
         tables=expand("results/tables/{name}.html", name=plan.printed_tables()),
         figures=expand("results/figures/{name}.svg", name=plan.figures()),
         galleries=plan.of_datasets("gallery.json"),
-        counts=plan.of_datasets(
-            "ingest.json", "sample", "amazon2018", "amazon2023", "table"
-        ),
+        counts=plan.of_datasets("ingest.json", *INGESTED),
         statistics=plan.of_datasets("statistics.json"),
-        images=plan.of_datasets(
-            "images.parquet", "sample", "amazon2018", "amazon2023", "table"
-        ),
+        images=plan.of_datasets("images.parquet", *INGESTED),
     output:
         page=report(
             "results/report/index.html",

@@ -3,7 +3,7 @@
 
 rule main_table:
     input:
-        ranks=plan.ranks(plan.config.tables.main),
+        ranks=plan.of_runs(plan.config.tables.main),
     output:
         csv="results/tables/main.csv",
         tex="results/tables/main.tex",
@@ -38,7 +38,7 @@ rule main_table:
 
 rule ablation_table:
     input:
-        ranks=plan.ranks(plan.config.tables.ablations),
+        ranks=plan.of_runs(plan.config.tables.ablations),
     output:
         csv="results/tables/ablations.csv",
         tex="results/tables/ablations.tex",
@@ -104,7 +104,7 @@ rule statistics_table:
 
 rule coldstart_table:
     input:
-        ranks=plan.ranks(plan.config.tables.main),
+        ranks=plan.of_runs(plan.config.tables.main),
         sequences=plan.of_datasets("sequences.parquet"),
     output:
         csv="results/tables/coldstart.csv",
@@ -171,7 +171,7 @@ rule recall_table:
 
 rule retrieval_table:
     input:
-        modes=plan.ranks(plan.config.tables.retrieval, "modes.parquet"),
+        modes=plan.of_runs(plan.config.tables.retrieval, "modes.parquet"),
     output:
         csv="results/tables/retrieval.csv",
         tex="results/tables/retrieval.tex",
@@ -206,7 +206,7 @@ rule retrieval_table:
 rule cost_table:
     input:
         models=plan.models(plan.config.tables.main),
-        ranks=plan.ranks(plan.config.tables.main),
+        ranks=plan.of_runs(plan.config.tables.main),
     output:
         csv="results/tables/cost.csv",
         tex="results/tables/cost.tex",
@@ -239,7 +239,7 @@ rule cost_table:
 
 rule fusion_table:
     input:
-        ranks=plan.ranks(plan.config.tables.fusion),
+        ranks=plan.of_runs(plan.config.tables.fusion),
     output:
         csv="results/tables/fusion.csv",
         tex="results/tables/fusion.tex",
@@ -274,8 +274,8 @@ rule fusion_table:
 
 rule claims_table:
     input:
-        ranks=plan.ranks(plan.compared()),
-        modes=plan.ranks(plan.config.tables.retrieval, "modes.parquet"),
+        ranks=plan.of_runs(plan.compared()),
+        modes=plan.of_runs(plan.config.tables.retrieval, "modes.parquet"),
         sequences=plan.of_datasets("sequences.parquet"),
         recalls=plan.of_datasets("recall.parquet"),
     output:
@@ -339,7 +339,7 @@ rule curves_table:
 
 rule results_page:
     input:
-        ranks=plan.ranks(plan.config.tables.main),
+        ranks=plan.of_runs(plan.config.tables.main),
         statistics=plan.of_datasets("statistics.json"),
     output:
         output="results/results.md",
