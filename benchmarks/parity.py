@@ -24,7 +24,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
-from decorec.crawl.normalise import normalise
+from decorec.crawl.normalise import as_jpeg, normalise
 from decorec.features.decode import Pictures, Texts, batches
 from decorec.features.encoder import Encoder, build_encoder
 
@@ -67,7 +67,7 @@ def varied_pictures(folder: Path, count: int) -> list[Path]:
         picture.convert(mode).save(body, kind)
         kept, _, _ = normalise(body.getvalue(), side=256, max_pixels=64_000_000)
         paths.append(folder / f"{number}.jpg")
-        kept.save(paths[-1], quality=92)
+        paths[-1].write_bytes(as_jpeg(kept))
     return paths
 
 

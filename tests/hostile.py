@@ -13,7 +13,6 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -64,7 +63,6 @@ class Hostile:
         self.agents: set[str] = set()
         self.served = 0
         self.busy = self.busiest = 0
-        self.watch: Callable[[], None] = lambda: None
         self.closing = threading.Event()
         gzip_bomb()
         self.lock = threading.Lock()
@@ -112,7 +110,6 @@ class _Handler(BaseHTTPRequestHandler):
             server.agents.add(self.headers["User-Agent"])
             server.busy += 1
             server.busiest = max(server.busiest, server.busy)
-        server.watch()
         time.sleep(server.delay)
         try:
             self._answer(path)

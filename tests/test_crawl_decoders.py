@@ -16,6 +16,8 @@ import pytest
 from decorec.crawl.decoders import Decoders
 from decorec.crawl.outcome import Outcome
 
+NO_HASH = "0" * 64
+
 
 def dies_of_some(sha256: str, body: bytes) -> Outcome:
     """Work that no picture library should do, but that hostile files make them do."""
@@ -30,12 +32,12 @@ def test_a_file_that_kills_its_process_is_unreadable_and_the_rest_goes_on() -> N
     bodies = [b"x" * size for size in range(1, 40)]
     bodies[7:7] = [b"crash"]
     with closing(Decoders(dies_of_some, 2)) as decoders, ThreadPoolExecutor(8) as pool:
-        outcomes = list(pool.map(lambda body: decoders.run("", body), bodies))
+        outcomes = list(pool.map(lambda body: decoders.submit(NO_HASH, body).result(), bodies))
         with pytest.raises(ZeroDivisionError) as caught:
-            decoders.run("", b"defect")
+            decoders.submit(NO_HASH, b"defect").result()
         assert "dies_of_some" in caught.value.__notes__[0]
-        assert decoders.run("", b"after").width == 5
-    assert outcomes.pop(7) == Outcome("permanent", "unreadable")
+        assert decoders.submit(NO_HASH, b"after").result().width == 5
+    assert outcomes.pop(7) == Outcome("permanent", "unreadable", sha256=NO_HASH, bytes=5)
     assert [outcome.width for outcome in outcomes] == list(range(1, 40))
     processes = {outcome.height for outcome in outcomes}
     assert os.getpid() not in processes
@@ -46,9 +48,9 @@ def test_processes_end_with_the_one_that_started_them() -> None:
     code = """
 import os, time
 from decorec.crawl.decoders import Decoders
-from test_crawl_decoders import dies_of_some
+from test_crawl_decoders import NO_HASH, dies_of_some
 decoders = Decoders(dies_of_some, 1)
-print(decoders.run("", b"alive").height, flush=True)
+print(decoders.submit(NO_HASH, b"alive").result().height, flush=True)
 time.sleep(60)
 """
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
@@ -68,7 +70,7 @@ def test_a_process_that_cannot_start_is_an_error_and_not_a_bad_picture(tmp_path:
     script.write_text(
         "from decorec.crawl.decoders import Decoders\n"
         "from test_crawl_decoders import dies_of_some\n"
-        "Decoders(dies_of_some, 1).run('', b'')\n"
+        "Decoders(dies_of_some, 1).submit('', b'').result()\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=120)

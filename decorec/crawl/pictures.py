@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from decorec.crawl.decoders import Decoders
-from decorec.crawl.normalise import normalise
+from decorec.crawl.normalise import as_jpeg, normalise
 from decorec.crawl.outcome import Outcome, PictureError
 
 __all__ = ["Store", "picture_path"]
-
-QUALITY = 92
 
 
 def picture_path(cache: Path, sha256: str) -> Path:
@@ -35,8 +35,6 @@ class Store:
         self._parts = parts
         shutil.rmtree(parts, ignore_errors=True)
         parts.mkdir(parents=True, exist_ok=True)
-        # Two for each core, so that none is idle while the next picture is handed over; not more, for large pictures
-        # need much memory.
         self._decoders = Decoders(_Keeper(cache, parts, side, max_pixels), 2 * len(os.sched_getaffinity(0)))
 
     def close(self) -> None:
@@ -56,17 +54,27 @@ class Store:
             self._known[outcome.sha256] = replace(outcome, http_status=None, attempts=0)
         return there
 
-    def add(self, body: bytes) -> Outcome:
-        """Verify, normalise and keep ``body``; returns hash, size in bytes and in pixels.
+    def add(self, body: bytes) -> Future[Outcome]:
+        """Verify, normalise and keep ``body``; the outcome has hash, size in bytes and in pixels.
 
-        The outcome is "permanent" with the class of the defect if ``body`` is not a whole picture.
+        It is "permanent" with the class of the defect if ``body`` is not a whole picture. Waits while the decoding
+        processes have enough to do.
         """
         sha256 = hashlib.sha256(body).hexdigest()
         known = self._known.get(sha256)
         if known is None:
-            known = replace(self._decoders.run(sha256, body), sha256=sha256, bytes=len(body))
-            self._known[sha256] = known
-        return known
+            result = self._decoders.submit(sha256, body)
+            result.add_done_callback(self._remember)
+            return result
+        result = Future()
+        result.set_result(known)
+        return result
+
+    def _remember(self, result: Future[Outcome]) -> None:
+        if result.exception() is None:
+            outcome = result.result()
+            assert outcome.sha256 is not None
+            self._known[outcome.sha256] = outcome
 
 
 @dataclass(frozen=True)
@@ -80,19 +88,25 @@ class _Keeper:
     made: set[Path] = field(default_factory=set)
 
     def __call__(self, sha256: str, body: bytes) -> Outcome:
-        import torch  # loaded before this process was forked; the crawl's own process does without
-
-        torch.set_num_threads(1)  # there is a process per core
+        _use_one_thread()
         try:
-            picture, width, height = normalise(body, self.side, self.max_pixels)
+            pixels, width, height = normalise(body, self.side, self.max_pixels)
         except PictureError as failure:
-            return Outcome("permanent", failure.error)
+            return Outcome("permanent", failure.error, sha256=sha256, bytes=len(body))
         own = self.parts / str(os.getpid())  # processes that create files in one folder wait for each other
         part, path = own / sha256, picture_path(self.cache, sha256)
         for folder in (own, path.parent):
             if folder not in self.made:
                 folder.mkdir(parents=True, exist_ok=True)
                 self.made.add(folder)
-        picture.save(part, "JPEG", quality=QUALITY)
+        part.write_bytes(as_jpeg(pixels))
         part.replace(path)
-        return Outcome("ok", width=width, height=height)
+        return Outcome("ok", sha256=sha256, width=width, height=height, bytes=len(body))
+
+
+@cache
+def _use_one_thread() -> None:
+    """There is a process per core."""
+    import torch  # loaded before this process was forked; the crawl's own process does without
+
+    torch.set_num_threads(1)

@@ -9,9 +9,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
 from decorec.config import CrawlConfig
 from decorec.crawl.fetch import host_of
@@ -32,13 +32,17 @@ LOCAL = ""
 INVALID = "?"
 """Name under which the queue knows addresses without a host."""
 SECONDS_BETWEEN_BEATS = 30.0
+SECONDS_BETWEEN_LOOKS = 0.5
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 log = logging.getLogger("decorec")
 
 
 class Crew:
-    """The threads and what they work with. ``histogram`` counts ends by class, ``seconds`` is the time they took."""
+    """The threads and what they work with.
+
+    ``histogram`` counts ends by class; ``seconds`` is the time that the threads worked, added up.
+    """
 
     def __init__(
         self, config: CrawlConfig, store: Store, journal: Journal, connect_to: HostMap, folder: Path | None
@@ -53,7 +57,12 @@ class Crew:
         self._unlimited = {LOCAL, INVALID, *connect_to}
         self._queue = Queue(config, self._unlimited)
         self._visitor = Visitor(config, connect_to, self._queue)
-        self._results: SimpleQueue[tuple[Job, Outcome] | BaseException] = SimpleQueue()
+        self._plan: Plan
+        self._lock = threading.Lock()
+        """Held to change the plan, the two figures above, and the number of pending addresses."""
+        self._pending = 0
+        self._over = threading.Event()
+        self._failure: BaseException | None = None
 
     def paced(self, addresses: Iterable[str]) -> float:
         """Seconds that crawl.rate imposes on fetching ``addresses``, which go to their hosts side by side."""
@@ -63,6 +72,8 @@ class Crew:
     def work(self, plan: Plan) -> Collection[str]:
         """Ask for every address that ``plan`` needs; returns those that earlier runs had settled."""
         known = self._known(plan.addresses)
+        self._plan = plan
+        self._put(plan.start(known))
         threads = [
             threading.Thread(target=self._loop, name=f"crawl-{number}", daemon=True)
             for number in range(self._config.concurrency)
@@ -70,7 +81,7 @@ class Crew:
         for thread in threads:
             thread.start()
         try:
-            self._follow(plan, known)
+            self._follow(plan)
         finally:
             self._queue.finish()
             self._visitor.close()
@@ -90,44 +101,47 @@ class Crew:
             result[address] = outcome
         return result
 
-    def _follow(self, plan: Plan, known: dict[str, Outcome]) -> None:
-        """The main thread's part: hand out addresses, take in outcomes, say how it goes."""
+    def _follow(self, plan: Plan) -> None:
+        """The main thread's part: wait for the end, and say how it goes."""
         items = len(plan)
-        pending = self._put(plan.start(known))
+        shown = 0
         beat = time.monotonic()
         with progress("crawl", items, unit="items") as advance:
-            advance(settled := plan.settled)
-            while pending:
-                result = self._result(timeout=1.0)
-                if result is not None:
-                    job, outcome = result
-                    self._count(job, outcome)
-                    pending += self._put(plan.record(job.url, outcome)) - 1
-                    advance(plan.settled - settled)
-                    settled = plan.settled
+            while True:
+                over = self._over.wait(SECONDS_BETWEEN_LOOKS)
+                if self._failure is not None:
+                    raise self._failure
+                advance(plan.settled - shown)
+                shown = plan.settled
+                if over:
+                    return
                 if time.monotonic() - beat > SECONDS_BETWEEN_BEATS:
                     beat = time.monotonic()
-                    counts = ", ".join(f"{name} {count}" for name, count in self.histogram.most_common())
-                    log.info("crawl: %d of %d items settled, %d addresses in hand; %s", settled, items, pending, counts)
+                    with self._lock:
+                        counts = ", ".join(f"{name} {count}" for name, count in self.histogram.most_common())
+                    pending = self._pending
+                    log.info("crawl: %d of %d items settled, %d addresses in hand; %s", shown, items, pending, counts)
 
-    def _result(self, timeout: float) -> tuple[Job, Outcome] | None:
-        try:
-            result = self._results.get(timeout=timeout)
-        except Empty:
-            return None
-        if isinstance(result, BaseException):
-            raise result
-        return result
+    def _settle(self, job: Job, outcome: Outcome) -> None:
+        """Note how ``job`` ended and ask for what follows from it."""
+        self._journal.append(self._key(job.url), outcome)
+        with self._lock:
+            self.histogram[outcome.error or "ok"] += 1
+            self._pending -= 1
+            self._put(self._plan.record(job.url, outcome))
 
-    def _count(self, job: Job, outcome: Outcome) -> None:
-        self.histogram[outcome.error or "ok"] += 1
-        self.seconds += time.monotonic() - job.started
+    def _put(self, addresses: Iterable[str]) -> None:
+        """Queue ``addresses``; without any in hand, it is over."""
+        for address in addresses:
+            self._pending += 1
+            self._queue.put(Job(address, self._host(address)))
+        if not self._pending:
+            self._over.set()
 
-    def _put(self, addresses: Iterable[str]) -> int:
-        jobs = [Job(address, self._host(address)) for address in addresses]
-        for job in jobs:
-            self._queue.put(job)
-        return len(jobs)
+    def _fail(self, error: BaseException) -> None:
+        """Hand an unexpected ``error`` to the main thread, which raises it."""
+        self._failure = self._failure or error
+        self._over.set()
 
     def _host(self, address: str) -> str:
         if self._is_local(address):
@@ -147,26 +161,33 @@ class Crew:
     def _loop(self) -> None:
         try:
             while (job := self._queue.take()) is not None:
-                outcome = self._attempt(job)
-                if outcome is not None:
-                    self._journal.append(self._key(job.url), outcome)
-                    self._results.put((job, outcome))
-        except BaseException as error:  # handed to the main thread, which raises it
-            self._results.put(error)
+                begin = time.monotonic()
+                self._attempt(job)
+                with self._lock:
+                    self.seconds += time.monotonic() - begin
+        except BaseException as error:
+            self._fail(error)
 
-    def _attempt(self, job: Job) -> Outcome | None:
-        """One try at ``job``; None if it goes back into the queue for another one."""
+    def _attempt(self, job: Job) -> None:
+        """One try at ``job``, which then is settled, back in the queue for another one, or with the decoders."""
         if not job.started:
             job.started = time.monotonic()
             job.end = job.started + self._config.deadline
         try:
             body, http_status = self._body(job)
         except PictureError as failure:
-            return self._failed(job, failure)
+            self._failed(job, failure)
+            return
         finally:
             self._queue.release(job)
         self._queue.report(job.host, transient=False)
-        return replace(self._store.add(body), http_status=http_status, attempts=job.attempts)
+        self._store.add(body).add_done_callback(lambda result: self._kept(job, http_status, result))
+
+    def _kept(self, job: Job, http_status: int | None, result: Future[Outcome]) -> None:
+        try:
+            self._settle(job, replace(result.result(), http_status=http_status, attempts=job.attempts))
+        except BaseException as error:
+            self._fail(error)
 
     def _body(self, job: Job) -> tuple[bytes, int | None]:
         if self._queue.is_closed(job.host):
@@ -182,7 +203,7 @@ class Crew:
         answer = self._visitor.picture(job.url, job.end)
         return answer.body, answer.status
 
-    def _failed(self, job: Job, failure: PictureError) -> Outcome | None:
+    def _failed(self, job: Job, failure: PictureError) -> None:
         if failure.wait is not None:
             self._queue.pause(failure.host, failure.wait)
         if not failure.permanent and job.attempts < self._config.attempts and not self._queue.is_closed(job.host):
@@ -190,8 +211,8 @@ class Crew:
             if time.monotonic() + delay < job.end:
                 job.failure = failure
                 self._queue.put(job, delay)
-                return None
+                return
         if job.host != LOCAL:
             self._queue.report(job.host, transient=not failure.permanent)
         status: Status = "permanent" if failure.permanent else "transient"
-        return Outcome(status, failure.error, failure.http_status, job.attempts)
+        self._settle(job, Outcome(status, failure.error, failure.http_status, job.attempts))
