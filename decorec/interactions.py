@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,8 +77,9 @@ def complete(
     if frame.is_empty():
         reasons = ", ".join(f"{reason}: {count}" for reason, count in lost.items() if count) or "the file is empty"
         raise DecorecError(f"{origin}: expected {expected}, found none ({reasons}); check that it is the right file")
-    with ThreadPoolExecutor() as pool:
-        (user, users), (item, items) = pool.map(factorise, (frame["user"], frame["item"]))
+    # One after the other: side by side their tables would be in memory together, more than the data themselves.
+    user, users = factorise(frame["user"])
+    item, items = factorise(frame["item"])
     summary = {**account.summary, "users": len(users), "items": len(items)}
     repaired = {reason: count for reason, count in account.repaired.items() if count}
     found = Interactions(user, item, users, items, frame["rating"], frame["timestamp"], per_second)
