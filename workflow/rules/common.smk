@@ -15,6 +15,7 @@ for variable, folder in (
     )
 
 from decorec.config import load
+from decorec.config.root import KNOBS
 from decorec.errors import DecorecError
 from decorec.plan import INGESTED, Plan
 
@@ -65,6 +66,14 @@ def whole_run(wildcards):
 
 def trials(wildcards):
     return plan.trials(wildcards.dataset)
+
+
+def sensitivity(file):
+    return lambda wildcards: plan.sensitivity(wildcards.knob, file)
+
+
+def sensitivity_values(wildcards):
+    return plan.values(wildcards.knob)
 
 
 def figure_tables(wildcards):

@@ -315,6 +315,43 @@ rule claims_table:
         " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
 
 
+rule sensitivity_table:
+    input:
+        ranks=sensitivity("ranks.parquet"),
+        metrics=sensitivity("metrics.json"),
+    output:
+        csv="results/tables/{knob}.csv",
+        tex="results/tables/{knob}.tex",
+        html=report(
+            "results/tables/{knob}.html",
+            caption="../report/sensitivity.rst",
+            category="Tables",
+            labels={"table": "sensitivity to {knob}"},
+        ),
+    log:
+        "logs/tables/{knob}.log",
+    benchmark:
+        "results/benchmarks/tables/{knob}.tsv"
+    wildcard_constraints:
+        knob="|".join(KNOBS),
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        values=sensitivity_values,
+        reference=plan.config.tables.reference,
+        evaluate=plan.section("evaluate"),
+        code=plan.code("sensitivity-table"),
+    message:
+        "Table of sensitivity to {wildcards.knob}"
+    shell:
+        "python -m decorec sensitivity-table --knob {wildcards.knob} --ranks {input.ranks}"
+        " --metrics {input.metrics} --values {params.values:q} --reference {params.reference}"
+        " --evaluate {params.evaluate:q} --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
 rule curves_table:
     input:
         histories=plan.histories(),
@@ -335,6 +372,52 @@ rule curves_table:
         "Validation curves"
     shell:
         "python -m decorec curves-table --histories {input.histories} --csv {output.csv} 2> {log}"
+
+
+rule gradients_table:
+    input:
+        gradients=plan.of_runs(plan.config.tables.gradients, "gradients.parquet", 1),
+    output:
+        csv="results/tables/gradients.csv",
+    log:
+        "logs/tables/gradients.log",
+    benchmark:
+        "results/benchmarks/tables/gradients.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        code=plan.code("gradients-table"),
+    message:
+        "Gradients of ids and modalities"
+    shell:
+        "python -m decorec gradients-table --gradients {input.gradients} --csv {output.csv} 2> {log}"
+
+
+rule embedding_table:
+    input:
+        models=plan.embedded_models(),
+        interests=plan.of_datasets("interests/text.safetensors"),
+    output:
+        csv="results/tables/embedding.csv",
+    log:
+        "logs/tables/embedding.log",
+    benchmark:
+        "results/benchmarks/tables/embedding.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="4GB",
+        runtime="1h",
+    params:
+        code=plan.code("embedding-table"),
+    message:
+        "Representations of items in two dimensions"
+    shell:
+        "python -m decorec embedding-table --models {input.models} --interests {input.interests}"
+        " --csv {output.csv} 2> {log}"
 
 
 rule results_page:
