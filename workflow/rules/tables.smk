@@ -105,7 +105,6 @@ rule statistics_table:
 rule coldstart_table:
     input:
         ranks=plan.of_runs(plan.config.tables.main),
-        sequences=plan.of_datasets("sequences.parquet"),
     output:
         csv="results/tables/coldstart.csv",
         tex="results/tables/coldstart.tex",
@@ -133,8 +132,8 @@ rule coldstart_table:
     message:
         "Table of cold users"
     shell:
-        "python -m decorec coldstart-table --ranks {input.ranks} --sequences {input.sequences}"
-        " --runs {params.runs} --baseline {params.baseline} --cold {params.cold}"
+        "python -m decorec coldstart-table --ranks {input.ranks} --runs {params.runs}"
+        " --baseline {params.baseline} --cold {params.cold}"
         " --evaluate {params.evaluate:q} --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
 
 
@@ -276,7 +275,6 @@ rule claims_table:
     input:
         ranks=plan.of_runs(plan.compared()),
         modes=plan.of_runs(plan.config.tables.retrieval, "modes.parquet"),
-        sequences=plan.of_datasets("sequences.parquet"),
         recalls=plan.of_datasets("recall.parquet"),
     output:
         csv="results/tables/claims.csv",
@@ -309,7 +307,7 @@ rule claims_table:
         "The paper's claims against what was measured"
     shell:
         "python -m decorec claims-table --ranks {input.ranks} --modes {input.modes}"
-        " --sequences {input.sequences} --recalls {input.recalls} --main {params.main}"
+        " --recalls {input.recalls} --main {params.main}"
         " --ablations {params.ablations} --retrieval {params.retrieval} --reference {params.reference}"
         " --baseline {params.baseline} --cold {params.cold} --evaluate {params.evaluate:q}"
         " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
