@@ -193,6 +193,14 @@ def test_the_ring_is_around_the_reference(tmp_path: Path) -> None:
         assert all(f"{value:g}" in text for value in (0.5, 2, 8))
 
 
+def test_every_figure_is_defined_in_the_docs() -> None:
+    defined = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text().partition("\n## Figures\n")[2]
+    rows = [line.split("|") for line in defined.splitlines() if line.startswith("| `")]
+    names = {name for row in rows for name in re.findall(r"`(\w+)`", row[1])}
+    assert names == set(FIGURES)
+    assert all(len(row) == 6 and all(cell.strip() for cell in row[1:5]) for row in rows), "split and seeds are said"
+
+
 def test_unknown_figures_and_missing_tables_are_named(tmp_path: Path) -> None:
     outputs = {kind: tmp_path / f"x.{kind}" for kind in ("svg", "pdf")}
     with pytest.raises(DecorecError, match="'fig99'"):
