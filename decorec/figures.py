@@ -116,6 +116,7 @@ def _curves(tables: Tables) -> Figure:
                 best = line.filter(pl.col("best") > 0)
                 panel.plot(best["epoch"].to_numpy() + 1, best["mean"], "o", color=colour, markersize=4)
             panel.set(title=str(dataset), xlabel="epoch", ylabel=f"validation {metric}")
+            _whole_numbers(panel)
             panel.legend()
     return drawing
 
@@ -197,10 +198,18 @@ def _cold(tables: Tables) -> Figure:
     return drawing
 
 
+def _plain_ticks(axis: Any, values: list[float] | None = None) -> None:
+    """Few plain numbers along an axis: ``values``, or those that suit a logarithmic one."""
+    from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if values is None else FixedLocator(values))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
 def _pareto(tables: Tables) -> Figure:
     """Quality against training seconds; the line joins runs that no other beats in both."""
     import polars as pl
-    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     training = pl.col("step").is_in(["stage1", "stage2", "fit"])
     seconds = tables["cost"].filter(training).group_by("dataset", "run").agg(pl.col("seconds").sum())
@@ -221,9 +230,7 @@ def _pareto(tables: Tables) -> Figure:
         panel.set(title=str(dataset), xlabel="training seconds of one seed", ylabel="NDCG@10")
         if len(part):
             panel.set_xscale("log")
-            panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            panel.xaxis.set_minor_locator(NullLocator())
+            _plain_ticks(panel.xaxis)
             panel.legend()
     return drawing
 
@@ -240,12 +247,24 @@ def _gradients(tables: Tables) -> Figure:
                 _trace(panel, part, column, colour, name)
             panel.axhline(0, color="#333333", linewidth=0.8)
             panel.set(title=f"{dataset}, {title}", xlabel="training step", ylabel="cosine of ids and modalities")
-            panel.legend()
+            panel.margins(y=0.25)  # room for the legend
+            panel.legend(ncols=2)
         for colour, (column, name) in zip(COLOURS[2:], NORMS.items(), strict=False):
             _trace(panels[2], whole, column, colour, name)
         panels[2].set(title=f"{dataset}, norms", xlabel="training step", ylabel="norm of the gradient", yscale="log")
-        panels[2].legend()
+        _plain_ticks(panels[2].yaxis)
+        panels[2].margins(y=0.25)
+        panels[2].legend(ncols=2)
+        for panel in panels:
+            _whole_numbers(panel)
     return drawing
+
+
+def _whole_numbers(panel: Axes) -> None:
+    """No ticks between two steps or epochs."""
+    from matplotlib.ticker import MaxNLocator
+
+    panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _leading(steps: list[int]) -> int:
@@ -274,7 +293,7 @@ def _embedding(tables: Tables) -> Figure:
         for panel, run in zip(axes[row], runs, strict=True):
             part = table.filter(dataset=dataset, run=run)
             rest = part.filter(~pl.col("interest").is_in(largest.to_list()))
-            panel.plot(rest["x"], rest["y"], "o", color="#cccccc", markersize=2, markeredgewidth=0)
+            panel.plot(rest["x"], rest["y"], "o", color="#cccccc", markersize=3, markeredgewidth=0)
             for colour, interest in zip(COLOURS, largest, strict=False):
                 chosen = part.filter(interest=interest)
                 panel.plot(chosen["x"], chosen["y"], "o", color=colour, markersize=4, markeredgewidth=0)
@@ -282,6 +301,7 @@ def _embedding(tables: Tables) -> Figure:
             measured = "" if silhouette is None else f"\nsilhouette of the interests {silhouette:.3f}"
             panel.set(title=f"{dataset}, {_short(run)}{measured}", xticks=[], yticks=[])
             panel.grid(visible=False)
+            panel.spines[:].set_visible(False)
     return drawing
 
 
@@ -303,8 +323,6 @@ def _sensitivity(knob: str) -> Callable[[Tables], Figure]:
 
 def _swept(panel: Axes, part: pl.DataFrame, logarithmic: bool) -> None:
     """One metric on one data set against the values of a knob, on validation and on test."""
-    from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
-
     for colour, (split, (name, style)) in zip(
         COLOURS, {"valid": ("validation", "o--"), "test": ("test", "o-")}.items(), strict=False
     ):
@@ -318,9 +336,7 @@ def _swept(panel: Axes, part: pl.DataFrame, logarithmic: bool) -> None:
     panel.fill_between(value, low, high, color=colour, alpha=0.15, linewidth=0)
     if logarithmic:
         panel.set_xscale("log")
-    panel.xaxis.set_major_locator(FixedLocator(value.tolist()))
-    panel.xaxis.set_minor_locator(NullLocator())
-    panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    _plain_ticks(panel.xaxis, value.tolist())
     panel.margins(y=0.3)  # room for the legend
     panel.legend(ncols=2)
 
