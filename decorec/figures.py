@@ -356,39 +356,49 @@ FIGURES: dict[str, Drawing] = {
     ),
     "fig3": Drawing(
         ("gradients",),
-        "Gradients of ids and modalities in joint training (figure 3 of the paper), one seed. Together: cosine of what "
-        "a step on the ids and a step on the adapters would do to the representations of the items. Each alone: cosine "
-        "of the gradients at items that are ids only and at items that are modalities only. Right: norms of the "
-        "gradients of both parts' parameters, before clipping. Strong lines: running means over 9 measured steps.",
+        "Gradients of ids and modalities in joint training (figure 3 of the paper), training items, first seed. "
+        "Together: cosine of what a step on the ids and a step on the adapters would do to the representations of the "
+        "items. Each alone: cosine of the gradients at items that are ids only and at items that are modalities only. "
+        "Right: norms of the gradients of both parts' parameters, before clipping. Strong lines: running means over 9 "
+        "measured steps.",
         _gradients,
     ),
     "fig4": Drawing(
         ("fusion",),
-        "Ids, modalities and naive fusion (figure 4 of the paper). Whiskers: bootstrap interval over users.",
+        "Ids, modalities and naive fusion (figure 4 of the paper), test items, all seeds. Whiskers: bootstrap interval "
+        "over users.",
         _fusion,
     ),
     "fig6": Drawing(
         ("embedding",),
         "Representations of the items after training, t-SNE by cosine distance, without and with interest embeddings "
-        "(figure 6 of the paper); one seed, at most 1,000 items per data set. Colour: the six largest interests by "
+        "(figure 6 of the paper); first seed, at most 1,000 items per data set. Colour: the six largest interests by "
         "text, grey: all others. Silhouette: of all interests in the representation itself.",
         _embedding,
     ),
     "fig7": Drawing(
         ("retrieval",),
-        "One trained model scored by image, by text, by both apart and by both across (figure 7 of the paper). "
-        "Whiskers: bootstrap interval over users.",
+        "One trained model scored by image, by text, by both apart and by both across (figure 7 of the paper), test "
+        "items, all seeds. Whiskers: bootstrap interval over users.",
         _modes,
     ),
     "fig8": Drawing(
         ("retrieval",),
-        "Scoring by one modality, with and without the other one in training (figure 8 of the paper). Whiskers: "
-        "bootstrap interval over users.",
+        "Scoring by one modality, with and without the other one in training (figure 8 of the paper), test items, all "
+        "seeds. Whiskers: bootstrap interval over users.",
         _single,
     ),
-    "fig9": Drawing(("coldstart",), "Improvement over the baseline, by user group (figure 9 of the paper).", _cold),
+    "fig9": Drawing(
+        ("coldstart",),
+        "Improvement over the baseline, by user group (figure 9 of the paper), test items, all seeds.",
+        _cold,
+    ),
     **{knob: Drawing((knob,), f"Sensitivity to {name}. {SWEPT}", _sensitivity(knob)) for knob, name in SYMBOLS.items()},
-    "pareto": Drawing(("main", "cost"), "Quality against training time; the line joins what nothing beats.", _pareto),
+    "pareto": Drawing(
+        ("main", "cost"),
+        "Quality (test items, all seeds) against training time (of one seed); the line joins what nothing beats.",
+        _pareto,
+    ),
 }
 """Name -> figure. A new one is one function and one entry here."""
 

@@ -18,11 +18,13 @@ from decorec.config.data import AtomicDataset, TableDataset
 from decorec.config.root import KNOBS
 from decorec.figures import FIGURES
 
-__all__ = ["INGESTED", "Plan", "code_fingerprint"]
+__all__ = ["COMPARISONS", "INGESTED", "Plan", "code_fingerprint"]
 
 MODALITIES = ("text", "image")
 INGESTED = ("sample", "amazon2018", "amazon2023", "table")
 """Sources that are read record by record and whose pictures are crawled; atomic files are past that."""
+COMPARISONS = {"main": "Table 2", "ablations": "Table 4", "fusion": "Figure 4"}
+"""Tables of runs against each other -> what the paper has of the kind."""
 TABLES = (
     "statistics",
     "main",

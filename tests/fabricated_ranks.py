@@ -7,6 +7,7 @@ import json
 import math
 import re
 import xml.etree.ElementTree as ElementTree
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from decorec.config.root import EvaluateConfig
-from decorec.tables import statistics_table
+from decorec.tables import comparison_table, statistics_table
 from decorec.tables.labels import PaperNames
 
 RUNS = ["decorec", "sasrec", "my-run"]
@@ -22,6 +23,7 @@ SEEDS = {"decorec": (0, 1, 2), "sasrec": (0, 1, 2), "my-run": (4,)}
 NAMES = PaperNames({"scientific": "Scientific", "shop": None})
 EVALUATE = EvaluateConfig(bootstrap=200, level=0.9)
 USERS = 30
+main_table = partial(comparison_table, kind="main")
 Ranks = dict[str, dict[str, dict[int, np.ndarray]]]
 
 

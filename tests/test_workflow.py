@@ -112,14 +112,16 @@ def test_two_runs_from_scratch_are_byte_identical(finished: Workplace, tmp_path:
 
 def test_changing_one_run_runs_that_run_alone(workplace: Workplace) -> None:
     workplace.configure(changed(runs=SETTINGS["runs"] | {"sasrec": {"model": {"name": "sasrec", "dim": 12}}}))
-    assert workplace.planned() == {"fit": 1, "evaluate": 1, "main_table": 1, "total": 3}
+    assert workplace.planned() == {"fit": 1, "evaluate": 1, "comparison_table": 1, "total": 3}
+    assert workplace.planned("results/tables/ablations.csv") == {}
 
 
 def test_changing_an_ablation_runs_that_ablation_alone(workplace: Workplace) -> None:
     workplace.configure(
         changed(runs=SETTINGS["runs"] | {"no-cluster": {"model": {"interests": False, "freeze": False}}})
     )
-    assert workplace.planned() == {"stage2": 1, "evaluate": 1, "ablation_table": 1, "total": 3}
+    assert workplace.planned() == {"stage2": 1, "evaluate": 1, "comparison_table": 1, "total": 3}
+    assert workplace.planned("results/tables/main.csv") == {}
 
 
 def test_variants_that_differ_in_stage_2_share_stage_1(finished: Workplace) -> None:
@@ -137,8 +139,7 @@ def test_changing_epochs_runs_no_feature_graph_or_cluster_again(workplace: Workp
         "stage2": 3,
         "fit": 1,
         "evaluate": 4,
-        "main_table": 1,
-        "ablation_table": 1,
+        "comparison_table": 2,
         "total": 12,
     }
 
@@ -171,7 +172,7 @@ def test_editing_the_crawler_does_not_download_again(workplace: Workplace) -> No
 def test_one_more_seed_trains_that_seed_alone(workplace: Workplace) -> None:
     workplace.configure(changed(seeds=[0, 1]))
     planned = workplace.planned("results/tables/main.csv")
-    assert planned == {"stage1": 1, "stage2": 1, "fit": 1, "evaluate": 2, "main_table": 1, "total": 6}
+    assert planned == {"stage1": 1, "stage2": 1, "fit": 1, "evaluate": 2, "comparison_table": 1, "total": 6}
 
 
 def test_the_page_trains_nothing_again(workplace: Workplace) -> None:

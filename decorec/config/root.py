@@ -170,15 +170,16 @@ class Config(Section):
                 self.run(name)
             except ValidationError as error:
                 raise ValueError(explain(error, f"runs.{name}")) from error
-        for table in ("gradients", "embedding"):
-            for name in getattr(self.tables, table):
-                model = self.run(name).model
-                joint = model.name == "decorec" and not model.phased and model.ids
-                if model.name != "decorec" or (table == "gradients" and not joint):
-                    wanted = (
-                        "DeCoRec with model.phased: false and model.ids: true" if table == "gradients" else "DeCoRec"
-                    )
-                    raise ValueError(f"tables.{table} names {name!r}; expected a run of {wanted}")
+        for name in self.tables.embedding:
+            if self.run(name).model.name != "decorec":
+                raise ValueError(f"tables.embedding names {name!r}; expected a run of decorec")
+        for name in self.tables.gradients:
+            model = self.run(name).model
+            if model.name != "decorec" or model.phased or not model.ids:
+                raise ValueError(
+                    f"tables.gradients names {name!r}; expected a run of decorec with model.phased: false and "
+                    "model.ids: true"
+                )
         self.every_run()
         return self
 

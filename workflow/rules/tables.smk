@@ -1,74 +1,41 @@
 """Tables, computed from the files of ranks and statistics alone."""
 
 
-rule main_table:
+rule comparison_table:
     input:
-        ranks=plan.of_runs(plan.config.tables.main),
+        ranks=compared_ranks,
     output:
-        csv="results/tables/main.csv",
-        tex="results/tables/main.tex",
+        csv="results/tables/{kind}.csv",
+        tex="results/tables/{kind}.tex",
         html=report(
-            "results/tables/main.html",
-            caption="../report/main.rst",
+            "results/tables/{kind}.html",
+            caption="../report/comparison.rst",
             category="Tables",
-            labels={"table": "main", "paper": "Table 2"},
+            labels={"table": "{kind}", "paper": counterpart},
         ),
     log:
-        "logs/tables/main.log",
+        "logs/tables/{kind}.log",
     benchmark:
-        "results/benchmarks/tables/main.tsv"
+        "results/benchmarks/tables/{kind}.tsv"
+    wildcard_constraints:
+        kind="|".join(COMPARISONS),
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem="2GB",
         runtime="30m",
     params:
-        runs=plan.config.tables.main,
+        runs=compared_runs,
         reference=plan.config.tables.reference,
         evaluate=plan.section("evaluate"),
         paper=plan.paper_names(),
-        code=plan.code("main-table"),
+        code=plan.code("comparison-table"),
     message:
-        "Main table"
+        "Table {wildcards.kind}"
     shell:
-        "python -m decorec main-table --ranks {input.ranks} --runs {params.runs}"
-        " --reference {params.reference} --evaluate {params.evaluate:q} --paper {params.paper:q}"
-        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
-
-
-rule ablation_table:
-    input:
-        ranks=plan.of_runs(plan.config.tables.ablations),
-    output:
-        csv="results/tables/ablations.csv",
-        tex="results/tables/ablations.tex",
-        html=report(
-            "results/tables/ablations.html",
-            caption="../report/ablations.rst",
-            category="Tables",
-            labels={"table": "ablations", "paper": "Table 4"},
-        ),
-    log:
-        "logs/tables/ablations.log",
-    benchmark:
-        "results/benchmarks/tables/ablations.tsv"
-    conda:
-        "../../envs/cpu.yaml"
-    resources:
-        mem="2GB",
-        runtime="30m",
-    params:
-        runs=plan.config.tables.ablations,
-        reference=plan.config.tables.reference,
-        evaluate=plan.section("evaluate"),
-        paper=plan.paper_names(),
-        code=plan.code("ablation-table"),
-    message:
-        "Table of ablations"
-    shell:
-        "python -m decorec ablation-table --ranks {input.ranks} --runs {params.runs}"
-        " --reference {params.reference} --evaluate {params.evaluate:q} --paper {params.paper:q}"
-        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+        "python -m decorec comparison-table --kind {wildcards.kind} --ranks {input.ranks}"
+        " --runs {params.runs} --reference {params.reference} --evaluate {params.evaluate:q}"
+        " --paper {params.paper:q} --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
 
 
 rule statistics_table:
@@ -233,41 +200,6 @@ rule cost_table:
     shell:
         "python -m decorec cost-table --models {input.models}"
         " --first-stages {params.first_stages:q} --benchmarks {params.benchmarks}"
-        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
-
-
-rule fusion_table:
-    input:
-        ranks=plan.of_runs(plan.config.tables.fusion),
-    output:
-        csv="results/tables/fusion.csv",
-        tex="results/tables/fusion.tex",
-        html=report(
-            "results/tables/fusion.html",
-            caption="../report/fusion.rst",
-            category="Tables",
-            labels={"table": "fusion", "paper": "Figure 4"},
-        ),
-    log:
-        "logs/tables/fusion.log",
-    benchmark:
-        "results/benchmarks/tables/fusion.tsv"
-    conda:
-        "../../envs/cpu.yaml"
-    resources:
-        mem="2GB",
-        runtime="30m",
-    params:
-        runs=plan.config.tables.fusion,
-        reference=plan.config.tables.reference,
-        evaluate=plan.section("evaluate"),
-        paper=plan.paper_names(),
-        code=plan.code("fusion-table"),
-    message:
-        "Table of fusion"
-    shell:
-        "python -m decorec fusion-table --ranks {input.ranks} --runs {params.runs}"
-        " --reference {params.reference} --evaluate {params.evaluate:q} --paper {params.paper:q}"
         " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
 
 
