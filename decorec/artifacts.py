@@ -26,6 +26,7 @@ __all__ = [
     "read_json",
     "read_sparse",
     "read_table",
+    "read_text",
     "write_arrays",
     "write_json",
     "write_sparse",
@@ -69,6 +70,15 @@ def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_text(path: Path) -> str:
+    """Read UTF-8 text.
+
+    Raises:
+        DecorecError: the file is missing or is not UTF-8.
+    """
+    return _read(path, "a text file", lambda file: file.read_text(encoding="utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -33,6 +33,21 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "svg.fonttype": "none",
 }
+SYMBOLS = {
+    "alpha": "alpha, the weight of the other modality",
+    "tau": "tau, the temperature",
+    "clusters": "the number of clusters per item and modality",
+}
+SWEPT = (
+    "DeCoRec with other values of this one, everything else as it is; the ring is its own value. Values are chosen on "
+    "validation; test is for looking on. Mean over the seeds of the table, whiskers: standard deviation over them, "
+    "band: bootstrap interval over users (test)."
+)
+"""What the captions of the figures of sensitivity have in common."""
+COSINES = {"cosine": "together", "cosine_apart": "each alone"}
+NORMS = {"id_norm": "ids", "modal_norm": "modalities"}
+RUNNING = 9
+"""Measurements in a running mean."""
 SHORT = 24
 """Longest name in a drawing."""
 
@@ -101,6 +116,7 @@ def _curves(tables: Tables) -> Figure:
                 best = line.filter(pl.col("best") > 0)
                 panel.plot(best["epoch"].to_numpy() + 1, best["mean"], "o", color=colour, markersize=4)
             panel.set(title=str(dataset), xlabel="epoch", ylabel=f"validation {metric}")
+            _whole_numbers(panel)
             panel.legend()
     return drawing
 
@@ -182,10 +198,18 @@ def _cold(tables: Tables) -> Figure:
     return drawing
 
 
+def _plain_ticks(axis: Any, values: list[float] | None = None) -> None:
+    """Few plain numbers along an axis: ``values``, or those that suit a logarithmic one."""
+    from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if values is None else FixedLocator(values))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
 def _pareto(tables: Tables) -> Figure:
     """Quality against training seconds; the line joins runs that no other beats in both."""
     import polars as pl
-    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     training = pl.col("step").is_in(["stage1", "stage2", "fit"])
     seconds = tables["cost"].filter(training).group_by("dataset", "run").agg(pl.col("seconds").sum())
@@ -206,11 +230,121 @@ def _pareto(tables: Tables) -> Figure:
         panel.set(title=str(dataset), xlabel="training seconds of one seed", ylabel="NDCG@10")
         if len(part):
             panel.set_xscale("log")
-            panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            panel.xaxis.set_minor_locator(NullLocator())
+            _plain_ticks(panel.xaxis)
             panel.legend()
     return drawing
+
+
+def _gradients(tables: Tables) -> Figure:
+    table = tables["gradients"]
+    trained = table.select("dataset", "run").unique(maintain_order=True).rows()
+    drawing, axes = _panels(trained, [0, 1, 2])
+    for panels, (dataset, run) in zip(axes, trained, strict=True):
+        whole = table.filter(dataset=dataset, run=run)
+        first = whole.head(max(2, _leading(whole["step"].to_list())))
+        for panel, part, title in zip(panels, (first, whole), ("first steps", "whole training"), strict=False):
+            for colour, (column, name) in zip(COLOURS, COSINES.items(), strict=False):
+                _trace(panel, part, column, colour, name)
+            panel.axhline(0, color="#333333", linewidth=0.8)
+            panel.set(title=f"{dataset}, {title}", xlabel="training step", ylabel="cosine of ids and modalities")
+            panel.margins(y=0.25)  # room for the legend
+            panel.legend(ncols=2)
+        for colour, (column, name) in zip(COLOURS[2:], NORMS.items(), strict=False):
+            _trace(panels[2], whole, column, colour, name)
+        panels[2].set(title=f"{dataset}, norms", xlabel="training step", ylabel="norm of the gradient", yscale="log")
+        _plain_ticks(panels[2].yaxis)
+        panels[2].margins(y=0.25)
+        panels[2].legend(ncols=2)
+        for panel in panels:
+            _whole_numbers(panel)
+    return drawing
+
+
+def _whole_numbers(panel: Axes) -> None:
+    """No ticks between two steps or epochs."""
+    from matplotlib.ticker import MaxNLocator
+
+    panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def _leading(steps: list[int]) -> int:
+    """How many steps at the start follow each other without a gap."""
+    return next((index for index, step in enumerate(steps) if step != index), len(steps))
+
+
+def _trace(panel: Axes, part: pl.DataFrame, column: str, colour: str, name: str) -> None:
+    """Measured values as a faint line, and their running mean."""
+    steps, values = part["step"].to_numpy(), part[column]
+    panel.plot(steps, values.to_numpy(), color=colour, alpha=0.25, linewidth=0.8)
+    running = values.rolling_mean(RUNNING, min_samples=1, center=True)
+    panel.plot(steps, running.to_numpy(), color=colour, linewidth=1.5, label=name)
+
+
+def _embedding(tables: Tables) -> Figure:
+    """Items of the largest interests in colour, the others grey."""
+    import polars as pl
+
+    table = tables["embedding"]
+    datasets, runs = _names(table, "dataset"), _names(table, "run")
+    drawing, axes = _panels(datasets, runs, 3.4)
+    for row, dataset in enumerate(datasets):
+        sizes = table.filter(dataset=dataset).select("interest", "size").unique()
+        largest = sizes.sort("size", "interest", descending=[True, False])["interest"].head(len(COLOURS) - 2)
+        for panel, run in zip(axes[row], runs, strict=True):
+            part = table.filter(dataset=dataset, run=run)
+            rest = part.filter(~pl.col("interest").is_in(largest.to_list()))
+            panel.plot(rest["x"], rest["y"], "o", color="#cccccc", markersize=3, markeredgewidth=0)
+            for colour, interest in zip(COLOURS, largest, strict=False):
+                chosen = part.filter(interest=interest)
+                panel.plot(chosen["x"], chosen["y"], "o", color=colour, markersize=4, markeredgewidth=0)
+            silhouette: Any = part["silhouette"].first()
+            measured = "" if silhouette is None else f"\nsilhouette of the interests {silhouette:.3f}"
+            panel.set(title=f"{dataset}, {_short(run)}{measured}", xticks=[], yticks=[])
+            panel.grid(visible=False)
+            panel.spines[:].set_visible(False)
+    return drawing
+
+
+def _sensitivity(knob: str) -> Callable[[Tables], Figure]:
+    """Drawing of the table of sensitivity to ``knob``."""
+
+    def draw(tables: Tables) -> Figure:
+        table, metrics = tables[knob], ["Hit@10", "NDCG@10"]
+        datasets = _names(table, "dataset")
+        drawing, axes = _panels(datasets, metrics, 3.0)
+        for row, dataset in enumerate(datasets):
+            for panel, metric in zip(axes[row], metrics, strict=True):
+                _swept(panel, table.filter(dataset=dataset, metric=metric), knob != "alpha")
+                panel.set(title=f"{dataset}, {metric}", xlabel=SYMBOLS[knob], ylabel=metric)
+        return drawing
+
+    return draw
+
+
+def _swept(panel: Axes, part: pl.DataFrame, logarithmic: bool) -> None:
+    """One metric on one data set against the values of a knob, on validation and on test."""
+    for colour, (split, (name, style)) in zip(
+        COLOURS, {"valid": ("validation", "o--"), "test": ("test", "o-")}.items(), strict=False
+    ):
+        line = part.filter(split=split).sort("value")
+        value, mean = line["value"].to_numpy(), line["mean"].to_numpy()
+        spread = line["std"].fill_null(0).to_numpy()
+        panel.errorbar(value, mean, yerr=spread, fmt=style, color=colour, markersize=3, capsize=2, label=name)
+        own = line.filter(line["run"].is_in(_reference(part)))
+        panel.plot(own["value"], own["mean"], "o", markersize=9, markerfacecolor="none", color=colour)
+    low, high = line["ci_low"].to_numpy(), line["ci_high"].to_numpy()
+    panel.fill_between(value, low, high, color=colour, alpha=0.15, linewidth=0)
+    if logarithmic:
+        panel.set_xscale("log")
+    _plain_ticks(panel.xaxis, value.tolist())
+    panel.margins(y=0.3)  # room for the legend
+    panel.legend(ncols=2)
+
+
+def _reference(table: pl.DataFrame) -> list[str]:
+    """The run that the others were tested against: the only one on test without a p."""
+    tested = table.filter(split="test")
+    return tested.filter(tested["p_value"].is_null())["run"].unique().to_list()
 
 
 FIGURES: dict[str, Drawing] = {
@@ -220,25 +354,51 @@ FIGURES: dict[str, Drawing] = {
         "seeds that reached the epoch, band: standard deviation, dots: best epochs.",
         _curves,
     ),
+    "fig3": Drawing(
+        ("gradients",),
+        "Gradients of ids and modalities in joint training (figure 3 of the paper), training items, first seed. "
+        "Together: cosine of what a step on the ids and a step on the adapters would do to the representations of the "
+        "items. Each alone: cosine of the gradients at items that are ids only and at items that are modalities only. "
+        "Right: norms of the gradients of both parts' parameters, before clipping. Strong lines: running means over 9 "
+        "measured steps.",
+        _gradients,
+    ),
     "fig4": Drawing(
         ("fusion",),
-        "Ids, modalities and naive fusion (figure 4 of the paper). Whiskers: bootstrap interval over users.",
+        "Ids, modalities and naive fusion (figure 4 of the paper), test items, all seeds. Whiskers: bootstrap interval "
+        "over users.",
         _fusion,
+    ),
+    "fig6": Drawing(
+        ("embedding",),
+        "Representations of the items after training, t-SNE by cosine distance, without and with interest embeddings "
+        "(figure 6 of the paper); first seed, at most 1,000 items per data set. Colour: the six largest interests by "
+        "text, grey: all others. Silhouette: of all interests in the representation itself.",
+        _embedding,
     ),
     "fig7": Drawing(
         ("retrieval",),
-        "One trained model scored by image, by text, by both apart and by both across (figure 7 of the paper). "
-        "Whiskers: bootstrap interval over users.",
+        "One trained model scored by image, by text, by both apart and by both across (figure 7 of the paper), test "
+        "items, all seeds. Whiskers: bootstrap interval over users.",
         _modes,
     ),
     "fig8": Drawing(
         ("retrieval",),
-        "Scoring by one modality, with and without the other one in training (figure 8 of the paper). Whiskers: "
-        "bootstrap interval over users.",
+        "Scoring by one modality, with and without the other one in training (figure 8 of the paper), test items, all "
+        "seeds. Whiskers: bootstrap interval over users.",
         _single,
     ),
-    "fig9": Drawing(("coldstart",), "Improvement over the baseline, by user group (figure 9 of the paper).", _cold),
-    "pareto": Drawing(("main", "cost"), "Quality against training time; the line joins what nothing beats.", _pareto),
+    "fig9": Drawing(
+        ("coldstart",),
+        "Improvement over the baseline, by user group (figure 9 of the paper), test items, all seeds.",
+        _cold,
+    ),
+    **{knob: Drawing((knob,), f"Sensitivity to {name}. {SWEPT}", _sensitivity(knob)) for knob, name in SYMBOLS.items()},
+    "pareto": Drawing(
+        ("main", "cost"),
+        "Quality (test items, all seeds) against training time (of one seed); the line joins what nothing beats.",
+        _pareto,
+    ),
 }
 """Name -> figure. A new one is one function and one entry here."""
 

@@ -15,13 +15,16 @@ from typing import Any
 from decorec.cli import STEPS
 from decorec.config import Config, Run
 from decorec.config.data import AtomicDataset, TableDataset
+from decorec.config.root import KNOBS
 from decorec.figures import FIGURES
 
-__all__ = ["INGESTED", "Plan", "code_fingerprint"]
+__all__ = ["COMPARISONS", "INGESTED", "Plan", "code_fingerprint"]
 
 MODALITIES = ("text", "image")
 INGESTED = ("sample", "amazon2018", "amazon2023", "table")
 """Sources that are read record by record and whose pictures are crawled; atomic files are past that."""
+COMPARISONS = {"main": "Table 2", "ablations": "Table 4", "fusion": "Figure 4"}
+"""Tables of runs against each other -> what the paper has of the kind."""
 TABLES = (
     "statistics",
     "main",
@@ -31,10 +34,15 @@ TABLES = (
     "fusion",
     "coldstart",
     "recall",
+    *KNOBS,
     "cost",
     "curves",
+    "gradients",
+    "embedding",
 )
 """All tables but those of tuning, in the order of the report."""
+DRAWN = ("curves", "gradients", "embedding")
+"""Tables that are drawn only and have no page of their own."""
 PACKAGE = Path(__file__).parent
 INERT = {"decorec.config", "decorec.errors", "decorec.progress", "decorec.cli"}
 """Modules left out of fingerprints: the values of the configuration are tracked by themselves, the rest writes
@@ -46,7 +54,7 @@ class Plan:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self._runs = {name: config.run(name) for name in config.runs}
+        self._runs = config.every_run()
 
     def datasets(self, *sources: str) -> list[str]:
         """Names of the data sets, of the given sources only if there are any."""
@@ -162,13 +170,29 @@ class Plan:
         """All values of a run, as JSON."""
         return json.dumps(self._runs[name].dump(), sort_keys=True)
 
-    def of_runs(self, runs: list[str], file: str = "ranks.parquet") -> list[str]:
-        """One file of every data set, run and seed; by default the ranks behind a table of these runs."""
+    def of_runs(self, runs: list[str], file: str = "ranks.parquet", seeds: int | None = None) -> list[str]:
+        """One file of every data set, run and seed (of the first ``seeds`` if given); by default the ranks."""
         return [
             f"results/{dataset}/runs/{run}/seed-{seed}/{file}"
             for dataset in self.config.datasets
             for run in runs
-            for seed in self.config.seeds
+            for seed in self.config.seeds[:seeds]
+        ]
+
+    def sensitivity(self, knob: str, file: str = "ranks.parquet") -> list[str]:
+        """One file of every data set, run and seed of a table of sensitivity."""
+        return self.of_runs(list(self.config.sensitivity(knob)), file, self.config.tables.sensitivity_seeds)
+
+    def values(self, knob: str) -> str:
+        """Run -> value of that table, as JSON."""
+        return json.dumps(self.config.sensitivity(knob))
+
+    def embedded_models(self) -> list[str]:
+        """The trained models whose representations are drawn, of the first seed."""
+        return [
+            f"results/{dataset}/runs/{run}/seed-{self.config.seeds[0]}/{self.last_stage(run)}/model.safetensors"
+            for dataset in self.config.datasets
+            for run in self.config.tables.embedding
         ]
 
     def models(self, runs: list[str]) -> list[str]:
@@ -215,13 +239,16 @@ class Plan:
             "ablations": tables.ablations,
             "retrieval": tables.retrieval,
             "fusion": tables.fusion,
+            **{knob: getattr(tables, knob) for knob in KNOBS},
             "curves": [run for run in (tables.baseline,) if run in self._runs],
+            "gradients": tables.gradients,
+            "embedding": tables.embedding,
         }
         return [name for name in TABLES if optional.get(name, True)]
 
     def printed_tables(self) -> list[str]:
-        """Those that have a page of their own: curves are drawn only."""
-        return [name for name in self.tables() if name != "curves"]
+        """Those that have a page of their own."""
+        return [name for name in self.tables() if name not in DRAWN]
 
     def figure_tables(self, name: str) -> list[str]:
         """The csv files that a figure is drawn from."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -108,6 +109,7 @@ def train(
     seed: int,
     label: str = "training",
     on_epoch: Callable[[int, float], None] | None = None,
+    on_gradients: Callable[[int, int, Batch], None] | None = None,
 ) -> pl.DataFrame:
     """Train until validation stops improving; the model ends with the weights of its best epoch.
 
@@ -118,6 +120,8 @@ def train(
         seed: of the order of the batches and of dropout.
         label: for the log.
         on_epoch: called after each epoch with its number and the figure that is monitored; it may raise to stop.
+        on_gradients: called in every step with the epoch, the number of the step and the batch, when all gradients are
+            there and none is clipped yet; it may only look.
 
     Returns:
         One row per epoch: epoch, loss (mean training loss), valid metrics, seconds, best (bool).
@@ -143,7 +147,8 @@ def train(
         model.before_epoch()
         total, targets = torch.zeros((), device=model.catalogue.device), 0
         for batch in samples.epoch(config.batch_size, generator):
-            total += len(batch.targets) * train_step(model, batch, adam, config, warmup(step, samples, config))
+            look = None if on_gradients is None else partial(on_gradients, epoch, step)
+            total += len(batch.targets) * train_step(model, batch, adam, config, warmup(step, samples, config), look)
             targets += len(batch.targets)
             step += 1
             if average is not None:
@@ -210,8 +215,15 @@ def validate(model: Recommender, sequences: Sequences, monitor: str) -> dict[str
     return figures
 
 
-def train_step(model: Recommender, batch: Batch, adam: torch.optim.Adam, config: StageConfig, factor: float) -> Tensor:
-    """One update; returns the batch's mean loss, on the device."""
+def train_step(
+    model: Recommender,
+    batch: Batch,
+    adam: torch.optim.Adam,
+    config: StageConfig,
+    factor: float,
+    look: Callable[[Batch], None] | None = None,
+) -> Tensor:
+    """One update; returns the batch's mean loss, on the device. ``look`` is called with the batch before clipping."""
     model.train()
     for group in adam.param_groups:
         group["lr"] = group["base_lr"] * factor
@@ -222,6 +234,8 @@ def train_step(model: Recommender, batch: Batch, adam: torch.optim.Adam, config:
         for parameter in group["params"] if group["base_lr"] or not config.stale_gradients else ():
             parameter.grad = None
     loss.backward()  # type: ignore[no-untyped-call]
+    if look is not None:
+        look(batch.to(device))
     if config.clip is not None:
         nn.utils.clip_grad_norm_([p for group in adam.param_groups for p in group["params"]], config.clip)
     adam.step()

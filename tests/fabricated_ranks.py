@@ -7,6 +7,7 @@ import json
 import math
 import re
 import xml.etree.ElementTree as ElementTree
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from decorec.config.root import EvaluateConfig
-from decorec.tables import statistics_table
+from decorec.tables import comparison_table, statistics_table
 from decorec.tables.labels import PaperNames
 
 RUNS = ["decorec", "sasrec", "my-run"]
@@ -22,13 +23,20 @@ SEEDS = {"decorec": (0, 1, 2), "sasrec": (0, 1, 2), "my-run": (4,)}
 NAMES = PaperNames({"scientific": "Scientific", "shop": None})
 EVALUATE = EvaluateConfig(bootstrap=200, level=0.9)
 USERS = 30
+main_table = partial(comparison_table, kind="main")
 Ranks = dict[str, dict[str, dict[int, np.ndarray]]]
+
+
+LENGTHS = np.array([3] * 10 + [4] * 5 + [9] * 15)
+"""Training interactions: 10 of 30 users have 3, a third; the first 40 % reach into those with 4."""
 
 
 def write_ranks(file: Path, rank: np.ndarray, users: list[str] | None = None, target: int = 0) -> Path:
     users = users or [f"user {number:02}" for number in range(len(rank))]
     file.parent.mkdir(parents=True, exist_ok=True)
-    frame = pl.DataFrame({"user": users, "target": np.arange(len(rank), dtype=np.int32) + target, "rank": rank})
+    history = LENGTHS[: len(rank)].astype(np.int32) + 1  # the validation item comes before the test item as well
+    targets = np.arange(len(rank), dtype=np.int32) + target
+    frame = pl.DataFrame({"user": users, "target": targets, "rank": rank, "history_length": history})
     shuffled = frame.sample(fraction=1, shuffle=True, seed=len(file.as_posix()))  # no order of users is promised
     shuffled.write_parquet(file)
     return file

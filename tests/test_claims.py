@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from fabricated_ranks import EVALUATE, USERS, assert_tex_is_well_formed, html_root, records, write_ranks
-from test_coldstart import LENGTHS, sequences
+from fabricated_ranks import EVALUATE, LENGTHS, USERS, assert_tex_is_well_formed, html_root, records, write_ranks
 from test_modes import write_modes
 
 from decorec.modes import MODES
@@ -21,7 +20,7 @@ MAIN = ["decorec", "sasrec", "popularity"]
 
 def make(folder: Path, modes: bool = True, recalls: bool = True, **changes: object) -> list[dict[str, str]]:
     random = np.random.default_rng(0)
-    ranks, given = [], sequences(folder)[1:]
+    ranks = []
     shop = folder / "results" / "shop"
     for run, offset in {"decorec": 0, "sasrec": 60, "popularity": 200, "no-cluster": 0}.items():
         rank = random.integers(1, 5, USERS) + float(offset) * (LENGTHS <= 4) + (offset > 0)
@@ -39,7 +38,6 @@ def make(folder: Path, modes: bool = True, recalls: bool = True, **changes: obje
     arguments: dict[str, object] = {
         "ranks": ranks,
         "modes": files,
-        "sequences": given,
         "recalls": [shop / "recall.parquet"] if recalls else [],
         "main": MAIN,
         "ablations": ["no-cluster", "decorec"],

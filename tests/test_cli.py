@@ -68,7 +68,7 @@ def test_a_wrong_section_is_explained(value: str, message: str, tmp_path: Path) 
     assert "Traceback" not in result.stderr
 
 
-TORCH = {"features", "stage1", "stage2", "fit", "evaluate", "modes", "gallery", "tune"}
+TORCH = {"features", "stage1", "stage2", "fit", "probe", "evaluate", "modes", "gallery", "tune", "embedding-table"}
 """Steps that need torch; loading it takes more than a second."""
 
 

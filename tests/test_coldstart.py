@@ -5,53 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
-from fabricated_ranks import EVALUATE, RUNS, USERS, Ranks, assert_tex_is_well_formed, fabricate, html_root, records
+from fabricated_ranks import EVALUATE, LENGTHS, RUNS, Ranks, assert_tex_is_well_formed, fabricate, html_root, records
 from fabricated_ranks import user_means as values_of
 
 from decorec.errors import DecorecError
-from decorec.sequences import Sequences
 from decorec.tables.coldstart import coldstart_table, groups_of_users
-
-LENGTHS = np.array([3] * 10 + [4] * 5 + [9] * 15)
-"""Training interactions: 10 of 30 users have 3, a third; the first 40 % reach into those with 4."""
-
-
-def sequences(folder: Path) -> list[Path]:
-    files = []
-    for dataset in ("scientific", "shop"):
-        lengths = LENGTHS + 2
-        users = [f"user {number:02}" for number in range(USERS)]
-        items = np.zeros(lengths.sum(), dtype=np.int32)
-        file = folder / "results" / dataset / "sequences.parquet"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Sequences(users, np.concatenate([[0], np.cumsum(lengths)]), items).write(file)
-        files.append(file)
-    return files
+from decorec.tables.collect import RunRanks
 
 
 def make(folder: Path, baseline: str = "sasrec") -> tuple[list[dict[str, str]], Ranks]:
     files, ranks = fabricate(folder)
+    return table(folder, files, baseline), ranks
+
+
+def table(folder: Path, files: list[Path], baseline: str = "sasrec") -> list[dict[str, str]]:
     outputs = {kind: folder / f"cold.{kind}" for kind in ("csv", "tex", "html")}
-    coldstart_table(
-        ranks=files,
-        sequences=sequences(folder),
-        runs=RUNS,
-        baseline=baseline,
-        cold=0.4,
-        evaluate=EVALUATE,
-        **outputs,
-    )
+    coldstart_table(ranks=files, runs=RUNS, baseline=baseline, cold=0.4, evaluate=EVALUATE, **outputs)
     assert_tex_is_well_formed(outputs["tex"].read_text(), columns=4)
     assert len(html_root(outputs["html"]).findall(".//tbody")) == 4
-    return records(outputs["csv"]), ranks
+    return records(outputs["csv"])
+
+
+def of_lengths(lengths: np.ndarray) -> RunRanks:
+    return RunRanks((0,), np.ones((1, len(lengths))), tuple(map(str, lengths)), lengths)
 
 
 def test_users_of_equal_length_stay_together() -> None:
-    cold, other = groups_of_users(LENGTHS, 0.4)
+    cold, other = groups_of_users(of_lengths(LENGTHS), 0.4)
     assert (cold.name, int(cold.chosen.sum()), cold.least, cold.most) == ("cold", 15, 3, 4)
     assert (other.name, int(other.chosen.sum()), other.least, other.most) == ("other", 15, 9, 9)
-    (only,) = groups_of_users(np.array([3, 3, 3]), 0.4)
+    (only,) = groups_of_users(of_lengths(np.array([3, 3, 3])), 0.4)
     assert only.name == "cold"
 
 
@@ -78,12 +63,9 @@ def test_without_the_baseline_there_are_no_gains(tmp_path: Path) -> None:
     assert {row["mean"] for row in rows} != {""}
 
 
-def test_unknown_users_are_refused(tmp_path: Path) -> None:
+def test_other_histories_are_refused(tmp_path: Path) -> None:
     files, _ = fabricate(tmp_path)
-    given = sequences(tmp_path)
-    Sequences(["someone"], np.array([0, 5]), np.zeros(5, dtype=np.int32)).write(given[0])
-    outputs = {kind: tmp_path / f"cold.{kind}" for kind in ("csv", "tex", "html")}
-    with pytest.raises(DecorecError, match="'user 00'"):
-        coldstart_table(
-            ranks=files, sequences=given, runs=RUNS, baseline="sasrec", cold=0.4, evaluate=EVALUATE, **outputs
-        )
+    frame = pl.read_parquet(files[1])
+    frame.with_columns(pl.col("history_length") + (pl.col("user") == "user 07")).write_parquet(files[1])
+    with pytest.raises(DecorecError, match="'user 07' with target 7 after 5 items in one only"):
+        table(tmp_path, files)

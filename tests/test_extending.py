@@ -87,6 +87,8 @@ def test_data_set_and_ablation_are_lines_of_the_configuration() -> None:
     ranks = plan.of_runs(plan.config.tables.ablations)
     assert "results/gifts/runs/narrow/seed-0/ranks.parquet" in ranks
     assert plan.last_stage("narrow") == "stage2"
+    assert "results/gifts/runs/tau-3/seed-0/metrics.json" in plan.sensitivity("tau", "metrics.json")
+    assert "tau" in plan.figures()
     assert plan.variant("narrow", "graph") == "", "shares the graph"
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from decorec.config.root import KNOBS
 from decorec.errors import DecorecError
-from decorec.figures import FIGURES, figure
+from decorec.figures import COLOURS, FIGURES, figure
+from decorec.figures import _leading as leading
+from decorec.figures import _reference as reference
 from decorec.tables.curves import curves_table
 
 DATASETS = ("shop", "other")
@@ -34,6 +39,41 @@ def curves(folder: Path) -> Path:
                 )
     curves_table(histories=files, csv=folder / "curves.csv")
     return folder / "curves.csv"
+
+
+def sensitivity(datasets: tuple[str, ...]) -> pl.DataFrame:
+    """The run at 2 is the reference: the only one without a p on test."""
+    rows = []
+    for dataset in datasets:
+        for metric in ("Hit@10", "NDCG@10"):
+            for value, run in ((0.5, "low"), (2.0, "decorec"), (8.0, "high")):
+                names = {"dataset": dataset, "metric": metric, "value": value, "run": run}
+                p = None if run == "decorec" else 0.5
+                nothing = {"ci_low": None, "ci_high": None, "p_value": None}
+                rows.append({"split": "valid", **names, **MEASURED, **nothing})
+                rows.append({"split": "test", **names, **MEASURED, "p_value": p})
+    return pl.DataFrame(rows)
+
+
+def gradients(datasets: tuple[str, ...]) -> pl.DataFrame:
+    """The first ten steps, then every fifth; one cosine was not to be had."""
+    steps = [*range(10), 10, 15, 20]
+    cosine = [None, *(math.cos(step) for step in steps[1:])]
+    measured = pl.DataFrame({"step": steps, "cosine": cosine, "cosine_apart": 0.1, "id_norm": 2.0, "modal_norm": 0.5})
+    named = [measured.with_columns(dataset=pl.lit(name), run=pl.lit("naive"), seed=0, epoch=0) for name in datasets]
+    return pl.concat(named)
+
+
+def embedding(datasets: tuple[str, ...]) -> pl.DataFrame:
+    """Twenty items in ten interests of two: more than there are colours."""
+    items = range(20)
+    place = {"item": items, "interest": [item % 10 for item in items], "size": 2, "x": items, "y": [-i for i in items]}
+    frames = []
+    for dataset in datasets:
+        for run, silhouette in (("no-cluster", None), ("decorec", 0.25)):
+            names = {"dataset": pl.lit(dataset), "run": pl.lit(run), "silhouette": pl.lit(silhouette, dtype=pl.Float64)}
+            frames.append(pl.DataFrame(place, strict=False).with_columns(**names))
+    return pl.concat(frames)
 
 
 def tables(folder: Path, datasets: tuple[str, ...] = DATASETS) -> dict[str, Path]:
@@ -73,6 +113,9 @@ def tables(folder: Path, datasets: tuple[str, ...] = DATASETS) -> dict[str, Path
             ]
         ),
     }
+    frames |= {knob: sensitivity(datasets) for knob in KNOBS}
+    frames["gradients"] = gradients(datasets)
+    frames["embedding"] = embedding(datasets)
     found = {name: folder / f"{name}.csv" for name in frames}
     for name, frame in frames.items():
         frame.write_csv(found[name])
@@ -118,6 +161,44 @@ def test_gains_that_were_not_measured_are_said_to_be_missing(tmp_path: Path) -> 
     frame = pl.read_csv(files["coldstart"]).with_columns(improvement_percent=pl.lit(None, dtype=pl.Float64))
     frame.write_csv(files["coldstart"])
     assert b"the baseline was not run" in draw("fig9", files, tmp_path)[0]
+
+
+def circles(svg: bytes, colour: str) -> int:
+    """Markers of one colour that stand within the axes."""
+    return len(re.findall(rf"<use [^>]*style=\"fill: {colour}\"", svg.decode()))
+
+
+def test_items_of_the_largest_interests_are_coloured_and_the_others_grey(tmp_path: Path) -> None:
+    svg = draw("fig6", tables(tmp_path, ("shop",)), tmp_path)[0]
+    assert [circles(svg, colour) for colour in COLOURS[:7]] == [4] * 6 + [0]
+    assert circles(svg, "#cccccc") == 2 * (20 - 6 * 2)
+    text = " ".join(ElementTree.fromstring(svg).itertext())
+    assert "silhouette of the interests 0.250" in text
+    assert text.count("silhouette") == 1, "none where it could not be had"
+
+
+def test_the_first_steps_are_drawn_by_themselves() -> None:
+    assert leading([*range(10), 10, 15, 20]) == 11
+    assert leading([0, 1, 2]) == 3
+    assert leading([5, 6]) == 0
+
+
+def test_the_ring_is_around_the_reference(tmp_path: Path) -> None:
+    frame = sensitivity(("shop",))
+    assert reference(frame) == ["decorec"]
+    for knob in KNOBS:
+        svg = draw(knob, tables(tmp_path), tmp_path)[0].decode()
+        text = " ".join(ElementTree.fromstring(svg).itertext())
+        assert "validation" in text and "test" in text
+        assert all(f"{value:g}" in text for value in (0.5, 2, 8))
+
+
+def test_every_figure_is_defined_in_the_docs() -> None:
+    defined = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text().partition("\n## Figures\n")[2]
+    rows = [line.split("|") for line in defined.splitlines() if line.startswith("| `")]
+    names = {name for row in rows for name in re.findall(r"`(\w+)`", row[1])}
+    assert names == set(FIGURES)
+    assert all(len(row) == 6 and all(cell.strip() for cell in row[1:5]) for row in rows), "split and seeds are said"
 
 
 def test_unknown_figures_and_missing_tables_are_named(tmp_path: Path) -> None:

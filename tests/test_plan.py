@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from decorec.config import describe, load
+from decorec.errors import DecorecError
 from decorec.plan import Plan, _closure, code_fingerprint
 
 REPOSITORY = Path(__file__).parent.parent
@@ -69,13 +71,20 @@ def test_one_stage_is_a_run_of_its_own_and_leaves_the_others_as_they_were() -> N
 
 def test_tables_and_figures_follow_the_runs_that_there_are() -> None:
     small = plan(tables={"main": ["decorec"]}, runs={"decorec": {}})
-    assert not {"ablations", "retrieval", "fusion", "curves"} & set(small.tables())
+    optional = {"ablations", "retrieval", "fusion", "curves", "alpha", "tau", "clusters", "gradients", "embedding"}
+    assert not optional & set(small.tables())
     assert small.figures() == ["fig9", "pareto"]
     assert small.shown_models("shop") == ["results/shop/runs/decorec/seed-0/stage2/model.safetensors"]
     runs = {"decorec": {}, "sasrec": {"model": {"name": "sasrec"}}, "no-cluster": {"model": {"interests": False}}}
     tables = {name: ["decorec", "no-cluster"] for name in ("ablations", "retrieval", "fusion")}
+    runs["naive"] = {"model": {"phased": False}}
+    tables |= {"gradients": ["naive"], "embedding": ["no-cluster", "decorec"]}
     whole = plan(tables={"main": ["decorec", "sasrec"], **tables}, runs=runs, seeds=[3])
-    assert whole.figures() == ["fig2", "fig4", "fig7", "fig8", "fig9", "pareto"]
+    assert whole.figures() == ["fig2", "fig3", "fig4", "fig6", "fig7", "fig8", "fig9", "pareto"]
+    assert not {"curves", "gradients", "embedding"} & set(whole.printed_tables())
+    assert whole.embedded_models() == [
+        f"results/shop/runs/{run}/seed-3/stage2/model.safetensors" for run in ("no-cluster", "decorec")
+    ]
     assert whole.histories() == [
         "results/shop/runs/sasrec/seed-3/fit/history.parquet",
         "results/shop/runs/decorec/seed-3/stage1/history.parquet",
@@ -85,6 +94,47 @@ def test_tables_and_figures_follow_the_runs_that_there_are() -> None:
         "results/shop/runs/decorec/seed-3/stage2/model.safetensors",
         "results/shop/runs/no-cluster/seed-3/stage2/model.safetensors",
     ]
+
+
+def test_sensitivity_adds_runs_that_share_what_they_can() -> None:
+    runs = {"decorec": {"model": {"modal_layers": 2}}, "no-cross": {"model": {"modal_layers": 2, "alpha": 0}}}
+    tables = {"main": ["decorec"], "alpha": [0.25, 0], "tau": [8], "clusters": [0.02, 0.1], "sensitivity_seeds": 2}
+    found = plan(runs=runs, tables=tables, seeds=[3, 4, 5])
+    assert json.loads(found.values("alpha")) == {"no-cross": 0.0, "alpha-0-25": 0.25, "decorec": 1.0}
+    assert json.loads(found.values("tau")) == {"decorec": 2.0, "tau-8": 8.0}
+    assert json.loads(found.values("clusters")) == {"clusters-0-02": 0.02, "decorec": 0.1}
+    varied = json.loads(found.whole_run("alpha-0-25"))
+    assert varied["model"].pop("alpha") == 0.25
+    assert varied["model"]["modal_layers"] == 2, "a difference against the reference, not against the defaults"
+    reference = json.loads(found.whole_run("decorec"))
+    assert reference["model"].pop("alpha") == 1.0
+    assert varied == reference
+    assert found.first_stage_run("clusters-0-02") == "decorec", "only stage 2 has clusters"
+    assert found.variant("clusters-0-02", "interests") == "runs/clusters-0-02/"
+    assert found.graph_of_interests("runs/clusters-0-02/") == "", "the graph is shared"
+    assert found.first_stage_run("alpha-0-25") == "alpha-0-25", "the loss of both stages has alpha"
+    assert found.sensitivity("tau", "metrics.json") == [
+        f"results/shop/runs/{run}/seed-{seed}/metrics.json" for run in ("decorec", "tau-8") for seed in (3, 4)
+    ]
+    assert set(found.tables()) >= {"alpha", "tau", "clusters"}
+    assert set(found.figures()) >= {"alpha", "tau", "clusters"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"tables": {"main": ["decorec"], "alpha": [1.5]}}, "tables.alpha"),
+        ({"tables": {"main": ["decorec"], "tau": [4]}, "runs": {"decorec": {}, "tau-4": {}}}, "runs.tau-4"),
+        ({"tables": {"main": ["sasrec"], "reference": "sasrec", "clusters": [0.2], "alpha": [0.5]}}, "model.alpha"),
+        ({"tables": {"main": ["decorec"], "gradients": ["decorec"]}}, "tables.gradients.*phased"),
+        ({"tables": {"main": ["decorec"], "gradients": ["sasrec"]}}, "tables.gradients.*'sasrec'"),
+        ({"tables": {"main": ["decorec"], "embedding": ["sasrec"]}}, "tables.embedding.*'sasrec'"),
+        ({"tables": {"main": ["decorec"], "embedding": ["absent"]}}, "tables.embedding.*'absent'"),
+    ],
+)
+def test_tables_that_their_runs_cannot_fill_are_refused(sections: dict[str, Any], message: str) -> None:
+    with pytest.raises(DecorecError, match=message):
+        plan(**sections)
 
 
 def test_a_swap_of_two_values_changes_what_is_tracked() -> None:

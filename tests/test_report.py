@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 import small
-from fabricated_ranks import fabricate, make
+from fabricated_ranks import fabricate, main_table, make
 from small_shop import drawing, store
 from test_figures import draw, tables
 
@@ -23,7 +23,6 @@ from decorec.errors import DecorecError
 from decorec.gallery import gallery
 from decorec.report import report_page
 from decorec.sequences import Sequences, write_vocab
-from decorec.tables import main_table
 from decorec.training import rank_users
 
 ITEMS = [f"i{number}" for number in range(40)]

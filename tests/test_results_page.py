@@ -8,10 +8,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fabricated_ranks import EVALUATE, NAMES, RUNS, SEEDS, USERS, fabricate, make, records, seed_means, statistics_file
+from fabricated_ranks import (
+    EVALUATE,
+    NAMES,
+    RUNS,
+    SEEDS,
+    USERS,
+    fabricate,
+    main_table,
+    make,
+    records,
+    seed_means,
+    statistics_file,
+)
 
 from decorec.cli import main, step_function
-from decorec.tables import main_table, results_page
+from decorec.tables import results_page
 from decorec.tables.labels import label
 from decorec.tables.results_page import standard_errors
 from decorec.tables.summary import METRICS, Summary
@@ -105,9 +117,9 @@ def test_steps_run_from_the_command_line(tmp_path: Path) -> None:
     names = ["--paper", '{"scientific": "Scientific", "shop": null}']
     ranks = ["--ranks", *map(str, files)]
     outputs = [flag for kind in ("csv", "tex", "html") for flag in (f"--{kind}", str(tmp_path / f"cli.{kind}"))]
-    main(["main-table", *ranks, *common, *names, *outputs])
+    main(["comparison-table", "--kind", "main", *ranks, *common, *names, *outputs])
     assert (tmp_path / "cli.csv").read_bytes() == make(main_table, files, tmp_path)[0].read_bytes()
-    main(["ablation-table", *ranks, *common, *names, *outputs])
+    main(["comparison-table", "--kind", "ablations", *ranks, *common, *names, *outputs])
     assert "variant" in (tmp_path / "cli.csv").read_text()
     shown = ["--statistics", *map(str, statistics)]
     main(["statistics-table", *shown, *names, *outputs])

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.workflow
 
 PROFILE = REPOSITORY / "profiles" / "slurm"
 TABLE = "results/tables/main.csv"
-ON_GPU = {"features", "stage1", "stage2", "fit", "tune", "evaluate", "modes"}
+ON_GPU = {"features", "stage1", "stage2", "fit", "tune", "evaluate", "modes", "probe"}
 
 
 @pytest.mark.timeout(1500)

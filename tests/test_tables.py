@@ -17,6 +17,7 @@ from fabricated_ranks import (
     assert_tex_is_well_formed,
     fabricate,
     html_root,
+    main_table,
     make,
     records,
     seed_means,
@@ -25,7 +26,6 @@ from fabricated_ranks import (
 )
 
 from decorec.paper import paper_figure
-from decorec.tables import ablation_table, main_table
 from decorec.tables.labels import label
 from decorec.tables.render import Cell, Group, Table, emphasise, write
 from decorec.tables.summary import METRICS, summarise
@@ -90,7 +90,7 @@ def test_ablations_have_variants_and_their_own_figures(tmp_path: Path) -> None:
     for run in runs:
         file = tmp_path / "scientific" / "runs" / run / "seed-0" / "ranks.parquet"
         files.append(write_ranks(file, np.arange(1.0, 21.0)))
-    rows = records(make(ablation_table, files, tmp_path, runs=runs)[0])
+    rows = records(make(main_table, files, tmp_path, kind="ablations", runs=runs)[0])
     assert ",".join(rows[0]) == "dataset,metric,variant,mean,std,seeds,ci_low,ci_high,paper,p_value"
     assert [row["variant"] for row in rows[:3]] == runs
     assert [row["paper"] for row in rows[:3]] == ["0.177900", "0.176200", ""]

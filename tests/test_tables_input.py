@@ -8,11 +8,10 @@ from typing import Any
 
 import polars as pl
 import pytest
-from fabricated_ranks import USERS, fabricate, make, make_statistics, write_ranks
+from fabricated_ranks import USERS, fabricate, main_table, make, make_statistics, write_ranks
 
 from decorec.cli import main
 from decorec.errors import DecorecError
-from decorec.tables import main_table
 
 
 def spoil(file: Path, **columns: Any) -> None:
@@ -81,6 +80,12 @@ def test_missing_empty_and_stray_files(tmp_path: Path) -> None:
         make(main_table, files, tmp_path)
 
 
+def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
+    files, _ = fabricate(tmp_path)
+    with pytest.raises(DecorecError, match="main, ablations, fusion, found 'other'"):
+        make(main_table, files, tmp_path, kind="other")
+
+
 @pytest.mark.parametrize("text", ["[]", "{}", '{"paper": {}}', '{"users": 3, "items": null, "paper": {}}'])
 def test_bad_statistics_are_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "shop" / "statistics.json"
@@ -93,11 +98,23 @@ def test_bad_statistics_are_refused(tmp_path: Path, text: str) -> None:
 def test_command_line_explains_failures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "shop" / "runs" / "decorec" / "seed-0" / "ranks.parquet"
     outputs = [flag for kind in ("csv", "tex", "html") for flag in (f"--{kind}", str(tmp_path / f"cli.{kind}"))]
-    common = ["main-table", "--ranks", str(file), "--runs", "decorec", "--reference", "decorec", "--evaluate", "{}"]
+    common = [
+        "comparison-table",
+        "--kind",
+        "main",
+        "--ranks",
+        str(file),
+        "--runs",
+        "decorec",
+        "--reference",
+        "decorec",
+        "--evaluate",
+        "{}",
+    ]
     with pytest.raises(SystemExit) as exit_status:
         main([*common, "--paper", '{"shop": null}', *outputs])
     assert exit_status.value.code == 1
-    assert f"decorec main-table: {file}: expected a parquet table, found no such file" in capsys.readouterr().err
+    assert f"decorec comparison-table: {file}: expected a parquet table, found no such file" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*common, "--paper", '{"shop": "Toys"}', *outputs])
     assert "--paper" in capsys.readouterr().err

@@ -8,7 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
+from traced import TABLES, World, mistakes, strangers
 from workplace import REPOSITORY, TINY, Workplace
 
 from decorec.cli import STEPS, step_function
@@ -30,6 +32,22 @@ SETTINGS: dict[str, Any] = TINY | {
 }
 
 
+PAGE = "results/report/index.html"
+WHOLE: dict[str, Any] = SETTINGS | {
+    "seeds": [0, 1],
+    "runs": SETTINGS["runs"]
+    | {"naive-fusion": {"model": {"phased": False, "modal_layers": 0, "id_layers": 0, "interests": False}}},
+    "tables": SETTINGS["tables"]
+    | {
+        "fusion": ["sasrec", "decorec"],
+        "alpha": [0.25],
+        "clusters": [0.3],
+        "sensitivity_seeds": 1,
+        "gradients": ["naive-fusion"],
+        "embedding": ["no-cluster", "decorec"],
+    },
+}
+"""The same with a second seed and with every kind of table and figure."""
 TARGETS = ("results/tables/main.csv", "results/tables/ablations.csv", "results/tables/statistics.csv")
 
 
@@ -48,6 +66,15 @@ def workplace(finished: Workplace) -> Any:
     yield finished
     finished.configure(SETTINGS)
     shutil.copytree(REPOSITORY / "decorec", finished.folder / "decorec", dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="module")
+def whole(finished: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A workplace that goes on from the finished one to the page with everything."""
+    workplace = finished.copy(tmp_path_factory.mktemp("whole") / "shop", WHOLE)
+    result = workplace.snakemake("--show-failed-logs", "--", PAGE)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return workplace
 
 
 def changed(**sections: Any) -> dict[str, Any]:
@@ -85,14 +112,16 @@ def test_two_runs_from_scratch_are_byte_identical(finished: Workplace, tmp_path:
 
 def test_changing_one_run_runs_that_run_alone(workplace: Workplace) -> None:
     workplace.configure(changed(runs=SETTINGS["runs"] | {"sasrec": {"model": {"name": "sasrec", "dim": 12}}}))
-    assert workplace.planned() == {"fit": 1, "evaluate": 1, "main_table": 1, "total": 3}
+    assert workplace.planned() == {"fit": 1, "evaluate": 1, "comparison_table": 1, "total": 3}
+    assert workplace.planned("results/tables/ablations.csv") == {}
 
 
 def test_changing_an_ablation_runs_that_ablation_alone(workplace: Workplace) -> None:
     workplace.configure(
         changed(runs=SETTINGS["runs"] | {"no-cluster": {"model": {"interests": False, "freeze": False}}})
     )
-    assert workplace.planned() == {"stage2": 1, "evaluate": 1, "ablation_table": 1, "total": 3}
+    assert workplace.planned() == {"stage2": 1, "evaluate": 1, "comparison_table": 1, "total": 3}
+    assert workplace.planned("results/tables/main.csv") == {}
 
 
 def test_variants_that_differ_in_stage_2_share_stage_1(finished: Workplace) -> None:
@@ -110,8 +139,7 @@ def test_changing_epochs_runs_no_feature_graph_or_cluster_again(workplace: Workp
         "stage2": 3,
         "fit": 1,
         "evaluate": 4,
-        "main_table": 1,
-        "ablation_table": 1,
+        "comparison_table": 2,
         "total": 12,
     }
 
@@ -144,23 +172,65 @@ def test_editing_the_crawler_does_not_download_again(workplace: Workplace) -> No
 def test_one_more_seed_trains_that_seed_alone(workplace: Workplace) -> None:
     workplace.configure(changed(seeds=[0, 1]))
     planned = workplace.planned("results/tables/main.csv")
-    assert planned == {"stage1": 1, "stage2": 1, "fit": 1, "evaluate": 2, "main_table": 1, "total": 6}
+    assert planned == {"stage1": 1, "stage2": 1, "fit": 1, "evaluate": 2, "comparison_table": 1, "total": 6}
 
 
 def test_the_page_trains_nothing_again(workplace: Workplace) -> None:
-    page = "results/report/index.html"
-    planned = workplace.planned(page)
+    planned = workplace.planned(PAGE)
     assert not {"stage1", "stage2", "fit", "evaluate", "crawl", "features"} & set(planned)
     assert planned["modes"] == planned["recall"] == planned["gallery"] == planned["report_page"] == 1
-    result = workplace.snakemake("--show-failed-logs", "--", page)
-    assert result.returncode == 0, result.stdout + result.stderr
-    text = (workplace.folder / page).read_text(encoding="utf-8")
-    for name in ("statistics", "main", "claims", "ablations", "retrieval", "coldstart", "recall", "cost"):
+
+
+def test_the_page_has_every_table_and_figure(whole: Workplace) -> None:
+    text = (whole.folder / PAGE).read_text(encoding="utf-8")
+    drawn = {"curves", "gradients", "embedding"}
+    for name in set(TABLES) - drawn:
         assert f'id="table-{name}"' in text
-    for name in ("fig2", "fig7", "fig8", "fig9", "pareto"):
+    assert 'id="table-tau"' not in text, "no values were given"
+    for name in ("fig2", "fig3", "fig4", "fig6", "fig7", "fig8", "fig9", "alpha", "clusters", "pareto"):
         assert f'<figure class="drawing" id="{name}">' in text
+        assert (whole.folder / f"results/figures/{name}.pdf").read_bytes().startswith(b"%PDF")
     assert 'src="data:image/jpeg;base64,' in text
-    assert workplace.planned(page) == {}
+    assert whole.planned(PAGE) == {}
+
+
+def test_sensitivity_and_probe_compute_nothing_that_is_there(whole: Workplace) -> None:
+    runs = whole.folder / "results/sample/runs"
+    trained = {path.relative_to(runs).as_posix() for path in runs.glob("*/seed-*/stage*/model.safetensors")}
+    assert {name for name in trained if name.startswith("clusters-0-3")} == {
+        "clusters-0-3/seed-0/stage2/model.safetensors"
+    }, "stage 1 is that of the reference, and one seed is enough"
+    assert {name for name in trained if name.startswith("alpha")} == {
+        f"alpha-0-25/seed-0/{stage}/model.safetensors" for stage in ("stage1", "stage2")
+    }
+    assert not (runs / "clusters-0-3/graph").exists()
+    assert not (runs / "naive-fusion/seed-0/fit").exists(), "no table needs the run itself, only the probe of it"
+
+
+def test_the_tables_are_all_traced(whole: Workplace) -> None:
+    written = {file.stem for file in (whole.folder / "results/tables").glob("*.csv")}
+    assert written == set(TABLES) | {"embedding"}, "the last one holds places in a drawing"
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_number_of_every_table_is_traced(whole: Workplace, table: str) -> None:
+    file = whole.folder / f"results/tables/{table}.csv"
+    assert mistakes(file, list(TABLES[table](World(whole.folder, WHOLE)))) == []
+    if file.with_suffix(".html").exists():
+        assert strangers(file) == []
+
+
+def test_a_wrong_number_would_be_found(whole: Workplace, tmp_path: Path) -> None:
+    source = whole.folder / "results/tables/main.csv"
+    expected = list(TABLES["main"](World(whole.folder, WHOLE)))
+    for suffix in (".html", ".tex"):
+        shutil.copy(source.with_suffix(suffix), tmp_path / f"main{suffix}")
+    frame = pl.read_csv(source)
+    for column in ("mean", "std", "seeds", "ci_low", "ci_high", "p_value"):
+        frame.with_columns(pl.col(column) + (1 if column == "seeds" else 0.001)).write_csv(tmp_path / "main.csv")
+        assert any(f" {column}: " in mistake for mistake in mistakes(tmp_path / "main.csv", expected))
+    frame.with_columns(pl.col("mean", "std", "ci_low", "ci_high", "p_value") + 10).write_csv(tmp_path / "main.csv")
+    assert strangers(tmp_path / "main.csv")
 
 
 @pytest.mark.parametrize(

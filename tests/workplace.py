@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shutil
@@ -38,6 +39,14 @@ class Workplace:
             else:
                 shutil.copy(source, folder / name)
         self.configure(config)
+
+    def copy(self, folder: Path, config: dict[str, Any]) -> Workplace:
+        """The same with all that has been computed, elsewhere and with another configuration."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        other = copy.copy(self)
+        other.folder = folder
+        other.configure(config)
+        return other
 
     def configure(self, config: dict[str, Any]) -> None:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config))

@@ -14,10 +14,11 @@ from decorec.config.data import CrawlConfig, Dataset, DownloadConfig, FilterConf
 from decorec.config.features import FeaturesConfig
 from decorec.config.learning import GraphConfig, InterestsConfig, TrainConfig
 from decorec.config.models import ModelConfig
-from decorec.config.runs import Run, resolve
+from decorec.config.runs import Run, merge, nested, resolve
 from decorec.errors import DecorecError
 
 __all__ = [
+    "KNOBS",
     "Config",
     "EvaluateConfig",
     "ReportConfig",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+KNOBS = {"alpha": "model.alpha", "tau": "model.temperature", "clusters": "interests.ratio"}
+"""Table of sensitivity -> key of a run whose values it compares."""
 
 
 class EvaluateConfig(Section):
@@ -70,6 +73,22 @@ class TablesConfig(Section):
     """Runs of DeCoRec in the table of modes of scoring: by image, by text, by both apart, by both across."""
     fusion: list[str] = []
     """Runs of the table of fusion: ids alone, modalities alone, both naively, in order of their rows."""
+    alpha: list[float] = []
+    """Values of model.alpha in the table of sensitivity to it: each is a run that differs from the reference in that
+    value alone. The reference's own is always among them; a run that has the values already is not computed twice."""
+    tau: list[float] = []
+    """The same for the temperature (model.temperature)."""
+    clusters: list[float] = []
+    """The same for the number of clusters per item (interests.ratio)."""
+    sensitivity_seeds: int = Field(2, ge=1)
+    """How many of the seeds, the first ones, the tables of sensitivity use."""
+    gradients: list[str] = []
+    """Runs whose gradients are drawn: DeCoRec with ids and modalities trained in one stage. Each is trained once more
+    with the first seed, so that the training that is measured elsewhere is not slowed by looking."""
+    probe_every: int = Field(10, ge=1)
+    """Steps between two looks at the gradients, after the first 50 steps, which are all looked at."""
+    embedding: list[str] = []
+    """Runs of DeCoRec whose representations of items are drawn (t-SNE, first seed), side by side."""
     reference: str = "decorec"
     """Run that every other one is tested against."""
     baseline: str = "sasrec"
@@ -138,22 +157,76 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _tables_name_runs(self) -> Config:
-        for table in ("main", "ablations", "retrieval", "fusion"):
-            for name in getattr(self.tables, table):
+        compared = ("main", "ablations", "retrieval", "fusion")
+        for table in (*compared, "gradients", "embedding"):
+            runs = getattr(self.tables, table)
+            for name in runs:
                 if name not in self.runs:
                     raise ValueError(f"tables.{table} names {name!r}; expected one of the runs {sorted(self.runs)}")
-            if getattr(self.tables, table) and self.tables.reference not in getattr(self.tables, table):
+            if runs and table in compared and self.tables.reference not in runs:
                 raise ValueError(f"tables.{table} lacks tables.reference ({self.tables.reference!r}); add it")
         for name in self.runs:
             try:
                 self.run(name)
             except ValidationError as error:
                 raise ValueError(explain(error, f"runs.{name}")) from error
+        for name in self.tables.embedding:
+            if self.run(name).model.name != "decorec":
+                raise ValueError(f"tables.embedding names {name!r}; expected a run of decorec")
+        for name in self.tables.gradients:
+            model = self.run(name).model
+            if model.name != "decorec" or model.phased or not model.ids:
+                raise ValueError(
+                    f"tables.gradients names {name!r}; expected a run of decorec with model.phased: false and "
+                    "model.ids: true"
+                )
+        self.every_run()
         return self
 
     def run(self, name: str) -> Run:
         """The run ``name``: base sections, preset and difference, merged and validated."""
-        difference = self.runs[name].model_dump(exclude={"method"}, exclude_unset=True)
+        return self._resolved(name, {})
+
+    def every_run(self) -> dict[str, Run]:
+        """All runs by name: those of ``runs``, then those that the tables of sensitivity add.
+
+        Raises:
+            ValueError: a value is out of its bounds, or the reference does not have it.
+        """
+        found = {name: self.run(name) for name in self.runs}
+        for table in KNOBS:
+            for name, value in self.sensitivity(table).items():
+                if name not in found:
+                    found[name] = self._varied(table, value)
+        return found
+
+    def sensitivity(self, table: str) -> dict[str, float]:
+        """Run -> value of each run of a table of sensitivity, in ascending order of the values; empty without any."""
+        values = getattr(self.tables, table)
+        if not values:
+            return {}
+        section, _, key = KNOBS[table].partition(".")
+        own = getattr(getattr(self.run(self.tables.reference), section), key, None)
+        if own is None:
+            raise ValueError(f"tables.{table}: tables.reference ({self.tables.reference!r}) has no {KNOBS[table]}")
+        declared = {name: self.run(name) for name in (self.tables.reference, *self.runs)}
+        found: dict[str, float] = {}
+        for value in sorted({float(own), *values}):
+            run, name = self._varied(table, value), f"{table}-{value:g}".replace(".", "-")
+            if declared.get(name, run) != run:
+                raise ValueError(f"runs.{name}: expected the run of tables.{table} at {value:g}, found other values")
+            found[next((other for other, same in declared.items() if same == run), name)] = value
+        return found
+
+    def _varied(self, table: str, value: float) -> Run:
+        """The reference with another value of a table of sensitivity."""
+        try:
+            return self._resolved(self.tables.reference, nested({KNOBS[table]: value}))
+        except ValidationError as error:
+            raise ValueError(explain(error, f"tables.{table}")) from error
+
+    def _resolved(self, name: str, change: Mapping[str, Any]) -> Run:
+        difference = merge(self.runs[name].model_dump(exclude={"method"}, exclude_unset=True), change)
         base = {
             key: getattr(self, key).model_dump(exclude_unset=True) for key in ("graph", "interests", "model", "train")
         }

@@ -163,7 +163,7 @@ class DeCoRec(Recommender):
         self.load_state_dict(own | shared)
         self._frozen = None
 
-    def _modal(self) -> Tensor:
+    def modal(self) -> Tensor:
         """Enriched modal representations, [M, I, D]; computed once where the adapters are frozen."""
         frozen = self.stage == "stage2" and self.config.freeze
         if frozen and self._frozen is not None:
@@ -176,7 +176,7 @@ class DeCoRec(Recommender):
 
     def candidates(self) -> Tensor:
         """A_m(F_m) enriched + enriched ids + interest embedding of m (eq. 10), [M, I, D]."""
-        representation = self._modal()
+        representation = self.modal()
         if self.ids is not None:
             ids = self.ids.weight
             if self.enrich_ids is not None and self.graph is not None:
@@ -206,7 +206,10 @@ class DeCoRec(Recommender):
 
     def loss(self, batch: Batch) -> Tensor:
         """Eq. 12 to 15."""
-        candidates = self.candidates()
+        return self.loss_over(self.candidates(), batch)
+
+    def loss_over(self, candidates: Tensor, batch: Batch) -> Tensor:
+        """The same loss with ``candidates`` [M, I, D] as the representations of the items."""
         states = self._states(batch, candidates)
         if self.config.padding_candidate:
             candidates = torch.cat([candidates, self._padding()], 1)

@@ -10,35 +10,21 @@ from typing import Any
 
 import polars as pl
 
-from decorec.artifacts import read_json, read_table, write_text
+from decorec.artifacts import read_json, read_table, read_text, write_text
 from decorec.errors import DecorecError
 from decorec.figures import FIGURES
 from decorec.report.page import PAGE
 from decorec.tables.labels import label
-from decorec.tables.render import STYLE
+from decorec.tables.render import STYLE, fragment
 
 __all__ = ["report_page"]
 
 log = logging.getLogger("decorec")
 
 
-def _text(path: Path) -> str:
-    if not path.is_file():
-        raise DecorecError(f"{path}: expected a file, found none; run the step that writes it")
-    return path.read_text(encoding="utf-8")
-
-
-def _table(file: Path) -> str:
-    """What stands in the body of a table's page; its text is escaped already."""
-    match = re.search(r"<main>(.*)</main>", _text(file), re.DOTALL)
-    if match is None:
-        raise DecorecError(f"{file}: expected a table's page with <main>, found none; run its step again")
-    return match[1]
-
-
 def _drawing(file: Path) -> str:
     """An svg element to stand within html, its names made different from those of other drawings."""
-    element = re.search(r"<svg.*</svg>", _text(file), re.DOTALL)
+    element = re.search(r"<svg.*</svg>", read_text(file), re.DOTALL)
     if element is None:
         raise DecorecError(f"{file}: expected an svg file, found another; run the step figure again")
     named = re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\g<1>{file.stem}-", element[0])
@@ -106,7 +92,7 @@ def report_page(
     environment.globals["label"] = label
     text = environment.from_string(PAGE).render(
         style=Markup(STYLE),
-        tables={file.stem: Markup(_table(file)) for file in tables},
+        tables={file.stem: Markup(fragment(file)) for file in tables},  # escaped already
         figures={file.stem: (Markup(_drawing(file)), FIGURES[file.stem].caption) for file in figures},
         losses=_losses(counts, statistics, images),
         galleries={file.parent.name: read_json(file) for file in galleries},

@@ -48,8 +48,8 @@ li:hover>.details,li:focus>.details{display:block}
 <a class="skip" href="#content">Skip to the content</a>
 <header>
 <h1>DeCoRec: results</h1>
-<p>Everything on this page is computed by the workflow from one rank per user, run and seed. How each figure is defined:
-docs/protocol.md.</p>
+<p>Everything on this page is computed by the workflow, results from one rank per user, run and seed. How each figure is
+defined: docs/protocol.md.</p>
 <nav aria-label="Sections"><ul>
 <li><a href="#tables">Tables</a></li>
 <li><a href="#figures">Figures</a></li>

@@ -1,14 +1,12 @@
 """Tables and the page of results, computed from the files of ranks alone."""
 
-from decorec.tables.comparison import ablation_table, fusion_table, main_table
+from decorec.tables.comparison import comparison_table
 from decorec.tables.results_page import results_page
 from decorec.tables.statistics import statistics_table
 from decorec.tables.trials import tuned, tuning_table
 
 __all__ = [
-    "ablation_table",
-    "fusion_table",
-    "main_table",
+    "comparison_table",
     "results_page",
     "statistics_table",
     "tuned",

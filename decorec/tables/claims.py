@@ -16,7 +16,7 @@ from decorec.config.root import EvaluateConfig
 from decorec.paper import paper as published
 from decorec.recall import COLUMNS
 from decorec.significance import FLIPS, holm
-from decorec.tables.coldstart import groups_of_users, training_lengths
+from decorec.tables.coldstart import groups_of_users
 from decorec.tables.collect import RunRanks, read_runs
 from decorec.tables.labels import label, paper_name
 from decorec.tables.recall import NAMES
@@ -67,7 +67,7 @@ class _Evidence:
     runs: Mapping[str, RunRanks]
     modes: Mapping[Scored, RunRanks]
     recall: pl.DataFrame | None
-    cold: npt.NDArray[np.bool_] | None
+    cold: npt.NDArray[np.bool_]
     """[U] which users are cold."""
 
 
@@ -122,15 +122,11 @@ def _of_modes(found: _Evidence, reference: str, evaluate: EvaluateConfig) -> Ite
 def _of_cold_users(found: _Evidence, reference: str, baseline: str, evaluate: EvaluateConfig) -> Iterator[Claim]:
     for run in dict.fromkeys((baseline, "unisrec", "missrec")):
         effects = _untested()
-        if found.cold is not None and reference in found.runs and run in found.runs:
+        if reference in found.runs and run in found.runs:
             effects = _compared(found.runs[reference].of(found.cold), found.runs[run].of(found.cold), evaluate)
         yield Claim("cold", f"On cold users {label(reference)} beats {label(run)}", effects)
     effects = _untested()
-    if (
-        found.cold is not None
-        and min(found.cold.sum(), (~found.cold).sum()) > 1
-        and {reference, baseline} <= set(found.runs)
-    ):
+    if min(found.cold.sum(), (~found.cold).sum()) > 1 and {reference, baseline} <= set(found.runs):
         gains = per_user(found.runs[reference]) - per_user(found.runs[baseline])
         effects = _between(gains[found.cold], gains[~found.cold], evaluate)
     yield Claim("cold", f"Cold users gain more over {label(baseline)} than the others", effects)
@@ -196,7 +192,6 @@ def claims_table(
     *,
     ranks: list[Path],
     modes: list[Path],
-    sequences: list[Path],
     recalls: list[Path],
     main: list[str],
     ablations: list[str],
@@ -214,20 +209,18 @@ def claims_table(
     A claim is reproduced if the difference is positive and the p of its paired test, corrected by Holm over all
     rows of its kind on its data set, is at most 1 - ``evaluate.level``.
 
-    ranks: of the runs of ``main`` and ``ablations``. modes: of those of ``retrieval``. sequences, recalls: of all data
-    sets. baseline, cold: see coldstart_table.
+    ranks: of the runs of ``main`` and ``ablations``. modes: of those of ``retrieval``. recalls: of all data sets.
+    baseline, cold: see coldstart_table.
 
     Raises:
         DecorecError: files do not fit together.
     """
     runs = list(dict.fromkeys([*main, *ablations]))
     by_mode = read_modes(modes, retrieval) if modes else {}
-    lengths = {file.parent.name: file for file in sequences}
     recalled = {file.parent.name: read_table(file, COLUMNS) for file in recalls}
     records: list[tuple[object, ...]] = []
     for dataset, found in read_runs(ranks, runs).items():
-        users = found[runs[0]].users
-        is_cold = groups_of_users(training_lengths(lengths[dataset], users), cold)[0].chosen if lengths else None
+        is_cold = groups_of_users(found[runs[0]], cold)[0].chosen
         evidence = _Evidence(found, by_mode.get(dataset, {}), recalled.get(dataset), is_cold)
         claims = [
             *_of_runs(evidence, "main", main, reference, evaluate),

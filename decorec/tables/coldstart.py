@@ -12,14 +12,12 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.config.root import EvaluateConfig
-from decorec.errors import DecorecError
-from decorec.sequences import Sequences
 from decorec.tables.collect import RunRanks, read_runs
 from decorec.tables.labels import label
 from decorec.tables.render import Cell, Group, Table, emphasise, write
 from decorec.tables.summary import METRICS, Effect, Summary, compare, per_user, summarise_dataset
 
-__all__ = ["Users", "coldstart_table", "groups_of_users", "training_lengths"]
+__all__ = ["Users", "coldstart_table", "groups_of_users"]
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("dataset", "group", "metric", "model"), pl.String),
@@ -44,29 +42,14 @@ class Users:
     """Training interactions of its users."""
 
 
-def training_lengths(file: Path, users: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Training interactions of each of ``users``, [U].
-
-    Raises:
-        DecorecError: ``file`` (sequences.parquet) lacks one of them.
-    """
-    data = Sequences.read(file)
-    found = dict(zip(data.users, data.training().lengths.tolist(), strict=True))
-    missing = [user for user in users if user not in found]
-    if missing:
-        raise DecorecError(
-            f"{file}: expected the users of the ranks, found no {missing[0]!r}; evaluate the runs again on these "
-            "sequences"
-        )
-    return np.array([found[user] for user in users], dtype=np.int64)
-
-
-def groups_of_users(lengths: npt.NDArray[np.int64], share: float) -> list[Users]:
-    """Cold users and the others; only groups that have users.
+def groups_of_users(run: RunRanks, share: float) -> list[Users]:
+    """Cold users and the others, from the ranks of any run on them; only groups that have users.
 
     Cold: at most as many training interactions as the smallest number that ``share`` of the users do not exceed. Users
     of equal length stay together, so that the group is larger than the share where many have that length.
     """
+    lengths = run.lengths
+    assert lengths is not None, "ranks of modes have no lengths"
     most = int(np.quantile(lengths, share, method="inverted_cdf"))
     cold = lengths <= most
     named = (("cold", cold), ("other", ~cold))
@@ -136,7 +119,6 @@ class _Block:
 def coldstart_table(
     *,
     ranks: list[Path],
-    sequences: list[Path],
     runs: list[str],
     baseline: str,
     cold: float,
@@ -147,20 +129,15 @@ def coldstart_table(
 ) -> None:
     """Write the table of cold users: every run on users with few training interactions, and on the others.
 
-    ranks: DATASET/runs/RUN/seed-N/ranks.parquet. sequences: DATASET/sequences.parquet of the same data sets. runs: in
-    order of print. baseline: run that gains are counted from; if it is not among ``runs`` there are none. cold: share
-    of the users, those with the fewest training interactions.
+    ranks: DATASET/runs/RUN/seed-N/ranks.parquet. runs: in order of print. baseline: run that gains are counted from; if
+    it is not among ``runs`` there are none. cold: share of the users, those with the fewest training interactions.
 
     Raises:
         DecorecError: the files do not fit together.
     """
-    lengths = {file.parent.name: file for file in sequences}
     blocks = []
     for dataset, group in read_runs(ranks, runs).items():
-        users = group[runs[0]].users
-        if dataset not in lengths:
-            raise DecorecError(f"--sequences: expected {dataset}/sequences.parquet, found none; pass it")
-        for chosen in groups_of_users(training_lengths(lengths[dataset], users), cold):
+        for chosen in groups_of_users(group[runs[0]], cold):
             subset = {name: run.of(chosen.chosen) for name, run in group.items()}
             summaries = summarise_dataset(dataset, subset, None, evaluate)
             blocks.append(_Block(chosen, summaries, _improvements(subset, baseline, evaluate), baseline))

@@ -17,6 +17,8 @@ from decorec.errors import DecorecError
 __all__ = ["Place", "RunRanks", "place", "read_runs"]
 
 COLUMNS: dict[str, type[pl.DataType]] = {"user": pl.String, "target": pl.Int32, "rank": pl.Float64}
+HISTORY = {"history_length": pl.Int32}
+"""Items before the test item, which only ranks.parquet has: the training part and the validation item."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,14 @@ class RunRanks:
     """[S, U] rank of each user's target per seed."""
     users: tuple[str, ...]
     """Ascending."""
+    lengths: npt.NDArray[np.int64] | None = None
+    """[U] training interactions of each user; None for ranks of a mode."""
 
     def of(self, chosen: npt.NDArray[np.bool_]) -> RunRanks:
         """The same run for some of its users, [U]."""
         users = tuple(user for user, keep in zip(self.users, chosen, strict=True) if keep)
-        return RunRanks(self.seeds, self.ranks[:, chosen], users)
+        lengths = None if self.lengths is None else self.lengths[chosen]
+        return RunRanks(self.seeds, self.ranks[:, chosen], users, lengths)
 
 
 @dataclass(frozen=True)
@@ -65,10 +70,11 @@ def place(file: Path, ending: str) -> Place:
 
 
 def _read(file: Path, mode: str | None) -> pl.DataFrame:
-    frame = read_table(file, COLUMNS)
+    columns = COLUMNS if mode is not None else COLUMNS | HISTORY
+    frame = read_table(file, columns)
     if mode is not None:
         frame = frame.filter(mode=mode)
-    frame = frame.select(*COLUMNS).sort("user", "target")
+    frame = frame.select(*columns).sort("user", "target")
     if frame.is_empty():
         raise DecorecError(f"{file}: expected one row per user, found none; run its step again")
     ranks = frame["rank"]
@@ -81,17 +87,18 @@ def _read(file: Path, mode: str | None) -> pl.DataFrame:
 
 
 def _check_same_users(first: Path, expected: pl.DataFrame, file: Path, found: pl.DataFrame) -> None:
-    """Raise unless both files hold the same users, each with the same target."""
-    key = ["user", "target"]
+    """Raise unless both files hold the same users, each with the same target after as long a history."""
+    key = [name for name in expected.columns if name != "rank"]
     if expected.select(key).equals(found.select(key)):
         return
     only = found.join(expected, on=key, how="anti", maintain_order="left")
     if only.is_empty():
         only = expected.join(found, on=key, how="anti", maintain_order="left")
     row = only.row(0, named=True)
+    history = f" after {row['history_length']} items" if "history_length" in row else ""
     raise DecorecError(
         f"{first} and {file}: expected the same users with the same targets, found {len(expected)} and {len(found)} "
-        f"users, and user {row['user']!r} with target {row['target']} in one only; "
+        f"users, and user {row['user']!r} with target {row['target']}{history} in one only; "
         "evaluate both runs on the same sequences"
     )
 
@@ -151,6 +158,10 @@ def read_runs(files: Sequence[Path], runs: Sequence[str], mode: str | None = Non
                 reference = reference or (seeds[seed], frame)
                 _check_same_users(*reference, seeds[seed], frame)
                 rows.append(frame["rank"].to_numpy())
-            users = tuple(reference[1]["user"]) if reference else ()
-            result[dataset][run] = RunRanks(tuple(sorted(seeds)), np.stack(rows), users)
+            assert reference is not None  # every run has a file
+            users = tuple(reference[1]["user"])
+            lengths = None
+            if mode is None:  # the validation item is part of the history, but not of the training part
+                lengths = reference[1]["history_length"].to_numpy().astype(np.int64) - 1
+            result[dataset][run] = RunRanks(tuple(sorted(seeds)), np.stack(rows), users, lengths)
     return result

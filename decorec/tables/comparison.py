@@ -1,9 +1,10 @@
-"""Steps main_table, ablation_table and fusion_table: runs against each other and against the paper."""
+"""Step comparison_table: the runs of one table against each other and against the paper."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -11,20 +12,37 @@ from typing import Literal
 import polars as pl
 
 from decorec.config.root import EvaluateConfig
+from decorec.errors import DecorecError
 from decorec.paper import paper_figure
 from decorec.significance import FLIPS
 from decorec.tables.labels import PaperNames, label, paper_name
 from decorec.tables.render import Cell, Group, Table, emphasise, write
 from decorec.tables.summary import Summary, summarise
 
-__all__ = ["ablation_table", "cells", "fusion_table", "main_table"]
-
-Kind = Literal["main", "ablations", "fusion"]
+__all__ = ["COMPARISONS", "cells", "comparison_table"]
 
 
-def _records(rows: Sequence[Summary], kind: Kind, name: str, paper: PaperNames) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Comparison:
+    """One kind of table."""
+
+    caption: str
+    column: str
+    """Name of the column of runs in the csv."""
+    paper: Literal["main", "ablations"] | None
+    """Table of the paper that the figures are read against; None: it has a drawing only."""
+
+
+COMPARISONS = {
+    "main": Comparison("Comparison of models on the test targets", "model", "main"),
+    "ablations": Comparison("Ablations on the test targets", "variant", "ablations"),
+    "fusion": Comparison("Ids, modalities and their naive fusion on the test targets", "model", None),
+}
+
+
+def _records(rows: Sequence[Summary], kind: Comparison, paper: PaperNames) -> pl.DataFrame:
     schema = {
-        **dict.fromkeys(("dataset", "metric", name), pl.String),
+        **dict.fromkeys(("dataset", "metric", kind.column), pl.String),
         **dict.fromkeys(("mean", "std"), pl.Float64),
         "seeds": pl.Int64,
         **dict.fromkeys(("ci_low", "ci_high", "paper", "p_value"), pl.Float64),
@@ -32,8 +50,8 @@ def _records(rows: Sequence[Summary], kind: Kind, name: str, paper: PaperNames) 
     records = []
     for row in rows:
         figure = None
-        if kind != "fusion":  # the paper has a drawing only
-            figure = paper_figure(kind, paper.of(row.dataset), paper_name(row.run), row.metric)
+        if kind.paper is not None:
+            figure = paper_figure(kind.paper, paper.of(row.dataset), paper_name(row.run), row.metric)
         measured = (row.mean, row.std, row.seeds, row.ci_low, row.ci_high)
         records.append((row.dataset, row.metric, row.run, *measured, figure, row.p_value))
     return pl.DataFrame(records, schema=schema, orient="row")
@@ -75,34 +93,9 @@ def _notes(reference: str, evaluate: EvaluateConfig) -> list[str]:
     ]
 
 
-def _write(
-    kind: Kind,
-    ranks: Sequence[Path],
-    runs: Sequence[str],
-    reference: str,
-    evaluate: EvaluateConfig,
-    paper: PaperNames,
-    files: tuple[Path, Path, Path],
-) -> None:
-    rows = summarise(ranks, runs, reference, evaluate)
-    caption, name = {
-        "main": ("Comparison of models on the test targets", "model"),
-        "ablations": ("Ablations on the test targets", "variant"),
-        "fusion": ("Ids, modalities and their naive fusion on the test targets", "model"),
-    }[kind]
-    table = Table(
-        records=_records(rows, kind, name, paper),
-        caption=caption,
-        columns=_columns(rows, runs),
-        groups=_groups(rows),
-        notes=_notes(reference, evaluate),
-    )
-    write(table, *files)
-    logging.getLogger("decorec").info("%s: %d files of ranks in, %d rows out", files[0], len(ranks), len(rows))
-
-
-def main_table(
+def comparison_table(
     *,
+    kind: str,
     ranks: list[Path],
     runs: list[str],
     reference: str,
@@ -112,48 +105,27 @@ def main_table(
     tex: Path,
     html: Path,
 ) -> None:
-    """Write the main table: every run on every data set.
+    """Write a table of runs on every data set; ``kind``: main, ablations or fusion.
 
-    csv columns: dataset, metric, model (run), mean, std, seeds, ci_low, ci_high, paper (figure of the paper's main
-    table), p_value (paired test of ``reference`` against the run); missing values are empty.
+    csv columns: dataset, metric, model (run; in ablations: variant), mean, std, seeds, ci_low, ci_high, paper (figure
+    of the paper's table of that kind, none for fusion), p_value (paired test of ``reference`` against the run);
+    missing values are empty.
 
     ranks: DATASET/runs/RUN/seed-N/ranks.parquet of all data sets, runs and seeds. runs: in order of print.
     paper: data set -> its name in the paper, or null.
 
     Raises:
-        DecorecError: see ``decorec.tables.summary.summarise``.
+        DecorecError: no such kind; see also ``decorec.tables.summary.summarise``.
     """
-    _write("main", ranks, runs, reference, evaluate, paper, (csv, tex, html))
-
-
-def ablation_table(
-    *,
-    ranks: list[Path],
-    runs: list[str],
-    reference: str,
-    evaluate: EvaluateConfig,
-    paper: PaperNames,
-    csv: Path,
-    tex: Path,
-    html: Path,
-) -> None:
-    """Write the table of ablations: as ``main_table``, column ``variant`` in place of ``model``.
-
-    ``paper`` holds the figures of the paper's table of ablations.
-    """
-    _write("ablations", ranks, runs, reference, evaluate, paper, (csv, tex, html))
-
-
-def fusion_table(
-    *,
-    ranks: list[Path],
-    runs: list[str],
-    reference: str,
-    evaluate: EvaluateConfig,
-    paper: PaperNames,
-    csv: Path,
-    tex: Path,
-    html: Path,
-) -> None:
-    """Write the table of ids, modalities and naive fusion: as ``main_table``, without figures of the paper."""
-    _write("fusion", ranks, runs, reference, evaluate, paper, (csv, tex, html))
+    if kind not in COMPARISONS:
+        raise DecorecError(f"--kind: expected one of {', '.join(COMPARISONS)}, found {kind!r}; correct the name")
+    rows = summarise(ranks, runs, reference, evaluate)
+    table = Table(
+        records=_records(rows, COMPARISONS[kind], paper),
+        caption=COMPARISONS[kind].caption,
+        columns=_columns(rows, runs),
+        groups=_groups(rows),
+        notes=_notes(reference, evaluate),
+    )
+    write(table, csv, tex, html)
+    logging.getLogger("decorec").info("%s: %d files of ranks in, %d rows out", csv, len(ranks), len(rows))

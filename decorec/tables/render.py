@@ -10,9 +10,10 @@ from typing import Literal
 
 import polars as pl
 
-from decorec.artifacts import write_text
+from decorec.artifacts import read_text, write_text
+from decorec.errors import DecorecError
 
-__all__ = ["Cell", "Group", "Table", "emphasise", "table_html", "write"]
+__all__ = ["Cell", "Group", "Table", "emphasise", "fragment", "table_html", "write"]
 
 Emphasis = Literal["", "best", "second"]
 
@@ -140,13 +141,30 @@ def table_html(table: Table) -> str:
     return "\n".join(lines)
 
 
+OPENED, CLOSED = "<body><main>\n", "\n</main></body>"
+"""What stands around the table on its page."""
+
+
 def _page(table: Table) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
         f"<title>{escape(table.caption)}</title><style>{STYLE}</style></head>\n"
-        f"<body><main>\n{table_html(table)}\n</main></body></html>\n"
+        f"{OPENED}{table_html(table)}{CLOSED}</html>\n"
     )
+
+
+def fragment(file: Path) -> str:
+    """The table and its notes (see ``table_html``) from the page that ``write`` made of them.
+
+    Raises:
+        DecorecError: the file is missing or is no such page.
+    """
+    page = read_text(file)
+    found = page.partition(OPENED)[2].partition(CLOSED)[0]
+    if not found:
+        raise DecorecError(f"{file}: expected a table's page, found another file; run its step again")
+    return found
 
 
 def write(table: Table, csv: Path, tex: Path, html: Path) -> None:

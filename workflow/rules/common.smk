@@ -15,8 +15,9 @@ for variable, folder in (
     )
 
 from decorec.config import load
+from decorec.config.root import KNOBS
 from decorec.errors import DecorecError
-from decorec.plan import INGESTED, Plan
+from decorec.plan import COMPARISONS, INGESTED, Plan
 
 # An overlay (--configfile) is laid over config.yaml key by key, but its data sets replace the default ones: they say
 # what to run on.
@@ -65,6 +66,26 @@ def whole_run(wildcards):
 
 def trials(wildcards):
     return plan.trials(wildcards.dataset)
+
+
+def compared_runs(wildcards):
+    return getattr(plan.config.tables, wildcards.kind)
+
+
+def compared_ranks(wildcards):
+    return plan.of_runs(compared_runs(wildcards))
+
+
+def counterpart(wildcards):
+    return COMPARISONS[wildcards.kind]
+
+
+def sensitivity(file):
+    return lambda wildcards: plan.sensitivity(wildcards.knob, file)
+
+
+def sensitivity_values(wildcards):
+    return plan.values(wildcards.knob)
 
 
 def figure_tables(wildcards):

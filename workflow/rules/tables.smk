@@ -1,74 +1,41 @@
 """Tables, computed from the files of ranks and statistics alone."""
 
 
-rule main_table:
+rule comparison_table:
     input:
-        ranks=plan.of_runs(plan.config.tables.main),
+        ranks=compared_ranks,
     output:
-        csv="results/tables/main.csv",
-        tex="results/tables/main.tex",
+        csv="results/tables/{kind}.csv",
+        tex="results/tables/{kind}.tex",
         html=report(
-            "results/tables/main.html",
-            caption="../report/main.rst",
+            "results/tables/{kind}.html",
+            caption="../report/comparison.rst",
             category="Tables",
-            labels={"table": "main", "paper": "Table 2"},
+            labels={"table": "{kind}", "paper": counterpart},
         ),
     log:
-        "logs/tables/main.log",
+        "logs/tables/{kind}.log",
     benchmark:
-        "results/benchmarks/tables/main.tsv"
+        "results/benchmarks/tables/{kind}.tsv"
+    wildcard_constraints:
+        kind="|".join(COMPARISONS),
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem="2GB",
         runtime="30m",
     params:
-        runs=plan.config.tables.main,
+        runs=compared_runs,
         reference=plan.config.tables.reference,
         evaluate=plan.section("evaluate"),
         paper=plan.paper_names(),
-        code=plan.code("main-table"),
+        code=plan.code("comparison-table"),
     message:
-        "Main table"
+        "Table {wildcards.kind}"
     shell:
-        "python -m decorec main-table --ranks {input.ranks} --runs {params.runs}"
-        " --reference {params.reference} --evaluate {params.evaluate:q} --paper {params.paper:q}"
-        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
-
-
-rule ablation_table:
-    input:
-        ranks=plan.of_runs(plan.config.tables.ablations),
-    output:
-        csv="results/tables/ablations.csv",
-        tex="results/tables/ablations.tex",
-        html=report(
-            "results/tables/ablations.html",
-            caption="../report/ablations.rst",
-            category="Tables",
-            labels={"table": "ablations", "paper": "Table 4"},
-        ),
-    log:
-        "logs/tables/ablations.log",
-    benchmark:
-        "results/benchmarks/tables/ablations.tsv"
-    conda:
-        "../../envs/cpu.yaml"
-    resources:
-        mem="2GB",
-        runtime="30m",
-    params:
-        runs=plan.config.tables.ablations,
-        reference=plan.config.tables.reference,
-        evaluate=plan.section("evaluate"),
-        paper=plan.paper_names(),
-        code=plan.code("ablation-table"),
-    message:
-        "Table of ablations"
-    shell:
-        "python -m decorec ablation-table --ranks {input.ranks} --runs {params.runs}"
-        " --reference {params.reference} --evaluate {params.evaluate:q} --paper {params.paper:q}"
-        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+        "python -m decorec comparison-table --kind {wildcards.kind} --ranks {input.ranks}"
+        " --runs {params.runs} --reference {params.reference} --evaluate {params.evaluate:q}"
+        " --paper {params.paper:q} --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
 
 
 rule statistics_table:
@@ -105,7 +72,6 @@ rule statistics_table:
 rule coldstart_table:
     input:
         ranks=plan.of_runs(plan.config.tables.main),
-        sequences=plan.of_datasets("sequences.parquet"),
     output:
         csv="results/tables/coldstart.csv",
         tex="results/tables/coldstart.tex",
@@ -133,8 +99,8 @@ rule coldstart_table:
     message:
         "Table of cold users"
     shell:
-        "python -m decorec coldstart-table --ranks {input.ranks} --sequences {input.sequences}"
-        " --runs {params.runs} --baseline {params.baseline} --cold {params.cold}"
+        "python -m decorec coldstart-table --ranks {input.ranks} --runs {params.runs}"
+        " --baseline {params.baseline} --cold {params.cold}"
         " --evaluate {params.evaluate:q} --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
 
 
@@ -237,46 +203,10 @@ rule cost_table:
         " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
 
 
-rule fusion_table:
-    input:
-        ranks=plan.of_runs(plan.config.tables.fusion),
-    output:
-        csv="results/tables/fusion.csv",
-        tex="results/tables/fusion.tex",
-        html=report(
-            "results/tables/fusion.html",
-            caption="../report/fusion.rst",
-            category="Tables",
-            labels={"table": "fusion", "paper": "Figure 4"},
-        ),
-    log:
-        "logs/tables/fusion.log",
-    benchmark:
-        "results/benchmarks/tables/fusion.tsv"
-    conda:
-        "../../envs/cpu.yaml"
-    resources:
-        mem="2GB",
-        runtime="30m",
-    params:
-        runs=plan.config.tables.fusion,
-        reference=plan.config.tables.reference,
-        evaluate=plan.section("evaluate"),
-        paper=plan.paper_names(),
-        code=plan.code("fusion-table"),
-    message:
-        "Table of fusion"
-    shell:
-        "python -m decorec fusion-table --ranks {input.ranks} --runs {params.runs}"
-        " --reference {params.reference} --evaluate {params.evaluate:q} --paper {params.paper:q}"
-        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
-
-
 rule claims_table:
     input:
         ranks=plan.of_runs(plan.compared()),
         modes=plan.of_runs(plan.config.tables.retrieval, "modes.parquet"),
-        sequences=plan.of_datasets("sequences.parquet"),
         recalls=plan.of_datasets("recall.parquet"),
     output:
         csv="results/tables/claims.csv",
@@ -309,10 +239,47 @@ rule claims_table:
         "The paper's claims against what was measured"
     shell:
         "python -m decorec claims-table --ranks {input.ranks} --modes {input.modes}"
-        " --sequences {input.sequences} --recalls {input.recalls} --main {params.main}"
+        " --recalls {input.recalls} --main {params.main}"
         " --ablations {params.ablations} --retrieval {params.retrieval} --reference {params.reference}"
         " --baseline {params.baseline} --cold {params.cold} --evaluate {params.evaluate:q}"
         " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+
+
+rule sensitivity_table:
+    input:
+        ranks=sensitivity("ranks.parquet"),
+        metrics=sensitivity("metrics.json"),
+    output:
+        csv="results/tables/{knob}.csv",
+        tex="results/tables/{knob}.tex",
+        html=report(
+            "results/tables/{knob}.html",
+            caption="../report/sensitivity.rst",
+            category="Tables",
+            labels={"table": "sensitivity to {knob}"},
+        ),
+    log:
+        "logs/tables/{knob}.log",
+    benchmark:
+        "results/benchmarks/tables/{knob}.tsv"
+    wildcard_constraints:
+        knob="|".join(KNOBS),
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        values=sensitivity_values,
+        reference=plan.config.tables.reference,
+        evaluate=plan.section("evaluate"),
+        code=plan.code("sensitivity-table"),
+    message:
+        "Table of sensitivity to {wildcards.knob}"
+    shell:
+        "python -m decorec sensitivity-table --knob {wildcards.knob} --ranks {input.ranks}"
+        " --metrics {input.metrics} --values {params.values:q} --reference {params.reference}"
+        " --evaluate {params.evaluate:q} --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
 
 
 rule curves_table:
@@ -335,6 +302,52 @@ rule curves_table:
         "Validation curves"
     shell:
         "python -m decorec curves-table --histories {input.histories} --csv {output.csv} 2> {log}"
+
+
+rule gradients_table:
+    input:
+        gradients=plan.of_runs(plan.config.tables.gradients, "gradients.parquet", 1),
+    output:
+        csv="results/tables/gradients.csv",
+    log:
+        "logs/tables/gradients.log",
+    benchmark:
+        "results/benchmarks/tables/gradients.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        code=plan.code("gradients-table"),
+    message:
+        "Gradients of ids and modalities"
+    shell:
+        "python -m decorec gradients-table --gradients {input.gradients} --csv {output.csv} 2> {log}"
+
+
+rule embedding_table:
+    input:
+        models=plan.embedded_models(),
+        interests=plan.of_datasets("interests/text.safetensors"),
+    output:
+        csv="results/tables/embedding.csv",
+    log:
+        "logs/tables/embedding.log",
+    benchmark:
+        "results/benchmarks/tables/embedding.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="4GB",
+        runtime="1h",
+    params:
+        code=plan.code("embedding-table"),
+    message:
+        "Representations of items in two dimensions"
+    shell:
+        "python -m decorec embedding-table --models {input.models} --interests {input.interests}"
+        " --csv {output.csv} 2> {log}"
 
 
 rule results_page:

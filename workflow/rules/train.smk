@@ -154,3 +154,32 @@ rule modes:
         "python -m decorec modes --evaluate {params.evaluate:q} --vocab {input.vocab}"
         " --sequences {input.sequences} --model {input.model} --config {input.config}"
         " --modes {output.modes} --threads {threads} 2> {log}"
+
+
+rule probe:
+    input:
+        unpack(stage_inputs("fit")),
+    output:
+        gradients="results/{dataset}/runs/{run}/seed-{seed}/gradients.parquet",
+    log:
+        "logs/{dataset}/runs/{run}/seed-{seed}/probe.log",
+    benchmark:
+        "results/benchmarks/{dataset}/runs/{run}/seed-{seed}/probe.tsv"
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 1
+    resources:
+        mem="8GB",
+        runtime="12h",
+    params:
+        run=run_section("fit"),
+        every=plan.config.tables.probe_every,
+        code=plan.code("probe"),
+    message:
+        "Training {wildcards.run} on {wildcards.dataset} under observation, seed {wildcards.seed}"
+    shell:
+        "python -m decorec probe --run {params.run:q} --seed {wildcards.seed} --vocab {input.vocab}"
+        " --sequences {input.sequences} --text-features {input.text_features}"
+        " --image-features {input.image_features} --cooccurrence {input.cooccurrence}"
+        " --text-interests {input.text_interests} --image-interests {input.image_interests}"
+        " --every {params.every} --gradients {output.gradients} --threads {threads} 2> {log}"

@@ -1,0 +1,162 @@
+"""Step sensitivity_table: the reference at other values of one of its knobs, on validation and on test."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import polars as pl
+from pydantic import RootModel
+
+from decorec.artifacts import read_json
+from decorec.config.root import KNOBS, EvaluateConfig
+from decorec.errors import DecorecError
+from decorec.tables.collect import place, read_runs
+from decorec.tables.comparison import cells
+from decorec.tables.labels import label
+from decorec.tables.render import Cell, Group, Table, emphasise, write
+from decorec.tables.summary import METRICS, Summary, summarise_dataset
+
+__all__ = ["RunValues", "sensitivity_table"]
+
+SYMBOLS = {"alpha": "alpha", "tau": "tau", "clusters": "clusters per item"}
+"""Table -> what its values are called in print."""
+TITLES = {
+    "alpha": "Sensitivity to alpha, the weight of the other modality (eq. 14 and 17)",
+    "tau": "Sensitivity to tau, the temperature (eq. 12 and 16)",
+    "clusters": "Sensitivity to the number of clusters per item and modality (eq. 5)",
+}
+SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("dataset", "split", "metric"), pl.String),
+    "value": pl.Float64,
+    "run": pl.String,
+    **dict.fromkeys(("mean", "std"), pl.Float64),
+    "seeds": pl.Int64,
+    **dict.fromkeys(("ci_low", "ci_high", "p_value"), pl.Float64),
+}
+
+
+class RunValues(RootModel[dict[str, float]]):
+    """Run -> the value that it differs in."""
+
+
+@dataclass(frozen=True)
+class _Validation:
+    """One metric of one run on the validation items of one data set."""
+
+    metric: str
+    run: str
+    means: list[float]
+    """Mean over users, per seed."""
+
+    @property
+    def spread(self) -> float | None:
+        """Sample standard deviation over seeds; None with a single seed."""
+        return stdev(self.means) if len(self.means) > 1 else None
+
+
+def _validation(files: Sequence[Path], runs: Sequence[str]) -> dict[str, list[_Validation]]:
+    """Data set -> validation figures in the order metric, run."""
+    found: dict[str, dict[tuple[str, str], list[float]]] = {}
+    for file in sorted(files):
+        where, metrics = place(file, "metrics.json"), read_json(file)
+        for metric in METRICS:
+            try:
+                mean = float(metrics["valid"][metric])
+            except (KeyError, TypeError, ValueError) as error:
+                raise DecorecError(
+                    f"{file}: expected a number at valid.{metric}, found a problem with {error}; evaluate the run again"
+                ) from error
+            found.setdefault(where.dataset, {}).setdefault((metric, where.run), []).append(mean)
+    return {
+        dataset: [_Validation(m, run, means[m, run]) for m in METRICS for run in runs if (m, run) in means]
+        for dataset, means in found.items()
+    }
+
+
+def _validation_cells(line: Sequence[_Validation]) -> list[Cell]:
+    values = [f"{fmean(row.means):.4f}" for row in line]
+    return [
+        Cell(value, mark, "" if row.spread is None else f"{row.spread:.4f}")
+        for row, value, mark in zip(line, values, emphasise(values), strict=True)
+    ]
+
+
+def _groups(dataset: str, valid: Sequence[_Validation], test: Sequence[Summary]) -> list[Group]:
+    validation = [(name, _validation_cells(list(line))) for name, line in groupby(valid, key=lambda row: row.metric)]
+    tested = [(name, cells(list(line))) for name, line in groupby(test, key=lambda row: row.metric)]
+    title = f"{dataset}, {test[0].users:,} users, "
+    return [Group(f"{title}validation items", validation), Group(f"{title}test items", tested)]
+
+
+def _records(
+    dataset: str, values: Mapping[str, float], valid: Sequence[_Validation], test: Sequence[Summary]
+) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    for row in valid:
+        measured = (fmean(row.means), row.spread, len(row.means))
+        rows.append((dataset, "valid", row.metric, values[row.run], row.run, *measured, None, None, None))
+    for tested in test:
+        figures = (tested.mean, tested.std, tested.seeds, tested.ci_low, tested.ci_high, tested.p_value)
+        rows.append((dataset, "test", tested.metric, values[tested.run], tested.run, *figures))
+    return rows
+
+
+def sensitivity_table(
+    *,
+    knob: str,
+    ranks: list[Path],
+    metrics: list[Path],
+    values: RunValues,
+    reference: str,
+    evaluate: EvaluateConfig,
+    csv: Path,
+    tex: Path,
+    html: Path,
+) -> None:
+    """Write the table of sensitivity to ``knob``: alpha, tau or clusters.
+
+    csv columns: dataset, split (valid or test), metric, value, run, mean, std, seeds; on test also ci_low, ci_high and
+    p_value (paired test of ``reference`` against the run).
+
+    ranks, metrics: DATASET/runs/RUN/seed-N/ranks.parquet and metrics.json of all data sets, runs and seeds. values: run
+    -> its value, in order of print.
+
+    Raises:
+        DecorecError: no such knob, or the files do not fit together.
+    """
+    if knob not in KNOBS:
+        raise DecorecError(f"--knob: expected one of {', '.join(KNOBS)}, found {knob!r}; correct the name")
+    runs = list(values.root)
+    validation = _validation(metrics, runs)
+    records, groups = [], []
+    for dataset, found in read_runs(ranks, runs).items():
+        test = summarise_dataset(dataset, found, reference, evaluate)
+        valid = validation.get(dataset, [])
+        if len(valid) != len(test):
+            raise DecorecError(f"--metrics: expected a metrics.json of every run on {dataset}, found fewer; pass them")
+        records += _records(dataset, values.root, valid, test)
+        groups += _groups(dataset, valid, test)
+    frame = pl.DataFrame(records, schema=SCHEMA, orient="row")
+    seeds = sorted(frame["seeds"].unique())
+    table = Table(
+        records=frame,
+        caption=TITLES[knob],
+        columns=["Metric", *(f"{SYMBOLS[knob]} = {value:g}" for value in values.root.values())],
+        groups=groups,
+        notes=[
+            f"{label(reference)} with other values of {KNOBS[knob]}, its own is {values.root[reference]:g}; everything "
+            f"else as it is. Seeds: {' or '.join(map(str, seeds))}. Mean over users and seeds ± standard deviation "
+            "over seeds. Bold: best; underlined: second best.",
+            "Values are chosen by the rows of the validation items; those of the test items are for looking on.",
+            f"In brackets (test items): {evaluate.level:.0%} bootstrap interval over users. p: paired permutation test "
+            f"of {label(reference)} against the column, not corrected.",
+        ],
+    )
+    write(table, csv, tex, html)
+    logging.getLogger("decorec").info("%s: %d runs", csv, len(runs))

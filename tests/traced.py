@@ -1,0 +1,524 @@
+"""Every number of every table once more, plainly, from the files that it is defined on.
+
+Nothing here is shared with the package but the names of things in print. What is random (resamples of users, sign
+patterns) is drawn from the seed that docs/protocol.md gives, so that the figures have to be the same.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import statistics
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import scipy.sparse
+import scipy.stats
+import yaml
+from safetensors.numpy import load_file
+
+from decorec.tables.labels import label
+
+METRICS = ("Hit@10", "Hit@50", "NDCG@10", "NDCG@50", "MRR@10", "MRR@50")
+STAGES = {"decorec": ("stage1", "stage2"), "sasrec": ("fit",)}
+PREPARATION = ("sample", "download", "ingest", "crawl", "features", "split", "atomic", "cooccurrence", "cluster")
+VIEWS = ("interest", "modal-similarity", "modality-interest")
+Row = dict[str, Any]
+
+
+def value(metric: str, rank: float) -> float:
+    """One user's figure."""
+    name, cutoff = metric.split("@")
+    if rank > int(cutoff):
+        return 0.0
+    return {"Hit": 1.0, "NDCG": 1 / math.log2(rank + 1), "MRR": 1 / rank}[name]
+
+
+def interval(users: np.ndarray, resamples: int = 1000, level: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap of the mean over users."""
+    drawn = np.random.default_rng(0).integers(0, len(users), size=(resamples, len(users)))
+    low, high = np.quantile(users[drawn].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def permutation(differences: np.ndarray, patterns: int = 10_000) -> float:
+    """Share of random sign patterns, the observed one included, with a sum at least as far from zero."""
+    users = len(differences)
+    bits = np.random.default_rng(0).integers(0, 256, size=(patterns, -(-users // 8)), dtype=np.uint8)
+    signs = np.where(np.unpackbits(bits, axis=1, count=users), 1.0, -1.0)
+    observed = abs(differences.sum()) - 1e-12 * np.abs(differences).sum()  # sums in another order differ in last bits
+    return float((np.abs(signs @ differences) >= observed).sum() + 1) / (patterns + 1)
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Corrected over all of them."""
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for smaller, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, (len(p_values) - smaller) * p_values[index])
+        corrected[index] = min(1.0, largest)
+    return corrected
+
+
+@dataclass
+class World:
+    """The results of one data set."""
+
+    folder: Path
+    config: dict[str, Any]
+    dataset: str = "sample"
+    seen: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "results" / self.dataset
+
+    @property
+    def seeds(self) -> list[int]:
+        return self.config["seeds"]
+
+    def place(self, run: str, seed: int) -> Path:
+        return self.root / "runs" / run / f"seed-{seed}"
+
+    def ranks(self, run: str, mode: str | None = None, seeds: int | None = None) -> np.ndarray:
+        """[S, U], users in ascending order of their ids."""
+        rows = []
+        for seed in self.seeds[:seeds]:
+            frame = pl.read_parquet(self.place(run, seed) / ("ranks.parquet" if mode is None else "modes.parquet"))
+            rows.append((frame if mode is None else frame.filter(mode=mode)).sort("user")["rank"].to_numpy())
+        return np.stack(rows)
+
+    def figures(self, metric: str, run: str, mode: str | None = None, seeds: int | None = None) -> np.ndarray:
+        """[S, U] figure of each user per seed."""
+        return np.vectorize(lambda rank: value(metric, rank))(self.ranks(run, mode, seeds))
+
+    @cached_property
+    def sequences(self) -> dict[str, list[int]]:
+        frame = pl.read_parquet(self.root / "sequences.parquet")
+        return dict(zip(frame["user"], frame["items"].to_list(), strict=True))
+
+    @cached_property
+    def cold(self) -> np.ndarray:
+        """[U] whether the user is among the 40 % with the fewest training interactions."""
+        lengths = [len(self.sequences[user]) - 2 for user in sorted(self.sequences)]
+        most = sorted(lengths)[math.ceil(0.4 * len(lengths)) - 1]
+        return np.array(lengths) <= most
+
+    def paper(self, table: str) -> dict[str, Any]:
+        text = (self.folder / "decorec" / "paper.yaml").read_text()
+        return yaml.safe_load(text)[table]["rows"]
+
+
+def spread(figures: np.ndarray) -> Row:
+    """Mean, deviation over seeds, number of seeds, interval; of [S, U]."""
+    per_seed = [float(np.mean(seed)) for seed in figures]
+    low, high = interval(figures.mean(axis=0))
+    return {
+        "mean": statistics.fmean(per_seed),
+        "std": statistics.stdev(per_seed) if len(per_seed) > 1 else None,
+        "seeds": len(per_seed),
+        "ci_low": low,
+        "ci_high": high,
+    }
+
+
+def against(reference: np.ndarray, other: np.ndarray) -> float:
+    """p of the paired test of two [S, U]."""
+    return permutation(reference.mean(axis=0) - other.mean(axis=0))
+
+
+def compared(world: World, table: str, column: str, paper: bool) -> Iterator[Row]:
+    for metric in METRICS:
+        for run in world.config["tables"][table]:
+            mine, figures = world.figures(metric, "decorec"), world.figures(metric, run)
+            row = {"dataset": world.dataset, "metric": metric, column: run, **spread(figures)}
+            row["p_value"] = None if run == "decorec" else against(mine, figures)
+            assert paper is False or world.dataset not in world.paper("main")["sasrec"]
+            yield row | {"paper": None}
+
+
+def main(world: World) -> Iterator[Row]:
+    return compared(world, "main", "model", True)
+
+
+def fusion(world: World) -> Iterator[Row]:
+    return compared(world, "fusion", "model", False)
+
+
+def ablations(world: World) -> Iterator[Row]:
+    return compared(world, "ablations", "variant", True)
+
+
+def modes_of(world: World, run: str) -> list[str]:
+    frame = pl.read_parquet(world.place(run, world.seeds[0]) / "modes.parquet")
+    return frame["mode"].unique(maintain_order=True).to_list()
+
+
+def retrieval(world: World) -> Iterator[Row]:
+    for metric in METRICS:
+        full = world.figures(metric, "decorec", "cross")
+        assert np.array_equal(full, world.figures(metric, "decorec")), "the full score is what was evaluated"
+        for run in world.config["tables"]["retrieval"]:
+            for mode in modes_of(world, run):
+                figures = world.figures(metric, run, mode)
+                row = {"dataset": world.dataset, "metric": metric, "run": run, "mode": mode, **spread(figures)}
+                yield row | {"p_value": None if (run, mode) == ("decorec", "cross") else against(full, figures)}
+
+
+def coldstart(world: World) -> Iterator[Row]:
+    lengths = np.array([len(world.sequences[user]) - 2 for user in sorted(world.sequences)])
+    for group, chosen in (("cold", world.cold), ("other", ~world.cold)):
+        for metric in METRICS:
+            base = world.figures(metric, "sasrec")[:, chosen]
+            for run in world.config["tables"]["main"]:
+                figures = world.figures(metric, run)[:, chosen]
+                row = {"dataset": world.dataset, "group": group, "metric": metric, "model": run}
+                row |= {"users": chosen.sum(), "least": lengths[chosen].min(), "most": lengths[chosen].max()}
+                row |= spread(figures)
+                gain = dict.fromkeys(("improvement_percent", "difference", "difference_low", "difference_high"))
+                gain["p_value"] = None
+                if run != "sasrec":
+                    differences = figures.mean(axis=0) - base.mean(axis=0)
+                    low, high = interval(differences)
+                    gain = {"difference": differences.mean(), "difference_low": low, "difference_high": high}
+                    gain["p_value"] = permutation(differences)
+                    gain["improvement_percent"] = 100 * (row["mean"] / base.mean() - 1) if base.mean() else None
+                yield row | gain
+
+
+def sensitivity(knob: str) -> Callable[[World], Iterator[Row]]:
+    def rows(world: World) -> Iterator[Row]:
+        runs, few = SENSITIVITY[knob], world.config["tables"]["sensitivity_seeds"]
+        for metric in METRICS:
+            for number, run in runs.items():
+                places = [world.place(run, seed) for seed in world.seeds[:few]]
+                measured = [json.loads((place / "metrics.json").read_text()) for place in places]
+                means = [found["valid"][metric] for found in measured]
+                tested = world.figures(metric, run, seeds=few).mean(axis=1)
+                assert np.allclose([found["test"][metric] for found in measured], tested)
+                std = statistics.stdev(means) if len(means) > 1 else None
+                names = {"dataset": world.dataset, "split": "valid", "metric": metric, "value": number, "run": run}
+                nothing = {"ci_low": None, "ci_high": None, "p_value": None}
+                yield names | {"mean": statistics.fmean(means), "std": std, "seeds": len(means)} | nothing
+        for metric in METRICS:
+            full = world.figures(metric, "decorec", seeds=few)
+            for number, run in runs.items():
+                figures = world.figures(metric, run, seeds=few)
+                names = {"dataset": world.dataset, "split": "test", "metric": metric, "value": number, "run": run}
+                yield names | spread(figures) | {"p_value": None if run == "decorec" else against(full, figures)}
+
+    return rows
+
+
+SENSITIVITY = {
+    "alpha": {0.25: "alpha-0-25", 1.0: "decorec"},
+    "clusters": {0.1: "decorec", 0.3: "clusters-0-3"},
+}
+"""Table -> value -> run of the workplace whose tables are traced."""
+
+
+def dataset_statistics(world: World) -> Iterator[Row]:
+    users, interactions = len(world.sequences), sum(map(len, world.sequences.values()))
+    items = len({item for sequence in world.sequences.values() for item in sequence})
+    assert items == len(pl.read_parquet(world.root / "vocab.parquet"))
+    rows = interactions - users
+    yield {
+        "dataset": world.dataset,
+        "users": users,
+        "items": items,
+        "interactions": interactions,
+        "mean_length": interactions / users,
+        "sparsity_percent": 100 * (1 - interactions / (users * items)),
+        "as_paper_users": users + 1,
+        "as_paper_items": items + 1,
+        "as_paper_interactions": rows,
+        "as_paper_sparsity_percent": 100 * (1 - rows / ((users + 1) * (items + 1))),
+        **dict.fromkeys(("paper_items", "paper_interactions", "paper_sparsity_percent")),
+    }
+
+
+def nearest(scores: np.ndarray, possible: np.ndarray) -> dict[tuple[int, int], tuple[int, float]]:
+    """(item, other) -> place of the other among the items near the first, and its score."""
+    found = {}
+    for item in range(len(scores)):
+        others = sorted(np.flatnonzero(possible[item]), key=lambda other, i=item: (-scores[i, other], other))
+        found |= {(item, int(o)): (place, float(scores[item, o])) for place, o in enumerate(others[:200], 1)}
+    return found
+
+
+def predictions(world: World, near: dict[tuple[int, int], tuple[int, float]], count: int) -> list[tuple[str, int]]:
+    """The ``count`` nearest (user, item) over all users."""
+    users = list(world.sequences)
+    histories = [set(world.sequences[user][:-1]) for user in users]
+    others: dict[int, list[tuple[int, int, float]]] = {}
+    for (item, other), (place, score) in near.items():
+        others.setdefault(item, []).append((other, place, score))
+    limit = 1
+    while True:  # places are looked at in doubling numbers, until there are enough predictions
+        best: dict[tuple[int, int], tuple[int, float]] = {}
+        for number, history in enumerate(histories):
+            for other, place, score in (near for item in history for near in others.get(item, [])):
+                if place <= limit and other not in history:
+                    old = best.get((number, other), (place, score))
+                    best[number, other] = (min(old[0], place), max(old[1], score))
+        if len(best) >= count or limit >= 200:
+            break
+        limit = min(2 * limit, 200)
+    ordered = sorted(best, key=lambda pair: (best[pair][0], -best[pair][1], *pair))
+    return [(users[number], item) for number, item in ordered[:count]]
+
+
+def recall(world: World) -> Iterator[Row]:
+    graph = scipy.sparse.load_npz(world.root / "graph" / "cooccurrence.npz").toarray()
+    features = []
+    names = pl.read_parquet(world.root / "vocab.parquet")["item"].to_list()
+    for modality in ("text", "image"):
+        arrays = load_file(world.root / "features" / f"{modality}.safetensors")
+        order = {item: row for row, item in enumerate(arrays["items"].tobytes().decode().split("\n"))}
+        x = arrays["x"][[order[name] for name in names]]
+        features.append(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
+    both = np.concatenate(features, axis=1)
+    cosine = both @ both.T / 2
+    views = [nearest(graph.astype(float), graph > 0), nearest(cosine, ~np.eye(len(cosine), dtype=bool))]
+    one, two = views
+    views.append({pair: (max(one[pair][0], two[pair][0]), one[pair][1]) for pair in one if pair in two})
+    wanted = 10 * len(world.sequences)
+    found = [predictions(world, near, wanted) for near in views]
+    made = min(map(len, found))
+    for view, predicted in zip(VIEWS, found, strict=True):
+        hits = sum(world.sequences[user][-1] == item for user, item in predicted[:made])
+        row = {"dataset": world.dataset, "view": view, "users": len(world.sequences), "hits": hits}
+        nothing = dict.fromkeys(("paper_hits", "paper_predictions", "paper_precision"))
+        yield row | {"predictions": made, "precision": hits / made} | nothing
+
+
+def cost(world: World) -> Iterator[Row]:
+    folder = world.folder / "results" / "benchmarks" / world.dataset
+
+    def measured(files: list[Path]) -> Row:
+        rows = [row for file in files for row in csv.DictReader(file.open(), delimiter="\t")]
+        seconds = [float(row["s"]) for row in rows]
+        return {
+            "seeds": len(rows),
+            "seconds": sum(seconds) / len(rows),
+            "seconds_std": statistics.stdev(seconds) if len(rows) > 1 else None,
+            "processor_seconds": sum(float(row["cpu_time"]) for row in rows) / len(rows),
+            "peak_memory_mb": max(float(row["max_rss"]) for row in rows),
+        }
+
+    for step in PREPARATION:
+        if (folder / f"{step}.tsv").exists():
+            row = {"dataset": world.dataset, "run": "", "step": step, **measured([folder / f"{step}.tsv"])}
+            yield row | {"parameters": None, "trainable_parameters": None}
+    for run in world.config["tables"]["main"]:
+        for step in (*STAGES[run], "evaluate"):
+            row = {"dataset": world.dataset, "run": run, "step": step}
+            row |= measured([folder / "runs" / run / f"seed-{seed}" / f"{step}.tsv" for seed in world.seeds])
+            row |= {"parameters": None, "trainable_parameters": None}
+            if step != "evaluate":
+                arrays = load_file(world.place(run, world.seeds[0]) / step / "model.safetensors")
+                sizes = {name: array.size for name, array in arrays.items() if name.startswith("model.")}
+                frozen = sum(size for name, size in sizes.items() if step == "stage2" and ".adapters." in name)
+                row |= {"parameters": sum(sizes.values()), "trainable_parameters": sum(sizes.values()) - frozen}
+            yield row
+
+
+def curves(world: World) -> Iterator[Row]:
+    for run, stage in (("sasrec", "fit"), ("decorec", "stage1")):
+        places = [world.place(run, seed) / stage / "history.parquet" for seed in world.seeds]
+        histories = [pl.read_parquet(place).rows(named=True) for place in places]
+        for metric in ("Hit@10", "NDCG@10"):
+            for epoch in range(max(map(len, histories))):
+                reached = [history[epoch] for history in histories if len(history) > epoch]
+                values = [row[metric] for row in reached]
+                yield {
+                    **{"dataset": world.dataset, "run": run, "stage": stage, "metric": metric, "epoch": epoch},
+                    "mean": statistics.fmean(values),
+                    "std": statistics.stdev(values) if len(values) > 1 else None,
+                    "seeds": len(values),
+                    "best": sum(row["best"] for row in reached),
+                }
+
+
+def gradients(world: World) -> Iterator[Row]:
+    for run in world.config["tables"]["gradients"]:
+        frame = pl.read_parquet(world.place(run, world.seeds[0]) / "gradients.parquet")
+        for row in frame.rows(named=True):
+            yield {"dataset": world.dataset, "run": run, "seed": world.seeds[0], **row}
+
+
+def claims(world: World) -> Iterator[Row]:
+    """Every statement with its effect in every metric, or nothing where a run is missing."""
+    tables = world.config["tables"]
+    for kind, statements in _claims(world, tables["main"], tables["ablations"], tables["retrieval"]):
+        rows: list[Row] = []
+        for text, in_paper, per_metric in statements:
+            for metric, measured in per_metric.items():
+                names = {"dataset": world.dataset, "kind": kind, "claim": text, "metric": metric, "in_paper": in_paper}
+                rows.append(names | dict(zip(("difference", "ci_low", "ci_high", "p_value"), measured, strict=True)))
+        tested = [row for row in rows if row["p_value"] is not None]
+        for row, p in zip(tested, holm([row["p_value"] for row in tested]), strict=True):
+            row["p_holm"] = p
+        for row in rows:
+            if row["p_value"] is None:
+                yield row | {"p_holm": None, "verdict": "not testable here"}
+                continue
+            holds = row["difference"] > 0 and row["p_holm"] <= 0.05
+            yield row | {"verdict": ("reproduced" if holds else "not reproduced") if row["in_paper"] else ""}
+
+
+Measured = tuple[Any, Any, Any, Any]
+Statement = tuple[str, bool, dict[str, Measured]]
+
+
+def _claims(world: World, main: list[str], ablations: list[str], retrieval: list[str]) -> Iterator[tuple[str, list]]:
+    everyone = np.ones(len(world.sequences), dtype=bool)
+    us = label("decorec")
+
+    def paired(one: tuple[str, str | None], two: tuple[str, str | None], users: np.ndarray) -> dict[str, Measured]:
+        modes = {(run, mode) for run in retrieval for mode in modes_of(world, run)}
+        known = {(run, None) for run in (*main, *ablations)} | modes
+        if not {one, two} <= known:
+            return dict.fromkeys(METRICS, (None,) * 4)
+        found = {}
+        for metric in METRICS:
+            differences = (world.figures(metric, *one).mean(axis=0) - world.figures(metric, *two).mean(axis=0))[users]
+            found[metric] = (differences.mean(), *interval(differences), permutation(differences))
+        return found
+
+    for kind, runs in (("main", main), ("ablations", ablations)):
+        theirs = [name for name in world.paper(kind) if name != "decorec"]
+        ours = [run for run in runs if run != "decorec"]
+        yield (
+            kind,
+            [
+                (f"{us} beats {label(run)}", run in theirs, paired(("decorec", None), (run, None), everyone))
+                for run in (*ours, *(name for name in theirs if name not in ours))
+            ],
+        )
+    frame, views = pl.read_parquet(world.root / "recall.parquet"), ("interest", "modal-similarity")
+    hits = {view: frame.filter(view=view)["hits"].to_numpy().astype(float) for view in VIEWS}
+    printed = ("Interest (co-occurrence)", "Modal similarity (text and picture)")
+    found = []
+    for view, name in zip(views, printed, strict=True):
+        differences = hits["modality-interest"] - hits[view]
+        measured = (differences.mean(), *interval(differences), permutation(differences))
+        found.append((f"Both at once finds more than {name} alone", True, {"hits per user": measured}))
+    yield "recall", found
+    full, apart = ("decorec", "cross"), ("no-cross", "intra")
+    lesser = [(f"{us}: cross beats {mode}", paired(full, ("decorec", mode), everyone)) for mode in MODES]
+    lesser.append((f"{us}: cross beats {label('no-cross')}: intra", paired(full, apart, everyone)))
+    yield "modes", [(text, True, measured) for text, measured in lesser]
+    single = [
+        (f"By {mode} alone, {us} beats {mode}-only", paired(("decorec", mode), (f"{mode}-only", mode), everyone))
+        for mode in ("text", "image")
+    ]
+    yield "single", [(text, True, measured) for text, measured in single]
+    cold = [
+        (f"On cold users {us} beats {label(run)}", paired(("decorec", None), (run, None), world.cold))
+        for run in ("sasrec", "unisrec", "missrec")
+    ]
+    cold.append((f"Cold users gain more over {label('sasrec')} than the others", _groups(world)))
+    yield "cold", [(text, True, measured) for text, measured in cold]
+
+
+MODES = ("intra", "text", "image")
+
+
+def _groups(world: World) -> dict[str, Measured]:
+    """Welch's test of the gains of two groups of users, written out."""
+    found: dict[str, Measured] = {}
+    for metric in METRICS:
+        gains = (world.figures(metric, "decorec") - world.figures(metric, "sasrec")).mean(axis=0)
+        one, two = gains[world.cold], gains[~world.cold]
+        difference = one.mean() - two.mean()
+        parts = [group.var(ddof=1) / len(group) for group in (one, two)]
+        if not sum(parts):
+            found[metric] = (difference, 0.0, 0.0, 1.0)
+            continue
+        error = math.sqrt(sum(parts))
+        freedom = sum(parts) ** 2 / sum(p**2 / (len(g) - 1) for p, g in zip(parts, (one, two), strict=True))
+        reach = scipy.stats.t.ppf(0.975, freedom) * error
+        p = 2 * scipy.stats.t.sf(abs(difference) / error, freedom)
+        found[metric] = (difference, difference - reach, difference + reach, p)
+    return found
+
+
+TABLES: dict[str, Callable[[World], Iterator[Row]]] = {
+    "main": main,
+    "ablations": ablations,
+    "fusion": fusion,
+    "retrieval": retrieval,
+    "coldstart": coldstart,
+    "recall": recall,
+    "statistics": dataset_statistics,
+    "cost": cost,
+    "claims": claims,
+    "curves": curves,
+    "gradients": gradients,
+    **{knob: sensitivity(knob) for knob in SENSITIVITY},
+}
+"""Table -> its rows, each cell computed here."""
+
+
+def mistakes(file: Path, expected: list[Row], tolerance: float = 1.1e-6) -> list[str]:
+    """Cells of a csv file that are not what they have to be; every cell of every row is compared."""
+    with file.open(newline="") as handle:
+        found = list(csv.DictReader(handle))
+    if len(found) != len(expected):
+        return [f"{len(found)} rows, expected {len(expected)}"]
+    wrong = []
+    for number, (row, wanted) in enumerate(zip(found, expected, strict=True)):
+        if set(row) != set(wanted):
+            return [f"columns {sorted(row)}, expected {sorted(wanted)}"]
+        for name, cell in wanted.items():
+            if not _same(row[name], cell, tolerance):
+                wrong.append(f"row {number} {name}: {row[name]!r}, expected {cell!r}")
+    return wrong
+
+
+def _same(text: str, cell: Any, tolerance: float) -> bool:
+    if cell is None:
+        return text == ""
+    if isinstance(cell, bool | str):
+        return text == (str(cell).lower() if isinstance(cell, bool) else cell)
+    if isinstance(cell, int | np.integer):
+        return text == str(cell)
+    return text != "" and abs(float(text) - float(cell)) <= tolerance
+
+
+NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?")
+
+
+def strangers(file: Path) -> list[str]:
+    """Numbers in the printed html and tex of a table that are no rounding of one in its csv."""
+    with file.open(newline="") as handle:
+        known = [float(cell) for row in csv.DictReader(handle) for cell in row.values() if _is_number(cell)]
+    body = ElementTree.fromstring(file.with_suffix(".html").read_text().removeprefix("<!DOCTYPE html>"))
+    cells = ["".join(cell.itertext()) for cell in body.findall(".//tbody/tr/td")]
+    rows = file.with_suffix(".tex").read_text().split(r"\midrule", 1)[1].split(r"\bottomrule")[0].splitlines()
+    for row in rows:
+        if "&" in row:
+            cells += row.split(" & ")[1:]
+    printed = [number for cell in cells for number in NUMBER.findall(re.sub(r"\d+ of \d+", "", cell))]
+    assert len(printed) > len(cells) // 4, "numbers were found"
+    return [number for number in printed if not _rounds(number, known)]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
+
+
+def _rounds(number: str, known: list[float]) -> bool:
+    decimals = len(number.partition(".")[2])
+    return any(abs(float(number.replace(",", "")) - cell) <= 0.5 * 10**-decimals + 1e-6 for cell in known)
