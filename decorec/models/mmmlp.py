@@ -50,7 +50,7 @@ class _ReadHidden(Function):
         out, kept, factor = x.new_empty(len(x), x.shape[2]), None, 1.0
         if rate:
             kept, factor = draw(torch.Size((len(x), *bias.shape)), rate, x.device)
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(x.device.type, enabled=False):  # arithmetic with a place to write to has no other type
             for part in _ReadHidden.parts(x, before):
                 a, h = before[: len(x[part])], hidden[: len(x[part])]
                 _ReadHidden.fill(a, x[part], weight, bias)
@@ -140,7 +140,8 @@ class Mixer(nn.Module):
         bias = others[:, None] * self.slot_norm(empty) + self.slot_up.bias[:, None]  # [H, D]
         down = self.slot_down.weight.index_select(0, slot)
         rate = self.dropout.p if self.training else 0.0
-        mixed = _ReadHidden.apply(self.slot_norm(x_PWD), weight[:, slots], bias, down, rate)
+        x, bias = self.slot_norm(x_PWD).to(weight.dtype), bias.to(weight.dtype)
+        mixed = _ReadHidden.apply(x, weight[:, slots], bias, down, rate)
         mixed = self.dropout(mixed + self.slot_down.bias.index_select(0, slot)[:, None])
         return self._channels(x_PWD[torch.arange(len(place), device=place.device), place] + mixed)
 
