@@ -14,7 +14,7 @@ from decorec.config.data import CrawlConfig, Dataset, DownloadConfig, FilterConf
 from decorec.config.features import FeaturesConfig
 from decorec.config.learning import GraphConfig, InterestsConfig, TrainConfig
 from decorec.config.models import ModelConfig
-from decorec.config.runs import Run, resolve
+from decorec.config.runs import Run, merge, resolve
 from decorec.errors import DecorecError
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "ReportConfig",
     "RunDifference",
     "TablesConfig",
+    "TunedDifference",
     "TuningConfig",
     "describe",
     "load",
@@ -53,6 +54,15 @@ class RunDifference(Section):
     """Differences of the section graph."""
     interests: dict[str, Any] = {}
     """Differences of the section interests."""
+    model: dict[str, Any] = {}
+    """Differences of the section model."""
+    train: dict[str, Any] = {}
+    """Differences of the section train."""
+
+
+class TunedDifference(Section):
+    """Values of a run that were chosen on one data set."""
+
     model: dict[str, Any] = {}
     """Differences of the section model."""
     train: dict[str, Any] = {}
@@ -119,6 +129,10 @@ class Config(Section):
         "sasrec": RunDifference(model={"name": "sasrec"}),
     }
     """Runs by name, each a difference against the sections above."""
+    tuned: dict[str, dict[str, TunedDifference]] = {}
+    """Data set -> run -> values chosen there on validation, laid over the run's own; `decorec tuned` writes them. A run
+    without any lays its difference over those of the run that is called like its model (an ablation over decorec's);
+    presets do not. Data sets that are not configured may stand here too."""
     tables: TablesConfig = TablesConfig()
     report: ReportConfig = ReportConfig()
     tuning: TuningConfig = TuningConfig()
@@ -151,13 +165,40 @@ class Config(Section):
                 raise ValueError(explain(error, f"runs.{name}")) from error
         return self
 
-    def run(self, name: str) -> Run:
-        """The run ``name``: base sections, preset and difference, merged and validated."""
+    @model_validator(mode="after")
+    def _tuned_values_fit_their_runs(self) -> Config:
+        for dataset, chosen in self.tuned.items():
+            for name in chosen:
+                if name not in self.runs:
+                    raise ValueError(f"tuned.{dataset} names {name!r}; expected one of the runs {sorted(self.runs)}")
+            for name in self.runs:
+                try:
+                    stages = self.run(name, dataset).stages
+                except ValidationError as error:
+                    raise ValueError(explain(error, f"tuned.{dataset}.{name}")) from error
+                if stages != self.run(name).stages:
+                    raise ValueError(f"tuned.{dataset}.{name}: expected values that leave the stages of the run alone")
+        return self
+
+    def run(self, name: str, dataset: str | None = None) -> Run:
+        """The run ``name``: base sections, preset and difference, merged and validated.
+
+        With ``dataset``, the values that were chosen there are in force.
+        """
+        method = self.runs[name].method
         difference = self.runs[name].model_dump(exclude={"method"}, exclude_unset=True)
+        chosen = {
+            run: values.model_dump(exclude_unset=True) for run, values in self.tuned.get(dataset or "", {}).items()
+        }
+        if name in chosen:
+            difference = merge(difference, chosen[name])
+        elif method == "described":
+            model = difference.get("model", {}).get("name", self.model.name)
+            difference = merge(chosen.get(model, {}), difference)
         base = {
             key: getattr(self, key).model_dump(exclude_unset=True) for key in ("graph", "interests", "model", "train")
         }
-        return resolve(base, self.runs[name].method, difference)
+        return resolve(base, method, difference)
 
 
 def load(values: Mapping[str, Any], origin: str = "config.yaml") -> Config:
