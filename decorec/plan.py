@@ -55,6 +55,12 @@ class Plan:
     def __init__(self, config: Config) -> None:
         self.config = config
         self._runs = config.every_run()
+        self._tuned = {
+            (dataset, name): run
+            for dataset in config.datasets
+            if dataset in config.tuned
+            for name, run in config.every_run(dataset).items()
+        }
 
     def datasets(self, *sources: str) -> list[str]:
         """Names of the data sets, of the given sources only if there are any."""
@@ -119,14 +125,14 @@ class Plan:
         """The variant of the graph that the interests of ``variant`` are computed from."""
         return self.variant(variant.split("/")[1], "graph") if variant else ""
 
-    def run(self, name: str, stage: str) -> str:
-        """What one stage of a run depends on, as JSON."""
-        return json.dumps(self._runs[name].for_stage(stage).dump(), sort_keys=True)
+    def run(self, name: str, stage: str, dataset: str = "") -> str:
+        """What one stage of a run depends on, as JSON; with the values that were chosen on ``dataset``."""
+        return json.dumps(self._on(dataset, name).for_stage(stage).dump(), sort_keys=True)
 
-    def first_stage_run(self, name: str) -> str:
-        """The run whose stage 1 this run starts from: the first one with the same stage 1."""
-        key = self._stage1_key(name)
-        return next(other for other in self._runs if self._stage1_key(other) == key)
+    def first_stage_run(self, name: str, dataset: str = "") -> str:
+        """The run whose stage 1 this run starts from: the first one with the same stage 1 on ``dataset``."""
+        key = self._stage1_key(name, dataset)
+        return next(other for other in self._runs if self._stage1_key(other, dataset) == key)
 
     def last_stage(self, run: str) -> str:
         """The stage that is evaluated."""
@@ -135,7 +141,7 @@ class Plan:
     def inputs(self, dataset: str, run: str, stage: str, seed: str) -> dict[str, Any]:
         """Input files of a training stage, by the names of the step's arguments; [] for those that it does not need."""
         root = f"results/{dataset}"
-        needs = set(self._runs[run].needs(stage))
+        needs = set(self._on(dataset, run).needs(stage))
         files: dict[str, Any] = {"vocab": f"{root}/vocab.parquet", "sequences": f"{root}/sequences.parquet"}
         graph = f"{root}/{self.variant(run, 'graph')}graph/cooccurrence.npz"
         files["cooccurrence"] = graph if "graph" in needs else []
@@ -147,7 +153,7 @@ class Plan:
         if stage == "stage1":
             del files["text_interests"], files["image_interests"]
         if stage == "stage2":
-            start = f"{root}/runs/{self.first_stage_run(run)}/seed-{seed}/stage1"
+            start = f"{root}/runs/{self.first_stage_run(run, dataset)}/seed-{seed}/stage1"
             files |= {"start": f"{start}/model.safetensors", "start_config": f"{start}/config.json"}
         return files
 
@@ -167,7 +173,7 @@ class Plan:
         return [f"results/tuning/{dataset}/{run}.parquet" for run in self.tuned_runs()]
 
     def whole_run(self, name: str) -> str:
-        """All values of a run, as JSON."""
+        """All values of a run, as JSON: those that it has before any are chosen."""
         return json.dumps(self._runs[name].dump(), sort_keys=True)
 
     def of_runs(self, runs: list[str], file: str = "ranks.parquet", seeds: int | None = None) -> list[str]:
@@ -197,28 +203,42 @@ class Plan:
 
     def models(self, runs: list[str]) -> list[str]:
         """The trained models of all stages of these runs."""
-        owners = [
-            (self.first_stage_run(run) if stage == "stage1" else run, stage)
-            for run in runs
-            for stage in self._runs[run].stages
-        ]
-        return [
-            f"results/{dataset}/runs/{owner}/seed-{seed}/{stage}/model.safetensors"
-            for dataset in self.config.datasets
-            for owner, stage in dict.fromkeys(owners)
-            for seed in self.config.seeds
-        ]
+        found = []
+        for dataset in self.config.datasets:
+            owners = [
+                (self.first_stage_run(run, dataset) if stage == "stage1" else run, stage)
+                for run in runs
+                for stage in self._runs[run].stages
+            ]
+            found += [
+                f"results/{dataset}/runs/{owner}/seed-{seed}/{stage}/model.safetensors"
+                for owner, stage in dict.fromkeys(owners)
+                for seed in self.config.seeds
+            ]
+        return found
 
     def first_stages(self, runs: list[str]) -> str:
-        """Run -> the run whose stage 1 it starts from, as JSON."""
-        return json.dumps({run: self.first_stage_run(run) for run in runs})
+        """Data set -> run -> the run whose stage 1 it starts from, as JSON."""
+        return json.dumps(
+            {dataset: {run: self.first_stage_run(run, dataset) for run in runs} for dataset in self.config.datasets}
+        )
+
+    def chosen(self, runs: list[str]) -> str:
+        """Data set -> run -> values that were chosen there on validation, as JSON."""
+        return json.dumps(
+            {
+                dataset: {run: found[run].model_dump(exclude_unset=True) for run in runs if run in found}
+                for dataset, found in self.config.tuned.items()
+                if dataset in self.config.datasets
+            }
+        )
 
     def histories(self) -> list[str]:
         """Histories of training on ids alone (the baseline) and on modalities alone (the reference's stage 1)."""
         tables = self.config.tables
         stages = [(run, self._runs[run].stages[0]) for run in (tables.baseline, tables.reference) if run in self._runs]
         return [
-            f"results/{dataset}/runs/{self.first_stage_run(run)}/seed-{seed}/{stage}/history.parquet"
+            f"results/{dataset}/runs/{self.first_stage_run(run, dataset)}/seed-{seed}/{stage}/history.parquet"
             for dataset in self.config.datasets
             for run, stage in stages
             for seed in self.config.seeds
@@ -285,10 +305,14 @@ class Plan:
         base = Run(graph=self.config.graph, interests=self.config.interests)
         return self._key(base, section)
 
-    def _stage1_key(self, name: str) -> str:
+    def _on(self, dataset: str, name: str) -> Run:
+        """A run with the values that were chosen on a data set, if any were."""
+        return self._tuned.get((dataset, name), self._runs[name])
+
+    def _stage1_key(self, name: str, dataset: str) -> str:
         if "stage1" not in self._runs[name].stages:
             return name
-        return self.run(name, "stage1")
+        return self.run(name, "stage1", dataset)
 
 
 def _json(section: Any) -> str:

@@ -46,6 +46,8 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
         return functional.linear(left, right, bias)
     if left.stride(-1) == 1 and not left.is_contiguous():
         left = left.contiguous()  # rows with gaps between them take oneDNN's slowest way
+    if not (right.is_contiguous() or right.T.is_contiguous()):
+        right = right.contiguous()  # and columns with gaps one that is hundreds of times slower
     out: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
     return out
 

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from decorec.batches import Batch, histories, training_windows
-from decorec.models import MODELS, Recommender
+from decorec.config.learning import EncoderConfig
+from decorec.models import MODELS, Recommender, mmmlp
 from decorec.models.bert4rec import BERT4Rec, MaskedSequences
 from decorec.models.dimo import DIMO, Neighbours, principal_components
+from decorec.models.layers import Block, _read
 from decorec.models.missrec import MISSRec, lloyd
 from decorec.models.mmmlp import MMMLP
 from decorec.models.unisrec import UniSRec
@@ -269,7 +271,67 @@ def test_lloyd_finds_separate_groups_and_keeps_empty_clusters() -> None:
     torch.testing.assert_close(centroids, torch.tensor([[0.0, 0.5], [10.0, 0.5], [99.0, 99.0]]))
 
 
+# Layers
+
+
+@pytest.mark.parametrize("modalities", [1, 2])
+def test_reading_equals_attention_with_projected_keys_and_values(modalities: int) -> None:
+    torch.manual_seed(0)
+    dim, heads = 16, 4
+    reference = nn.MultiheadAttention(dim, heads, batch_first=True, dtype=torch.float64)
+    nn.init.normal_(reference.in_proj_bias)
+    batch = training_windows(small.sequences(users=20), 12, "prefixes").batch(np.arange(40))
+    tokens = torch.randn(modalities, len(batch.items), dim, dtype=torch.float64, requires_grad=True)
+    query = torch.randn(modalities, len(batch.targets), dim, dtype=torch.float64, requires_grad=True)
+    weight, bias = reference.in_proj_weight, reference.in_proj_bias
+    projected = functional.linear(query, weight[:dim], bias[:dim])
+    read = _read(projected, tokens, weight[dim:], bias[dim:], batch.groups, heads, 0.0)
+    found = functional.linear(read, reference.out_proj.weight, reference.out_proj.bias)
+    expected = torch.empty_like(found)
+    for row in range(len(batch.targets)):
+        own = tokens[:, batch.rows() == row]
+        expected[:, row] = reference(query[:, row, None], own, own)[0][:, 0]
+    torch.testing.assert_close(found, expected)
+    direction, inputs = torch.randn_like(found), [query, tokens, weight]
+    for one, two in zip(
+        torch.autograd.grad((found * direction).sum(), inputs, retain_graph=True),
+        torch.autograd.grad((expected * direction).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, two)
+
+
+def test_a_block_over_rows_that_repeat_equals_one_over_all_of_them() -> None:
+    torch.manual_seed(0)
+    batch = training_windows(small.sequences(users=20), 12, "prefixes").batch(np.arange(40))
+    config = EncoderConfig(layers=1, heads=2, feed_forward=24, dropout=0.0)
+    block, table = Block(16, config, causal=False), torch.randn(1, 40, 16)
+    whole = block(table.index_select(1, batch.items), batch.groups)
+    torch.testing.assert_close(block(table, batch.groups, rows=batch.items), whole)
+
+
 # MMMLP
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_mmmlp_reads_a_hidden_layer_as_defined_with_gradients(rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    shapes = {"x": (5, 3, 4), "weight": (6, 3), "bias": (6, 4), "down": (5, 6)}
+    x, weight, bias, down = (torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes.values())
+    keep, factor = torch.rand(5, 6, 4) >= rate, 1 / (1 - rate)
+    monkeypatch.setattr(mmmlp, "draw", lambda *_: (keep, factor))
+    monkeypatch.setattr(mmmlp, "HIDDEN_AT_ONCE", 2 * 6 * 4)
+    found = mmmlp._ReadHidden.apply(x, weight, bias, down, rate)
+    hidden = functional.gelu(weight @ x + bias) * keep * factor
+    expected = (down[:, :, None] * hidden).sum(1)
+    torch.testing.assert_close(found, expected)
+    direction, inputs = torch.randn_like(found), [x, weight, bias, down]
+    for one, two in zip(
+        torch.autograd.grad((found * direction).sum(), inputs),
+        torch.autograd.grad((expected * direction).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, two)
 
 
 @pytest.mark.parametrize("padding", ["right", "left"])

@@ -13,7 +13,7 @@ from decorec.errors import DecorecError
 from decorec.tables.cost import FirstStages, cost_table
 
 STAGES = {"decorec": ("stage1", "stage2"), "no-cluster": ("stage2",), "sasrec": ("fit",)}
-RUNS = FirstStages({"decorec": "decorec", "no-cluster": "decorec", "sasrec": "sasrec"})
+RUNS = FirstStages({"shop": {"decorec": "decorec", "no-cluster": "decorec", "sasrec": "sasrec"}})
 
 
 def measure(file: Path, seconds: float, memory: float = 100.0) -> None:

@@ -69,6 +69,44 @@ def test_one_stage_is_a_run_of_its_own_and_leaves_the_others_as_they_were() -> N
     assert "phased" not in found.run("decorec", "stage2"), "what is tracked of older runs has not changed"
 
 
+def test_values_chosen_on_a_data_set_hold_there_and_for_ablations_of_the_run() -> None:
+    runs = {
+        "decorec": {},
+        "released": {"method": "released"},
+        "no-cluster": {"model": {"interests": False}},
+        "shallow": {"model": {"modal_layers": 1}},
+        "sasrec": {"model": {"name": "sasrec"}},
+    }
+    sections = {"runs": runs, "tables": {"main": ["decorec"]}, "seeds": [0]}
+    values = {"decorec": {"model": {"modal_layers": 2}, "train": {"learning_rate": 3e-4}}}
+    plain, found = plan(**sections), plan(**sections, tuned={"shop": values, "elsewhere": {"sasrec": {}}})
+    for name in ("released", "sasrec"):
+        assert found.run(name, "fit", "shop") == plain.run(name, "fit", "shop")
+    chosen = {name: json.loads(found.run(name, "stage2", "shop")) for name in ("decorec", "no-cluster", "shallow")}
+    assert [run["train"]["learning_rate"] for run in chosen.values()] == [3e-4] * 3
+    assert [run["model"]["modal_layers"] for run in chosen.values()] == [2, 2, 1], "a run's own difference stays"
+    assert [found.first_stage_run(name, "shop") for name in chosen] == ["decorec", "decorec", "shallow"]
+    assert json.loads(found.first_stages(["shallow"])) == {"shop": {"shallow": "shallow"}}
+    assert json.loads(plain.first_stages(["shallow"])) == {"shop": {"shallow": "decorec"}}
+    assert found.models(["shallow"])[0] == "results/shop/runs/shallow/seed-0/stage1/model.safetensors"
+    assert found.whole_run("decorec") == plain.whole_run("decorec"), "tuning starts from the same values again"
+    assert json.loads(found.chosen(["decorec", "sasrec"])) == {"shop": values}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"nothing": {}},
+        {"decorec": {"model": {"modal_layers": 9}}},
+        {"decorec": {"graph": {"distance": "1"}}},
+        {"decorec": {"model": {"phased": False}}},
+    ],
+)
+def test_chosen_values_that_fit_no_run_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(DecorecError, match=r"tuned\.shop"):
+        plan(runs={"decorec": {}}, tables={"main": ["decorec"]}, tuned={"shop": values})
+
+
 def test_tables_and_figures_follow_the_runs_that_there_are() -> None:
     small = plan(tables={"main": ["decorec"]}, runs={"decorec": {}})
     optional = {"ablations", "retrieval", "fusion", "curves", "alpha", "tau", "clusters", "gradients", "embedding"}

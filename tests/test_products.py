@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from decorec.products import Linear, _suits, product
+from decorec.products import Linear, _suits, gram, product
 
 
 def test_the_products_are_used_on_this_machine() -> None:
@@ -37,3 +37,9 @@ def test_layer_and_gradients_equal_torch(dtype: torch.dtype, bias: bool, shape: 
 def test_product_of_transposed_views() -> None:
     left, right = torch.randn(500, 300), torch.randn(500, 200)
     torch.testing.assert_close(product(left.T, right.T), left.T @ right, rtol=1e-5, atol=1e-3)
+
+
+def test_factors_with_gaps_between_rows_or_columns() -> None:
+    left, right, weight = torch.randn(500, 300)[:, :100], torch.randn(500, 200)[:, 100:], torch.randn(80, 300)[:, :100]
+    torch.testing.assert_close(gram(left, right), left.T @ right, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(product(left, weight), left @ weight.T, rtol=1e-5, atol=1e-3)

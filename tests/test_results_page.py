@@ -25,13 +25,14 @@ from fabricated_ranks import (
 from decorec.cli import main, step_function
 from decorec.tables import results_page
 from decorec.tables.labels import label
-from decorec.tables.results_page import standard_errors
+from decorec.tables.results_page import ChosenValues, standard_errors
 from decorec.tables.summary import METRICS, Summary
 
 
 def page(files: list[Path], tmp_path: Path, **changes: Any) -> str:
     statistics = [statistics_file(tmp_path / "results" / name, USERS, 90, 300) for name in ("scientific", "shop")]
     arguments = {"ranks": files, "runs": RUNS, "reference": "decorec", "evaluate": EVALUATE, "paper": NAMES}
+    arguments["chosen"] = ChosenValues({})
     results_page(**(arguments | changes), statistics=statistics, output=tmp_path / "results.md")
     return (tmp_path / "results.md").read_text(encoding="utf-8")
 
@@ -67,6 +68,18 @@ def test_results_page_has_both_cut_offs_and_the_paper(tmp_path: Path) -> None:
     printed = [row[2:] for row in compatible if row[0] == "the paper, decorec"]
     assert printed == [["0.1779", "0.3559", "0.0897", "0.1292", "", ""]]
     assert "### At the cut-offs of the paper" not in text.split("## shop\n")[1].split("\n## ")[0]
+
+
+def test_results_page_shows_the_values_chosen_on_a_data_set(tmp_path: Path) -> None:
+    files, _ = fabricate(tmp_path)
+    values = {"decorec": {"model": {"encoder": {"dropout": 0.2}}, "train": {"learning_rate": 0.0003}}}
+    text = page(files, tmp_path, chosen=ChosenValues.model_validate({"scientific": values}))
+    table = table_after(text.split("## scientific\n")[1], "Values chosen on validation")
+    assert table == [
+        ["run", "values"],
+        [label("decorec"), "model.encoder.dropout = 0.2, train.learning_rate = 0.0003"],
+    ]
+    assert "No values were chosen" in text.split("## shop\n")[1]
 
 
 def test_results_page_compares_with_the_released_code(tmp_path: Path) -> None:
@@ -124,6 +137,6 @@ def test_steps_run_from_the_command_line(tmp_path: Path) -> None:
     shown = ["--statistics", *map(str, statistics)]
     main(["statistics-table", *shown, *names, *outputs])
     assert (tmp_path / "cli.csv").read_text().startswith("dataset,users,items,interactions,")
-    main(["results-page", *ranks, *shown, *common, *names, "--output", str(tmp_path / "cli.md")])
+    main(["results-page", *ranks, *shown, *common, *names, "--chosen", "{}", "--output", str(tmp_path / "cli.md")])
     assert (tmp_path / "cli.md").read_text(encoding="utf-8") == page(files, tmp_path)
     assert step_function("results-page") is results_page

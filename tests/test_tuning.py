@@ -81,9 +81,14 @@ def test_the_overlay_holds_the_best_values_of_every_run(tmp_path: Path) -> None:
     tuning_table(trials=files_of, csv=tmp_path / "shop.csv")
     tuned(csv=tmp_path / "shop.csv", output=tmp_path / "tuned.yaml")
     overlay = yaml.safe_load((tmp_path / "tuned.yaml").read_text())
-    assert overlay == {
-        "runs": {"sasrec": {"train": {"learning_rate": 0.002}}, "dimo": {"train": {"learning_rate": 0.001}}}
-    }
+    values = {"sasrec": {"train": {"learning_rate": 0.002}}, "dimo": {"train": {"learning_rate": 0.001}}}
+    assert overlay == {"tuned": {"shop": values}}
+    runs = {name: {"model": {"name": name}} for name in ("decorec", *values)}
+    config = load(
+        {"datasets": {"shop": {"source": "sample"}}, "runs": runs, "tables": {"main": ["decorec"]}, **overlay}
+    )
+    assert config.run("sasrec", "shop").train.learning_rate == 0.002
+    assert config.run("sasrec", "other") == config.run("sasrec")
 
 
 @pytest.mark.parametrize("name", ["decorec", "sasrec", "bert4rec", "unisrec", "missrec", "mmmlp", "dimo"])

@@ -24,6 +24,7 @@ __all__ = [
     "ReportConfig",
     "RunDifference",
     "TablesConfig",
+    "TunedDifference",
     "TuningConfig",
     "describe",
     "load",
@@ -56,6 +57,15 @@ class RunDifference(Section):
     """Differences of the section graph."""
     interests: dict[str, Any] = {}
     """Differences of the section interests."""
+    model: dict[str, Any] = {}
+    """Differences of the section model."""
+    train: dict[str, Any] = {}
+    """Differences of the section train."""
+
+
+class TunedDifference(Section):
+    """Values of a run that were chosen on one data set."""
+
     model: dict[str, Any] = {}
     """Differences of the section model."""
     train: dict[str, Any] = {}
@@ -138,6 +148,10 @@ class Config(Section):
         "sasrec": RunDifference(model={"name": "sasrec"}),
     }
     """Runs by name, each a difference against the sections above."""
+    tuned: dict[str, dict[str, TunedDifference]] = {}
+    """Data set -> run -> values chosen there on validation, laid over the run's own; `decorec tuned` writes them. A run
+    without any lays its difference over those of the run that is called like its model (an ablation over decorec's);
+    presets do not. Data sets that are not configured may stand here too."""
     tables: TablesConfig = TablesConfig()
     report: ReportConfig = ReportConfig()
     tuning: TuningConfig = TuningConfig()
@@ -183,25 +197,48 @@ class Config(Section):
         self.every_run()
         return self
 
-    def run(self, name: str) -> Run:
-        """The run ``name``: base sections, preset and difference, merged and validated."""
-        return self._resolved(name, {})
+    @model_validator(mode="after")
+    def _tuned_values_fit_their_runs(self) -> Config:
+        for dataset, chosen in self.tuned.items():
+            for name in chosen:
+                if name not in self.runs:
+                    raise ValueError(f"tuned.{dataset} names {name!r}; expected one of the runs {sorted(self.runs)}")
+            for name in self.runs:
+                try:
+                    stages = self.run(name, dataset).stages
+                except ValidationError as error:
+                    raise ValueError(explain(error, f"tuned.{dataset}.{name}")) from error
+                if stages != self.run(name).stages:
+                    raise ValueError(f"tuned.{dataset}.{name}: expected values that leave the stages of the run alone")
+        return self
 
-    def every_run(self) -> dict[str, Run]:
+    def run(self, name: str, dataset: str | None = None) -> Run:
+        """The run ``name``: base sections, preset and difference, merged and validated.
+
+        With ``dataset``, the values that were chosen there are in force.
+        """
+        return self._resolved(name, dataset, {})
+
+    def every_run(self, dataset: str | None = None) -> dict[str, Run]:
         """All runs by name: those of ``runs``, then those that the tables of sensitivity add.
+
+        With ``dataset``, the values that were chosen there are in force.
 
         Raises:
             ValueError: a value is out of its bounds, or the reference does not have it.
         """
-        found = {name: self.run(name) for name in self.runs}
+        found = {name: self.run(name, dataset) for name in self.runs}
         for table in KNOBS:
             for name, value in self.sensitivity(table).items():
                 if name not in found:
-                    found[name] = self._varied(table, value)
+                    found[name] = self._varied(table, value, dataset)
         return found
 
     def sensitivity(self, table: str) -> dict[str, float]:
-        """Run -> value of each run of a table of sensitivity, in ascending order of the values; empty without any."""
+        """Run -> value of each run of a table of sensitivity, in ascending order of the values; empty without any.
+
+        A declared run stands for a value if it is the reference with that value on every data set.
+        """
         values = getattr(self.tables, table)
         if not values:
             return {}
@@ -209,28 +246,39 @@ class Config(Section):
         own = getattr(getattr(self.run(self.tables.reference), section), key, None)
         if own is None:
             raise ValueError(f"tables.{table}: tables.reference ({self.tables.reference!r}) has no {KNOBS[table]}")
-        declared = {name: self.run(name) for name in (self.tables.reference, *self.runs)}
+        places = (None, *self.tuned)
+        declared = {name: [self.run(name, place) for place in places] for name in (self.tables.reference, *self.runs)}
         found: dict[str, float] = {}
         for value in sorted({float(own), *values}):
-            run, name = self._varied(table, value), f"{table}-{value:g}".replace(".", "-")
-            if declared.get(name, run) != run:
+            runs, name = [self._varied(table, value, place) for place in places], f"{table}-{value:g}".replace(".", "-")
+            if declared.get(name, runs) != runs:
                 raise ValueError(f"runs.{name}: expected the run of tables.{table} at {value:g}, found other values")
-            found[next((other for other, same in declared.items() if same == run), name)] = value
+            found[next((other for other, same in declared.items() if same == runs), name)] = value
         return found
 
-    def _varied(self, table: str, value: float) -> Run:
+    def _varied(self, table: str, value: float, dataset: str | None) -> Run:
         """The reference with another value of a table of sensitivity."""
         try:
-            return self._resolved(self.tables.reference, nested({KNOBS[table]: value}))
+            return self._resolved(self.tables.reference, dataset, nested({KNOBS[table]: value}))
         except ValidationError as error:
             raise ValueError(explain(error, f"tables.{table}")) from error
 
-    def _resolved(self, name: str, change: Mapping[str, Any]) -> Run:
-        difference = merge(self.runs[name].model_dump(exclude={"method"}, exclude_unset=True), change)
+    def _resolved(self, name: str, dataset: str | None, change: Mapping[str, Any]) -> Run:
+        method = self.runs[name].method
+        difference = self.runs[name].model_dump(exclude={"method"}, exclude_unset=True)
+        chosen = {
+            run: values.model_dump(exclude_unset=True) for run, values in self.tuned.get(dataset or "", {}).items()
+        }
+        if name in chosen:
+            difference = merge(difference, chosen[name])
+        elif method == "described":
+            model = difference.get("model", {}).get("name", self.model.name)
+            difference = merge(chosen.get(model, {}), difference)
+        difference = merge(difference, change)
         base = {
             key: getattr(self, key).model_dump(exclude_unset=True) for key in ("graph", "interests", "model", "train")
         }
-        return resolve(base, self.runs[name].method, difference)
+        return resolve(base, method, difference)
 
 
 def load(values: Mapping[str, Any], origin: str = "config.yaml") -> Config:

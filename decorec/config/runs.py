@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
 from pydantic import Field
@@ -11,7 +11,7 @@ from decorec.config.base import Section
 from decorec.config.learning import GraphConfig, InterestsConfig, TrainConfig
 from decorec.config.models import ModelConfig
 
-__all__ = ["PRESETS", "Run", "merge", "nested"]
+__all__ = ["PRESETS", "Run", "flat", "merge", "nested"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "described": {},
@@ -116,6 +116,15 @@ def nested(values: dict[str, Any]) -> dict[str, Any]:
             value = {part: value}
         found = merge(found, value)
     return found
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Mappings within mappings as dotted keys with their values."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def resolve(base: Mapping[str, Any], method: Literal["described", "released"], difference: Mapping[str, Any]) -> Run:

@@ -11,9 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Dropout", "dropout"]
+__all__ = ["Dropout", "draw", "dropout"]
 
 LEVELS = 1 << 16
+
+
+def draw(shape: torch.Size, p: float, device: torch.device) -> tuple[Tensor, float]:
+    """Which elements dropout keeps (bool, of that shape), and the factor of those that it keeps."""
+    if device.type != "cpu":
+        return torch.rand(shape, device=device) >= p, 1 / (1 - p)
+    dropped = min(round(p * LEVELS), LEVELS - 1)
+    draws = torch.empty(-(-shape.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    keep = draws.view(torch.int16)[: shape.numel()].view(shape) >= dropped - LEVELS // 2
+    return keep, LEVELS / (LEVELS - dropped)
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
@@ -22,10 +32,8 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu":
         return functional.dropout(x, p)
-    dropped = min(round(p * LEVELS), LEVELS - 1)
-    draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    keep = draws.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - LEVELS // 2
-    return x * keep.to(x.dtype).mul_(LEVELS / (LEVELS - dropped))
+    keep, factor = draw(x.shape, p, x.device)
+    return x * keep.to(x.dtype).mul_(factor)
 
 
 class Dropout(nn.Dropout):

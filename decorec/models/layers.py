@@ -70,15 +70,20 @@ class SelfAttention(nn.Module):
         self.out = Linear(dim, dim)
 
     def forward(
-        self, x_MTD: Tensor, groups: tuple[Group, ...], tokens: Tensor | None = None, at_ends: bool = False
+        self,
+        x_MTD: Tensor,
+        groups: tuple[Group, ...],
+        tokens: Tensor | None = None,
+        at_ends: bool = False,
+        rows: Tensor | None = None,
     ) -> Tensor:
         if at_ends and tokens is not None:  # one query per sequence, which sees all of it
             (weight, bias), dim = (self.qkv.weight, self.qkv.bias), x_MTD.shape[-1]
             query = linear(x_MTD.index_select(1, tokens), weight[:dim], bias[:dim])
-            key_value = linear(x_MTD, weight[dim:], bias[dim:])
-            read = _read(query, key_value, groups, self.heads, self.dropout if self.training else 0.0)
+            rate = self.dropout if self.training else 0.0
+            read = _read(query, x_MTD, weight[dim:], bias[dim:], groups, self.heads, rate)
             return self.out(read)  # type: ignore[no-any-return]
-        qkv = self.qkv(x_MTD)
+        qkv = self.qkv(x_MTD) if rows is None else self.qkv(x_MTD).index_select(1, rows)
         parts = qkv.split([group.end - group.begin for group in groups], 1)
         attended = torch.cat([self._attend(part, group) for part, group in zip(parts, groups, strict=True)], 1)
         out: Tensor = self.out(attended if tokens is None else attended.index_select(1, tokens))
@@ -115,20 +120,47 @@ def _real(group: Group) -> Tensor:
     return torch.arange(group.width, device=group.lengths.device) < group.lengths[:, None]
 
 
-def _read(query: Tensor, key_value: Tensor, groups: tuple[Group, ...], heads: int, rate: float) -> Tensor:
-    """Attention of one query per sequence [M, B, D] to the packed tokens of that sequence [M, T, 2 D]; [M, B, D]."""
+def _read(
+    query: Tensor, tokens: Tensor, weight: Tensor, bias: Tensor, groups: tuple[Group, ...], heads: int, rate: float
+) -> Tensor:
+    """Attention of one query per sequence to the packed tokens of that sequence.
+
+    Where a sequence asks one question only, nothing has to be projected per token: q . (K x) = (K^T q) . x, and the sum
+    of a (V x + b) is V (sum of a x) + b (sum of a). The keys' bias adds the same to all logits of a query, which the
+    softmax takes out.
+
+    Args:
+        query: [M, B, D].
+        tokens: [M, T, D].
+        weight: [2 D, D] projections to keys and values.
+        bias: [2 D] of the same.
+        groups: of the tokens.
+        heads: H.
+        rate: dropout of the attention.
+
+    Returns:
+        [M, B, D].
+    """
     modalities, _, dim = query.shape
-    read = []
-    queries = torch.split(query, [len(group.lengths) for group in groups], 1)
-    tokens = torch.split(key_value, [group.end - group.begin for group in groups], 1)
-    for q, kv, group in zip(queries, tokens, groups, strict=True):
-        sequences = modalities * len(group.lengths)
-        padded = kv.new_zeros(modalities, len(group.lengths) * group.width, 2 * dim).index_copy(1, group.slots, kv)
-        k, v = padded.view(sequences, group.width, 2, heads, dim // heads).permute(2, 0, 3, 1, 4)
-        real = _real(group).repeat(modalities, 1)[:, None, None, :]
-        attended = _attention(q.reshape(sequences, heads, 1, dim // heads), k, v, real, rate)
-        read.append(attended.reshape(modalities, -1, dim))
-    return torch.cat(read, 1)
+    to_key, to_value = weight.view(2, heads, dim // heads, dim)  # [H, D / H, D] each
+    by_head = query.reshape(-1, heads, dim // heads).transpose(0, 1)
+    asked = (by_head * (dim // heads) ** -0.5 @ to_key).view(heads, modalities, -1, dim).permute(1, 2, 0, 3)
+    sums, shares = [], []
+    parts = torch.split(tokens, [group.end - group.begin for group in groups], 1)
+    questions = torch.split(asked, [len(group.lengths) for group in groups], 1)
+    for q, x, group in zip(questions, parts, groups, strict=True):
+        sequences = len(group.lengths)
+        padded = x.new_zeros(modalities, sequences * group.width, dim).index_copy(1, group.slots, x)
+        padded = padded.view(modalities * sequences, group.width, dim)
+        logits = q.reshape(modalities * sequences, heads, dim) @ padded.transpose(1, 2)
+        logits = logits.masked_fill(~_real(group).repeat(modalities, 1)[:, None], -torch.inf)
+        share = dropout(torch.softmax(logits, -1), rate, True).to(padded.dtype)
+        sums.append((share @ padded).view(modalities, sequences, heads, dim))
+        shares.append(share.sum(-1).view(modalities, sequences, heads))
+    total = torch.cat(sums, 1).view(-1, heads, dim).transpose(0, 1)  # [H, M B, D]
+    read = (total @ to_value.transpose(1, 2)).transpose(0, 1).reshape(modalities, -1, heads, dim // heads)
+    out: Tensor = (read + torch.cat(shares, 1)[..., None] * bias[dim:].view(heads, -1)).flatten(2)
+    return out
 
 
 class ReadingAttention(nn.Module):
@@ -143,8 +175,8 @@ class ReadingAttention(nn.Module):
 
     def forward(self, query_BD: Tensor, tokens_TD: Tensor, groups: tuple[Group, ...]) -> Tensor:
         """[B, D]; sequence b reads its own tokens alone."""
-        rate = self.dropout if self.training else 0.0
-        read = _read(self.query(query_BD)[None], self.key_value(tokens_TD)[None], groups, self.heads, rate)[0]
+        rate, (weight, bias) = self.dropout if self.training else 0.0, (self.key_value.weight, self.key_value.bias)
+        read = _read(self.query(query_BD)[None], tokens_TD[None], weight, bias, groups, self.heads, rate)[0]
         out: Tensor = read if self.out is None else self.out(read)
         return out
 
@@ -162,10 +194,20 @@ class Block(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(
-        self, x_MTD: Tensor, groups: tuple[Group, ...], tokens: Tensor | None = None, at_ends: bool = False
+        self,
+        x_MTD: Tensor,
+        groups: tuple[Group, ...],
+        tokens: Tensor | None = None,
+        at_ends: bool = False,
+        rows: Tensor | None = None,
     ) -> Tensor:
-        """States after all tokens, or only after ``tokens``; ``at_ends``: those are the last ones of all sequences."""
-        attended = self.attention(x_MTD, groups, tokens, at_ends)
+        """States after all tokens, or only after ``tokens``; ``at_ends``: those are the last ones of all sequences.
+
+        ``rows`` [T]: where few different inputs repeat, ``x_MTD`` holds each once, and this names that of each token.
+        """
+        attended = self.attention(x_MTD, groups, tokens, at_ends, rows)
+        if rows is not None:
+            x_MTD = x_MTD.index_select(1, rows)
         if tokens is not None:
             x_MTD = x_MTD.index_select(1, tokens)
         x_MTD = self.attention_norm(x_MTD + self.dropout(attended))

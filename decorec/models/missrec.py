@@ -144,8 +144,9 @@ class MISSRec(Recommender):
     def _states(self, batch: Batch, candidates: Tensor) -> tuple[Tensor, Tensor]:
         """Unit vectors [P, D] and the energy of the sequences' summed interests [P]."""
         clusters, owner, groups = self.interests(batch)
-        tokens = self.centroids.index_select(0, clusters)
-        memory = self.encoder_norm(self.encoder(tokens[None], groups))[0]
+        distinct, rows = torch.unique(clusters, return_inverse=True)
+        tokens = self.centroids.index_select(0, distinct)
+        memory = self.encoder_norm(self.encoder(tokens[None], groups, rows=rows))[0]
         summed = memory.new_zeros(len(batch.targets), memory.shape[1]).index_add(0, owner, memory)
         x = candidates.sum(0).index_select(0, batch.items) + self.positions(batch.positions)
         state = self.decoder(self.dropout(self.input_norm(x)), batch, memory, groups)

@@ -8,10 +8,12 @@ Shapes: P sequences, L slots, W slots that a group of sequences fills, D width, 
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Iterator
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.nn import functional
 
 from decorec.batches import Batch, Group, Samples, training_windows
@@ -20,16 +22,81 @@ from decorec.config.learning import StageConfig
 from decorec.losses import cross_modal_loss
 from decorec.models.base import Recommender
 from decorec.models.catalogue import Catalogue
-from decorec.models.dropout import Dropout
+from decorec.models.dropout import Dropout, draw
 from decorec.models.layers import initialise
 from decorec.products import Linear
 from decorec.sequences import Sequences
 
 __all__ = ["MMMLP", "Mixer"]
 
-SEQUENCES_AT_ONCE = 64
-"""Sequences whose hidden layers are computed at a time: more of them do not stay in the cache."""
+HIDDEN_AT_ONCE = 1 << 18
+"""Elements of hidden layers computed at a time on the CPU (1 MB in float32): more of them do not stay in the cache."""
+gelu, gelu_backward = torch.ops.aten.gelu, torch.ops.aten.gelu_backward.grad_input
 BRANCHES = ("id", "text", "image")
+
+
+class _ReadHidden(Function):
+    """Slot mixing read at one slot: out = down . dropout(gelu(weight @ x + bias)), for some sequences at a time.
+
+    The hidden layer is 200 times as large as what goes in or comes out. It is computed once more in backward, in the
+    same small pieces and in the same memory, so that only which elements were dropped is kept of it.
+
+    Shapes: x [P, W, D], weight [H, W], bias [H, D], down [P, H], out [P, D].
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, down: Tensor, rate: float) -> Tensor:
+        before, hidden = _ReadHidden.scratch(x, bias), _ReadHidden.scratch(x, bias)
+        out, kept, factor = x.new_empty(len(x), x.shape[2]), None, 1.0
+        if rate:
+            kept, factor = draw(torch.Size((len(x), *bias.shape)), rate, x.device)
+        with torch.autocast(x.device.type, enabled=False):  # arithmetic with a place to write to has no other type
+            for part in _ReadHidden.parts(x, before):
+                a, h = before[: len(x[part])], hidden[: len(x[part])]
+                _ReadHidden.fill(a, x[part], weight, bias)
+                gelu(a, out=h)
+                if kept is not None:
+                    h.mul_(a.copy_(kept[part]))
+                torch.bmm(down[part, None], h, out=out[part, None])
+        ctx.save_for_backward(x, weight, bias, down, kept)
+        ctx.factor = factor
+        return out.mul_(factor)
+
+    @staticmethod
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
+        x, weight, bias, down, kept = ctx.saved_tensors
+        before, hidden, pulled = (_ReadHidden.scratch(x, bias) for _ in range(3))
+        for_x, for_weight, for_bias, for_down = (torch.zeros_like(tensor) for tensor in (x, weight, bias, down))
+        grad_out = grad_out * ctx.factor
+        for part in _ReadHidden.parts(x, before):
+            a, h, g = (tensor[: len(x[part])] for tensor in (before, hidden, pulled))
+            _ReadHidden.fill(a, x[part], weight, bias)
+            gelu(a, out=h)
+            torch.mul(g.fill_(1.0) if kept is None else g.copy_(kept[part]), grad_out[part, None], out=g)
+            torch.sum(h.mul_(g), 2, out=for_down[part])
+            torch.mul(g, down[part, :, None], out=h)
+            gelu_backward(h, a, grad_input=g)
+            for_bias += g.sum(0)
+            for_weight += torch.bmm(g, x[part].transpose(1, 2)).sum(0)
+            torch.bmm(weight.T.expand(len(g), -1, -1), g, out=for_x[part])
+        return for_x, for_weight, for_bias, for_down, None
+
+    @staticmethod
+    def scratch(x_PWD: Tensor, bias_HD: Tensor) -> Tensor:
+        """Memory for the hidden layer of as many sequences as are computed at a time."""
+        count = len(x_PWD) if x_PWD.device.type != "cpu" else max(1, HIDDEN_AT_ONCE // bias_HD.numel())
+        return x_PWD.new_empty(min(count, len(x_PWD)), *bias_HD.shape)
+
+    @staticmethod
+    def parts(x_PWD: Tensor, scratch: Tensor) -> Iterator[slice]:
+        """Sequences, so many at a time."""
+        return (slice(begin, begin + len(scratch)) for begin in range(0, len(x_PWD), max(1, len(scratch))))
+
+    @staticmethod
+    def fill(out: Tensor, x_PWD: Tensor, weight_HW: Tensor, bias_HD: Tensor) -> None:
+        """The hidden layer before its activation, [P, H, D]."""
+        count = len(x_PWD)
+        torch.baddbmm(bias_HD.expand(count, -1, -1), weight_HW.expand(count, -1, -1), x_PWD, out=out)
 
 
 class Mixer(nn.Module):
@@ -44,18 +111,6 @@ class Mixer(nn.Module):
         self.channel_up, self.channel_down = Linear(dim, 4 * dim), Linear(4 * dim, dim)
         self.dropout = Dropout(config.dropout)
 
-    def _hidden(self, x_PWD: Tensor, empty: Tensor, slots: slice) -> Tensor:
-        """Hidden layer of slot mixing, [P, D, H].
-
-        Every empty slot holds the same vector ``empty`` [D], so that all of them together cost one product.
-        """
-        weight = self.slot_up.weight
-        others = weight.sum(1) - weight[:, slots].sum(1)
-        bias = self.slot_norm(empty)[:, None] * others + self.slot_up.bias  # [D, H]
-        hidden = functional.linear(self.slot_norm(x_PWD).transpose(1, 2), weight[:, slots]) + bias
-        out: Tensor = self.dropout(functional.gelu(hidden))
-        return out
-
     def _channels(self, x: Tensor) -> Tensor:
         hidden = self.dropout(functional.gelu(self.channel_up(self.channel_norm(x))))
         out: Tensor = x + self.dropout(self.channel_down(hidden))
@@ -63,9 +118,9 @@ class Mixer(nn.Module):
 
     def forward(self, x_PLD: Tensor) -> Tensor:
         """All slots of one round, [P, L, D] -> [P, L, D]."""
-        hidden = self._hidden(x_PLD, x_PLD.new_zeros(x_PLD.shape[-1]), slice(0, self.length))
-        mixed = x_PLD + self.dropout(self.slot_down(hidden)).transpose(1, 2)
-        return self._channels(mixed)
+        across = self.slot_norm(x_PLD).transpose(1, 2)
+        hidden = self.dropout(functional.gelu(self.slot_up(across)))
+        return self._channels(x_PLD + self.dropout(self.slot_down(hidden)).transpose(1, 2))
 
     def read(self, x_PWD: Tensor, empty: Tensor, slots: slice, place: Tensor) -> Tensor:
         """The same round where one slot of each sequence is all that is read.
@@ -79,10 +134,14 @@ class Mixer(nn.Module):
         Returns:
             [P, D].
         """
-        slot = place + range(self.length)[slots].start
-        down = self.slot_down.weight.index_select(0, slot)[..., None]
-        parts = zip(torch.split(x_PWD, SEQUENCES_AT_ONCE), torch.split(down, SEQUENCES_AT_ONCE), strict=True)
-        mixed = torch.cat([torch.bmm(self._hidden(x, empty, slots), weight)[..., 0] for x, weight in parts])
+        weight, slot = self.slot_up.weight, place + range(self.length)[slots].start
+        # Every empty slot holds the same vector, so that all of them together cost one product.
+        others = weight.sum(1) - weight[:, slots].sum(1)
+        bias = others[:, None] * self.slot_norm(empty) + self.slot_up.bias[:, None]  # [H, D]
+        down = self.slot_down.weight.index_select(0, slot)
+        rate = self.dropout.p if self.training else 0.0
+        x, bias = self.slot_norm(x_PWD).to(weight.dtype), bias.to(weight.dtype)
+        mixed = _ReadHidden.apply(x, weight[:, slots], bias, down, rate)
         mixed = self.dropout(mixed + self.slot_down.bias.index_select(0, slot)[:, None])
         return self._channels(x_PWD[torch.arange(len(place), device=place.device), place] + mixed)
 

@@ -29,8 +29,8 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-class FirstStages(RootModel[dict[str, str]]):
-    """Run -> the run whose stage 1 it starts from."""
+class FirstStages(RootModel[dict[str, dict[str, str]]]):
+    """Data set -> run -> the run whose stage 1 it starts from."""
 
 
 def _measured(files: Sequence[Path]) -> dict[str, Any]:
@@ -95,8 +95,9 @@ def cost_table(
     seconds: mean over seeds of the wall clock; peak_memory_mb: largest resident memory over seeds; both as Snakemake
     measured them, empty where no measurement lies. parameters: of the model, and those that the step trains.
 
-    models: DATASET/runs/RUN/seed-N/STAGE/model.safetensors of all data sets, runs, seeds and stages. first_stages: run
-    -> run whose stage 1 it starts from; that stage's cost is counted to both. benchmarks: folder of the measurements.
+    models: DATASET/runs/RUN/seed-N/STAGE/model.safetensors of all data sets, runs, seeds and stages. first_stages: data
+    set -> run -> run whose stage 1 it starts from; that stage's cost is counted to both. benchmarks: folder of the
+    measurements.
 
     Raises:
         DecorecError: a model or a measurement cannot be read.
@@ -111,7 +112,7 @@ def cost_table(
         for step in PREPARATION:
             if (folder / f"{step}.tsv").is_file():
                 rows.append({"dataset": dataset, "run": "", "step": step} | _measured([folder / f"{step}.tsv"]))
-        for run, first in first_stages.root.items():
+        for run, first in first_stages.root[dataset].items():
             for stage in (*TRAINING, "evaluate"):
                 owner = first if stage == "stage1" else run
                 seeds = trained.get((owner, stage), {})

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from pydantic import RootModel
+
 from decorec.artifacts import write_text
-from decorec.config.root import EvaluateConfig
+from decorec.config.root import EvaluateConfig, TunedDifference
+from decorec.config.runs import flat
 from decorec.paper import Figures, paper_figure, released_figures
 from decorec.paper import paper as published
 from decorec.significance import FLIPS
@@ -17,11 +20,15 @@ from decorec.tables.labels import PaperNames, label, note, paper_name
 from decorec.tables.statistics import read_statistics
 from decorec.tables.summary import METRICS, Summary, paper_compatible, summarise
 
-__all__ = ["results_page"]
+__all__ = ["ChosenValues", "results_page"]
 
 COMPATIBLE = tuple(paper_compatible(metric) for metric in METRICS)
 Rows = dict[tuple[str, str], Summary]
 """(run, metric) -> summary, of one data set."""
+
+
+class ChosenValues(RootModel[dict[str, dict[str, TunedDifference]]]):
+    """Data set -> run -> values that were chosen there on validation."""
 
 
 def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -170,10 +177,28 @@ def _beside_released(rows: Rows, runs: Sequence[str], released: Figures) -> list
     ]
 
 
-def _section(dataset: str, rows: Rows, runs: Sequence[str], name: str | None) -> list[str]:
+def _values(chosen: Mapping[str, TunedDifference]) -> list[str]:
+    """The values of runs that were tuned on a data set; nothing if none was."""
+    if not chosen:
+        return ["No values were chosen on this data set: every run has those of the configuration.", ""]
+    table = [
+        [label(run), ", ".join(f"{key} = {value}" for key, value in flat(values.model_dump(exclude_unset=True)))]
+        for run, values in chosen.items()
+    ]
+    return [
+        "Values chosen on validation NDCG@10 of this data set, from as many trials for every run that is named here; "
+        "all others are those of the configuration.",
+        "",
+        *_markdown(["run", "values"], table),
+    ]
+
+
+def _section(
+    dataset: str, rows: Rows, runs: Sequence[str], name: str | None, chosen: Mapping[str, TunedDifference]
+) -> list[str]:
     users = rows[runs[0], METRICS[0]].users
     origin = f"; in the paper: {name}" if name else "; not in the paper"
-    lines = [f"## {dataset}", "", f"{users:,} users ranked{origin}.", "", *_true(rows, runs)]
+    lines = [f"## {dataset}", "", f"{users:,} users ranked{origin}.", "", *_values(chosen), *_true(rows, runs)]
     if name:
         lines += _beside_paper(rows, runs, name)
     released = released_figures(name)
@@ -196,12 +221,14 @@ def results_page(
     reference: str,
     evaluate: EvaluateConfig,
     paper: PaperNames,
+    chosen: ChosenValues,
     output: Path,
 ) -> None:
     """Write the page of results (Markdown): data, true cut-offs, the paper's cut-offs, the released code.
 
     ranks: DATASET/runs/RUN/seed-N/ranks.parquet of all data sets, runs and seeds. statistics: DATASET/statistics.json
-    of the same data sets. runs: in order of print. paper: data set -> its name in the paper, or null.
+    of the same data sets. runs: in order of print. paper: data set -> its name in the paper, or null. chosen: data set
+    -> run -> values that were chosen there.
 
     Raises:
         DecorecError: see ``decorec.tables.summary.summarise`` and ``decorec.tables.statistics.read_statistics``.
@@ -210,6 +237,6 @@ def results_page(
     lines = _protocol(reference, evaluate) + _statistics(statistics, paper) + _differences(runs)
     for dataset, block in groupby(summaries, key=lambda row: row.dataset):
         rows = {(row.run, row.metric): row for row in block}
-        lines += _section(dataset, rows, runs, paper.of(dataset))
+        lines += _section(dataset, rows, runs, paper.of(dataset), chosen.root.get(dataset, {}))
     write_text(output, "\n".join(lines).rstrip() + "\n")
     logging.getLogger("decorec").info("%s: %d files of ranks in, %d figures out", output, len(ranks), len(summaries))

@@ -32,12 +32,19 @@ def tuning_table(*, trials: list[Path], csv: Path) -> None:
 
 
 def tuned(*, csv: Path, output: Path) -> None:
-    """Write the best values of each run as an overlay of the configuration (snakemake --configfile ... OUTPUT)."""
+    """Write the best values of each run as an overlay of the configuration (snakemake --configfile ... OUTPUT).
+
+    csv: results/tuning/DATASET.csv; the values hold for that data set.
+    """
     import yaml
 
     if not csv.is_file():
         raise DecorecError(f"{csv}: expected a table of trials, found no such file; run: snakemake {csv}")
-    best = pl.read_csv(csv).filter("best")
-    runs = {row["run"]: nested(json.loads(row["values"])) for row in best.iter_rows(named=True)}
-    heading = "# Best values on validation, written by `python -m decorec tuned`.\n"
-    write_text(output, heading + yaml.safe_dump({"runs": runs}, sort_keys=False))
+    trials = pl.read_csv(csv)
+    runs = {row["run"]: nested(json.loads(row["values"])) for row in trials.filter("best").iter_rows(named=True)}
+    counts = sorted(set(trials.group_by("run").len()["len"]))
+    heading = (
+        f"# Values with the best NDCG@10 on validation of {' or '.join(map(str, counts))} trials a run, for the data\n"
+        f"# set {csv.stem} alone. Written by `python -m decorec tuned`.\n"
+    )
+    write_text(output, heading + yaml.safe_dump({"tuned": {csv.stem: runs}}, sort_keys=False))

@@ -47,7 +47,7 @@ def section_of_variant(section):
 
 
 def run_section(stage):
-    return lambda wildcards: plan.run(wildcards.run, stage)
+    return lambda wildcards: plan.run(wildcards.run, stage, wildcards.dataset)
 
 
 def stage_inputs(stage):

@@ -370,10 +370,11 @@ rule results_page:
         reference=plan.config.tables.reference,
         evaluate=plan.section("evaluate"),
         paper=plan.paper_names(),
+        chosen=plan.chosen(plan.config.tables.main),
         code=plan.code("results-page"),
     message:
         "Page of results"
     shell:
         "python -m decorec results-page --ranks {input.ranks} --statistics {input.statistics}"
         " --runs {params.runs} --reference {params.reference} --evaluate {params.evaluate:q}"
-        " --paper {params.paper:q} --output {output.output} 2> {log}"
+        " --paper {params.paper:q} --chosen {params.chosen:q} --output {output.output} 2> {log}"
