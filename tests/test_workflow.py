@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,17 @@ def test_the_page_has_every_table_and_figure(whole: Workplace) -> None:
         assert (whole.folder / f"results/figures/{name}.pdf").read_bytes().startswith(b"%PDF")
     assert 'src="data:image/jpeg;base64,' in text
     assert whole.planned(PAGE) == {}
+
+
+def test_the_report_of_snakemake_has_captions_and_labels(whole: Workplace) -> None:
+    result = whole.snakemake("--report", "report.zip", "--", PAGE)
+    assert result.returncode == 0, result.stdout + result.stderr
+    with zipfile.ZipFile(whole.folder / "report.zip") as archive:
+        text = "".join(archive.read(name).decode() for name in archive.namelist() if name.endswith((".html", ".js")))
+    for label in ("Table 2", "Table 4", "Figure 4", "sensitivity to alpha"):
+        assert label in text
+    for kind in ("Models against each other", "Variants of DeCoRec", "Ids alone, modalities alone"):
+        assert text.count(kind) == 1, "one caption for each of the three"
 
 
 def test_sensitivity_and_probe_compute_nothing_that_is_there(whole: Workplace) -> None:

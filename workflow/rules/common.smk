@@ -76,8 +76,8 @@ def compared_ranks(wildcards):
     return plan.of_runs(compared_runs(wildcards))
 
 
-def counterpart(wildcards):
-    return COMPARISONS[wildcards.kind]
+def comparison_labels(wildcards):
+    return {"table": wildcards.kind, "paper": COMPARISONS[wildcards.kind]}
 
 
 def sensitivity(file):

@@ -11,7 +11,7 @@ rule comparison_table:
             "results/tables/{kind}.html",
             caption="../report/comparison.rst",
             category="Tables",
-            labels={"table": "{kind}", "paper": counterpart},
+            labels=comparison_labels,
         ),
     log:
         "logs/tables/{kind}.log",
