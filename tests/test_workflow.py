@@ -120,7 +120,7 @@ def test_changing_one_run_runs_that_run_alone(workplace: Workplace) -> None:
 def test_values_chosen_on_a_data_set_train_those_runs_alone_and_there_alone(workplace: Workplace) -> None:
     faster = {"train": {"learning_rate": 0.002}}
     workplace.configure(changed(tuned={"sample": {"sasrec": faster}, "elsewhere": {"decorec": faster}}))
-    assert workplace.planned() == {"fit": 1, "evaluate": 1, "main_table": 1, "total": 3}
+    assert workplace.planned() == {"fit": 1, "evaluate": 1, "comparison_table": 1, "total": 3}
     workplace.configure(changed(tuned={"elsewhere": {"sasrec": faster}}))
     assert workplace.planned() == {}
 
