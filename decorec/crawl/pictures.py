@@ -35,6 +35,8 @@ class Store:
         self._parts = parts
         shutil.rmtree(parts, ignore_errors=True)
         parts.mkdir(parents=True, exist_ok=True)
+        # Two for each core, so that none of them is idle while a picture is written or handed over; not more, for large
+        # pictures need much memory.
         self._decoders = Decoders(_Keeper(cache, parts, side, max_pixels), 2 * len(os.sched_getaffinity(0)))
 
     def close(self) -> None:
