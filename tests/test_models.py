@@ -168,6 +168,36 @@ def test_scores_of_decorec_follow_equations_10_to_18() -> None:
             torch.testing.assert_close(model.scores(batch, model.candidates())[0], expected, rtol=1e-3, atol=1e-6)
 
 
+def test_neighbourhood_multiplies_the_scores_by_what_was_bought_with_the_history() -> None:
+    data = small.sequences(users=6)
+    plain = small.model(data, small.run(), "stage2").eval()
+    plus = small.model(data, small.run(neighbourhood=30.0), "stage2").eval()
+    plus.load_state_dict(plain.state_dict())
+    catalogue = plus.catalogue
+    graph = torch.sparse_csr_tensor(
+        catalogue["graph.crow"], catalogue["graph.col"], catalogue["graph.values"], (40, 40), check_invariants=True
+    ).to_dense()
+    with torch.no_grad():
+        for user in range(6):
+            batch = histories(data, "test", 50).batch(np.array([user]))
+            ages = torch.arange(len(batch.items), 0, -1.0)
+            near = (graph[batch.items] / ages[:, None] ** 2).sum(0)
+            expected = plain.scores(batch, plain.candidates())[0] * (1 + 30 * near / near.sum())
+            torch.testing.assert_close(plus.scores(batch, plus.candidates())[0], expected)
+            assert (near == 0).any() and (near > 0).any()
+
+
+def test_neighbourhood_leaves_the_scores_where_the_history_has_no_neighbours() -> None:
+    data = small.sequences(users=1)
+    model = small.model(data, small.run(neighbourhood=30.0), "stage2").eval()
+    assert isinstance(model, DeCoRec) and model.graph is not None
+    model.graph.values.zero_()
+    batch = histories(data, "test", 50).batch(np.array([0]))
+    with torch.no_grad():
+        total = model.scores(batch, model.candidates()).sum()
+    torch.testing.assert_close(total, torch.tensor(2.0))  # a softmax over all candidates per modality
+
+
 def first_batch(data: Sequences) -> Batch:
     windows = training_windows(data, 50)
     return windows.batch(np.arange(len(windows)))

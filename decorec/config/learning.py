@@ -61,6 +61,19 @@ class EncoderConfig(Section):
     """Items of the history that the model sees (L)."""
 
 
+FUSED_ONLY = (
+    "ids",
+    "interests",
+    "id_deviation",
+    "interest_mlp",
+    "freeze",
+    "id_layers",
+    "id_enrichment",
+    "neighbourhood",
+)
+"""Keys of DeCoRec that have no effect on stage 1."""
+
+
 class DecorecConfig(Section):
     """DeCoRec (eq. 2 to 18)."""
 
@@ -110,6 +123,9 @@ class DecorecConfig(Section):
     """Weight of the other modality's positive in the loss (eq. 14) and of its score at inference (eq. 17)."""
     scoring: Literal["softmax", "exponentials"] = "softmax"
     """softmax: eq. 16 per user and modality; exponentials: one sum of all four exponentials."""
+    neighbourhood: float = Field(0.0, ge=0, exclude_if=lambda weight: weight == 0)
+    """Weight of the co-occurrence of candidate and history in the scores, beyond eq. 17 (decorec-plus); 0: none. Not
+    written where it is 0, so that what is tracked of a run is what it was before the key existed."""
     padding_candidate: bool = False
     """Add the released code's padding row to the denominator of the loss."""
 
@@ -135,7 +151,7 @@ class DecorecConfig(Section):
     def needs(self, stage: str) -> tuple[str, ...]:
         """What the model reads in ``stage`` besides the sequences."""
         fused = stage != "stage1"
-        graph = self.modal_layers > 0 or (fused and self.ids and self.id_layers > 0)
+        graph = self.modal_layers > 0 or (fused and (self.neighbourhood > 0 or (self.ids and self.id_layers > 0)))
         interests = self.modalities if fused and self.interests else []
         return (
             *(f"features.{name}" for name in self.modalities),
@@ -145,10 +161,9 @@ class DecorecConfig(Section):
 
     def for_stage(self, stage: str) -> DecorecConfig:
         """This section with everything at its default that has no effect on ``stage``."""
-        fused_only = ("ids", "interests", "id_deviation", "interest_mlp", "freeze", "id_layers", "id_enrichment")
         if stage != "stage1":
             return self
-        return self.model_copy(update={name: DecorecConfig.model_fields[name].default for name in fused_only})
+        return self.model_copy(update={name: DecorecConfig.model_fields[name].default for name in FUSED_ONLY})
 
 
 class StageConfig(Section):

@@ -21,10 +21,13 @@ from decorec.config.learning import DecorecConfig, StageConfig
 from decorec.losses import cross_modal_loss
 from decorec.models.base import Recommender
 from decorec.models.catalogue import Catalogue
-from decorec.models.layers import Propagation, SelfAttention, SequenceEncoder, initialise, rows_of
+from decorec.models.layers import Propagation, SelfAttention, SequenceEncoder, initialise, neighbours, rows_of
 from decorec.products import Linear, product
 
 __all__ = ["DeCoRec"]
+
+NEIGHBOURHOOD_DECAY = 2.0
+"""Power of the distance to the target that the co-occurrence with an item of the history is divided by."""
 
 
 class Enrichment(nn.Module):
@@ -218,7 +221,11 @@ class DeCoRec(Recommender):
         return cross_modal_loss(states, candidates, batch.targets, temperature, alpha, self.drawn_candidates())
 
     def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
-        """Eq. 16 to 18, [P, I]."""
+        """Eq. 16 to 18, [P, I]; with ``neighbourhood`` (decorec-plus) multiplied by 1 + neighbourhood * q.
+
+        q is the item's share of all co-occurrence with the history, the recent past counting most. Adapters and hops
+        blur which items were bought together; this product of experts says it once more. It is not in the paper.
+        """
         states, whole = self._comparable(self._states(batch, candidates), candidates)
         modalities, items, width = whole.shape
         # Rows are states of all modalities, columns candidates of all modalities: one product.
@@ -233,6 +240,10 @@ class DeCoRec(Recommender):
         for own in range(modalities):
             for other in range(modalities):
                 total.add_(parts[own, :, other], alpha=1.0 if own == other else self.config.alpha)
+        if self.config.neighbourhood and self.graph is not None:
+            near = neighbours(self.graph, batch, items, NEIGHBOURHOOD_DECAY)
+            share = near / near.sum(1, keepdim=True).clamp_min(torch.finfo(near.dtype).tiny)
+            total.mul_(1 + self.config.neighbourhood * share)
         return total
 
     def parameter_groups(self, train: StageConfig) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from decorec.batches import Batch
 from decorec.models.base import Recommender
 from decorec.models.catalogue import Catalogue
-from decorec.models.layers import Propagation
+from decorec.models.layers import Propagation, neighbours
 from decorec.sequences import Sequences
 
 __all__ = ["ContentKnn", "ItemKnn", "Popularity"]
@@ -62,12 +62,7 @@ class ItemKnn(Floor):
 
     def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
         """Sums over the history, [P, I]; sequences are read at their last item."""
-        rows = batch.rows()
-        distance = batch.positions.index_select(0, batch.predict).index_select(0, rows) - batch.positions + 1
-        history = candidates.new_zeros(candidates.shape[1], len(batch.predict))
-        history.index_put_((batch.items, rows), 1.0 / distance, accumulate=True)
-        scores: Tensor = self.graph(history).T
-        return scores
+        return neighbours(self.graph, batch, candidates.shape[1], 1.0)
 
 
 class ContentKnn(Floor):

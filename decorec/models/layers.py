@@ -18,7 +18,16 @@ from decorec.config.learning import EncoderConfig
 from decorec.models.dropout import Dropout, dropout
 from decorec.products import Linear, linear
 
-__all__ = ["Block", "Propagation", "ReadingAttention", "SelfAttention", "SequenceEncoder", "initialise", "rows_of"]
+__all__ = [
+    "Block",
+    "Propagation",
+    "ReadingAttention",
+    "SelfAttention",
+    "SequenceEncoder",
+    "initialise",
+    "neighbours",
+    "rows_of",
+]
 
 LAYER_NORM_EPSILON = 1e-12
 INITIAL_DEVIATION = 0.02
@@ -276,6 +285,22 @@ class Propagation(nn.Module):
         with torch.autocast(x_ID.device.type, enabled=False):
             out: Tensor = _SparseProduct.apply(x_ID.to(matrix.dtype), matrix, transposed)
         return out
+
+
+def neighbours(graph: Propagation, batch: Batch, item_count: int, power: float) -> Tensor:
+    """How near all items are to each history: its items' rows of ``graph``, each over distance to the target ** power.
+
+    Sequences are read at their last item, as at inference.
+
+    Returns:
+        [P, I] in the type of the matrix.
+    """
+    rows = batch.rows()
+    distance = batch.positions.index_select(0, batch.predict).index_select(0, rows) - batch.positions + 1
+    history = graph.values.new_zeros(item_count, len(batch.predict))
+    history.index_put_((batch.items, rows), distance.to(history.dtype) ** -power, accumulate=True)
+    near: Tensor = graph(history).T
+    return near
 
 
 class _SparseProduct(Function):
