@@ -18,13 +18,11 @@ from decorec.config.data import AtomicDataset, TableDataset
 from decorec.config.root import KNOBS
 from decorec.figures import FIGURES
 
-__all__ = ["COMPARISONS", "INGESTED", "Plan", "code_fingerprint"]
+__all__ = ["INGESTED", "Plan", "code_fingerprint"]
 
 MODALITIES = ("text", "image")
 INGESTED = ("sample", "amazon2018", "amazon2023", "table")
 """Sources that are read record by record and whose pictures are crawled; atomic files are past that."""
-COMPARISONS = {"main": "Table 2", "ablations": "Table 4", "fusion": "Figure 4"}
-"""Tables of runs against each other -> what the paper has of the kind."""
 TABLES = (
     "statistics",
     "main",
@@ -232,6 +230,11 @@ class Plan:
                 if dataset in self.config.datasets
             }
         )
+
+    def references(self) -> list[str]:
+        """Runs that the page of results compares with all others."""
+        tables = self.config.tables
+        return [tables.reference, *(run for run in tables.variants if run in tables.main)]
 
     def histories(self) -> list[str]:
         """Histories of training on ids alone (the baseline) and on modalities alone (the reference's stage 1)."""

@@ -30,19 +30,15 @@ from decorec.models import Recommender
 from decorec.models.decorec import DeCoRec
 from decorec.sequences import Sequences, read_vocab
 from decorec.stages import prepare, read_catalogue
+from decorec.tables.gradients import GRADIENTS
 from decorec.training import train
 
-__all__ = ["FIRST", "GRADIENTS", "GradientProbe", "probe"]
+__all__ = ["FIRST", "GradientProbe", "probe"]
 
 FIRST = 50
 """Steps at the start of training that are all measured (figure 3a of the paper)."""
 STRIDE = 1e-6
 """Length of the step in the space of a part's parameters that the first-order effect is measured with; in float64."""
-GRADIENTS: dict[str, Any] = {
-    **dict.fromkeys(("epoch", "step"), pl.Int64),
-    **dict.fromkeys(("cosine", "cosine_apart", "id_norm", "modal_norm"), pl.Float64),
-}
-"""Columns of a file of gradients; norms: of the gradients of all parameters of a part, before clipping."""
 
 log = logging.getLogger("decorec")
 

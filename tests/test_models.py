@@ -181,7 +181,7 @@ def test_neighbourhood_multiplies_the_scores_by_what_was_bought_with_the_history
         for user in range(6):
             batch = histories(data, "test", 50).batch(np.array([user]))
             ages = torch.arange(len(batch.items), 0, -1.0)
-            near = (graph[batch.items] / ages[:, None] ** 2).sum(0)
+            near = (graph[batch.items] / ages[:, None]).sum(0)
             expected = plain.scores(batch, plain.candidates())[0] * (1 + 30 * near / near.sum())
             torch.testing.assert_close(plus.scores(batch, plus.candidates())[0], expected)
             assert (near == 0).any() and (near > 0).any()
@@ -196,6 +196,33 @@ def test_neighbourhood_leaves_the_scores_where_the_history_has_no_neighbours() -
     with torch.no_grad():
         total = model.scores(batch, model.candidates()).sum()
     torch.testing.assert_close(total, torch.tensor(2.0))  # a softmax over all candidates per modality
+
+
+def test_repeats_have_the_share_of_the_scores_that_they_had_in_training() -> None:
+    data = small.sequences(users=12)
+    items = data.items.copy()
+    items[data.offsets[:4] + 2] = items[data.offsets[:4]]  # four users come back to their first item
+    data = Sequences(data.users, data.offsets, items)
+    plain = small.model(data, small.run(alpha=0.4), "stage2").eval()
+    model = small.model(data, small.run(alpha=0.4, repeats="counted"), "stage2").eval()
+    model.load_state_dict(plain.state_dict(), strict=False)
+    training = data.training()
+    model.observe(training)
+    seen: list[bool] = []
+    for first, last in zip(training.offsets, training.offsets[1:], strict=False):
+        past = training.items[first:last].tolist()
+        seen += [item in past[:t] for t, item in enumerate(past) if t]
+    rate = (sum(seen) + 1) / (len(seen) + 2)
+    assert sum(seen) >= 4
+    for user in range(12):
+        batch = histories(data, "test", 50).batch(np.array([user]))
+        with torch.no_grad():
+            before, after = (one.scores(batch, one.candidates())[0] for one in (plain, model))
+        past = torch.zeros(40, dtype=torch.bool).index_fill_(0, batch.items, True)
+        torch.testing.assert_close(after.sum(), torch.tensor(1.0))
+        torch.testing.assert_close(after[past].sum(), torch.tensor(rate))
+        for side in (past, ~past):
+            assert torch.equal(after[side].argsort(), before[side].argsort())
 
 
 def first_batch(data: Sequences) -> Batch:

@@ -69,12 +69,17 @@ def test_one_stage_is_a_run_of_its_own_and_leaves_the_others_as_they_were() -> N
     assert "phased" not in found.run("decorec", "stage2"), "what is tracked of older runs has not changed"
 
 
-def test_neighbourhood_shares_stage_1_and_leaves_the_others_as_they_were() -> None:
-    found = plan(runs={"decorec": {}, "plus": {"model": {"neighbourhood": 400}}}, tables={"main": ["decorec"]})
+def test_the_variant_shares_stage_1_and_leaves_the_others_as_they_were() -> None:
+    found = plan(
+        runs={"decorec": {}, "plus": {"model": {"neighbourhood": 400, "repeats": "counted"}}},
+        tables={"main": ["decorec"]},
+    )
     first, second = (found.inputs("shop", run, "stage2", "0")["start"] for run in ("decorec", "plus"))
     assert first == second
     assert "neighbourhood" in found.run("plus", "stage2")
-    assert "neighbourhood" not in found.run("decorec", "stage2"), "what is tracked of older runs has not changed"
+    assert "neighbourhood" not in found.run("decorec", "stage2") and "repeats" not in found.run("decorec", "stage2"), (
+        "what is tracked of older runs has not changed"
+    )
 
 
 def test_values_chosen_on_a_data_set_hold_there_and_for_ablations_of_the_run() -> None:

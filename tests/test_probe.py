@@ -17,8 +17,9 @@ from decorec.batches import Batch
 from decorec.config.runs import Run
 from decorec.errors import DecorecError
 from decorec.features_file import FeatureFile
-from decorec.probe import FIRST, GRADIENTS, GradientProbe, probe
+from decorec.probe import FIRST, GradientProbe, probe
 from decorec.sequences import write_vocab
+from decorec.tables.gradients import GRADIENTS
 from decorec.training import rank_users, train
 
 NAIVE: dict[str, Any] = {"phased": False, "modal_layers": 0, "id_layers": 0, "interests": False}

@@ -23,6 +23,7 @@ from fabricated_ranks import (
 )
 
 from decorec.cli import main, step_function
+from decorec.errors import DecorecError
 from decorec.tables import results_page
 from decorec.tables.labels import label
 from decorec.tables.results_page import ChosenValues, standard_errors
@@ -31,7 +32,7 @@ from decorec.tables.summary import METRICS, Summary
 
 def page(files: list[Path], tmp_path: Path, **changes: Any) -> str:
     statistics = [statistics_file(tmp_path / "results" / name, USERS, 90, 300) for name in ("scientific", "shop")]
-    arguments = {"ranks": files, "runs": RUNS, "reference": "decorec", "evaluate": EVALUATE, "paper": NAMES}
+    arguments = {"ranks": files, "runs": RUNS, "references": ["decorec"], "evaluate": EVALUATE, "paper": NAMES}
     arguments["chosen"] = ChosenValues({})
     results_page(**(arguments | changes), statistics=statistics, output=tmp_path / "results.md")
     return (tmp_path / "results.md").read_text(encoding="utf-8")
@@ -96,14 +97,36 @@ def test_results_page_compares_with_the_released_code(tmp_path: Path) -> None:
     assert next(row for row in table if row[0] == "MRR@10")[-1] == "", "no deviation recorded"
 
 
-def test_results_page_shows_the_same_intervals_as_the_csv(tmp_path: Path) -> None:
+def test_results_page_shows_the_same_intervals_and_tests_as_the_csv(tmp_path: Path) -> None:
     files, _ = fabricate(tmp_path)
-    table = table_after(page(files, tmp_path).split("## shop\n")[1], "Intervals over users, and p:")
+    section = page(files, tmp_path).split("## shop\n")[1]
+    spans = table_after(section, "Intervals over users:")
+    differences = table_after(section, f"### {label('decorec')} less each other run")
+    assert [row[0] for row in differences[1:]] == [label(run) for run in RUNS if run != "decorec"]
     rows = [row for row in records(make(main_table, files, tmp_path)[0]) if row["dataset"] == "shop"]
+    means = {(row["model"], row["metric"]): float(row["mean"]) for row in rows}
     for row in rows:
-        cell = table[1 + RUNS.index(row["model"])][2 + METRICS.index(row["metric"])]
-        test = f"; p = {float(row['p_value']):.4f}" if row["p_value"] else ""
-        assert cell == f"{float(row['ci_low']):.4f} to {float(row['ci_high']):.4f}{test}"
+        column = METRICS.index(row["metric"])
+        cell = spans[1 + RUNS.index(row["model"])][2 + column]
+        assert cell == f"{float(row['ci_low']):.4f} to {float(row['ci_high']):.4f}"
+        if row["p_value"]:
+            found = next(line for line in differences if line[0] == label(row["model"]))[1 + column]
+            assert f"p = {float(row['p_value']):.4f}" in found
+            expected = means["decorec", row["metric"]] - means[row["model"], row["metric"]]
+            assert float(found.split(" ")[0]) == pytest.approx(expected, abs=6e-5)
+            low, high = (float(word.strip("(;")) for word in (found.split(" ")[1], found.split(" ")[3]))
+            assert low <= float(found.split(" ")[0]) <= high
+
+
+def test_results_page_compares_every_reference_with_all_others(tmp_path: Path) -> None:
+    files, _ = fabricate(tmp_path)
+    section = page(files, tmp_path, references=["decorec", RUNS[1]]).split("## shop\n")[1]
+    one, two = (table_after(section, f"### {label(run)} less each other run") for run in ("decorec", RUNS[1]))
+    forward = next(row for row in one if row[0] == label(RUNS[1]))[1]
+    backward = next(row for row in two if row[0] == label("decorec"))[1]
+    assert float(forward.split(" ")[0]) == -float(backward.split(" ")[0])
+    with pytest.raises(DecorecError, match=r"--references.*tables\.variants"):
+        page(files, tmp_path, references=["decorec", "absent"])
 
 
 def test_results_page_states_the_protocol_in_force(tmp_path: Path) -> None:
@@ -126,17 +149,19 @@ def test_standard_errors_need_deviations() -> None:
 def test_steps_run_from_the_command_line(tmp_path: Path) -> None:
     files, _ = fabricate(tmp_path)
     statistics = [statistics_file(tmp_path / "results" / name, USERS, 90, 300) for name in ("scientific", "shop")]
-    common = ["--runs", *RUNS, "--reference", "decorec", "--evaluate", '{"bootstrap": 200, "level": 0.9}']
+    common = ["--runs", *RUNS, "--evaluate", '{"bootstrap": 200, "level": 0.9}']
+    reference = ["--reference", "decorec"]
     names = ["--paper", '{"scientific": "Scientific", "shop": null}']
     ranks = ["--ranks", *map(str, files)]
     outputs = [flag for kind in ("csv", "tex", "html") for flag in (f"--{kind}", str(tmp_path / f"cli.{kind}"))]
-    main(["comparison-table", "--kind", "main", *ranks, *common, *names, *outputs])
+    main(["comparison-table", "--kind", "main", *ranks, *common, *reference, *names, *outputs])
     assert (tmp_path / "cli.csv").read_bytes() == make(main_table, files, tmp_path)[0].read_bytes()
-    main(["comparison-table", "--kind", "ablations", *ranks, *common, *names, *outputs])
+    main(["comparison-table", "--kind", "ablations", *ranks, *common, *reference, *names, *outputs])
     assert "variant" in (tmp_path / "cli.csv").read_text()
     shown = ["--statistics", *map(str, statistics)]
     main(["statistics-table", *shown, *names, *outputs])
     assert (tmp_path / "cli.csv").read_text().startswith("dataset,users,items,interactions,")
-    main(["results-page", *ranks, *shown, *common, *names, "--chosen", "{}", "--output", str(tmp_path / "cli.md")])
+    page_flags = ["--references", "decorec", "--chosen", "{}", "--output", str(tmp_path / "cli.md")]
+    main(["results-page", *ranks, *shown, *common, *names, *page_flags])
     assert (tmp_path / "cli.md").read_text(encoding="utf-8") == page(files, tmp_path)
     assert step_function("results-page") is results_page

@@ -70,6 +70,7 @@ FUSED_ONLY = (
     "id_layers",
     "id_enrichment",
     "neighbourhood",
+    "repeats",
 )
 """Keys of DeCoRec that have no effect on stage 1."""
 
@@ -126,6 +127,9 @@ class DecorecConfig(Section):
     neighbourhood: float = Field(0.0, ge=0, exclude_if=lambda weight: weight == 0)
     """Weight of the co-occurrence of candidate and history in the scores, beyond eq. 17 (decorec-plus); 0: none. Not
     written where it is 0, so that what is tracked of a run is what it was before the key existed."""
+    repeats: Literal["scored", "counted"] = Field("scored", exclude_if=lambda repeats: repeats == "scored")
+    """Share of the scores that the items of the history have together: as scored, or what repeats had in training
+    (decorec-plus). Not written where it is as scored."""
     padding_candidate: bool = False
     """Add the released code's padding row to the denominator of the loss."""
 

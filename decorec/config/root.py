@@ -101,6 +101,8 @@ class TablesConfig(Section):
     """Runs of DeCoRec whose representations of items are drawn (t-SNE, first seed), side by side."""
     reference: str = "decorec"
     """Run that every other one is tested against."""
+    variants: list[str] = ["decorec-plus"]
+    """Runs that the page of results compares with every other one as well, those of them that the main table has."""
     baseline: str = "sasrec"
     """Run that the gains on cold users are counted from, if the main table has it."""
     cold: float = Field(0.4, gt=0, lt=1)

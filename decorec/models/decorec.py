@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,11 +24,9 @@ from decorec.models.base import Recommender
 from decorec.models.catalogue import Catalogue
 from decorec.models.layers import Propagation, SelfAttention, SequenceEncoder, initialise, neighbours, rows_of
 from decorec.products import Linear, product
+from decorec.sequences import Sequences
 
 __all__ = ["DeCoRec"]
-
-NEIGHBOURHOOD_DECAY = 2.0
-"""Power of the distance to the target that the co-occurrence with an item of the history is divided by."""
 
 
 class Enrichment(nn.Module):
@@ -118,10 +117,25 @@ class Interests(nn.Module):
         return embedded.index_select(0, assignment)
 
 
+def _shares(x: Tensor) -> Tensor:
+    """Each row over its sum; rows of zeros stay."""
+    return x / x.sum(1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+
+
+def _with_repeats(scores: Tensor, batch: Batch, rate: Tensor) -> Tensor:
+    """Scores [P, I] whose items of the history hold ``rate`` of the sum; the order on either side stays."""
+    past = torch.zeros_like(scores, dtype=torch.bool)
+    past[batch.rows(), batch.items] = True
+    shares, tiny = _shares(scores), torch.finfo(scores.dtype).tiny
+    mass = (shares * past).sum(1, keepdim=True)
+    return shares * torch.where(past, rate / mass.clamp_min(tiny), (1 - rate) / (1 - mass).clamp_min(tiny))
+
+
 class DeCoRec(Recommender):
     """The model of both stages; ids and interests exist from stage 2 on (or from the start in joint training)."""
 
     samples_candidates = True
+    repeat_rate: Tensor | None
 
     def __init__(self, config: DecorecConfig, catalogue: Catalogue, stage: str) -> None:
         super().__init__(config, catalogue, stage)
@@ -152,6 +166,8 @@ class DeCoRec(Recommender):
         if fused and config.interests:
             clusters = {name: int(catalogue[f"interests.{name}"].max()) + 1 for name in config.modalities}
             self.interests = nn.ModuleDict({name: Interests(config, clusters[name]) for name in config.modalities})
+        # None or the share of interactions with something that the user had before.
+        self.register_buffer("repeat_rate", torch.zeros(()) if fused and config.repeats == "counted" else None)
         self._frozen: Tensor | None = None
         if stage == "stage2" and config.freeze:
             self.adapters.requires_grad_(False)
@@ -221,10 +237,15 @@ class DeCoRec(Recommender):
         return cross_modal_loss(states, candidates, batch.targets, temperature, alpha, self.drawn_candidates())
 
     def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
-        """Eq. 16 to 18, [P, I]; with ``neighbourhood`` (decorec-plus) multiplied by 1 + neighbourhood * q.
+        """Eq. 16 to 18, [P, I]; two corrections of decorec-plus, which are not in the paper, come after them.
 
-        q is the item's share of all co-occurrence with the history, the recent past counting most. Adapters and hops
-        blur which items were bought together; this product of experts says it once more. It is not in the paper.
+        ``neighbourhood``: times 1 + neighbourhood * q, q being the item's share of all co-occurrence with the history,
+        later items counting more, as in item-kNN. Adapters and hops blur what was bought with what; this product of
+        experts says it once more.
+
+        ``repeats``: the items of the history share what repeats had in training, and no more: a state is made of the
+        history, so that its items score highly, however rarely anybody comes back to one (RepeatNet, Ren et al. 2019,
+        learns that probability; here it is counted).
         """
         states, whole = self._comparable(self._states(batch, candidates), candidates)
         modalities, items, width = whole.shape
@@ -241,10 +262,17 @@ class DeCoRec(Recommender):
             for other in range(modalities):
                 total.add_(parts[own, :, other], alpha=1.0 if own == other else self.config.alpha)
         if self.config.neighbourhood and self.graph is not None:
-            near = neighbours(self.graph, batch, items, NEIGHBOURHOOD_DECAY)
-            share = near / near.sum(1, keepdim=True).clamp_min(torch.finfo(near.dtype).tiny)
-            total.mul_(1 + self.config.neighbourhood * share)
-        return total
+            near = neighbours(self.graph, batch, items)
+            total.mul_(1 + self.config.neighbourhood * _shares(near))
+        return total if self.repeat_rate is None else _with_repeats(total, batch, self.repeat_rate)
+
+    def observe(self, training: Sequences) -> None:
+        """Count how often a user took what the user had taken before."""
+        if self.repeat_rate is not None:
+            users = np.repeat(np.arange(len(training.users)), training.lengths)
+            first = len(np.unique(users * self.catalogue.item_count + training.items))
+            again, chances = len(training.items) - first, len(training.items) - int((training.lengths > 0).sum())
+            self.repeat_rate.fill_((again + 1) / (chances + 2))  # rule of succession: never is not impossible
 
     def parameter_groups(self, train: StageConfig) -> list[dict[str, Any]]:
         """Ids and interests learn at their own rate."""

@@ -62,7 +62,7 @@ class ItemKnn(Floor):
 
     def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
         """Sums over the history, [P, I]; sequences are read at their last item."""
-        return neighbours(self.graph, batch, candidates.shape[1], 1.0)
+        return neighbours(self.graph, batch, candidates.shape[1])
 
 
 class ContentKnn(Floor):

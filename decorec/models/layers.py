@@ -287,8 +287,8 @@ class Propagation(nn.Module):
         return out
 
 
-def neighbours(graph: Propagation, batch: Batch, item_count: int, power: float) -> Tensor:
-    """How near all items are to each history: its items' rows of ``graph``, each over distance to the target ** power.
+def neighbours(graph: Propagation, batch: Batch, item_count: int) -> Tensor:
+    """How near all items are to each history: its items' rows of ``graph``, each over its distance to the target.
 
     Sequences are read at their last item, as at inference.
 
@@ -298,7 +298,7 @@ def neighbours(graph: Propagation, batch: Batch, item_count: int, power: float) 
     rows = batch.rows()
     distance = batch.positions.index_select(0, batch.predict).index_select(0, rows) - batch.positions + 1
     history = graph.values.new_zeros(item_count, len(batch.predict))
-    history.index_put_((batch.items, rows), distance.to(history.dtype) ** -power, accumulate=True)
+    history.index_put_((batch.items, rows), 1.0 / distance, accumulate=True)
     near: Tensor = graph(history).T
     return near
 

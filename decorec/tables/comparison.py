@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
+from decorec.comparisons import COMPARISONS, Comparison
 from decorec.config.root import EvaluateConfig
 from decorec.errors import DecorecError
 from decorec.paper import paper_figure
@@ -19,25 +18,7 @@ from decorec.tables.labels import PaperNames, label, paper_name
 from decorec.tables.render import Cell, Group, Table, emphasise, write
 from decorec.tables.summary import Summary, summarise
 
-__all__ = ["COMPARISONS", "cells", "comparison_table"]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One kind of table."""
-
-    caption: str
-    column: str
-    """Name of the column of runs in the csv."""
-    paper: Literal["main", "ablations"] | None
-    """Table of the paper that the figures are read against; None: it has a drawing only."""
-
-
-COMPARISONS = {
-    "main": Comparison("Comparison of models on the test targets", "model", "main"),
-    "ablations": Comparison("Ablations on the test targets", "variant", "ablations"),
-    "fusion": Comparison("Ids, modalities and their naive fusion on the test targets", "model", None),
-}
+__all__ = ["cells", "comparison_table"]
 
 
 def _records(rows: Sequence[Summary], kind: Comparison, paper: PaperNames) -> pl.DataFrame:

@@ -11,12 +11,13 @@ import polars as pl
 from decorec.artifacts import read_table, write_text
 from decorec.tables.collect import place
 
-__all__ = ["gradients_table"]
+__all__ = ["GRADIENTS", "gradients_table"]
 
-COLUMNS: dict[str, Any] = {
+GRADIENTS: dict[str, Any] = {
     **dict.fromkeys(("epoch", "step"), pl.Int64),
     **dict.fromkeys(("cosine", "cosine_apart", "id_norm", "modal_norm"), pl.Float64),
 }
+"""Columns of a file of gradients; norms: of the gradients of all parameters of a part, before clipping."""
 
 
 def gradients_table(*, gradients: list[Path], csv: Path) -> None:
@@ -29,9 +30,9 @@ def gradients_table(*, gradients: list[Path], csv: Path) -> None:
     """
     frames = []
     for file in gradients:
-        where, frame = place(file, "gradients.parquet"), read_table(file, COLUMNS)
+        where, frame = place(file, "gradients.parquet"), read_table(file, GRADIENTS)
         names = [pl.lit(getattr(where, name)).alias(name) for name in ("dataset", "run", "seed")]
-        frames.append(frame.select(*names, *COLUMNS))
+        frames.append(frame.select(*names, *GRADIENTS))
     table = pl.concat(frames)
     # Norms of gradients span many decades: six decimals would not do.
     write_text(csv, table.write_csv(float_precision=9))

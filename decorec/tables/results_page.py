@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 
 from pydantic import RootModel
@@ -13,12 +12,14 @@ from pydantic import RootModel
 from decorec.artifacts import write_text
 from decorec.config.root import EvaluateConfig, TunedDifference
 from decorec.config.runs import flat
+from decorec.errors import DecorecError
 from decorec.paper import Figures, paper_figure, released_figures
 from decorec.paper import paper as published
 from decorec.significance import FLIPS
+from decorec.tables.collect import RunRanks, read_runs
 from decorec.tables.labels import PaperNames, label, note, paper_name
 from decorec.tables.statistics import read_statistics
-from decorec.tables.summary import METRICS, Summary, paper_compatible, summarise
+from decorec.tables.summary import METRICS, Summary, compare, paper_compatible, per_user, summarise_dataset
 
 __all__ = ["ChosenValues", "results_page"]
 
@@ -45,7 +46,7 @@ def _mean(row: Summary) -> str:
     return _number(row.mean) if row.std is None else f"{row.mean:.4f} ± {row.std:.4f}"
 
 
-def _protocol(reference: str, evaluate: EvaluateConfig) -> list[str]:
+def _protocol(references: Sequence[str], evaluate: EvaluateConfig) -> list[str]:
     history = "masked: items of the user's history are no candidates" if evaluate.mask_history else "not masked"
     return [
         "# Results",
@@ -67,8 +68,9 @@ def _protocol(reference: str, evaluate: EvaluateConfig) -> list[str]:
         "by the chosen model.",
         f"- **Intervals.** {evaluate.level:.0%} percentile bootstrap over users of the mean over seeds, "
         f"{evaluate.bootstrap:,} resamples: how far the figure would move with other users of the same kind.",
-        f"- **p.** {label(reference)} against each other run: two-sided paired permutation test of the mean difference "
-        f"over users, {FLIPS:,} sign patterns, not corrected for the number of comparisons.",
+        f"- **Differences.** {' and '.join(map(label, references))} less each other run, user by user on the means "
+        f"over seeds, with the same kind of interval; p is that of a two-sided paired permutation test, {FLIPS:,} "
+        "sign patterns, not corrected for the number of comparisons.",
         "",
     ]
 
@@ -100,19 +102,28 @@ def _true(rows: Rows, runs: Sequence[str]) -> list[str]:
     means = [[label(run), str(rows[run, METRICS[0]].seeds), *(_mean(rows[run, m]) for m in METRICS)] for run in runs]
     spans = []
     for run in runs:
-        cells = []
-        for row in (rows[run, metric] for metric in METRICS):
-            test = "" if row.p_value is None else f"; p = {row.p_value:.4f}"
-            cells.append(f"{row.ci_low:.4f} to {row.ci_high:.4f}{test}")
+        cells = [f"{row.ci_low:.4f} to {row.ci_high:.4f}" for row in (rows[run, metric] for metric in METRICS)]
         spans.append([label(run), str(rows[run, METRICS[0]].seeds), *cells])
     return [
         "### True cut-offs",
         "",
         *_markdown(["run", "seeds", *METRICS], means),
-        "Intervals over users, and p:",
+        "Intervals over users:",
         "",
         *_markdown(["run", "seeds", *METRICS], spans),
     ]
+
+
+def _differences(found: Mapping[str, RunRanks], reference: str, evaluate: EvaluateConfig) -> list[str]:
+    """``reference`` less each other run."""
+    means = {run: per_user(ranks) for run, ranks in found.items()}
+    table = []
+    for run in found:
+        if run != reference:
+            effects = compare(means[reference] - means[run], evaluate)
+            cells = [f"{e.difference:+.4f} ({e.low:+.4f} to {e.high:+.4f}; p = {e.p_value:.4f})" for e in effects]
+            table.append([label(run), *cells])
+    return [f"### {label(reference)} less each other run", "", *_markdown(["run", *METRICS], table)]
 
 
 def _beside_paper(rows: Rows, runs: Sequence[str], dataset: str) -> list[str]:
@@ -194,11 +205,21 @@ def _values(chosen: Mapping[str, TunedDifference]) -> list[str]:
 
 
 def _section(
-    dataset: str, rows: Rows, runs: Sequence[str], name: str | None, chosen: Mapping[str, TunedDifference]
+    dataset: str,
+    found: Mapping[str, RunRanks],
+    references: Sequence[str],
+    evaluate: EvaluateConfig,
+    name: str | None,
+    chosen: Mapping[str, TunedDifference],
 ) -> list[str]:
+    runs = list(found)
+    summaries = summarise_dataset(dataset, dict(found), None, evaluate, (*METRICS, *COMPATIBLE))
+    rows = {(row.run, row.metric): row for row in summaries}
     users = rows[runs[0], METRICS[0]].users
     origin = f"; in the paper: {name}" if name else "; not in the paper"
     lines = [f"## {dataset}", "", f"{users:,} users ranked{origin}.", "", *_values(chosen), *_true(rows, runs)]
+    for reference in references:
+        lines += _differences(found, reference, evaluate)
     if name:
         lines += _beside_paper(rows, runs, name)
     released = released_figures(name)
@@ -207,7 +228,7 @@ def _section(
     return lines
 
 
-def _differences(runs: Sequence[str]) -> list[str]:
+def _notes(runs: Sequence[str]) -> list[str]:
     """One paragraph per run that the paper has under the same name but that is not the same."""
     noted = [f"- **{label(run)}.** {note(run)}" for run in runs if note(run)]
     return ["## Why rows differ from the paper's", "", *noted, ""] if noted else []
@@ -218,7 +239,7 @@ def results_page(
     ranks: list[Path],
     statistics: list[Path],
     runs: list[str],
-    reference: str,
+    references: list[str],
     evaluate: EvaluateConfig,
     paper: PaperNames,
     chosen: ChosenValues,
@@ -227,16 +248,20 @@ def results_page(
     """Write the page of results (Markdown): data, true cut-offs, the paper's cut-offs, the released code.
 
     ranks: DATASET/runs/RUN/seed-N/ranks.parquet of all data sets, runs and seeds. statistics: DATASET/statistics.json
-    of the same data sets. runs: in order of print. paper: data set -> its name in the paper, or null. chosen: data set
-    -> run -> values that were chosen there.
+    of the same data sets. runs: in order of print. references: those that all others are compared with. paper: data
+    set -> its name in the paper, or null. chosen: data set -> run -> values that were chosen there.
 
     Raises:
-        DecorecError: see ``decorec.tables.summary.summarise`` and ``decorec.tables.statistics.read_statistics``.
+        DecorecError: a reference is not one of the runs, or the files do not fit together (see
+            ``decorec.tables.collect.read_runs`` and ``decorec.tables.statistics.read_statistics``).
     """
-    summaries = summarise(ranks, runs, reference, evaluate, (*METRICS, *COMPATIBLE))
-    lines = _protocol(reference, evaluate) + _statistics(statistics, paper) + _differences(runs)
-    for dataset, block in groupby(summaries, key=lambda row: row.dataset):
-        rows = {(row.run, row.metric): row for row in block}
-        lines += _section(dataset, rows, runs, paper.of(dataset), chosen.root.get(dataset, {}))
+    if not set(references) <= set(runs):
+        raise DecorecError(
+            f"--references: expected runs of the page ({', '.join(runs)}), found {', '.join(references)}; "
+            "correct tables.reference and tables.variants or add the run to tables.main"
+        )
+    lines = _protocol(references, evaluate) + _statistics(statistics, paper) + _notes(runs)
+    for dataset, found in read_runs(ranks, runs).items():
+        lines += _section(dataset, found, references, evaluate, paper.of(dataset), chosen.root.get(dataset, {}))
     write_text(output, "\n".join(lines).rstrip() + "\n")
-    logging.getLogger("decorec").info("%s: %d files of ranks in, %d figures out", output, len(ranks), len(summaries))
+    logging.getLogger("decorec").info("%s: %d files of ranks in", output, len(ranks))

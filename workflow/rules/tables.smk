@@ -367,7 +367,7 @@ rule results_page:
         runtime="30m",
     params:
         runs=plan.config.tables.main,
-        reference=plan.config.tables.reference,
+        references=plan.references(),
         evaluate=plan.section("evaluate"),
         paper=plan.paper_names(),
         chosen=plan.chosen(plan.config.tables.main),
@@ -376,5 +376,5 @@ rule results_page:
         "Page of results"
     shell:
         "python -m decorec results-page --ranks {input.ranks} --statistics {input.statistics}"
-        " --runs {params.runs} --reference {params.reference} --evaluate {params.evaluate:q}"
+        " --runs {params.runs} --references {params.references} --evaluate {params.evaluate:q}"
         " --paper {params.paper:q} --chosen {params.chosen:q} --output {output.output} 2> {log}"
