@@ -213,10 +213,17 @@ def test_masked_history_never_ranks_above_the_target() -> None:
     assert (masked < plain).any()
 
 
-@pytest.mark.parametrize(("name", "stage"), STAGES)
-def test_a_checkpoint_reloads_to_identical_ranks(name: str, stage: str, tmp_path: Path) -> None:
+VARIANT = {"neighbourhood": 400, "repeats": "counted"}
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "options"), [*((*pair, {}) for pair in STAGES), ("decorec", "stage2", VARIANT)]
+)
+def test_a_checkpoint_reloads_to_identical_ranks(
+    name: str, stage: str, options: dict[str, Any], tmp_path: Path
+) -> None:
     data = small.sequences()
-    run = small.run(name=name)
+    run = small.run(name=name, **options)
     model = small.model(data, run, stage)
     train(model, data, run.train.stage(stage), 0)
     items = [f"item {number}" for number in range(40)]
