@@ -156,10 +156,10 @@ class Plan:
         return files
 
     def tuned_runs(self) -> list[str]:
-        """Runs of the main table with something to choose; presets are what they are."""
-        differences = self.config.runs
+        """Runs of the main table with something to choose; presets are what they are, variants follow their model."""
+        differences, variants = self.config.runs, self.config.tables.variants
         described = [name for name in self.config.tables.main if differences[name].method == "described"]
-        return [name for name in described if self._runs[name].model.space]
+        return [name for name in described if self._runs[name].model.space and name not in variants]
 
     def tuning_inputs(self, dataset: str, run: str) -> dict[str, Any]:
         """Input files of all stages of a run together."""

@@ -110,6 +110,7 @@ def test_spaces_hold_valid_values_the_default_among_them_and_as_many_for_every_m
 def test_every_described_run_of_the_main_table_is_tuned_with_the_same_number_of_trials() -> None:
     runs = {name: {"model": {"name": name}} for name in ("decorec", "sasrec", "popularity")}
     runs["decorec-released"] = {"method": "released"}  # type: ignore[dict-item]
+    runs["decorec-plus"] = {"model": {"name": "decorec"}}  # a variant: it follows what is chosen for its model
     plan = Plan(load({"datasets": {"shop": {"source": "sample"}}, "runs": runs, "tables": {"main": list(runs)}}))
     assert plan.trials("shop") == ["results/tuning/shop/decorec.parquet", "results/tuning/shop/sasrec.parquet"]
     assert set(plan.tuning_inputs("shop", "decorec")) >= {"text_features", "cooccurrence", "text_interests"}

@@ -102,7 +102,8 @@ class TablesConfig(Section):
     reference: str = "decorec"
     """Run that every other one is tested against."""
     variants: list[str] = ["decorec-plus"]
-    """Runs that the page of results compares with every other one as well, those of them that the main table has."""
+    """Runs that the page of results compares with every other one as well, those of them that the main table has. They
+    are not tuned: what is chosen for their model holds for them."""
     baseline: str = "sasrec"
     """Run that the gains on cold users are counted from, if the main table has it."""
     cold: float = Field(0.4, gt=0, lt=1)
