@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["FIGURES", "Drawing", "figure"]
 
 Tables: TypeAlias = "Mapping[str, pl.DataFrame]"
+MARKERS = ("o", "s", "^")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#000000")
 """Told apart with any kind of colour vision (Okabe and Ito)."""
 STYLE: dict[str, Any] = {
@@ -62,10 +63,10 @@ class Drawing:
 
 
 def _short(run: str) -> str:
-    """The label of a run without what stands in brackets."""
-    from decorec.tables.labels import label
+    """The short label of a run, cut where it is still long."""
+    from decorec.tables.labels import short
 
-    name = label(run).partition(" (")[0]
+    name = short(run)
     return name if len(name) <= SHORT else name[: SHORT - 1] + "…"
 
 
@@ -210,6 +211,7 @@ def _plain_ticks(axis: Any, values: list[float] | None = None) -> None:
 def _pareto(tables: Tables) -> Figure:
     """Quality against training seconds; the line joins runs that no other beats in both."""
     import polars as pl
+    from matplotlib.lines import Line2D
 
     training = pl.col("step").is_in(["stage1", "stage2", "fit"])
     seconds = tables["cost"].filter(training).group_by("dataset", "run").agg(pl.col("seconds").sum())
@@ -223,16 +225,28 @@ def _pareto(tables: Tables) -> Figure:
     for panel, dataset in zip(axes, datasets, strict=True):
         part = table.filter((pl.col("dataset") == dataset) & (pl.col("seconds") > 0)).sort("seconds")
         for run, mean, time in part.select("model", "mean", "seconds").iter_rows():
-            colour = COLOURS[runs.index(run) % len(COLOURS)]
-            panel.plot(time, mean, "o", color=colour, label=_short(run))
+            marker, colour = _mark(runs, run)
+            panel.plot(time, mean, marker, color=colour)
         front = part.filter(pl.col("mean") >= pl.col("mean").cum_max())
         panel.plot(front["seconds"], front["mean"], color="#999999", linewidth=1, zorder=0)
         panel.set(title=str(dataset), xlabel="training seconds of one seed", ylabel="NDCG@10")
         if len(part):
             panel.set_xscale("log")
             _plain_ticks(panel.xaxis)
-            panel.legend()
+    marks = [_mark(runs, run) for run in runs]
+    keys = [
+        Line2D([], [], marker=marker, color=colour, linestyle="none", label=_short(run))
+        for run, (marker, colour) in zip(runs, marks, strict=True)
+    ]
+    drawing.set_figwidth(drawing.get_figwidth() + 2)
+    drawing.legend(handles=keys, loc="outside right upper")
     return drawing
+
+
+def _mark(runs: list[str], run: str) -> tuple[str, str]:
+    """Marker and colour of a run: as many runs as stand in a main table can be told apart."""
+    turn, colour = divmod(runs.index(run), len(COLOURS))
+    return MARKERS[turn % len(MARKERS)], COLOURS[colour]
 
 
 def _gradients(tables: Tables) -> Figure:

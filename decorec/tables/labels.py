@@ -8,7 +8,7 @@ from pydantic import RootModel
 
 from decorec.config.data import PaperDataset
 
-__all__ = ["LABELS", "Label", "PaperNames", "label", "note", "paper_name"]
+__all__ = ["LABELS", "Label", "PaperNames", "label", "note", "paper_name", "short"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Label:
     """Of the paper's row that it is read against, spelt as in paper.yaml."""
     note: str = ""
     """Why its figures differ from the paper's, for the page of results."""
+    short: str = ""
+    """In drawings, where the text without what stands in brackets would not do."""
 
 
 LABELS: dict[str, Label] = {
@@ -40,6 +42,7 @@ LABELS: dict[str, Label] = {
         "co-occurrence over 1/(D+1) divided by both degrees, bare interest tables, ids and interests that are never "
         "trained, one row per prefix. It agrees with that code, run by us on the same files, within the noise of "
         "seeds; both stay below the paper's row.",
+        short="DeCoRec released",
     ),
     "decorec-plus": Label(
         "DeCoRec-plus (not in the paper)",
@@ -106,6 +109,11 @@ LABELS: dict[str, Label] = {
 def label(run: str) -> str:
     """What ``run`` is called in print."""
     return LABELS[run].text if run in LABELS else run
+
+
+def short(run: str) -> str:
+    """What ``run`` is called in drawings."""
+    return (LABELS[run].short if run in LABELS else "") or label(run).partition(" (")[0]
 
 
 def note(run: str) -> str:
