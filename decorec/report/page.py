@@ -78,7 +78,7 @@ defined: docs/protocol.md.</p>
 
 {% macro counts(caption, headings, rows) %}
 <div class="scroll" role="region" tabindex="0" aria-label="{{ caption }}">
-<table><caption>{{ caption }}</caption>
+<table><caption><span>{{ caption }}</span></caption>
 <thead><tr>
 {% for heading in headings %}<th scope="col"{{ " class=words" if loop.index == 2 }}>{{ heading }}</th>{% endfor %}
 </tr></thead>

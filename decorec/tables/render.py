@@ -30,6 +30,10 @@ STYLE = (
     "body{font:16px/1.45 system-ui,sans-serif;margin:1.5rem;color:#1a1a1a;background:#fff}"
     ".scroll{overflow-x:auto}table{border-collapse:collapse}"
     "caption{text-align:left;font-weight:600;padding-bottom:.5rem}"
+    # A caption and a heading of rows are as wide as their table; what they say stays in view when that is scrolled.
+    "th[scope=rowgroup]>span{white-space:normal}"
+    "caption>span,th[scope=rowgroup]>span{position:sticky;left:0;display:inline-block;"
+    "max-width:calc(min(100vw,80rem) - 3rem)}"
     "th,td{padding:.3rem .7rem;text-align:right;white-space:nowrap;vertical-align:top}"
     "th[scope=row],th[scope=rowgroup],thead th:first-child{text-align:left}"
     "thead th{border-top:2px solid;border-bottom:1px solid}tbody tr:first-child th{border-top:1px solid #999}"
@@ -127,11 +131,11 @@ def table_html(table: Table) -> str:
     width = len(table.columns)
     lines = [
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(table.caption)}">',
-        f"<table><caption>{escape(table.caption)}</caption>",
+        f"<table><caption><span>{escape(table.caption)}</span></caption>",
         "<thead><tr>" + "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns) + "</tr></thead>",
     ]
     for group in table.groups:
-        lines.append(f'<tbody><tr><th scope="rowgroup" colspan="{width}">{escape(group.title)}</th></tr>')
+        lines.append(f'<tbody><tr><th scope="rowgroup" colspan="{width}"><span>{escape(group.title)}</span></th></tr>')
         for name, cells in group.rows:
             lines.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(map(_html_cell, cells))}</tr>')
         lines.append("</tbody>")
