@@ -25,10 +25,8 @@ $(STAMP): requirements.lock pyproject.toml
 
 REAL := config/real.yaml config/competitors.yaml config/tuned-scientific.yaml config/tuned-hm.yaml
 
-# Hours on two cores; the second page ranks the same models once more.
+# Hours on two cores.
 results: setup
-	$(BIN)/snakemake --cores $(CORES) results/results.md --configfile $(REAL) config/masked.yaml
-	cp results/results.md docs/results-history-masked.md
 	$(BIN)/snakemake --cores $(CORES) results/results.md --configfile $(REAL)
 	cp results/results.md docs/results.md
 
