@@ -201,10 +201,12 @@ def test_the_schema_is_the_one_that_the_configuration_generates() -> None:
     assert json.loads(file.read_text()) == describe(), "run: make schema"
 
 
-@pytest.mark.parametrize(
-    "name", ["config.yaml", *(f"config/{n}.yaml" for n in ("scientific", "hm", "real", "competitors", "paper"))]
-)
+OVERLAYS = sorted(f"config/{file.name}" for file in (REPOSITORY / "config").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", ["config.yaml", *OVERLAYS])
 def test_the_configurations_in_the_repository_are_valid(name: str) -> None:
+    assert {"config/scientific.yaml", "config/competitors.yaml", "config/tuned-scientific.yaml"} <= set(OVERLAYS)
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | yaml.safe_load((REPOSITORY / name).read_text())
     assert load(config).datasets
 
