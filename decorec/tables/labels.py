@@ -31,7 +31,7 @@ LABELS: dict[str, Label] = {
         "decorec",
         "Built from the equations: enrichment inside the forward pass for the modalities as well, one pass over each "
         "sequence, Adam's moments anew every epoch and averaged weights. At the paper's cut-offs it comes close to the "
-        "paper's row and stays below it by one to three per cent; the paper gives one figure without seeds, and "
+        "paper's row and stays below it by one to four per cent; the paper gives one figure without seeds, and "
         "intervals over users are several times wider than that distance. What is not reproduced is that the second "
         "stage gains: on validation it keeps what the first one reached.",
     ),
