@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import RootModel
 
 from decorec.artifacts import write_text
@@ -114,11 +116,10 @@ def _true(rows: Rows, runs: Sequence[str]) -> list[str]:
     ]
 
 
-def _differences(found: Mapping[str, RunRanks], reference: str, evaluate: EvaluateConfig) -> list[str]:
-    """``reference`` less each other run."""
-    means = {run: per_user(ranks) for run, ranks in found.items()}
+def _differences(means: Mapping[str, npt.NDArray[np.float64]], reference: str, evaluate: EvaluateConfig) -> list[str]:
+    """``reference`` less each other run; means: run -> [U, M] value of each metric per user."""
     table = []
-    for run in found:
+    for run in means:
         if run != reference:
             effects = compare(means[reference] - means[run], evaluate)
             cells = [f"{e.difference:+.4f} ({e.low:+.4f} to {e.high:+.4f}; p = {e.p_value:.4f})" for e in effects]
@@ -206,20 +207,21 @@ def _values(chosen: Mapping[str, TunedDifference]) -> list[str]:
 
 def _section(
     dataset: str,
-    found: Mapping[str, RunRanks],
+    found: dict[str, RunRanks],
     references: Sequence[str],
     evaluate: EvaluateConfig,
     name: str | None,
     chosen: Mapping[str, TunedDifference],
 ) -> list[str]:
     runs = list(found)
-    summaries = summarise_dataset(dataset, dict(found), None, evaluate, (*METRICS, *COMPATIBLE))
+    summaries = summarise_dataset(dataset, found, None, evaluate, (*METRICS, *COMPATIBLE))
     rows = {(row.run, row.metric): row for row in summaries}
     users = rows[runs[0], METRICS[0]].users
     origin = f"; in the paper: {name}" if name else "; not in the paper"
     lines = [f"## {dataset}", "", f"{users:,} users ranked{origin}.", "", *_values(chosen), *_true(rows, runs)]
+    means = {run: per_user(ranks) for run, ranks in found.items()}
     for reference in references:
-        lines += _differences(found, reference, evaluate)
+        lines += _differences(means, reference, evaluate)
     if name:
         lines += _beside_paper(rows, runs, name)
     released = released_figures(name)
