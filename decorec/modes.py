@@ -48,7 +48,7 @@ class Mode(Recommender):
 
     def loss(self, batch: Batch) -> Tensor:
         """A mode is not trained."""
-        raise NotImplementedError("a mode of a trained model is not trained")
+        raise TypeError("a mode of a trained model has nothing to train")
 
     def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
         """Sum over the chosen modalities, [P, I]."""
