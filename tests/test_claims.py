@@ -34,7 +34,7 @@ def make(folder: Path, modes: bool = True, recalls: bool = True, **changes: obje
     )
     found.cast({"hits": pl.Int64, "predictions": pl.Int64}).write_parquet(shop / "recall.parquet")
     files = [write_modes(shop / "runs" / "decorec" / "seed-0" / "modes.parquet", MODES, 1)] if modes else []
-    outputs = {kind: folder / f"claims.{kind}" for kind in ("csv", "tex", "html")}
+    outputs = {kind: folder / f"claims.{kind}" for kind in ("csv", "tex", "html", "md")}
     arguments: dict[str, object] = {
         "ranks": ranks,
         "modes": files,
@@ -51,6 +51,23 @@ def make(folder: Path, modes: bool = True, recalls: bool = True, **changes: obje
     assert_tex_is_well_formed(outputs["tex"].read_text(), columns=7)
     assert html_root(outputs["html"]).find(".//table") is not None
     return records(outputs["csv"])
+
+
+def test_the_page_of_documentation_says_what_the_table_says(tmp_path: Path) -> None:
+    rows = {row["claim"]: row for row in make(tmp_path) if row["metric"] in ("NDCG@10", "hits per user")}
+    lines = (tmp_path / "claims.md").read_text().splitlines()
+    assert lines[0] == "# The paper's claims against what was measured"
+    assert "- Seeds per run: 1." in lines
+    printed = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    found = {cells[0]: cells[1:6] for cells in printed if cells[0] not in ("Claim", "---")}
+    assert set(found) == set(rows)
+    for claim, (difference, interval, p, holm_p, verdict) in found.items():
+        row = rows[claim]
+        assert verdict == (row["verdict"] or "not in the paper")
+        if row["p_value"]:
+            assert difference == f"{float(row['difference']):+.4f}"
+            assert interval == f"[{float(row['ci_low']):+.4f}, {float(row['ci_high']):+.4f}]"
+            assert [p, holm_p] == [f"{float(row[key]):.4f}" for key in ("p_value", "p_holm")]
 
 
 def verdicts(rows: list[dict[str, str]], kind: str, metric: str = "NDCG@10") -> dict[str, str]:

@@ -102,8 +102,8 @@ def test_pictures_of_an_earlier_shop_are_replaced(tmp_path: Path) -> None:
 def test_size_after_the_filters(seed: int) -> None:
     histories = core(draw_shop(SampleDataset(source="sample", seed=seed)))
     lengths = [len(history) for history in histories]
-    assert 200 <= len({item for history in histories for item in history}) <= 300
-    assert 400 <= len(histories) <= 600
+    assert 160 <= len({item for history in histories for item in history}) <= 240
+    assert 300 <= len(histories) <= 450
     assert 8.0 <= np.mean(lengths) <= 9.2
     assert max(lengths) <= 40
 

@@ -56,7 +56,8 @@ def test_every_kind_of_dirt_in_the_records(items: int) -> None:
 
 def test_dirt_of_reviews(shop: Shop) -> None:
     catalogue, purchases, _ = shop
-    records, malformed = parse(review_lines(catalogue, purchases, 600, np.random.default_rng(0)))
+    customers = SampleDataset(source="sample").users
+    records, malformed = parse(review_lines(catalogue, purchases, customers, np.random.default_rng(0)))
     assert malformed == 1
     rows = Counter(json.dumps(record) for record in records)
     assert 0.01 < sum(count > 1 for count in rows.values()) / len(rows) < 0.03
@@ -64,7 +65,7 @@ def test_dirt_of_reviews(shop: Shop) -> None:
     assert {type(record["overall"]) for record in records} == {float}
     assert any("reviewText" not in record for record in records)
     assert any("vote" in record for record in records) and any("style" in record for record in records)
-    assert len({record["reviewerID"] for record in records}) == 600
+    assert len({record["reviewerID"] for record in records}) == customers
     # Every purchase comes through, under one name per customer and on its day.
     told = {(record["reviewerID"], record["asin"], record["unixReviewTime"]) for record in records}
     assert len(told) == len(set(zip(purchases.user, purchases.item, purchases.day, strict=True)))

@@ -26,9 +26,9 @@ class SampleDataset(Section):
     """The embedded sample shop: generated, then served on loopback and fetched over HTTP."""
 
     source: Literal["sample"]
-    items: int = Field(300, ge=50, le=20_000)
+    items: int = Field(240, ge=50, le=20_000)
     """Number of products generated."""
-    users: int = Field(600, ge=50, le=200_000)
+    users: int = Field(450, ge=50, le=200_000)
     """Number of customers generated."""
     seed: int = Field(0, ge=0)
     """Seed of the generator."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from decorec.artifacts import read_table
+from decorec.artifacts import read_table, write_text
 from decorec.config.root import EvaluateConfig
 from decorec.paper import paper as published
 from decorec.recall import COLUMNS
@@ -20,7 +20,7 @@ from decorec.tables.coldstart import groups_of_users
 from decorec.tables.collect import RunRanks, read_runs
 from decorec.tables.labels import label, paper_name
 from decorec.tables.recall import NAMES
-from decorec.tables.render import Cell, Group, Table, write
+from decorec.tables.render import Cell, Group, Table, table_markdown, write
 from decorec.tables.retrieval import Scored, read_modes
 from decorec.tables.summary import METRICS, Effect, compare, per_user
 
@@ -203,6 +203,7 @@ def claims_table(
     csv: Path,
     tex: Path,
     html: Path,
+    md: Path,
 ) -> None:
     """Write the table of claims: the paper's statements with effect, interval, corrected p and verdict.
 
@@ -219,7 +220,9 @@ def claims_table(
     by_mode = read_modes(modes, retrieval) if modes else {}
     recalled = {file.parent.name: read_table(file, COLUMNS) for file in recalls}
     records: list[tuple[object, ...]] = []
+    seeds: set[int] = set()
     for dataset, found in read_runs(ranks, runs).items():
+        seeds |= {len(run.seeds) for run in [*found.values(), *by_mode.get(dataset, {}).values()]}
         is_cold = groups_of_users(found[runs[0]], cold)[0].chosen
         evidence = _Evidence(found, by_mode.get(dataset, {}), recalled.get(dataset), is_cold)
         claims = [
@@ -243,7 +246,9 @@ def claims_table(
             "p (Holm): corrected over all claims and metrics of one kind on one data set. Reproduced: the difference "
             f"is positive and p (Holm) at most {1 - evaluate.level:.2g}. Not testable here: a run that it needs is "
             "missing.",
+            f"Seeds per run: {', '.join(map(str, sorted(seeds)))}.",
         ],
     )
     write(table, csv, tex, html)
+    write_text(md, table_markdown(table))
     logging.getLogger("decorec").info("%s: %d rows", csv, len(frame))

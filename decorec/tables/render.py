@@ -1,8 +1,8 @@
-"""A table and its three files: tidy csv, LaTeX (booktabs) and a self-contained html page."""
+"""A table and its files: tidy csv, LaTeX (booktabs), a page in html, and Markdown where it is documentation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -13,7 +13,7 @@ import polars as pl
 from decorec.artifacts import read_text, write_text
 from decorec.errors import DecorecError
 
-__all__ = ["Cell", "Group", "Table", "emphasise", "fragment", "table_html", "write"]
+__all__ = ["Cell", "Group", "Table", "emphasise", "fragment", "markdown_rows", "table_html", "table_markdown", "write"]
 
 Emphasis = Literal["", "best", "second"]
 
@@ -143,6 +143,24 @@ def table_html(table: Table) -> str:
     if table.notes:
         lines += ["<ul>", *(f"<li>{escape(note)}</li>" for note in table.notes), "</ul>"]
     return "\n".join(lines)
+
+
+def markdown_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table and a blank one; the first column is left-aligned, the others right-aligned."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines] + [""]
+
+
+def table_markdown(table: Table) -> str:
+    """The table as a page of documentation: caption, notes, then one table per group of rows."""
+    lines = [f"# {table.caption}", "", *(f"- {note}" for note in table.notes), ""]
+    for group in table.groups:
+        rows = [
+            [name, *(cell.value + (f" ± {cell.spread}" if cell.spread else "") for cell in cells)]
+            for name, cells in group.rows
+        ]
+        lines += [f"## {group.title}", "", *markdown_rows(table.columns, rows)]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 OPENED, CLOSED = "<body><main>\n", "\n</main></body>"

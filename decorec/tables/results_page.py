@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from decorec.paper import paper as published
 from decorec.significance import FLIPS
 from decorec.tables.collect import RunRanks, read_runs
 from decorec.tables.labels import PaperNames, label, note, paper_name
+from decorec.tables.render import markdown_rows
 from decorec.tables.statistics import read_statistics
 from decorec.tables.summary import METRICS, Summary, compare, paper_compatible, per_user, summarise_dataset
 
@@ -32,12 +33,6 @@ Rows = dict[tuple[str, str], Summary]
 
 class ChosenValues(RootModel[dict[str, dict[str, TunedDifference]]]):
     """Data set -> run -> values that were chosen there on validation."""
-
-
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A table; the first column is left-aligned, the others right-aligned."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines] + [""]
 
 
 def _number(value: float | None) -> str:
@@ -92,7 +87,7 @@ def _statistics(files: Sequence[Path], names: PaperNames) -> list[str]:
         "The last two columns are items / interactions / sparsity (%). The paper counts the padding item and padding "
         "user, and the rows of the training, validation and test files, one fewer per user than interactions."
     )
-    return ["## Data", "", *_markdown(columns, rows), note, ""]
+    return ["## Data", "", *markdown_rows(columns, rows), note, ""]
 
 
 def _three(row: dict[str, float | None], prefix: str) -> str:
@@ -109,10 +104,10 @@ def _true(rows: Rows, runs: Sequence[str]) -> list[str]:
     return [
         "### True cut-offs",
         "",
-        *_markdown(["run", "seeds", *METRICS], means),
+        *markdown_rows(["run", "seeds", *METRICS], means),
         "Intervals over users:",
         "",
-        *_markdown(["run", "seeds", *METRICS], spans),
+        *markdown_rows(["run", "seeds", *METRICS], spans),
     ]
 
 
@@ -124,7 +119,7 @@ def _differences(means: Mapping[str, npt.NDArray[np.float64]], reference: str, e
             effects = compare(means[reference] - means[run], evaluate)
             cells = [f"{e.difference:+.4f} ({e.low:+.4f} to {e.high:+.4f}; p = {e.p_value:.4f})" for e in effects]
             table.append([label(run), *cells])
-    return [f"### {label(reference)} less each other run", "", *_markdown(["run", *METRICS], table)]
+    return [f"### {label(reference)} less each other run", "", *markdown_rows(["run", *METRICS], table)]
 
 
 def _beside_paper(rows: Rows, runs: Sequence[str], dataset: str) -> list[str]:
@@ -140,7 +135,7 @@ def _beside_paper(rows: Rows, runs: Sequence[str], dataset: str) -> list[str]:
         "",
         "The paper's rows are its own figures, which it calls @10 and @50; it gives no MRR and no deviations.",
         "",
-        *_markdown(["run", "seeds", *COMPATIBLE], table),
+        *markdown_rows(["run", "seeds", *COMPATIBLE], table),
     ]
 
 
@@ -185,7 +180,7 @@ def _beside_released(rows: Rows, runs: Sequence[str], released: Figures) -> list
         "means over seeds, on the same users; from so few seeds it is itself uncertain. It is empty where no "
         "deviation was recorded.",
         "",
-        *_markdown(header, table),
+        *markdown_rows(header, table),
     ]
 
 
@@ -201,7 +196,7 @@ def _values(chosen: Mapping[str, TunedDifference]) -> list[str]:
         "Values chosen on validation NDCG@10 of this data set, from as many trials for every run that is named here; "
         "all others are those of the configuration.",
         "",
-        *_markdown(["run", "values"], table),
+        *markdown_rows(["run", "values"], table),
     ]
 
 

@@ -217,6 +217,7 @@ rule claims_table:
             category="Tables",
             labels={"table": "claims"},
         ),
+        md="results/tables/claims.md",
     log:
         "logs/tables/claims.log",
     benchmark:
@@ -242,7 +243,8 @@ rule claims_table:
         " --recalls {input.recalls} --main {params.main}"
         " --ablations {params.ablations} --retrieval {params.retrieval} --reference {params.reference}"
         " --baseline {params.baseline} --cold {params.cold} --evaluate {params.evaluate:q}"
-        " --csv {output.csv} --tex {output.tex} --html {output.html} 2> {log}"
+        " --csv {output.csv} --tex {output.tex} --html {output.html} --md {output.md}"
+        " 2> {log}"
 
 
 rule sensitivity_table:
