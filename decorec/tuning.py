@@ -13,8 +13,9 @@ import polars as pl
 import torch
 
 from decorec.artifacts import write_table
+from decorec.config.base import merge
 from decorec.config.root import TuningConfig
-from decorec.config.runs import Run, merge, nested
+from decorec.config.runs import Run, nested
 from decorec.errors import DecorecError
 from decorec.sequences import Sequences, read_vocab
 from decorec.stages import prepare, read_catalogue

@@ -16,7 +16,7 @@ from test_figures import tables
 from workplace import REPOSITORY
 
 from decorec.config import load
-from decorec.config.runs import merge
+from decorec.config.base import merge
 from decorec.plan import Plan
 
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")

@@ -107,6 +107,16 @@ def test_spaces_hold_valid_values_the_default_among_them_and_as_many_for_every_m
             assert (chosen.graph, chosen.interests) == (run.graph, run.interests)
 
 
+@pytest.mark.parametrize("name", ["decorec", "sasrec", "bert4rec", "unisrec", "missrec", "mmmlp", "dimo"])
+def test_what_a_trial_trained_is_what_its_overlay_trains(name: str) -> None:
+    sections = {"datasets": {"shop": {"source": "sample"}}, "tables": {"main": ["decorec"]}}
+    runs = {"decorec": {}, name: {"model": {"name": name}}}
+    own = load({**sections, "runs": runs}).run(name)
+    for values in ({key: value} for key, found in own.model.space.items() for value in found):
+        overlay = {"tuned": {"shop": {name: nested(values)}}}
+        assert load({**sections, "runs": runs, **overlay}).run(name, "shop") == with_values(own, values), values
+
+
 def test_every_described_run_of_the_main_table_is_tuned_with_the_same_number_of_trials() -> None:
     runs = {name: {"model": {"name": name}} for name in ("decorec", "sasrec", "popularity")}
     runs["decorec-released"] = {"method": "released"}  # type: ignore[dict-item]

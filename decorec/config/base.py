@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["Section", "explain"]
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+__all__ = ["Section", "explain", "merge"]
 
 
 class Section(BaseModel):
-    """A section of the configuration: immutable, and a key that it does not know is an error."""
+    """A section of the configuration: immutable, and a key that it does not know is an error.
+
+    A section within a section is a difference against the default that the outer one declares for it, not against the
+    inner one's own: ``{encoder: {dropout: 0.2}}`` leaves a model all else of the encoder that it is defined with.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inner_defaults(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        filled = dict(values)
+        for name, field in cls.model_fields.items():
+            if isinstance(field.default, Section) and isinstance(filled.get(name), Mapping):
+                filled[name] = merge(field.default.model_dump(exclude_unset=True), filled[name])
+        return filled
+
+
+def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``difference`` laid over it, mapping by mapping; lists and scalars are replaced."""
+    merged = dict(base)
+    for key, value in difference.items():
+        inner = merged.get(key)
+        merged[key] = merge(inner, value) if isinstance(value, Mapping) and isinstance(inner, Mapping) else value
+    return merged
 
 
 def explain(error: ValidationError, origin: str) -> str:

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from decorec.config.base import Section, explain
+from decorec.config.base import Section, explain, merge
 from decorec.config.data import CrawlConfig, Dataset, DownloadConfig, FilterConfig
 from decorec.config.features import FeaturesConfig
 from decorec.config.learning import GraphConfig, InterestsConfig, TrainConfig
 from decorec.config.models import ModelConfig
-from decorec.config.runs import Run, merge, nested, resolve
+from decorec.config.runs import Run, nested, resolve
 from decorec.errors import DecorecError
 
 __all__ = [

@@ -7,11 +7,11 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field
 
-from decorec.config.base import Section
+from decorec.config.base import Section, merge
 from decorec.config.learning import GraphConfig, InterestsConfig, TrainConfig
 from decorec.config.models import ModelConfig
 
-__all__ = ["PRESETS", "Run", "flat", "merge", "nested"]
+__all__ = ["PRESETS", "Run", "flat", "nested", "resolve"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "described": {},
@@ -97,15 +97,6 @@ def _definition(model: str) -> Mapping[str, Any]:
         for section in get_args(get_args(ModelConfig)[0])
     }
     return found.get(model, {})
-
-
-def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``difference`` laid over it, mapping by mapping; lists and scalars are replaced."""
-    merged = dict(base)
-    for key, value in difference.items():
-        inner = merged.get(key)
-        merged[key] = merge(inner, value) if isinstance(value, Mapping) and isinstance(inner, Mapping) else value
-    return merged
 
 
 def nested(values: dict[str, Any]) -> dict[str, Any]:
