@@ -152,7 +152,7 @@ def markdown_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[
 
 
 def table_markdown(table: Table) -> str:
-    """The table as a page of documentation: caption, notes, then one table per group of rows."""
+    """Caption, notes and one table per group of rows, for a page of documentation; no emphasis, no notes of cells."""
     lines = [f"# {table.caption}", "", *(f"- {note}" for note in table.notes), ""]
     for group in table.groups:
         rows = [
