@@ -64,7 +64,7 @@ class Batch:
     predict: Tensor
     """[P] int64: tokens whose next item is predicted."""
     targets: Tensor
-    """[P] int64: those next items."""
+    """[P] int64: those next items; [P, K]: the K items that came next, -1 where there are fewer."""
     at_ends: bool
     """Whether the predictions are those after the last token of each sequence."""
 
@@ -106,6 +106,10 @@ class Windows:
     start: IntArray
     size: IntArray
     first: IntArray
+    ends: IntArray | None = None
+    """Where each window's sequence ends in ``source``; needed to look further ahead than the next item."""
+    horizon: int = 1
+    """Items after a token that are its targets."""
 
     def __len__(self) -> int:
         return len(self.start)
@@ -122,7 +126,15 @@ class Windows:
         positions = _positions(size)
         where = np.repeat(start, size) + positions
         predict = np.flatnonzero(positions >= np.repeat(first, size))
-        return pack(self.source[where], size, predict, self.source[where[predict] + 1])
+        return pack(self.source[where], size, predict, self._targets(where[predict], chosen, size - first))
+
+    def _targets(self, places: IntArray, chosen: IntArray, counts: IntArray) -> npt.NDArray[np.int32]:
+        """What follows ``places`` in the source, of which each of the windows ``chosen`` has ``counts``."""
+        if self.horizon == 1 or self.ends is None:
+            return self.source[places + 1]
+        ahead = places[:, None] + np.arange(1, self.horizon + 1)
+        there = ahead < np.repeat(self.ends[chosen], counts)[:, None]
+        return np.where(there, self.source[np.where(there, ahead, 0)], np.int32(-1))
 
     def epoch(self, target_count: int, generator: torch.Generator) -> Iterator[Batch]:
         """All windows in random order.
@@ -175,7 +187,7 @@ def pack(items: npt.NDArray[np.int32], size: IntArray, predict: IntArray, target
         items: [T] sequence after sequence.
         size: [B] tokens of each.
         predict: [P] tokens after which, or in place of which, something is predicted.
-        targets: [P] what that is.
+        targets: [P] or [P, K] what that is.
     """
     return Batch(
         items=torch.from_numpy(items.astype(np.int64)),
@@ -245,7 +257,7 @@ def histories(sequences: Sequences, split: Literal["valid", "test"], length: int
 
 
 def training_windows(
-    sequences: Sequences, length: int, samples: Literal["sequences", "prefixes"] = "sequences"
+    sequences: Sequences, length: int, samples: Literal["sequences", "prefixes"] = "sequences", horizon: int = 1
 ) -> Windows:
     """The training part: every item that has a predecessor there is predicted exactly once.
 
@@ -254,18 +266,23 @@ def training_windows(
     after its last token only.
 
     prefixes: every prefix is a window of at most ``length`` inputs, which predicts after its last token only.
+
+    With a ``horizon`` beyond 1 the items after the next one are targets as well, as far as the training part goes.
     """
     training = sequences.training()
     if samples == "prefixes":
         prefixes = np.maximum(training.lengths - 1, 0)
         before = _positions(prefixes)
         size = np.minimum(before + 1, length)
-        return Windows(training.items, np.repeat(training.offsets[:-1], prefixes) + before + 1 - size, size, size - 1)
+        start = np.repeat(training.offsets[:-1], prefixes) + before + 1 - size
+        ends = np.repeat(training.offsets[1:], prefixes)
+        return Windows(training.items, start, size, size - 1, ends, horizon)
     inputs = training.lengths - 1  # the last training item has no successor
-    starts, inputs = training.offsets[:-1][inputs > 0], inputs[inputs > 0]
+    starts, ends = training.offsets[:-1][inputs > 0], training.offsets[1:][inputs > 0]
+    inputs = inputs[inputs > 0]
     extra = np.maximum(inputs - length, 0)
     shift = _positions(extra) + 1
     start = np.concatenate([starts, np.repeat(starts, extra) + shift])
     size = np.concatenate([np.minimum(inputs, length), np.full(len(shift), length)])
     first = np.concatenate([np.zeros(len(starts), dtype=np.int64), np.full(len(shift), length - 1)])
-    return Windows(training.items, start, size, first)
+    return Windows(training.items, start, size, first, np.concatenate([ends, np.repeat(ends, extra)]), horizon)

@@ -1,6 +1,7 @@
 """The training losses, always in log space, with bounded memory.
 
-Shapes: M modalities, P predictions, C candidates per modality, D width, R rows (states of all modalities).
+Shapes: M modalities, P predictions, K targets of a prediction, C candidates per modality, D width, R rows (states of
+all modalities).
 """
 
 from __future__ import annotations
@@ -42,18 +43,21 @@ def cross_modal_loss(
     alpha: float,
     drawn: DrawnCandidates | None = None,
 ) -> Tensor:
-    """Mean over predictions of the sum over modalities of eq. 15.
+    """Mean over targets of the sum over modalities of eq. 15.
 
     With logits_m = states_m . [candidates of all modalities] / temperature (eq. 12), the loss of modality m is
     logsumexp(all logits_m) - logsumexp(logit of the target in m, alpha * its logits in the others); the denominator's
     logits are not scaled by alpha. One modality gives plain cross-entropy over all items.
+
+    Where a prediction has several targets, the item that came next and those after it, the k-th of them counts 1 / k in
+    the mean: as much as a pair of items counts at that distance in the co-occurrence (eq. 1).
 
     Under autocast the products are computed in its type and everything between them in float32.
 
     Args:
         states: [M, P, D].
         candidates: [M, C, D]; rows beyond the items only enter the denominator.
-        targets: [P] int64, row of the target in each modality's candidates.
+        targets: [P] or [P, K] int64, row of the target in each modality's candidates; -1 where there is none.
         temperature: tau.
         alpha: weight of the other modalities' logits of the target, in [0, 1].
         drawn: candidates of the denominator besides the target (Bengio and Senecal 2008); None: all.
@@ -80,15 +84,18 @@ class _CrossModalLoss(Function):
         drawn: DrawnCandidates | None,
     ) -> Tensor:
         modalities, predictions, width = states.shape
-        count = candidates.shape[1]
+        items = candidates.shape[1]
         device = states.device
         work = working_type(states)
         precise = torch.promote_types(states.dtype, torch.float32)
+        targets = targets.view(predictions, -1)
         with torch.autocast(device.type, enabled=False):
-            whole = candidates.reshape(modalities * count, width).to(work)
+            whole = candidates.reshape(modalities * items, width).to(work)
             rows = (states.to(precise) / temperature).reshape(modalities * predictions, width).to(work)
-            offsets = torch.arange(modalities, device=device) * count
-            chosen = (targets[:, None] + offsets).repeat(modalities, 1)
+            offsets = torch.arange(modalities, device=device) * items
+            there = (targets >= 0).repeat(modalities, 1)
+            weights = there / torch.arange(1, targets.shape[1] + 1, dtype=precise, device=device)
+            chosen = torch.where(there[..., None], (targets[..., None] + offsets).repeat(modalities, 1, 1), -1)
             scale = torch.full((modalities, modalities), alpha, dtype=precise, device=device)
             scale = scale.fill_diagonal_(1.0).repeat_interleave(predictions, 0)
             columns = None if drawn is None else _Columns(drawn, offsets, precise)
@@ -96,24 +103,26 @@ class _CrossModalLoss(Function):
             grad_rows = torch.zeros_like(rows, dtype=precise) if needed else None
             grad_whole = torch.zeros_like(whole, dtype=precise) if needed else None
             total = torch.zeros((), dtype=precise, device=device)
+            count = predictions if targets.shape[1] == 1 else weights.sum() / modalities
             for begin in range(0, len(rows), ROWS_AT_ONCE):
                 block = slice(begin, begin + ROWS_AT_ONCE)
                 total += _block(
                     rows[block],
                     whole,
                     chosen[block],
+                    weights[block],
                     scale[block],
                     columns,
                     None if grad_rows is None else grad_rows[block],
                     grad_whole,
                 )
             if grad_rows is not None and grad_whole is not None:
-                grad_rows.div_(temperature * predictions)
+                grad_rows.div_(temperature * count)
                 ctx.gradients = (
                     grad_rows.view_as(states).to(states.dtype),
-                    grad_whole.div_(predictions).view_as(candidates).to(candidates.dtype),
+                    grad_whole.div_(count).view_as(candidates).to(candidates.dtype),
                 )
-            return total / predictions
+            return total / count
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
@@ -133,6 +142,7 @@ def _block(
     rows: Tensor,
     whole: Tensor,
     chosen: Tensor,
+    weights: Tensor,
     scale: Tensor,
     columns: _Columns | None,
     grad_rows: Tensor | None,
@@ -143,8 +153,9 @@ def _block(
     Args:
         rows: [R, D] states, divided by the temperature.
         whole: [M * C, D].
-        chosen: [R, M] rows of the target's candidates in ``whole``.
-        scale: [R, M] factor of each of them in the numerator.
+        chosen: [R, K, M] rows of the targets' candidates in ``whole``; -1: none.
+        weights: [R, K] of the targets; 0: none.
+        scale: [R, M] factor of a target's candidates in the numerator.
         columns: None for all.
         grad_rows: [R, D] or None.
         grad_whole: [M * C, D] or None.
@@ -152,29 +163,39 @@ def _block(
     tiles = _Tiles(rows, whole, chosen, columns, keep=grad_rows is not None)
     parts = torch.stack([lse for _, _, lse in tiles.first()], 1)
     denominator = torch.logsumexp(parts, 1)
-    targets = whole[chosen].to(scale.dtype)  # [R, M, D]
+    targets = whole[chosen.clamp_min(0)].to(scale.dtype)  # [R, K, M, D]; whatever stands for none has weight 0
     precise = rows.to(scale.dtype)
-    logits = (targets @ precise[:, :, None])[:, :, 0]
-    if columns is not None:  # the target is a candidate of its own, none of the sampled
-        denominator = torch.logaddexp(denominator, torch.logsumexp(logits, 1))
-    positive = logits * scale
-    numerator = torch.logsumexp(positive, 1)
+    logits = (targets.flatten(1, 2) @ precise[:, :, None]).view(chosen.shape)
+    total = weights.sum(1)
+    if columns is not None:  # targets are candidates of their own, none of the sampled
+        own = logits.masked_fill(~_distinct(chosen[..., 0])[..., None], -torch.inf)
+        denominator = torch.logaddexp(denominator, torch.logsumexp(own, (1, 2)))
+    positive = logits * scale[:, None]
+    numerator = torch.logsumexp(positive, 2)
     if grad_rows is not None and grad_whole is not None:
         for number, (where, soft) in enumerate(tiles.second()):
-            factor = torch.exp(parts[:, number] - denominator)[:, None]
+            factor = (total * torch.exp(parts[:, number] - denominator))[:, None]
             grad_rows.addcmul_(product(soft, whole[where].T), factor)
             part = gram(soft, (precise * factor).to(soft.dtype))
             if isinstance(where, slice):
                 grad_whole[where] += part
             else:
                 grad_whole.index_add_(0, where, part.to(grad_whole.dtype))
-        excess = -torch.exp(positive - numerator[:, None]) * scale
+        excess = -torch.exp(positive - numerator[..., None]) * scale[:, None] * weights[..., None]
         if columns is not None:
-            excess += torch.exp(logits - denominator[:, None])
-        grad_rows += (excess[:, None, :] @ targets)[:, 0]
-        pulled = excess[:, :, None] * precise[:, None, :]
-        grad_whole.index_add_(0, chosen.flatten(), pulled.flatten(0, 1))
-    return (denominator - numerator).sum()
+            excess += torch.exp(own - denominator[:, None, None]) * total[:, None, None]
+        grad_rows += (excess.flatten(1)[:, None] @ targets.flatten(1, 2))[:, 0]
+        pulled = excess[..., None] * precise[:, None, None]
+        grad_whole.index_add_(0, chosen.clamp_min(0).flatten(), pulled.flatten(0, 2))
+    return (weights * (denominator[:, None] - numerator)).sum()
+
+
+def _distinct(targets: Tensor) -> Tensor:
+    """[R, K] which of the targets are there (not -1) and did not stand further left in their row."""
+    count = targets.shape[1]
+    earlier = torch.ones(count, count, dtype=torch.bool, device=targets.device).tril_(-1)
+    again = (targets[:, :, None] == targets[:, None, :]) & earlier
+    return (targets >= 0) & ~again.any(2)
 
 
 Where = slice | Tensor
@@ -199,7 +220,7 @@ class _Tiles:
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
             if self.columns is not None:
                 logits -= self.columns.correction[part]
-                for hit in self.chosen.T:
+                for hit in self.chosen.flatten(1).T:
                     logits.masked_fill_(where == hit[:, None], -1e30)
             soft = torch.softmax(logits, 1)
             # The largest softmax is exactly 1 / sum(exp(logits - maximum)).

@@ -134,6 +134,7 @@ def train(
     samples = model.samples(sequences, config)
     if not samples.target_count:
         raise DecorecError("training: expected users with at least 4 interactions, found none; raise filter.kcore to 4")
+    _expect_known(model, config)
     model.sampler = _sampler(model, sequences, config, seed)
     adam = optimiser(model, config)
     average = Average(model, config.averaging) if config.averaging else None
@@ -171,14 +172,23 @@ def train(
     return pl.DataFrame(history).with_columns(best=pl.col("epoch") == best.epoch)
 
 
+def _expect_known(model: Recommender, config: StageConfig) -> None:
+    """Refuse what the model's loss would not heed."""
+    for key, known, heeded in (
+        ("candidates", "all", model.samples_candidates),
+        ("horizon", 1, model.looks_ahead),
+    ):
+        found = getattr(config, key)
+        if found != known and not heeded:
+            raise DecorecError(
+                f"train.{key}: expected {known}, the only value that {model.config.name} knows, found {found}; "
+                "remove it from this model's run"
+            )
+
+
 def _sampler(model: Recommender, sequences: Sequences, config: StageConfig, seed: int) -> Sampler | None:
     if config.candidates == "all":
         return None
-    if not model.samples_candidates:
-        raise DecorecError(
-            f"train.candidates: expected all, the only value that {model.config.name} knows, found "
-            f"{config.candidates}; remove it from this model's run"
-        )
     return Sampler(sequences.training().items, model.catalogue.item_count, config.candidates, seed)
 
 

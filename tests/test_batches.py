@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +47,26 @@ def test_one_pass_is_the_sliding_window_expansion(lengths: list[int], length: in
         found = [pair for batch in windows.epoch(size, torch.Generator().manual_seed(0)) for pair in pairs(batch)]
         assert sorted(found) == sorted(expected)
         assert samples == "sequences" or (windows.size - windows.first == 1).all()
+
+
+@settings(deadline=None, max_examples=50)
+@given(LENGTHS, st.integers(1, 12), st.integers(2, 5), st.sampled_from(["sequences", "prefixes"]))
+def test_a_horizon_adds_what_follows_the_next_item_in_training(
+    lengths: list[int], length: int, horizon: int, samples: Literal["sequences", "prefixes"]
+) -> None:
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    items = np.arange(sum(lengths), dtype=np.int32)  # every interaction has an item of its own
+    data = type(small.sequences(1))([f"u{i}" for i in range(len(lengths))], offsets, items)
+    last = {item: end - 3 for begin, end in pairwise(offsets.tolist()) for item in range(begin, end)}
+    found = 0
+    for batch in training_windows(data, length, samples, horizon).epoch(7, torch.Generator().manual_seed(0)):
+        assert batch.targets.shape == (len(batch.predict), horizon)
+        for token, row in zip(batch.items[batch.predict].tolist(), batch.targets.tolist(), strict=True):
+            ahead = [item for item in range(token + 1, token + 1 + horizon) if item <= last[token]]
+            assert row == ahead + [-1] * (horizon - len(ahead))
+            assert ahead
+            found += 1
+    assert found == sum(count - 3 for count in lengths)
 
 
 @settings(deadline=None, max_examples=50)

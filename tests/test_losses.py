@@ -47,6 +47,39 @@ def test_loss_and_gradients_equal_the_naive_version(
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
 
 
+def later_naive(states: Tensor, candidates: Tensor, targets: Tensor) -> Tensor:
+    """The naive loss of every target [P, K], over its distance."""
+    total, weight = states.new_zeros(()), 0.0
+    for prediction, row in enumerate(targets.tolist()):
+        for distance, target in enumerate(row, 1):
+            if target >= 0:
+                loss = naive(states[:, prediction, None], candidates, torch.tensor([target]), 1.0, 0.4)
+                total, weight = total + loss / distance, weight + 1 / distance
+    return total / weight
+
+
+@pytest.mark.parametrize("drawn", [None, DrawnCandidates(torch.tensor([1, 5, 8]), torch.tensor([0.3, -0.5, 0.1]))])
+@pytest.mark.parametrize("block", [1 << 22, 40])
+def test_later_targets_count_by_their_distance(
+    drawn: DrawnCandidates | None, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "TILE", block)
+    monkeypatch.setattr(losses, "ROWS_AT_ONCE", block // 8)
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(2, 4, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    candidates = torch.randn(2, 9, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    targets = torch.tensor([[3, 5, 0], [5, 0, -1], [0, -1, -1], [8, 8, 1]])
+    fused = cross_modal_loss(states, candidates, targets, 1.0, 0.4, drawn)
+    expected = (
+        later_naive(states, candidates, targets) if drawn is None else sampled_naive(states, candidates, targets, drawn)
+    )
+    assert fused.item() == pytest.approx(expected.item(), rel=1e-12)
+    ours = torch.autograd.grad(fused, (states, candidates))
+    theirs = torch.autograd.grad(expected, (states, candidates))
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
+
+
 def test_one_modality_is_cross_entropy() -> None:
     states, candidates = torch.randn(1, 20, 8), torch.randn(1, 30, 8)
     targets = torch.randint(30, (20,))
@@ -67,19 +100,22 @@ def test_no_gradient_is_computed_where_none_is_needed() -> None:
 
 
 def sampled_naive(states: Tensor, candidates: Tensor, targets: Tensor, drawn: DrawnCandidates) -> Tensor:
-    """The target and the sampled items other than it, each of them with its weight."""
-    total = states.new_zeros(())
-    for p, target in enumerate(targets):
+    """All targets of a prediction and the sampled items other than these, each of them with its weight; [P, K]."""
+    total, weight = states.new_zeros(()), 0.0
+    for p, row in enumerate(targets.tolist()):
+        found = [target for target in row if target >= 0]
         for m in range(len(states)):
-            own = torch.stack([states[m, p] @ rows[target] for rows in candidates])
-            parts = [torch.exp(own).sum()]
-            for item, correction in zip(drawn.items, drawn.log_expected, strict=True):
-                if item != target:
+            parts = [torch.exp(states[m, p] @ rows[target]) for target in set(found) for rows in candidates]
+            for item, correction in zip(drawn.items.tolist(), drawn.log_expected, strict=True):
+                if item not in found:
                     parts += [torch.exp(states[m, p] @ rows[item] - correction) for rows in candidates]
-            scale = torch.full_like(own, 0.4)
+            scale = torch.full((len(states),), 0.4, dtype=torch.float64)
             scale[m] = 1.0
-            total = total + sum(parts).log() - torch.logsumexp(own * scale, 0)
-    return total / len(targets)
+            for distance, target in enumerate(found, 1):
+                own = torch.stack([states[m, p] @ rows[target] for rows in candidates])
+                total = total + (sum(parts).log() - torch.logsumexp(own * scale, 0)) / distance
+        weight += sum(1 / distance for distance in range(1, len(found) + 1))
+    return total / weight
 
 
 @pytest.mark.parametrize("modalities", [1, 2])
@@ -89,7 +125,7 @@ def test_sampled_loss_and_gradients(modalities: int, block: int, monkeypatch: py
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(modalities, 7, 5, generator=generator, dtype=torch.float64).requires_grad_()
     candidates = torch.randn(modalities, 9, 5, generator=generator, dtype=torch.float64).requires_grad_()
-    targets = torch.tensor([0, 1, 2, 3, 4, 5, 5])
+    targets = torch.tensor([0, 1, 2, 3, 4, 5, 5])[:, None]
     drawn = DrawnCandidates(torch.tensor([1, 5, 8]), torch.tensor([0.3, -0.5, 0.1]))
     fused = cross_modal_loss(states, candidates, targets, 1.0, 0.4, drawn)
     expected = sampled_naive(states, candidates, targets, drawn)

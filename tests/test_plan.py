@@ -69,9 +69,9 @@ def test_one_stage_is_a_run_of_its_own_and_leaves_the_others_as_they_were() -> N
     assert "phased" not in found.run("decorec", "stage2"), "what is tracked of older runs has not changed"
 
 
-def test_the_variant_shares_stage_1_and_leaves_the_others_as_they_were() -> None:
+def test_a_variant_of_the_scores_shares_stage_1_and_leaves_the_others_as_they_were() -> None:
     found = plan(
-        runs={"decorec": {}, "plus": {"model": {"neighbourhood": 400, "repeats": "counted"}}},
+        runs={"decorec": {}, "plus": {"model": {"neighbourhood": 1, "repeats": "counted"}}},
         tables={"main": ["decorec"]},
     )
     first, second = (found.inputs("shop", run, "stage2", "0")["start"] for run in ("decorec", "plus"))

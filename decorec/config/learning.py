@@ -186,6 +186,10 @@ class StageConfig(Section):
     """Targets per step."""
     samples: Literal["sequences", "prefixes"] = "sequences"
     """sequences: one pass over a sequence predicts after each of its items; prefixes: one row per prefix, shuffled."""
+    horizon: int = Field(1, ge=1, le=50, exclude_if=lambda horizon: horizon == 1)
+    """Items after a prediction that it is trained to give: the next one, or so many, the k-th of which counts 1 / k
+    (decorec-plus); models without it refuse. Not written where it is 1, so that what is tracked of a run is what it was
+    before the key existed."""
     candidates: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
     """Items in the denominator of the loss: all, or so many draws a step, corrected for their probability (logQ). For
     catalogues where the full softmax is too dear; models without it refuse."""

@@ -25,6 +25,8 @@ class Recommender(nn.Module, ABC):
 
     samples_candidates = False
     """Whether the loss heeds ``sampler``."""
+    looks_ahead = False
+    """Whether the loss takes several targets of a prediction."""
 
     def __init__(self, config: Any, catalogue: Catalogue, stage: str) -> None:
         super().__init__()
@@ -62,7 +64,7 @@ class Recommender(nn.Module, ABC):
 
     def samples(self, sequences: Sequences, train: StageConfig) -> Samples:
         """What the model is trained on, made from the training part of ``sequences``."""
-        return training_windows(sequences, self.config.length, train.samples)
+        return training_windows(sequences, self.config.length, train.samples, train.horizon)
 
     def before_epoch(self) -> None:
         """What has to be done anew in every epoch of training, without gradient."""

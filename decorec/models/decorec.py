@@ -122,6 +122,11 @@ def _shares(x: Tensor) -> Tensor:
     return x / x.sum(1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
 
 
+def _relative(x: Tensor) -> Tensor:
+    """Each row [I] of non-negative numbers over the mean of those that are not 0; rows of zeros stay."""
+    return _shares(x) * (x > 0).sum(1, keepdim=True)
+
+
 def _with_repeats(scores: Tensor, batch: Batch, rate: Tensor) -> Tensor:
     """Scores [P, I] whose items of the history hold ``rate`` of the sum; the order on either side stays."""
     past = torch.zeros_like(scores, dtype=torch.bool)
@@ -135,6 +140,7 @@ class DeCoRec(Recommender):
     """The model of both stages; ids and interests exist from stage 2 on (or from the start in joint training)."""
 
     samples_candidates = True
+    looks_ahead = True
     repeat_rate: Tensor | None
 
     def __init__(self, config: DecorecConfig, catalogue: Catalogue, stage: str) -> None:
@@ -239,9 +245,10 @@ class DeCoRec(Recommender):
     def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
         """Eq. 16 to 18, [P, I]; two corrections of decorec-plus, which are not in the paper, come after them.
 
-        ``neighbourhood``: times 1 + neighbourhood * q, q being the item's share of all co-occurrence with the history,
-        later items counting more, as in item-kNN. Adapters and hops blur what was bought with what; this product of
-        experts says it once more.
+        ``neighbourhood``: times 1 + neighbourhood * q, q being the item's co-occurrence with the history, later items
+        counting more, as in item-kNN, in units of the mean over all items that co-occur with it. Adapters and hops blur
+        what was bought with what; this product of experts says it once more. A share of all co-occurrence would not do
+        for q: long histories have many neighbours, each with a small share.
 
         ``repeats``: the items of the history share what repeats had in training, and no more: a state is made of the
         history, so that its items score highly, however rarely anybody comes back to one (RepeatNet, Ren et al. 2019,
@@ -263,7 +270,7 @@ class DeCoRec(Recommender):
                 total.add_(parts[own, :, other], alpha=1.0 if own == other else self.config.alpha)
         if self.config.neighbourhood and self.graph is not None:
             near = neighbours(self.graph, batch, items)
-            total.mul_(1 + self.config.neighbourhood * _shares(near))
+            total.mul_(1 + self.config.neighbourhood * _relative(near))
         return total if self.repeat_rate is None else _with_repeats(total, batch, self.repeat_rate)
 
     def observe(self, training: Sequences) -> None:

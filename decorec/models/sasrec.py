@@ -19,6 +19,7 @@ class SASRec(Recommender):
     """Item and position embeddings, causal transformer, dot product with the item embeddings."""
 
     samples_candidates = True
+    looks_ahead = True
 
     def __init__(self, config: SasrecConfig, catalogue: Catalogue, stage: str) -> None:
         super().__init__(config, catalogue, stage)

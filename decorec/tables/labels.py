@@ -47,11 +47,12 @@ LABELS: dict[str, Label] = {
     "decorec-plus": Label(
         "DeCoRec-plus (not in the paper)",
         "decorec",
-        "A variant of this project: the scores of DeCoRec as described, times 1 + 400 q, q being the candidate's share "
-        "of all co-occurrence with the user's history; then the items of the history share as much as repeats had in "
-        "training. Both are counted in the training part; stage 1 is that of DeCoRec as described. The 400 was chosen "
-        "on the validation items of Scientific and of H&M together. Most of the gain comes from repeats, which are "
-        "rare: any model gains about as much where the history is masked, see the log.",
+        "A variant of this project, chosen on the validation items of Scientific and of H&M together. It is trained to "
+        "give the next three items, the k-th of which counts 1 / k. Its scores are times 1 + q, q being the "
+        "candidate's co-occurrence with the user's history in units of the mean over all items that co-occur with it; "
+        "then the items of the history share as much as repeats had in training. Both are counted in the training "
+        "part. Most of the gain comes from repeats, which are rare: any model gains about as much where the history "
+        "is masked, see the log.",
     ),
     "sasrec": Label(
         "SASRec (full cross-entropy)",
