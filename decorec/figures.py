@@ -182,6 +182,8 @@ def _cold(tables: Tables) -> Figure:
             panel = axes[row][column]
             part = table.filter(dataset=dataset, metric=metric)
             runs, groups = _names(part, "model"), _names(part, "group")
+            every = _names(tables["coldstart"].filter(dataset=dataset), "model")
+            baseline = [_short(run) for run in every if runs and run not in runs]
             width = 0.8 / max(1, len(groups))
             for index, group in enumerate(groups):
                 values = part.filter(group=group)["improvement_percent"].to_list()
@@ -189,7 +191,7 @@ def _cold(tables: Tables) -> Figure:
                 panel.bar(places, values, width, color=COLOURS[index], label=f"{group} users")
             panel.axhline(0, color="#333333", linewidth=0.8)
             panel.set_xticks(range(len(runs)), [_short(run) for run in runs], rotation=30, ha="right")
-            panel.set(title=f"{dataset}, {metric}", ylabel="improvement (%)")
+            panel.set(title=f"{dataset}, {metric}", ylabel=" ".join(["improvement over", *baseline, "(%)"]))
             panel.grid(axis="x", visible=False)
             if groups:
                 panel.margins(y=0.35)  # room for the legend
@@ -238,8 +240,9 @@ def _pareto(tables: Tables) -> Figure:
         Line2D([], [], marker=marker, color=colour, linestyle="none", label=_short(run))
         for run, (marker, colour) in zip(runs, marks, strict=True)
     ]
-    drawing.set_figwidth(drawing.get_figwidth() + 2)
-    drawing.legend(handles=keys, loc="outside right upper")
+    columns = 3 * len(datasets)
+    drawing.set_figheight(drawing.get_figheight() + 0.25 * -(-len(keys) // columns))
+    drawing.legend(handles=keys, loc="outside lower center", ncols=columns)
     return drawing
 
 

@@ -25,7 +25,7 @@ import scipy.stats
 import yaml
 from safetensors.numpy import load_file
 
-from decorec.tables.labels import label
+from decorec.tables.labels import short
 
 METRICS = ("Hit@10", "Hit@50", "NDCG@10", "NDCG@50", "MRR@10", "MRR@50")
 STAGES = {"decorec": ("stage1", "stage2"), "sasrec": ("fit",)}
@@ -380,7 +380,7 @@ Statement = tuple[str, bool, dict[str, Measured]]
 
 def _claims(world: World, main: list[str], ablations: list[str], retrieval: list[str]) -> Iterator[tuple[str, list]]:
     everyone = np.ones(len(world.sequences), dtype=bool)
-    us = label("decorec")
+    us = short("decorec")
 
     def paired(one: tuple[str, str | None], two: tuple[str, str | None], users: np.ndarray) -> dict[str, Measured]:
         modes = {(run, mode) for run in retrieval for mode in modes_of(world, run)}
@@ -399,7 +399,7 @@ def _claims(world: World, main: list[str], ablations: list[str], retrieval: list
         yield (
             kind,
             [
-                (f"{us} beats {label(run)}", run in theirs, paired(("decorec", None), (run, None), everyone))
+                (f"{us} beats {short(run)}", run in theirs, paired(("decorec", None), (run, None), everyone))
                 for run in (*ours, *(name for name in theirs if name not in ours))
             ],
         )
@@ -414,7 +414,7 @@ def _claims(world: World, main: list[str], ablations: list[str], retrieval: list
     yield "recall", found
     full, apart = ("decorec", "cross"), ("no-cross", "intra")
     lesser = [(f"{us}: cross beats {mode}", paired(full, ("decorec", mode), everyone)) for mode in MODES]
-    lesser.append((f"{us}: cross beats {label('no-cross')}: intra", paired(full, apart, everyone)))
+    lesser.append((f"{us}: cross beats {short('no-cross')}: intra", paired(full, apart, everyone)))
     yield "modes", [(text, True, measured) for text, measured in lesser]
     single = [
         (f"By {mode} alone, {us} beats {mode}-only", paired(("decorec", mode), (f"{mode}-only", mode), everyone))
@@ -422,10 +422,10 @@ def _claims(world: World, main: list[str], ablations: list[str], retrieval: list
     ]
     yield "single", [(text, True, measured) for text, measured in single]
     cold = [
-        (f"On cold users {us} beats {label(run)}", paired(("decorec", None), (run, None), world.cold))
+        (f"On cold users {us} beats {short(run)}", paired(("decorec", None), (run, None), world.cold))
         for run in ("sasrec", "unisrec", "missrec")
     ]
-    cold.append((f"Cold users gain more over {label('sasrec')} than the others", _groups(world)))
+    cold.append((f"Cold users gain more over {short('sasrec')} than the others", _groups(world)))
     yield "cold", [(text, True, measured) for text, measured in cold]
 
 

@@ -14,7 +14,7 @@ from decorec.artifacts import read_json, read_table, read_text, write_text
 from decorec.errors import DecorecError
 from decorec.figures import FIGURES
 from decorec.report.page import PAGE
-from decorec.tables.labels import label
+from decorec.tables.labels import short
 from decorec.tables.render import STYLE, fragment
 
 __all__ = ["report_page"]
@@ -89,7 +89,7 @@ def report_page(
     from markupsafe import Markup
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.globals["label"] = label
+    environment.globals["short"] = short
     text = environment.from_string(PAGE).render(
         style=Markup(STYLE),
         tables={file.stem: Markup(fragment(file)) for file in tables},  # escaped already

@@ -138,7 +138,7 @@ defined: docs/protocol.md.</p>
 <div class="columns">
 {% for run, found in user.runs.items() %}
 <div>
-<h5>{{ label(run) }}: true next item at rank {{ "{:g}".format(found.rank) }}</h5>
+<h5>{{ short(run) }}: true next item at rank {{ "{:g}".format(found.rank) }}</h5>
 <ol class="items">
 {% for entry in found.top %}
 {% set details = ["score " ~ "{:.4g}".format(entry.score)] %}

@@ -18,7 +18,7 @@ from decorec.recall import COLUMNS
 from decorec.significance import FLIPS, holm
 from decorec.tables.coldstart import groups_of_users
 from decorec.tables.collect import RunRanks, read_runs
-from decorec.tables.labels import label, paper_name
+from decorec.tables.labels import paper_name, short
 from decorec.tables.recall import NAMES
 from decorec.tables.render import Cell, Group, Table, table_markdown, write
 from decorec.tables.retrieval import Scored, read_modes
@@ -90,10 +90,10 @@ def _of_runs(
     measured = {run: paper_name(run) for run in runs if run != reference}
     for run, name in measured.items():
         effects = _compared(found.runs.get(reference), found.runs.get(run), evaluate)
-        yield Claim(kind, f"{label(reference)} beats {label(run)}", effects, name in others)
+        yield Claim(kind, f"{short(reference)} beats {short(run)}", effects, name in others)
     for name in others:
         if name not in measured.values():
-            yield Claim(kind, f"{label(reference)} beats {label(name)}", _untested())
+            yield Claim(kind, f"{short(reference)} beats {short(name)}", _untested())
 
 
 def _of_recall(found: _Evidence, evaluate: EvaluateConfig) -> Iterator[Claim]:
@@ -110,12 +110,12 @@ def _of_modes(found: _Evidence, reference: str, evaluate: EvaluateConfig) -> Ite
     full = found.modes.get(Scored(reference, "cross"))
     for mode in ("intra", "text", "image"):
         effects = _compared(full, found.modes.get(Scored(reference, mode)), evaluate)
-        yield Claim("modes", f"{label(reference)}: cross beats {mode}", effects)
+        yield Claim("modes", f"{short(reference)}: cross beats {mode}", effects)
     apart = _compared(full, found.modes.get(Scored(APART, "intra")), evaluate)
-    yield Claim("modes", f"{label(reference)}: cross beats {label(APART)}: intra", apart)
+    yield Claim("modes", f"{short(reference)}: cross beats {short(APART)}: intra", apart)
     for mode, run in ONLY.items():
         pair = (found.modes.get(Scored(reference, mode)), found.modes.get(Scored(run, mode)))
-        text = f"By {mode} alone, {label(reference)} beats {label(run)}"
+        text = f"By {mode} alone, {short(reference)} beats {short(run)}"
         yield Claim("single", text, _compared(*pair, evaluate))
 
 
@@ -124,12 +124,12 @@ def _of_cold_users(found: _Evidence, reference: str, baseline: str, evaluate: Ev
         effects = _untested()
         if reference in found.runs and run in found.runs:
             effects = _compared(found.runs[reference].of(found.cold), found.runs[run].of(found.cold), evaluate)
-        yield Claim("cold", f"On cold users {label(reference)} beats {label(run)}", effects)
+        yield Claim("cold", f"On cold users {short(reference)} beats {short(run)}", effects)
     effects = _untested()
     if min(found.cold.sum(), (~found.cold).sum()) > 1 and {reference, baseline} <= set(found.runs):
         gains = per_user(found.runs[reference]) - per_user(found.runs[baseline])
         effects = _between(gains[found.cold], gains[~found.cold], evaluate)
-    yield Claim("cold", f"Cold users gain more over {label(baseline)} than the others", effects)
+    yield Claim("cold", f"Cold users gain more over {short(baseline)} than the others", effects)
 
 
 def _between(cold: Values, other: Values, evaluate: EvaluateConfig) -> dict[str, Effect | None]:

@@ -14,7 +14,7 @@ from pydantic import RootModel
 
 from decorec.errors import DecorecError
 from decorec.tables.collect import place
-from decorec.tables.labels import label
+from decorec.tables.labels import short
 from decorec.tables.render import Cell, Group, Table, write
 
 __all__ = ["FirstStages", "cost_table"]
@@ -82,7 +82,7 @@ def _group(rows: Sequence[dict[str, Any]]) -> Group:
             Cell(number(row["seconds"], ".1f"), "", number(row["seconds_std"], ".1f")),
             *(Cell(number(row[name], ",.0f")) for name in ("peak_memory_mb", "parameters", "trainable_parameters")),
         ]
-        name = f"{label(row['run'])}: {row['step']}" if row["run"] else row["step"]
+        name = f"{short(row['run'])}: {row['step']}" if row["run"] else row["step"]
         lines.append((name, cells))
     return Group(rows[0]["dataset"], lines)
 
