@@ -106,8 +106,8 @@ class Windows:
     start: IntArray
     size: IntArray
     first: IntArray
-    ends: IntArray | None = None
-    """Where each window's sequence ends in ``source``; needed to look further ahead than the next item."""
+    ends: IntArray
+    """Where in ``source`` the items end that may be targets of each window."""
     horizon: int = 1
     """Items after a token that are its targets."""
 
@@ -130,7 +130,7 @@ class Windows:
 
     def _targets(self, places: IntArray, chosen: IntArray, counts: IntArray) -> npt.NDArray[np.int32]:
         """What follows ``places`` in the source, of which each of the windows ``chosen`` has ``counts``."""
-        if self.horizon == 1 or self.ends is None:
+        if self.horizon == 1:
             return self.source[places + 1]
         ahead = places[:, None] + np.arange(1, self.horizon + 1)
         there = ahead < np.repeat(self.ends[chosen], counts)[:, None]
@@ -253,7 +253,7 @@ def histories(sequences: Sequences, split: Literal["valid", "test"], length: int
     target = sequences.offsets[1:] - (2 if split == "valid" else 1)
     start = np.maximum(sequences.offsets[:-1], target - length)
     size = target - start
-    return Windows(sequences.items, start, size, size - 1)
+    return Windows(sequences.items, start, size, size - 1, target + 1)
 
 
 def training_windows(

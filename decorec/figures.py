@@ -178,12 +178,13 @@ def _cold(tables: Tables) -> Figure:
     metrics, datasets = ["Hit@10", "NDCG@10"], _names(tables["coldstart"], "dataset")
     drawing, axes = _panels(datasets, metrics, 3.0)
     for row, dataset in enumerate(datasets):
+        compared = _names(table.filter(dataset=dataset), "model")
+        every = _names(tables["coldstart"].filter(dataset=dataset), "model")
+        baseline = [_short(run) for run in every if compared and run not in compared]
         for column, metric in enumerate(metrics):
             panel = axes[row][column]
             part = table.filter(dataset=dataset, metric=metric)
             runs, groups = _names(part, "model"), _names(part, "group")
-            every = _names(tables["coldstart"].filter(dataset=dataset), "model")
-            baseline = [_short(run) for run in every if runs and run not in runs]
             width = 0.8 / max(1, len(groups))
             for index, group in enumerate(groups):
                 values = part.filter(group=group)["improvement_percent"].to_list()

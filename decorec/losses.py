@@ -103,6 +103,7 @@ class _CrossModalLoss(Function):
             grad_rows = torch.zeros_like(rows, dtype=precise) if needed else None
             grad_whole = torch.zeros_like(whole, dtype=precise) if needed else None
             total = torch.zeros((), dtype=precise, device=device)
+            # Where the weights are all 1 their sum is a known number, which needs no transfer from the device.
             count = predictions if targets.shape[1] == 1 else weights.sum() / modalities
             for begin in range(0, len(rows), ROWS_AT_ONCE):
                 block = slice(begin, begin + ROWS_AT_ONCE)

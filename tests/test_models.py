@@ -44,7 +44,7 @@ def explicit_windows(data: Sequences, length: int) -> Windows:
             start.append(training.offsets[user] + first)
             size.append(t - first)
     sizes = np.array(size)
-    return Windows(training.items, np.array(start), sizes, sizes - 1)
+    return Windows(training.items, np.array(start), sizes, sizes - 1, np.array(start) + sizes + 1)
 
 
 @pytest.mark.parametrize("length", [50, 4])

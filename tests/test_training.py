@@ -195,17 +195,17 @@ def test_a_model_refuses_what_its_loss_does_not_heed(key: str, expected: str, fo
 def test_a_horizon_trains_on_later_items_too(name: str, stage: str) -> None:
     data = small.sequences()
     run = small.run(name=name)
-    weights = []
+    models = []
     for horizon in (1, 3):
         model = small.model(data, run, stage)
         train(
             model, data, run.train.stage(stage).model_copy(update={"epochs": 30, "patience": 30, "horizon": horizon}), 0
         )
-        weights.append(model)
+        models.append(model)
     # Walks go one or two items ahead: what comes two steps later is up to four away.
     batch = histories(data, "valid", 50).batch(np.arange(60))
     ahead = (batch.items[batch.predict][:, None] + torch.tensor([3, 4])) % 40
-    scores = [torch.log_softmax(model.eval().scores(batch, model.candidates()), 1) for model in weights]
+    scores = [torch.log_softmax(model.eval().scores(batch, model.candidates()), 1) for model in models]
     near, far = (score.gather(1, ahead).mean() for score in scores)
     assert far > near
 

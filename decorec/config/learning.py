@@ -125,8 +125,9 @@ class DecorecConfig(Section):
     scoring: Literal["softmax", "exponentials"] = "softmax"
     """softmax: eq. 16 per user and modality; exponentials: one sum of all four exponentials."""
     neighbourhood: float = Field(0.0, ge=0, exclude_if=lambda weight: weight == 0)
-    """Weight of the co-occurrence of candidate and history in the scores, beyond eq. 17 (decorec-plus); 0: none. Not
-    written where it is 0, so that what is tracked of a run is what it was before the key existed."""
+    """Weight in the scores, beyond eq. 17, of the co-occurrence of candidate and history, in units of its mean over all
+    items that co-occur with the history (decorec-plus); 0: none. Not written where it is 0, so that what is
+    tracked of a run is what it was before the key existed."""
     repeats: Literal["scored", "counted"] = Field("scored", exclude_if=lambda repeats: repeats == "scored")
     """Share of the scores that the items of the history have together: as scored, or what repeats had in training
     (decorec-plus). Not written where it is as scored."""
