@@ -21,9 +21,11 @@ a:focus-visible,[tabindex]:focus-visible{outline:3px solid #0072b2;outline-offse
 nav ul{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;list-style:none;padding:0}
 .block{margin:2rem 0;min-width:0}
 thead th,th[scope=row]{white-space:normal}
-th[scope=row]{min-width:7rem;max-width:22rem;position:sticky;left:0;background:#fff}
+th[scope=row]{min-width:7rem;max-width:32rem}
+th[scope=row],thead th:first-child{position:sticky;left:0;background:#fff}
+#table-claims th[scope=row]{min-width:min(20rem,42vw)}
 td.words,thead th.words{text-align:left;white-space:normal}
-figure.drawing{margin:2rem 0}figure.drawing svg{display:block}
+figure.drawing{margin:2rem 0}figure.drawing svg{display:block;mix-blend-mode:multiply}
 figcaption{margin-top:.5rem;max-width:60rem}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1.5rem}
 .columns>*{min-width:0}

@@ -28,7 +28,9 @@ LATEX = {
 }
 STYLE = (
     "body{font:16px/1.45 system-ui,sans-serif;margin:1.5rem;color:#1a1a1a;background:#fff}"
-    ".scroll{overflow-x:auto}table{border-collapse:collapse}"
+    # Where scroll bars are hidden, a shadow at the right edge says that there is more; at the end white hides it.
+    ".scroll{overflow-x:auto;background:linear-gradient(270deg,#fff 30%,#fff0) 100% 0/2.5rem 100% no-repeat local,"
+    "linear-gradient(270deg,#0004,#0000) 100% 0/.8rem 100% no-repeat scroll}table{border-collapse:collapse}"
     "caption{text-align:left;font-weight:600;padding-bottom:.5rem}"
     # A caption and a heading of rows are as wide as their table; what they say stays in view when that is scrolled.
     "th[scope=rowgroup]>span{white-space:normal}"
