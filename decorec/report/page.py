@@ -25,6 +25,7 @@ th[scope=row]{min-width:7rem;max-width:32rem}
 th[scope=row],thead th:first-child{position:sticky;left:0;background:#fff}
 #table-claims th[scope=row]{min-width:min(20rem,42vw)}
 td.words,thead th.words{text-align:left;white-space:normal}
+{# Drawings have white grounds: multiplied, they leave the shadow of what scrolls to be seen. #}
 figure.drawing{margin:2rem 0}figure.drawing svg{display:block;mix-blend-mode:multiply}
 figcaption{margin-top:.5rem;max-width:60rem}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1.5rem}
