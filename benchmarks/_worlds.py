@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from benchmarks._shopping import purchases
-from decorec.config.data import AtomicDataset
-from decorec.config.learning import GraphConfig
-from decorec.cooccurrence import count_pairs
-from decorec.features_file import FeatureFile
-from decorec.graph import normalise
-from decorec.models import Catalogue
-from decorec.sequences import Sequences, read_vocab
-from decorec.sources.atomic import atomic
+from decorec.config.datasets import AtomicDataset
+from decorec.config.prepare import GraphConfig
+from decorec.prepare.cooccurrence import count_pairs
+from decorec.data.item_features import FeatureFile
+from decorec.data.graph import normalise
+from decorec.models.item_data import Catalogue
+from decorec.data.sequences import Sequences, read_vocab
+from decorec.prepare.atomic import atomic
 
 __all__ = ["SCIENTIFIC", "World", "describe_machine", "generated", "scientific"]
 

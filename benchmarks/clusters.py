@@ -23,7 +23,7 @@ import sklearn
 from sklearn.cluster import KMeans
 
 from benchmarks._cost import Cost, cost_of_call
-from decorec.interests import kmeans
+from decorec.prepare.clustering import kmeans
 
 __all__ = ["main"]
 
@@ -32,7 +32,7 @@ WIDTH = 512
 LARGE = """
 import resource, sys
 import numpy as np
-from decorec.interests import kmeans
+from decorec.prepare.clustering import kmeans
 items, k = int(sys.argv[1]), int(sys.argv[2])
 random = np.random.default_rng(0)
 centres = random.normal(size=(k, 512)).astype(np.float32)

@@ -31,12 +31,12 @@ import torch
 from PIL import Image
 from scipy.stats import binom
 
-from decorec.crawl import picture_path
-from decorec.features.catalogue import Catalogue, read_catalogue
+from decorec.acquire.crawl.step import picture_path
+from decorec.features.encoder_inputs import Catalogue, read_catalogue
 from decorec.features.decode import Pictures
-from decorec.features.encoder import Encoder, build_encoder, pick_device
+from decorec.features.encoders import Encoder, build_encoder, pick_device
 from decorec.features.extract import Job, extract
-from decorec.features_file import FeatureFile
+from decorec.data.item_features import FeatureFile
 
 __all__ = ["main"]
 

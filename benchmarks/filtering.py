@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks._cost import Cost, cost_of_command
-from decorec.features_file import FeatureFile
+from decorec.data.item_features import FeatureFile
 
 __all__ = ["main"]
 

@@ -21,12 +21,14 @@ import torch
 
 from benchmarks._worlds import describe_machine, generated
 from benchmarks.training import clock
-from decorec.batches import training_windows
+from decorec.data.batches import training_windows
 from decorec.config.runs import resolve
-from decorec.models import build
-from decorec.sampling import Sampler
-from decorec.sequences import Sequences
-from decorec.training import optimiser, rank_users, train_step
+from decorec.models.registry import build
+from decorec.nn.sampled_softmax import Sampler
+from decorec.data.sequences import Sequences
+from decorec.evaluation.full_ranking import rank_users
+from decorec.training.loop import train_step
+from decorec.training.optimizer import optimiser
 
 __all__ = ["main"]
 

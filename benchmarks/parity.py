@@ -24,9 +24,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
-from decorec.crawl.normalise import as_jpeg, normalise
+from decorec.acquire.crawl.image_normalisation import as_jpeg, normalise
 from decorec.features.decode import Pictures, Texts, batches
-from decorec.features.encoder import Encoder, build_encoder
+from decorec.features.encoders import Encoder, build_encoder
 
 __all__ = ["cosine", "encoded", "main", "reference", "varied_pictures", "varied_texts"]
 

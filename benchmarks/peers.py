@@ -28,12 +28,14 @@ import torch
 
 from benchmarks._worlds import SCIENTIFIC, World, describe_machine, scientific
 from benchmarks.training import clock
-from decorec.averaging import Average
-from decorec.batches import training_windows
+from decorec.training.ema import Average
+from decorec.data.batches import training_windows
 from decorec.config.runs import resolve
-from decorec.metrics import parse_metric
-from decorec.models import build
-from decorec.training import optimiser, rank_users, train, train_step
+from decorec.evaluation.metrics import parse_metric
+from decorec.models.registry import build
+from decorec.evaluation.full_ranking import rank_users
+from decorec.training.loop import train, train_step
+from decorec.training.optimizer import optimiser
 
 __all__ = ["main"]
 

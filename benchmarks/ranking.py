@@ -17,11 +17,11 @@ import torch
 
 from benchmarks._worlds import describe_machine, generated
 from benchmarks.training import clock, peak
-from decorec.batches import histories
+from decorec.data.batches import histories
 from decorec.config.runs import resolve
-from decorec.models import build
-from decorec.sequences import Sequences
-from decorec.training import rank_users
+from decorec.models.registry import build
+from decorec.data.sequences import Sequences
+from decorec.evaluation.full_ranking import rank_users
 
 __all__ = ["main"]
 

@@ -20,13 +20,14 @@ import torch
 from torch import Tensor
 
 from benchmarks._worlds import World, describe_machine, generated
-from decorec.averaging import Average
-from decorec.batches import Batch, training_windows
+from decorec.training.ema import Average
+from decorec.data.batches import Batch, training_windows
 from decorec.config.runs import resolve
-from decorec.losses import cross_modal_loss
-from decorec.models import build
-from decorec.products import product
-from decorec.training import optimiser, train_step
+from decorec.nn.losses import cross_modal_loss
+from decorec.models.registry import build
+from decorec.nn.matmul import product
+from decorec.training.loop import train_step
+from decorec.training.optimizer import optimiser
 
 __all__ = ["best_of", "main", "peak"]
 

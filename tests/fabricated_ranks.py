@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from decorec.config.root import EvaluateConfig
+from decorec.config.evaluation import EvaluateConfig
 from decorec.tables import comparison_table, statistics_table
 from decorec.tables.labels import PaperNames
 

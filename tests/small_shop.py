@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw
 
-from decorec.crawl import picture_path
+from decorec.acquire.crawl.step import picture_path
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "black", "pink", "gray")
 SHAPES = ("circle", "square", "triangle", "cross")

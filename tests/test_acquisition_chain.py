@@ -19,7 +19,7 @@ from PIL import Image
 from sample_shop import write
 from workplace import TINY, Workplace
 
-from decorec.sample.server import HOST
+from decorec.acquire.sample.server import HOST
 
 pytestmark = pytest.mark.workflow
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decorec.config import AtomicDataset
+from decorec.config.datasets import AtomicDataset
 from decorec.errors import DecorecError
-from decorec.features_file import FeatureFile
-from decorec.sequences import Sequences, read_vocab
-from decorec.sources.atomic import atomic
+from decorec.data.item_features import FeatureFile
+from decorec.data.sequences import Sequences, read_vocab
+from decorec.prepare.atomic import atomic
 
 SCIENTIFIC = Path("data/scientific")
 OUTPUTS = ("items", "text", "image", "vocab", "sequences", "statistics")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from decorec.averaging import Average
+from decorec.training.ema import Average
 
 
 def test_the_average_follows_its_recursion_and_leaves_the_weights_alone() -> None:

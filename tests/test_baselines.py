@@ -11,16 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decorec.batches import Batch, histories, training_windows
-from decorec.config.learning import EncoderConfig
-from decorec.models import MODELS, Recommender, mmmlp
+from decorec.data.batches import Batch, histories, training_windows
+from decorec.config.encoder import EncoderConfig
+from decorec.models.base import Recommender
+from decorec.models.registry import MODELS, mmmlp
 from decorec.models.bert4rec import BERT4Rec, MaskedSequences
 from decorec.models.dimo import DIMO, Neighbours, principal_components
-from decorec.models.layers import Block, _read
+from decorec.models.layers import _read
+from decorec.nn.transformer import Block
 from decorec.models.missrec import MISSRec, lloyd
 from decorec.models.mmmlp import MMMLP
 from decorec.models.unisrec import UniSRec
-from decorec.sequences import Sequences
+from decorec.data.sequences import Sequences
 from tests import small
 
 BASELINES = [name for name in MODELS if name != "decorec"]

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decorec.batches import Batch, histories, training_windows
+from decorec.data.batches import Batch, histories, training_windows
 from tests import small
 
 LENGTHS = st.lists(st.integers(3, 20), min_size=1, max_size=12)

@@ -10,9 +10,9 @@ import pytest
 from fabricated_ranks import EVALUATE, LENGTHS, USERS, assert_tex_is_well_formed, html_root, records, write_ranks
 from test_modes import write_modes
 
-from decorec.modes import MODES
-from decorec.recall import VIEWS
-from decorec.significance import holm
+from decorec.evaluation.modality_modes import MODES
+from decorec.evaluation.neighbour_recall import VIEWS
+from decorec.evaluation.significance import holm
 from decorec.tables.claims import claims_table
 
 MAIN = ["decorec", "sasrec", "popularity"]

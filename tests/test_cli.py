@@ -84,9 +84,9 @@ def test_steps_that_need_no_torch_do_not_load_it(step: str) -> None:
 
 def test_graph_and_clusters_are_computed_without_torch() -> None:
     code = (
-        "import sys, numpy as np; from decorec.config import GraphConfig; from decorec.cooccurrence import count_pairs;"
-        "from decorec.graph import normalise; from decorec.interests import enrich, kmeans;"
-        "from decorec.sequences import Sequences;"
+        "import sys, numpy as np; from decorec.config import GraphConfig; from decorec.prepare.cooccurrence import count_pairs;"
+        "from decorec.data.graph import normalise; from decorec.prepare.clustering import enrich, kmeans;"
+        "from decorec.data.sequences import Sequences;"
         "sequences = Sequences(['u'], np.array([0, 4]), np.array([0, 1, 2, 0], np.int32));"
         "graph = normalise(count_pairs(sequences, 3, GraphConfig()), 'symmetric');"
         "kmeans(enrich(np.eye(3, dtype=np.float32), graph, 0.5, 1), 2, 0);"

@@ -8,7 +8,7 @@ import pytest
 import small
 from fabricated_ranks import assert_tex_is_well_formed, html_root, records
 
-from decorec import checkpoint
+from decorec.models import checkpoint
 from decorec.errors import DecorecError
 from decorec.tables.cost import FirstStages, cost_table
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from decorec.crawl.decoders import Decoders
-from decorec.crawl.outcome import Outcome
+from decorec.acquire.crawl.decoder_pool import Decoders
+from decorec.acquire.crawl.outcome import Outcome
 
 NO_HASH = "0" * 64
 
@@ -47,7 +47,7 @@ def test_a_file_that_kills_its_process_is_unreadable_and_the_rest_goes_on() -> N
 def test_processes_end_with_the_one_that_started_them() -> None:
     code = """
 import os, time
-from decorec.crawl.decoders import Decoders
+from decorec.acquire.crawl.decoder_pool import Decoders
 from test_crawl_decoders import NO_HASH, dies_of_some
 decoders = Decoders(dies_of_some, 1)
 print(decoders.submit(NO_HASH, b"alive").result().height, flush=True)
@@ -68,7 +68,7 @@ time.sleep(60)
 def test_a_process_that_cannot_start_is_an_error_and_not_a_bad_picture(tmp_path: Path) -> None:
     script = tmp_path / "script.py"  # without a guard: the new process runs it again from the start
     script.write_text(
-        "from decorec.crawl.decoders import Decoders\n"
+        "from decorec.acquire.crawl.decoder_pool import Decoders\n"
         "from test_crawl_decoders import dies_of_some\n"
         "Decoders(dies_of_some, 1).submit('', b'').result()\n"
     )

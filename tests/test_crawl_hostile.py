@@ -18,10 +18,11 @@ import pytest
 from hostile import Hostile, picture
 from PIL import Image
 
-import decorec.crawl as step
-from decorec.config import AmazonDataset, CrawlConfig, TableDataset
-from decorec.crawl import crawl, picture_path
-from decorec.http import HostMap
+import decorec.acquire.crawl.step as step
+from decorec.config.acquire import CrawlConfig
+from decorec.config.datasets import AmazonDataset, TableDataset
+from decorec.acquire.crawl.step import crawl, picture_path
+from decorec.acquire.http_session import HostMap
 
 AMAZON = AmazonDataset(source="amazon2018", category="Test")
 HOSTS = ("shop.test", "busy.test", "closed.test", "flaky.test")

@@ -16,9 +16,9 @@ import pytest
 from hostile import picture, png
 from PIL import Image
 
-from decorec.crawl.normalise import normalise
-from decorec.crawl.outcome import PictureError
-from decorec.crawl.pictures import Store, picture_path
+from decorec.acquire.crawl.image_normalisation import normalise
+from decorec.acquire.crawl.outcome import PictureError
+from decorec.acquire.crawl.picture_store import Store, picture_path
 
 LIMIT = 10_000_000
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)

@@ -11,8 +11,8 @@ import small
 import torch
 
 from decorec import checkpoint, embedding
-from decorec.artifacts import write_arrays
-from decorec.embedding import embedding_table, flatten, represent
+from decorec.artifacts.files import write_arrays
+from decorec.tables.embedding import embedding_table, flatten, represent
 from decorec.errors import DecorecError
 
 INTEREST = np.arange(40) % 5

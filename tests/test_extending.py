@@ -17,17 +17,18 @@ from workplace import REPOSITORY
 
 from decorec.config import load
 from decorec.config.base import merge
-from decorec.plan import Plan
+from decorec.plan.plan import Plan
 
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
 TRY_THE_MODEL = """
 import torch
 import small
 from decorec.config import load
-from decorec.metrics import parse_metric
-from decorec.models import build
-from decorec.plan import Plan
-from decorec.training import rank_users, train
+from decorec.evaluation.metrics import parse_metric
+from decorec.models.registry import build
+from decorec.plan.plan import Plan
+from decorec.evaluation.full_ranking import rank_users
+from decorec.training.loop import train
 
 config = load({"datasets": {"shop": {"source": "sample"}}, "runs": {"repeat": {"model": {"name": "repeat"}}},
                "tables": {"main": ["repeat"], "reference": "repeat"}})

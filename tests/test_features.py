@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 
 from decorec.config.features import FeaturesConfig
 from decorec.errors import DecorecError
-from decorec.features import features
-from decorec.features.encoder import build_encoder, load_encoder
-from decorec.features_file import FeatureFile
+from decorec.features.step import features
+from decorec.features.encoders import build_encoder, load_encoder
+from decorec.data.item_features import FeatureFile
 from tests.small_shop import drawing, step_files, store, write_shop, write_tables
 
 CPU = torch.device("cpu")
@@ -68,7 +68,7 @@ def test_no_item_has_a_picture(tmp_path: Path, weights: Path) -> None:
 def test_duplicates_are_encoded_once(
     tmp_path: Path, weights: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from decorec.features import decode
+    from decorec.features.step import decode
 
     decoded: list[Path] = []
     original = decode.decode

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decorec.artifacts import read_arrays, write_arrays
+from decorec.artifacts.files import read_arrays, write_arrays
 from decorec.errors import DecorecError
-from decorec.features_file import FeatureFile
+from decorec.data.item_features import FeatureFile
 
 
 def example() -> FeatureFile:

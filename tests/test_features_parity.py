@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks.parity import cosine, encoded, reference, varied_pictures, varied_texts
 from decorec.errors import DecorecError
 from decorec.features.decode import Pictures, Texts, batches, decode
-from decorec.features.encoder import Encoder, build_encoder
+from decorec.features.encoders import Encoder, build_encoder
 from decorec.features.weights import Weights
 
 CPU = torch.device("cpu")

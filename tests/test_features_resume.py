@@ -22,7 +22,7 @@ ITEMS = 64
 
 def run_step(folder: str) -> None:
     """The features step in a process of its own, with small chunks."""
-    from decorec.features import extract, features
+    from decorec.features.step import extract, features
 
     extract.CHUNK = 8
     features(features=FeaturesConfig.model_validate(CONFIG), **step_files(Path(folder)), threads=1)
@@ -32,7 +32,7 @@ def run_step(folder: str) -> None:
 def context() -> ForkServerContext:
     """Processes that start with everything imported: a kill then hits work, not imports."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["decorec.features.fit", "decorec.features.extract", __name__])
+    context.set_forkserver_preload(["decorec.features.fitted_encoder", "decorec.features.extract", __name__])
     first = context.Process(target=os.getpid)
     first.start()
     first.join()

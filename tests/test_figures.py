@@ -10,11 +10,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from decorec.config.root import KNOBS
+from decorec.config.tables import KNOBS
 from decorec.errors import DecorecError
-from decorec.figures import COLOURS, FIGURES, figure
-from decorec.figures import _leading as leading
-from decorec.figures import _reference as reference
+from decorec.figures.step import COLOURS, FIGURES, figure
+from decorec.figures.step import _leading as leading
+from decorec.figures.step import _reference as reference
 from decorec.tables.curves import curves_table
 
 DATASETS = ("shop", "other")

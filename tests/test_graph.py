@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from decorec.graph import normalise
+from decorec.data.graph import normalise
 
 
 def matrix() -> Any:

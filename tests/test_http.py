@@ -9,8 +9,8 @@ import pytest
 import requests
 from loopback import Loopback, Turn
 
-from decorec.http import backoff, retry_after, session
-from decorec.sample.server import shop_server
+from decorec.acquire.http_session import backoff, retry_after, session
+from decorec.acquire.sample.server import shop_server
 
 
 def test_host_map_keeps_url_and_host_header(tmp_path: Path) -> None:

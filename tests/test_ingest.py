@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 from category import DAY, Record, metadata, reviews, write
 
-from decorec.config import AmazonDataset, AtomicDataset, FilterConfig
+from decorec.config.datasets import AmazonDataset, AtomicDataset
+from decorec.config.prepare import FilterConfig
 from decorec.errors import DecorecError
-from decorec.ingest import ingest
-from decorec.sources import catalogue
+from decorec.acquire.ingest import ingest
+from decorec.acquire.sources import catalogue
 
 GIFT_CARDS = Path("data/amazon2018_gift_cards")
 

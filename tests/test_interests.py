@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pytest
 import scipy.sparse
 
-from decorec.artifacts import read_arrays, write_sparse
-from decorec.config import InterestsConfig
+from decorec.artifacts.files import read_arrays, write_sparse
+from decorec.config.prepare import InterestsConfig
 from decorec.errors import DecorecError
-from decorec.features_file import FeatureFile
-from decorec.interests import cluster, enrich, kmeans
-from decorec.sequences import write_vocab
+from decorec.data.item_features import FeatureFile
+from decorec.prepare.clustering import cluster, enrich, kmeans
+from decorec.data.sequences import write_vocab
 
 ITEMS, WIDTH = 60, 5
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decorec.kcore import kcore
+from decorec.data.kcore import kcore
 
 Pairs = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=120)
 

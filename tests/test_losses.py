@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from decorec import losses
-from decorec.losses import DrawnCandidates, cross_modal_loss
-from decorec.sampling import Sampler
+from decorec.nn.losses import DrawnCandidates, cross_modal_loss
+from decorec.nn.sampled_softmax import Sampler
 
 
 def naive(states: Tensor, candidates: Tensor, targets: Tensor, temperature: float, alpha: float) -> Tensor:

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from decorec.errors import DecorecError
-from decorec.metrics import METRICS, Metric, parse_metric
-from decorec.ranking import ranks
+from decorec.evaluation.metrics import METRICS, Metric, parse_metric
+from decorec.evaluation.ranking import ranks
 
 PEER = {"Hit": "hit_rate", "NDCG": "ndcg", "MRR": "mrr"}
 HAND = np.array([1.0, 10.0, 11.0, 50.0, 51.0])

@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from decorec.batches import Batch, Windows, histories, training_windows
-from decorec.config.learning import StageConfig
-from decorec.models import Recommender, layers
+from decorec.data.batches import Batch, Windows, histories, training_windows
+from decorec.config.training import StageConfig
+from decorec.models.base import Recommender
+from decorec.models.registry import layers
 from decorec.models.decorec import DeCoRec
-from decorec.sequences import Sequences
-from decorec.training import optimiser, train
+from decorec.data.sequences import Sequences
+from decorec.training.loop import train
+from decorec.training.optimizer import optimiser
 from tests import small
 
 MODELS: list[tuple[str, str, dict[str, Any]]] = [

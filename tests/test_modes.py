@@ -11,13 +11,13 @@ import small
 import torch
 from fabricated_ranks import EVALUATE, assert_tex_is_well_formed, html_root, records
 
-from decorec import checkpoint
-from decorec.batches import histories
-from decorec.config.root import EvaluateConfig
+from decorec.models import checkpoint
+from decorec.data.batches import histories
+from decorec.config.evaluation import EvaluateConfig
 from decorec.errors import DecorecError
-from decorec.evaluate import evaluate
-from decorec.modes import MODES, modes, modes_of
-from decorec.sequences import Sequences, write_vocab
+from decorec.evaluation.evaluate import evaluate
+from decorec.evaluation.modality_modes import MODES, modes, modes_of
+from decorec.data.sequences import Sequences, write_vocab
 from decorec.tables.retrieval import retrieval_table
 
 ITEMS = [f"i{number}" for number in range(40)]

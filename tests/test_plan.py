@@ -14,7 +14,7 @@ import yaml
 
 from decorec.config import describe, load
 from decorec.errors import DecorecError
-from decorec.plan import Plan, _closure, code_fingerprint
+from decorec.plan.plan import Plan, _closure, code_fingerprint
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -24,11 +24,11 @@ def plan(**sections: object) -> Plan:
 
 
 def test_a_fingerprint_covers_what_a_step_imports_and_nothing_else() -> None:
-    stages = _closure("decorec.stages")
-    assert {"decorec.training", "decorec.losses", "decorec.models.decorec", "decorec.sequences"} <= stages
-    assert not {"decorec.crawl", "decorec.tables", "decorec.cooccurrence"} & stages
-    assert "decorec.cooccurrence" not in _closure("decorec.evaluate")
-    assert code_fingerprint("decorec.stages") != code_fingerprint("decorec.cooccurrence")
+    stages = _closure("decorec.training.steps")
+    assert {"decorec.training.loop", "decorec.nn.losses", "decorec.models.decorec", "decorec.data.sequences"} <= stages
+    assert not {"decorec.acquire.crawl.step", "decorec.tables", "decorec.prepare.cooccurrence"} & stages
+    assert "decorec.prepare.cooccurrence" not in _closure("decorec.evaluation.evaluate")
+    assert code_fingerprint("decorec.training.steps") != code_fingerprint("decorec.prepare.cooccurrence")
 
 
 def test_runs_share_the_graph_and_stage_1_of_the_first_with_equal_values() -> None:
@@ -213,7 +213,7 @@ def test_the_configurations_in_the_repository_are_valid(name: str) -> None:
 
 def test_planning_loads_no_library_of_the_steps() -> None:
     """Every job of a cluster reads the Snakefile anew."""
-    code = "import decorec.plan, sys; print(*{name.split('.')[0] for name in sys.modules})"
+    code = "import decorec.plan.plan, sys; print(*{name.split('.')[0] for name in sys.modules})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"numpy", "polars", "matplotlib", "torch"} & set(result.stdout.split())
 

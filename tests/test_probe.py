@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, jvp
 
-from decorec.batches import Batch
+from decorec.data.batches import Batch
 from decorec.config.runs import Run
 from decorec.errors import DecorecError
-from decorec.features_file import FeatureFile
-from decorec.probe import FIRST, GradientProbe, probe
-from decorec.sequences import write_vocab
+from decorec.data.item_features import FeatureFile
+from decorec.training.gradient_probe import FIRST, GradientProbe, probe
+from decorec.data.sequences import write_vocab
 from decorec.tables.gradients import GRADIENTS
-from decorec.training import rank_users, train
+from decorec.evaluation.full_ranking import rank_users
+from decorec.training.loop import train
 
 NAIVE: dict[str, Any] = {"phased": False, "modal_layers": 0, "id_layers": 0, "interests": False}
 

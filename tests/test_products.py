@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from decorec.products import Linear, _suits, gram, product
+from decorec.nn.matmul import Linear, _suits, gram, product
 
 
 def test_the_products_are_used_on_this_machine() -> None:

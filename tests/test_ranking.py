@@ -8,7 +8,7 @@ import torch
 from scipy.stats import rankdata
 
 from decorec.errors import DecorecError
-from decorec.ranking import ranks
+from decorec.evaluation.ranking import ranks
 
 
 def draw(users: int, items: int, levels: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

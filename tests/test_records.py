@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from decorec.errors import DecorecError
-from decorec.records import read_records
+from decorec.acquire.json_lines import read_records
 
 BAD = [b'{"a": "cut o', b"not json", b"{'a': 'python'}", b'{"a": "1"}{"a": "2"}', b'{"a": NaN}', b"}", b'{"a": "\x00"}']
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decorec.codes import codes_in, factorise, first_appearances, sorted_by
+from decorec.data.id_codes import codes_in, factorise, first_appearances, sorted_by
 from decorec.errors import DecorecError
-from decorec.sequences import Sequences, read_vocab, write_vocab
+from decorec.data.sequences import Sequences, read_vocab, write_vocab
 
 
 def example(times: bool) -> Sequences:

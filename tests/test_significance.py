@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from decorec import significance
-from decorec.significance import bootstrap_interval, holm, paired_test
+from decorec.evaluation.significance import bootstrap_interval, holm, paired_test
 
 
 def test_bootstrap_equals_a_plain_loop() -> None:

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decorec.config import FilterConfig
+from decorec.config.prepare import FilterConfig
 from decorec.errors import DecorecError
-from decorec.features_file import FeatureFile
-from decorec.sequences import Sequences, read_vocab
-from decorec.split import split
+from decorec.data.item_features import FeatureFile
+from decorec.data.sequences import Sequences, read_vocab
+from decorec.prepare.split import split
 
 Row = tuple[int, int, int]
 OUTPUTS = ("vocab", "sequences", "statistics")

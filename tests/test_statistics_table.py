@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fabricated_ranks import assert_tex_is_well_formed, html_root, make_statistics, records, statistics_file
 
-from decorec.paper import paper, paper_figure, paper_statistics, released_figures
+from decorec.tables.paper import paper, paper_figure, paper_statistics, released_figures
 
 
 def test_statistics_count_three_ways(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from fabricated_ranks import (
     write_ranks,
 )
 
-from decorec.paper import paper_figure
+from decorec.tables.paper import paper_figure
 from decorec.tables.labels import label
 from decorec.tables.render import Cell, Group, Table, emphasise, write
 from decorec.tables.summary import METRICS, summarise

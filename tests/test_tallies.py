@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decorec.tallies import candidates, number
+from decorec.data.kernels import candidates, number
 
 # Few different values, many of which begin at one slot, and more rows than memory is asked for at once.
 Hashes = st.lists(st.sampled_from([0, 1, 2, 3, 256, 512, 1024, 2**63, 2**64 - 1, 2**64 - 256]), max_size=120)

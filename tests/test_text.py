@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from decorec.text import clean, is_code, sentences
+from decorec.acquire.item_text import clean, is_code, sentences
 
 
 @pytest.mark.parametrize(

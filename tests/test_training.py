@@ -11,12 +11,14 @@ import pytest
 import torch
 
 from decorec import checkpoint, training
-from decorec.batches import histories
+from decorec.data.batches import histories
 from decorec.errors import DecorecError
-from decorec.metrics import parse_metric
-from decorec.models import MODELS
-from decorec.sequences import Sequences
-from decorec.training import optimiser, rank_users, train
+from decorec.evaluation.metrics import parse_metric
+from decorec.models.registry import MODELS
+from decorec.data.sequences import Sequences
+from decorec.evaluation.full_ranking import rank_users
+from decorec.training.loop import train
+from decorec.training.optimizer import optimiser
 from tests import small
 
 FITTED = [(name, "fit") for name in MODELS if name != "decorec"]

@@ -15,8 +15,8 @@ from loopback import Loopback, Turn, zipped
 
 from decorec import integrity
 from decorec.errors import DecorecError
-from decorec.http import session
-from decorec.transfer import Stored, fetch
+from decorec.acquire.http_session import session
+from decorec.acquire.resumable_download import Stored, fetch
 
 PATH = "/file.json.gz"
 

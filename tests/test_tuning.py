@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from decorec.config import load
-from decorec.config.root import TuningConfig
+from decorec.config.training import TuningConfig
 from decorec.config.runs import Run, nested
-from decorec.plan import Plan
-from decorec.sequences import Sequences, write_vocab
+from decorec.plan.plan import Plan
+from decorec.data.sequences import Sequences, write_vocab
 from decorec.tables import tuned, tuning_table
-from decorec.tuning import _study, choices, tune, with_values
+from decorec.training.tuning import _study, choices, tune, with_values
 from tests import small
 
 RUN = small.run(name="sasrec", dim=8)

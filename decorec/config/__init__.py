@@ -1,7 +1,7 @@
 """The configuration: one typed model that validates config.yaml, gives defaults and generates the JSON schema."""
 
 from decorec.config.base import Section, explain
-from decorec.config.data import (
+from decorec.config.datasets import (
     AmazonDataset,
     AtomicDataset,
     CrawlConfig,
@@ -12,7 +12,7 @@ from decorec.config.data import (
     TableDataset,
 )
 from decorec.config.features import FeaturesConfig
-from decorec.config.learning import DecorecConfig, GraphConfig, InterestsConfig, StageConfig, TrainConfig
+from decorec.config.training import DecorecConfig, GraphConfig, InterestsConfig, StageConfig, TrainConfig
 from decorec.config.models import ModelConfig
 from decorec.config.root import Config, describe, load
 from decorec.config.runs import PRESETS, Run

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from decorec.config.base import Section
-from decorec.config.learning import EncoderConfig
+from decorec.config.encoder import EncoderConfig
 
 __all__ = [
     "Bert4recConfig",

@@ -17,7 +17,7 @@ from decorec.config.baselines import (
     SasrecConfig,
     UnisrecConfig,
 )
-from decorec.config.learning import DecorecConfig
+from decorec.config.decorec import DecorecConfig
 
 __all__ = ["ModelConfig"]
 

@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args
 from pydantic import Field
 
 from decorec.config.base import Section, merge
-from decorec.config.learning import GraphConfig, InterestsConfig, TrainConfig
+from decorec.config.prepare import GraphConfig, InterestsConfig
+from decorec.config.training import TrainConfig
 from decorec.config.models import ModelConfig
 
 __all__ = ["PRESETS", "Run", "flat", "nested", "resolve"]
@@ -85,7 +86,7 @@ class Run(Section):
 
 
 def _default_model() -> Any:
-    from decorec.config.learning import DecorecConfig
+    from decorec.config.decorec import DecorecConfig
 
     return DecorecConfig()
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from decorec.errors import DecorecError
-from decorec.features.encoder import Geometry
+from decorec.features.encoders import Geometry
 
 __all__ = ["Batch", "Pictures", "Texts", "batches", "decode"]
 

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from decorec.artifacts import read_arrays, write_arrays
-from decorec.features.catalogue import Distinct
+from decorec.artifacts.files import read_arrays, write_arrays
+from decorec.features.encoder_inputs import Distinct
 from decorec.features.decode import Source, batches
-from decorec.features.encoder import Encoder
+from decorec.features.encoders import Encoder
 from decorec.progress import progress
 
 __all__ = ["Extraction", "Job", "chunk_folder", "extract"]

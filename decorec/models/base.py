@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from decorec.batches import Batch, Samples, training_windows
-from decorec.config.learning import StageConfig
-from decorec.losses import DrawnCandidates
-from decorec.models.catalogue import Catalogue
-from decorec.sampling import Sampler
-from decorec.sequences import Sequences
+from decorec.data.batches import Batch, Samples, training_windows
+from decorec.config.training import StageConfig
+from decorec.nn.losses import DrawnCandidates
+from decorec.models.item_data import Catalogue
+from decorec.nn.sampled_softmax import Sampler
+from decorec.data.sequences import Sequences
 
 __all__ = ["Recommender"]
 

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decorec.batches import Batch, Samples, append, pack, shuffled
+from decorec.data.batches import Batch, Samples, append, pack, shuffled
 from decorec.config.baselines import Bert4recConfig
-from decorec.config.learning import StageConfig
-from decorec.losses import cross_modal_loss
+from decorec.config.training import StageConfig
+from decorec.nn.losses import cross_modal_loss
 from decorec.models.base import Recommender
-from decorec.models.catalogue import Catalogue
-from decorec.models.layers import LAYER_NORM_EPSILON, SequenceEncoder, initialise
-from decorec.products import Linear
-from decorec.sequences import Sequences
+from decorec.models.item_data import Catalogue
+from decorec.nn.transformer import LAYER_NORM_EPSILON, SequenceEncoder, initialise
+from decorec.nn.matmul import Linear
+from decorec.data.sequences import Sequences
 
 __all__ = ["BERT4Rec", "MaskedSequences"]
 

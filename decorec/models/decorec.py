@@ -17,14 +17,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decorec.batches import Batch
-from decorec.config.learning import DecorecConfig, StageConfig
-from decorec.losses import cross_modal_loss
+from decorec.data.batches import Batch
+from decorec.config.decorec import DecorecConfig
+from decorec.config.training import StageConfig
+from decorec.nn.losses import cross_modal_loss
 from decorec.models.base import Recommender
-from decorec.models.catalogue import Catalogue
-from decorec.models.layers import Propagation, SelfAttention, SequenceEncoder, initialise, neighbours, rows_of
-from decorec.products import Linear, product
-from decorec.sequences import Sequences
+from decorec.models.item_data import Catalogue
+from decorec.nn.attention import SelfAttention
+from decorec.nn.sparse import Propagation, neighbours, rows_of
+from decorec.nn.transformer import SequenceEncoder, initialise
+from decorec.nn.matmul import Linear, product
+from decorec.data.sequences import Sequences
 
 __all__ = ["DeCoRec"]
 

@@ -16,16 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decorec.batches import Batch, Samples, training_windows
+from decorec.data.batches import Batch, Samples, training_windows
 from decorec.config.baselines import DimoConfig
-from decorec.config.learning import StageConfig
-from decorec.losses import cross_modal_loss
+from decorec.config.training import StageConfig
+from decorec.nn.losses import cross_modal_loss
 from decorec.models.base import Recommender
-from decorec.models.catalogue import Catalogue
-from decorec.models.dropout import dropout
-from decorec.models.layers import Propagation, ReadingAttention
-from decorec.products import Linear
-from decorec.sequences import Sequences
+from decorec.models.item_data import Catalogue
+from decorec.nn.dropout import dropout
+from decorec.nn.attention import ReadingAttention
+from decorec.nn.sparse import Propagation
+from decorec.nn.matmul import Linear
+from decorec.data.sequences import Sequences
 
 __all__ = ["DIMO", "principal_components"]
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from decorec.batches import Batch
+from decorec.data.batches import Batch
 from decorec.models.base import Recommender
-from decorec.models.catalogue import Catalogue
-from decorec.models.layers import Propagation, neighbours
-from decorec.sequences import Sequences
+from decorec.models.item_data import Catalogue
+from decorec.nn.sparse import Propagation, neighbours
+from decorec.data.sequences import Sequences
 
 __all__ = ["ContentKnn", "ItemKnn", "Popularity"]
 

@@ -16,15 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decorec.batches import Batch, Group, Samples, regroup, training_windows
+from decorec.data.batches import Batch, Group, Samples, regroup, training_windows
 from decorec.config.baselines import MissrecConfig
-from decorec.config.learning import EncoderConfig, StageConfig
+from decorec.config.encoder import EncoderConfig
+from decorec.config.training import StageConfig
 from decorec.models.base import Recommender
-from decorec.models.catalogue import Catalogue
-from decorec.models.dropout import Dropout
-from decorec.models.layers import LAYER_NORM_EPSILON, Block, ReadingAttention, initialise
-from decorec.products import Linear
-from decorec.sequences import Sequences
+from decorec.models.item_data import Catalogue
+from decorec.nn.dropout import Dropout
+from decorec.nn.attention import ReadingAttention
+from decorec.nn.transformer import LAYER_NORM_EPSILON, Block, initialise
+from decorec.nn.matmul import Linear
+from decorec.data.sequences import Sequences
 
 __all__ = ["MISSRec", "lloyd"]
 

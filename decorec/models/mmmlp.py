@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 
-from decorec.batches import Batch, Group, Samples, training_windows
+from decorec.data.batches import Batch, Group, Samples, training_windows
 from decorec.config.baselines import MmmlpConfig
-from decorec.config.learning import StageConfig
-from decorec.losses import cross_modal_loss
+from decorec.config.training import StageConfig
+from decorec.nn.losses import cross_modal_loss
 from decorec.models.base import Recommender
-from decorec.models.catalogue import Catalogue
-from decorec.models.dropout import Dropout, draw
-from decorec.models.layers import initialise
-from decorec.products import Linear
-from decorec.sequences import Sequences
+from decorec.models.item_data import Catalogue
+from decorec.nn.dropout import Dropout, draw
+from decorec.nn.transformer import initialise
+from decorec.nn.matmul import Linear
+from decorec.data.sequences import Sequences
 
 __all__ = ["MMMLP", "Mixer"]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from decorec.batches import Batch
+from decorec.data.batches import Batch
 from decorec.config.baselines import SasrecConfig
-from decorec.losses import cross_modal_loss
+from decorec.nn.losses import cross_modal_loss
 from decorec.models.base import Recommender
-from decorec.models.catalogue import Catalogue
-from decorec.models.layers import SequenceEncoder, initialise, rows_of
-from decorec.products import product
+from decorec.models.item_data import Catalogue
+from decorec.nn.sparse import rows_of
+from decorec.nn.transformer import SequenceEncoder, initialise
+from decorec.nn.matmul import product
 
 __all__ = ["SASRec"]
 

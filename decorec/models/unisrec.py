@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decorec.batches import Batch
+from decorec.data.batches import Batch
 from decorec.config.baselines import UnisrecConfig
-from decorec.losses import cross_modal_loss
+from decorec.nn.losses import cross_modal_loss
 from decorec.models.base import Recommender
-from decorec.models.catalogue import Catalogue
-from decorec.models.dropout import dropout
-from decorec.models.layers import SequenceEncoder, initialise
-from decorec.products import Linear
+from decorec.models.item_data import Catalogue
+from decorec.nn.dropout import dropout
+from decorec.nn.transformer import SequenceEncoder, initialise
+from decorec.nn.matmul import Linear
 
 __all__ = ["UniSRec"]
 

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from decorec.artifacts import read_table, write_text
-from decorec.config.root import EvaluateConfig
-from decorec.paper import paper as published
-from decorec.recall import COLUMNS
-from decorec.significance import FLIPS, holm
+from decorec.artifacts.files import read_table, write_text
+from decorec.config.evaluation import EvaluateConfig
+from decorec.tables.paper import paper as published
+from decorec.evaluation.neighbour_recall import COLUMNS
+from decorec.evaluation.significance import FLIPS, holm
 from decorec.tables.coldstart import groups_of_users
 from decorec.tables.collect import RunRanks, read_runs
 from decorec.tables.labels import paper_name, short

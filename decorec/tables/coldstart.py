@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from decorec.config.root import EvaluateConfig
+from decorec.config.evaluation import EvaluateConfig
 from decorec.tables.collect import RunRanks, read_runs
 from decorec.tables.labels import label
 from decorec.tables.render import Cell, Group, Table, emphasise, write

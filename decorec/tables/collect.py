@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from decorec.artifacts import read_table
+from decorec.artifacts.files import read_table
 from decorec.errors import DecorecError
 
 __all__ = ["Place", "RunRanks", "place", "read_runs"]

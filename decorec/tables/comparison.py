@@ -9,11 +9,11 @@ from pathlib import Path
 
 import polars as pl
 
-from decorec.comparisons import COMPARISONS, Comparison
-from decorec.config.root import EvaluateConfig
+from decorec.tables.registry import COMPARISONS, Comparison
+from decorec.config.evaluation import EvaluateConfig
 from decorec.errors import DecorecError
-from decorec.paper import paper_figure
-from decorec.significance import FLIPS
+from decorec.tables.paper import paper_figure
+from decorec.evaluation.significance import FLIPS
 from decorec.tables.labels import PaperNames, label, paper_name
 from decorec.tables.render import Cell, Group, Table, emphasise, write
 from decorec.tables.summary import Summary, summarise

@@ -61,7 +61,7 @@ def _measured(files: Sequence[Path]) -> dict[str, Any]:
 
 def _sizes(model: Path) -> dict[str, int]:
     """Parameters of a checkpoint, and how many of them its stage trained."""
-    from decorec.checkpoint import load
+    from decorec.models.checkpoint import load
 
     parameters = list(load(model, model.with_name("config.json")).model.parameters())
     trainable = [parameter for parameter in parameters if parameter.requires_grad]

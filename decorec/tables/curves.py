@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from decorec.artifacts import read_table, write_text
+from decorec.artifacts.files import read_table, write_text
 from decorec.tables.collect import place
 
 __all__ = ["curves_table"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from decorec.artifacts import read_table, write_text
+from decorec.artifacts.files import read_table, write_text
 from decorec.tables.collect import place
 
 __all__ = ["GRADIENTS", "gradients_table"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import RootModel
 
-from decorec.config.data import PaperDataset
+from decorec.config.datasets import PaperDataset
 
 __all__ = ["LABELS", "Label", "PaperNames", "label", "note", "paper_name", "short"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from decorec.artifacts import read_table
-from decorec.paper import paper
-from decorec.recall import COLUMNS, VIEWS
+from decorec.artifacts.files import read_table
+from decorec.tables.paper import paper
+from decorec.evaluation.neighbour_recall import COLUMNS, VIEWS
 from decorec.tables.labels import PaperNames
 from decorec.tables.render import Cell, Group, Table, emphasise, write
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import polars as pl
 
-from decorec.artifacts import read_text, write_text
+from decorec.artifacts.files import read_text, write_text
 from decorec.errors import DecorecError
 
 __all__ = ["Cell", "Group", "Table", "emphasise", "fragment", "markdown_rows", "table_html", "table_markdown", "write"]

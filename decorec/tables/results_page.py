@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import RootModel
 
-from decorec.artifacts import write_text
-from decorec.config.root import EvaluateConfig, TunedDifference
+from decorec.artifacts.files import write_text
+from decorec.config.evaluation import EvaluateConfig
+from decorec.config.root import TunedDifference
 from decorec.config.runs import flat
 from decorec.errors import DecorecError
-from decorec.paper import Figures, paper_figure, released_figures
-from decorec.paper import paper as published
-from decorec.significance import FLIPS
+from decorec.tables.paper import Figures, paper_figure, released_figures
+from decorec.tables.paper import paper as published
+from decorec.evaluation.significance import FLIPS
 from decorec.tables.collect import RunRanks, read_runs
 from decorec.tables.labels import PaperNames, label, note, paper_name
 from decorec.tables.render import markdown_rows

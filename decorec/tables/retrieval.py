@@ -10,8 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from decorec.artifacts import read_table
-from decorec.config.root import EvaluateConfig
+from decorec.artifacts.files import read_table
+from decorec.config.evaluation import EvaluateConfig
 from decorec.errors import DecorecError
 from decorec.tables.collect import RunRanks, read_runs
 from decorec.tables.comparison import cells

@@ -13,8 +13,9 @@ from typing import Any
 import polars as pl
 from pydantic import RootModel
 
-from decorec.artifacts import read_json
-from decorec.config.root import KNOBS, EvaluateConfig
+from decorec.artifacts.files import read_json
+from decorec.config.evaluation import EvaluateConfig
+from decorec.config.tables import KNOBS
 from decorec.errors import DecorecError
 from decorec.tables.collect import place, read_runs
 from decorec.tables.comparison import cells

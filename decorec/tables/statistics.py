@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from decorec.artifacts import read_json
+from decorec.artifacts.files import read_json
 from decorec.errors import DecorecError
-from decorec.paper import paper_statistics
+from decorec.tables.paper import paper_statistics
 from decorec.tables.labels import PaperNames
 from decorec.tables.render import Cell, Group, Table, write
 

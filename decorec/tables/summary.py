@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from decorec.config.root import EvaluateConfig
+from decorec.config.evaluation import EvaluateConfig
 from decorec.errors import DecorecError
-from decorec.metrics import parse_metric
+from decorec.evaluation.metrics import parse_metric
 from decorec.progress import track
-from decorec.significance import bootstrap_interval, paired_test
+from decorec.evaluation.significance import bootstrap_interval, paired_test
 from decorec.tables.collect import RunRanks, read_runs
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from decorec.artifacts import atomic_path, read_table, write_text
+from decorec.artifacts.files import atomic_path, read_table, write_text
 from decorec.config.runs import nested
 from decorec.errors import DecorecError
 

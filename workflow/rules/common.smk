@@ -14,11 +14,11 @@ for variable, folder in (
         [folder, *filter(None, [os.environ.get(variable)])]
     )
 
-from decorec.comparisons import COMPARISONS
+from decorec.tables.registry import COMPARISONS
 from decorec.config import load
 from decorec.config.root import KNOBS
 from decorec.errors import DecorecError
-from decorec.plan import INGESTED, Plan
+from decorec.plan.plan import INGESTED, Plan
 
 # An overlay (--configfile) is laid over config.yaml key by key, but its data sets replace the default ones: they say
 # what to run on.

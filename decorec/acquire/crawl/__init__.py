@@ -1,0 +1,1 @@
+"""The crawl: from picture addresses to pictures on disk, politely and resumably."""

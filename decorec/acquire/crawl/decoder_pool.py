@@ -1,0 +1,204 @@
+"""Processes that work on pictures: outside of the crawl's interpreter lock, and none of them can bring it down."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import signal
+import threading
+import traceback
+import warnings
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from queue import Empty, SimpleQueue
+
+from decorec.acquire.crawl.outcome import Outcome
+
+__all__ = ["Decoders", "Work"]
+
+Work = Callable[[str, bytes], Outcome]
+"""What is done with a picture, given the sha256 of its body and the body; it has to be picklable."""
+
+PRELOADED = ["decorec.acquire.crawl.image_normalisation", "torch.nn.functional"]
+"""Modules that are imported once for all processes, most of all torch, which takes seconds."""
+
+AHEAD = 2
+"""Pictures that a process has at a time: one in work, and the next one, so that it need not wait for it."""
+ROOM = 64_000_000
+"""Bytes of pictures that may wait for a process; what fetches goes on meanwhile."""
+DEATHS = 2
+"""Processes that may die of a picture: the first death may have another cause, such as a machine short of memory."""
+DIGITS = 64
+"""Of a sha256 in hexadecimal."""
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    sha256: str
+    body: bytes
+    deaths: int = 0
+    future: Future[Outcome] = field(default_factory=Future)
+
+
+class Decoders:
+    """``count`` processes, started when needed, with one queue of pictures before them.
+
+    They are forked off a server process without threads, end with this process however it ends, and are replaced when
+    they die. A thread for each of them hands over pictures and takes in answers.
+    """
+
+    def __init__(self, work: Work, count: int) -> None:
+        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._waiting = 0
+        self._change = threading.Condition()
+        self._threads = [
+            threading.Thread(target=_Worker(work, self._tasks).run, name=f"crawl-decoder-{number}", daemon=True)
+            for number in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, sha256: str, body: bytes) -> Future[Outcome]:
+        """The outcome of the work on ``body``, or what it raised; "unreadable" if processes die of it.
+
+        Waits while too much is in hand. Callbacks of the future run in a thread of this object.
+        """
+        size = len(body)
+        with self._change:
+            while self._waiting and self._waiting + size > ROOM:
+                self._change.wait()
+            self._waiting += size
+        task = _Task(sha256, body)
+        task.future.add_done_callback(lambda _: self._leave(size))
+        self._tasks.put(task)
+        return task.future
+
+    def close(self) -> None:
+        """Wait for the pictures in hand and end the processes."""
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _leave(self, size: int) -> None:
+        with self._change:
+            self._waiting -= size
+            self._change.notify()
+
+
+class _Worker:
+    """Keeps one process busy with tasks from a queue, until a None comes out of it."""
+
+    def __init__(self, work: Work, tasks: SimpleQueue[_Task | None]) -> None:
+        self._work = work
+        self._tasks = tasks
+        self._given: deque[_Task] = deque()  # the process answers in this order
+        self._over = False
+        self._failure: Exception | None = None
+        self._process: BaseProcess | None = None
+        self._connection: Connection
+
+    def run(self) -> None:
+        while not self._over or self._given:
+            try:
+                if self._process is None:
+                    self._recover()
+                self._give()
+                if self._given:
+                    self._take()
+            except (EOFError, ConnectionError):
+                self._stop()
+            except Exception as error:
+                self._stop()
+                self._failure = error
+                while self._given:
+                    self._given.popleft().future.set_exception(error)
+        self._stop()
+
+    def _give(self) -> None:
+        """Hand over tasks; wait for one if the process has none at all."""
+        while len(self._given) < AHEAD and not self._over:
+            try:
+                task = self._tasks.get(block=not self._given)
+            except Empty:
+                return
+            if task is None:
+                self._over = True
+                return
+            self._given.append(task)
+            if self._process is None:
+                self._start()
+            self._send(task)
+
+    def _take(self) -> None:
+        answer: Outcome | Exception = self._connection.recv()
+        task = self._given.popleft()
+        if isinstance(answer, Exception):
+            task.future.set_exception(answer)
+        else:
+            task.future.set_result(answer)
+
+    def _send(self, task: _Task) -> None:
+        self._connection.send_bytes(task.sha256.encode() + task.body)
+
+    def _recover(self) -> None:
+        """Go on with the tasks of a process that has died; the first of them is what it died of."""
+        if self._given:
+            first = self._given[0]
+            first.deaths += 1
+            if first.deaths == DEATHS:
+                self._given.popleft()
+                lost = Outcome("permanent", "unreadable", sha256=first.sha256, bytes=len(first.body))
+                first.future.set_result(lost)
+        if self._given:
+            self._start()
+            for task in self._given:
+                self._send(task)
+
+    def _start(self) -> None:
+        if self._failure is not None:  # it would only fail again
+            raise self._failure
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOADED)
+        self._connection, other = context.Pipe()
+        process = context.Process(target=_serve, args=(other, self._work), name="crawl-decoder", daemon=True)
+        process.start()
+        other.close()
+        try:
+            self._connection.recv()
+        except EOFError as error:
+            raise RuntimeError(
+                "expected a process that decodes pictures to start, found it dead; its message is above (a script "
+                "that calls the crawl needs the guard `if __name__ == '__main__':`)"
+            ) from error
+        self._process = process
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._connection.close()
+            self._process.join(1.0)
+            self._process.kill()
+            self._process.join()
+            self._process = None
+
+
+def _serve(connection: Connection, work: Work) -> None:
+    """Do ``work`` on what comes until nobody is there any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from the terminal it reaches all; the crawl's own process decides
+    warnings.filterwarnings("ignore", module="PIL")
+    gc.freeze()  # the collector need not look through the hundred thousand objects of the libraries
+    with suppress(EOFError, ConnectionError):
+        connection.send(None)  # it has started
+        while True:
+            message = connection.recv_bytes()
+            try:
+                answer: Outcome | Exception = work(message[:DIGITS].decode(), message[DIGITS:])
+            except Exception as error:
+                error.add_note(traceback.format_exc())
+                answer = error
+            connection.send(answer)

@@ -1,0 +1,52 @@
+"""What to expect of a crawl, from a sample of it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from decorec.acquire.crawl.picture_store import picture_path
+from decorec.acquire.crawl.frontier import Plan
+
+__all__ = ["expectation", "sample"]
+
+
+def sample(addresses: Sequence[Sequence[str]], count: int) -> list[int]:
+    """Rows of ``addresses`` to try: ``count`` of those that have any, drawn with a fixed seed, in order."""
+    candidates = [index for index, row in enumerate(addresses) if row]
+    return sorted(random.Random(0).sample(candidates, min(count, len(candidates))))
+
+
+def expectation(plan: Plan, cache: Path, total: int, worked: float, paced: float) -> str:
+    """The report of a probe.
+
+    Args:
+        plan: the sample, with its outcomes.
+        cache: folder of the stored pictures.
+        total: addresses that the crawl asks for first.
+        worked: seconds that all of them take at the pace of the sample.
+        paced: seconds that crawl.rate imposes on them.
+    """
+    outcomes = [outcome for _, _, outcome in plan.rows()]
+    if not outcomes:
+        return "probe: no item has an address of a picture"
+    classes = Counter(outcome.error or "ok" for outcome in outcomes)
+    lines = [f"probe: {len(outcomes)} of {total} first addresses tried"]
+    lines += [f"  {name:<20} {count:6d} {100 * count / len(outcomes):5.1f} %" for name, count in classes.most_common()]
+    why = ", set by crawl.rate" if paced > worked else ""
+    lines.append(f"  time: about {_duration(max(paced, worked))}{why}")
+    kept = {outcome.sha256 for outcome in outcomes if outcome.status == "ok" and outcome.sha256}
+    size = sum(picture_path(cache, sha256).stat().st_size for sha256 in kept) * total / len(outcomes)
+    lines.append(
+        f"  disk: about {size / 1e6:.1f} MB for {classes['ok'] * total / len(outcomes):.0f} items with a picture"
+    )
+    lines.append("  items whose first address fails go on to the next one, which adds to both")
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"

@@ -1,0 +1,118 @@
+"""Which addresses an item needs: the next one only when the one before has failed."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from decorec.acquire.crawl.outcome import Outcome
+
+__all__ = ["PLACEHOLDER", "Plan"]
+
+PLACEHOLDER = 5
+"""Items that share one file from which on it is taken for a placeholder ("no picture available")."""
+
+COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "item": pl.String,
+    "url": pl.String,
+    "status": pl.String,
+    "http_status": pl.Int32,
+    "error": pl.String,
+    "attempts": pl.Int32,
+    "sha256": pl.String,
+    "width": pl.Int32,
+    "height": pl.Int32,
+    "bytes": pl.Int64,
+    "placeholder": pl.Boolean,
+}
+
+
+class Plan:
+    """Items with their addresses in order of preference, and the outcomes so far.
+
+    An address that several items share is asked for once. Which addresses are asked for depends on the outcomes
+    alone, not on the order in which they arrive.
+    """
+
+    def __init__(self, items: Sequence[str], addresses: Sequence[Sequence[str]]) -> None:
+        """``addresses[i]``: those of ``items[i]``; repetitions within an item count once."""
+        self._items = list(items)
+        self._addresses = [list(dict.fromkeys(row)) for row in addresses]
+        self._position = [0] * len(items)
+        self._waiting: defaultdict[str, list[int]] = defaultdict(list)
+        self._outcomes: dict[str, Outcome] = {}
+        self.settled = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def addresses(self) -> set[str]:
+        """All addresses that may be asked for."""
+        return {address for row in self._addresses for address in row}
+
+    def start(self, known: dict[str, Outcome]) -> Iterator[str]:
+        """Take over ``known`` outcomes and yield the addresses to ask for first."""
+        self._outcomes.update(known)
+        for index in range(len(self._items)):
+            yield from self._advance(index)
+
+    def record(self, address: str, outcome: Outcome) -> Iterator[str]:
+        """Enter an outcome and yield the addresses to ask for in consequence."""
+        self._outcomes[address] = outcome
+        for index in self._waiting.pop(address):
+            yield from self._advance(index)
+
+    def _advance(self, index: int) -> Iterator[str]:
+        row = self._addresses[index]
+        while self._position[index] < len(row):
+            address = row[self._position[index]]
+            outcome = self._outcomes.get(address)
+            if outcome is None:
+                waiting = self._waiting[address]
+                waiting.append(index)
+                if len(waiting) == 1:
+                    yield address
+                return
+            if outcome.status == "ok":
+                break
+            self._position[index] += 1
+        self.settled += 1
+
+    def rows(self) -> Iterator[tuple[str, str, Outcome]]:
+        """(item, address, outcome) of every address asked for, in the order of items and their addresses."""
+        for item, row in zip(self._items, self._addresses, strict=True):
+            for address in row:
+                outcome = self._outcomes.get(address)
+                if outcome is None:
+                    break
+                yield item, address, outcome
+                if outcome.status == "ok":
+                    break
+
+    def table(self) -> pl.DataFrame:
+        """The rows as images.parquet has them."""
+        rows = list(self.rows())
+        sharing = Counter(outcome.sha256 for _, _, outcome in rows if outcome.status == "ok")
+        return pl.DataFrame(
+            [
+                (
+                    item,
+                    address,
+                    outcome.status,
+                    outcome.http_status,
+                    outcome.error,
+                    outcome.attempts,
+                    outcome.sha256,
+                    outcome.width,
+                    outcome.height,
+                    outcome.bytes,
+                    outcome.status == "ok" and sharing[outcome.sha256] >= PLACEHOLDER,
+                )
+                for item, address, outcome in rows
+            ],
+            schema=COLUMNS,
+            orient="row",
+        )

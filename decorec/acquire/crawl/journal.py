@@ -1,0 +1,109 @@
+"""Progress of a crawl that survives kill -9: one line per finished address, appended as it finishes."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from decorec.config.acquire import CrawlConfig
+from decorec.acquire.crawl.outcome import Outcome
+from decorec.errors import DecorecError
+
+__all__ = ["Journal"]
+
+LIMITS = frozenset({"bomb", "opted-out", "private-address", "robots", "too-large", "too-many-redirects"})
+"""Failures that depend on the configuration: tried again when it changes."""
+
+FIELDS = tuple(Outcome.__slots__)
+LIMITING = ("max_bytes", "max_pixels", "max_redirects", "private_hosts", "respect_robots", "user_agent")
+
+
+class Journal:
+    """Outcomes by address in a JSON-lines file.
+
+    A line holds the address, the outcome and the settings that it depends on. Lines are appended with one write
+    each; a torn last line (kill, full disk) is skipped when the file is read. Transient failures leave no line:
+    they are tried again by the next run.
+    """
+
+    def __init__(self, path: Path, config: CrawlConfig) -> None:
+        """Open ``path`` for this process alone.
+
+        Raises:
+            DecorecError: another process has it open.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._side = config.side
+        self._limits = config.model_dump_json(include=set(LIMITING))
+        self._path = path
+        self._lock = threading.Lock()
+        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._file)
+            raise DecorecError(
+                f"{path}: expected to be the only crawl of this data set, found another one running; wait for its end"
+            ) from error
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._file)
+
+    def read(self, wanted: Iterable[str]) -> dict[str, Outcome]:
+        """Outcomes of ``wanted`` addresses that still hold, the latest of each address."""
+        keys = set(wanted)
+        outcomes: dict[str, Outcome] = {}
+        torn = False
+        with self._path.open("rb") as lines:
+            for line in lines:
+                torn = not line.endswith(b"\n")
+                entry = _parse(line)
+                if entry is None or entry["address"] not in keys:
+                    continue
+                if self._holds(entry):
+                    outcomes[entry["address"]] = Outcome(**entry["outcome"])
+                else:
+                    outcomes.pop(entry["address"], None)
+        if torn:
+            os.write(self._file, b"\n")
+        return outcomes
+
+    def append(self, address: str, outcome: Outcome) -> None:
+        """Record that ``address`` ended in ``outcome``."""
+        if outcome.status == "transient":
+            return
+        entry = {
+            "address": address,
+            "side": self._side,
+            "limits": self._limits,
+            "outcome": {name: getattr(outcome, name) for name in FIELDS},
+        }
+        line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+        with self._lock:
+            os.write(self._file, line)
+
+    def _holds(self, entry: dict[str, Any]) -> bool:
+        outcome = entry["outcome"]
+        if outcome["status"] == "ok":
+            return bool(entry["side"] == self._side)
+        return outcome["error"] not in LIMITS or bool(entry["limits"] == self._limits)
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    # Lines of another version of this file count as absent.
+    return entry if isinstance(entry, dict) and tuple(entry.get("outcome", ())) == FIELDS else None

@@ -1,0 +1,114 @@
+"""The store of pictures: one small JPEG per content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+from decorec.acquire.crawl.decoder_pool import Decoders
+from decorec.acquire.crawl.image_normalisation import as_jpeg, normalise
+from decorec.acquire.crawl.outcome import Outcome, PictureError
+
+__all__ = ["Store", "picture_path"]
+
+
+def picture_path(cache: Path, sha256: str) -> Path:
+    """Where the picture whose original body has hash ``sha256`` is kept under the cache folder."""
+    return cache / "images" / sha256[:2] / f"{sha256}.jpg"
+
+
+class Store:
+    """Pictures by the hash of their original body; equal bodies are decoded once.
+
+    A picture is written into ``parts``, a folder that no other crawl uses, and then renamed, so that a kill leaves
+    no half a picture; what it leaves in ``parts`` is removed by the next run.
+    """
+
+    def __init__(self, cache: Path, parts: Path, side: int, max_pixels: int) -> None:
+        self._cache = cache
+        self._known: dict[str, Outcome] = {}
+        self._parts = parts
+        shutil.rmtree(parts, ignore_errors=True)
+        parts.mkdir(parents=True, exist_ok=True)
+        # Two for each core, so that none of them is idle while a picture is written or handed over; not more, for large
+        # pictures need much memory.
+        self._decoders = Decoders(_Keeper(cache, parts, side, max_pixels), 2 * len(os.sched_getaffinity(0)))
+
+    def close(self) -> None:
+        """End the decoding processes and remove the folder of parts."""
+        self._decoders.close()
+        shutil.rmtree(self._parts)
+
+    def knows(self, outcome: Outcome) -> bool:
+        """Whether the picture that an earlier run stored is there; if so, its body is not decoded again."""
+        assert outcome.sha256 is not None
+        try:
+            # An empty file is what a power failure leaves.
+            there = picture_path(self._cache, outcome.sha256).stat().st_size > 0
+        except FileNotFoundError:
+            return False
+        if there:
+            self._known[outcome.sha256] = replace(outcome, http_status=None, attempts=0)
+        return there
+
+    def add(self, body: bytes) -> Future[Outcome]:
+        """Verify, normalise and keep ``body``; the outcome has hash, size in bytes and in pixels.
+
+        It is "permanent" with the class of the defect if ``body`` is not a whole picture. Waits while the decoding
+        processes have enough to do.
+        """
+        sha256 = hashlib.sha256(body).hexdigest()
+        known = self._known.get(sha256)
+        if known is None:
+            result = self._decoders.submit(sha256, body)
+            result.add_done_callback(self._remember)
+            return result
+        result = Future()
+        result.set_result(known)
+        return result
+
+    def _remember(self, result: Future[Outcome]) -> None:
+        if result.exception() is None:
+            outcome = result.result()
+            assert outcome.sha256 is not None
+            self._known[outcome.sha256] = outcome
+
+
+@dataclass(frozen=True)
+class _Keeper:
+    """The part of the store that works in the decoding processes."""
+
+    cache: Path
+    parts: Path
+    side: int
+    max_pixels: int
+    made: set[Path] = field(default_factory=set)
+
+    def __call__(self, sha256: str, body: bytes) -> Outcome:
+        _use_one_thread()
+        try:
+            pixels, width, height = normalise(body, self.side, self.max_pixels)
+        except PictureError as failure:
+            return Outcome("permanent", failure.error, sha256=sha256, bytes=len(body))
+        own = self.parts / str(os.getpid())  # processes that create files in one folder wait for each other
+        part, path = own / sha256, picture_path(self.cache, sha256)
+        for folder in (own, path.parent):
+            if folder not in self.made:
+                folder.mkdir(parents=True, exist_ok=True)
+                self.made.add(folder)
+        part.write_bytes(as_jpeg(pixels))
+        part.replace(path)
+        return Outcome("ok", sha256=sha256, width=width, height=height, bytes=len(body))
+
+
+@cache
+def _use_one_thread() -> None:
+    """There is a process per core."""
+    import torch  # loaded before this process was forked; the crawl's own process does without
+
+    torch.set_num_threads(1)

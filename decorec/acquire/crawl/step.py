@@ -1,0 +1,130 @@
+"""The step that turns addresses of pictures into pictures on disk, and a row for every address asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from decorec.artifacts.files import read_table, write_table
+from decorec.config.acquire import CrawlConfig
+from decorec.config.datasets import Dataset, SampleDataset, TableDataset
+from decorec.acquire.crawl.estimate import expectation, sample
+from decorec.acquire.crawl.journal import Journal
+from decorec.acquire.crawl.picture_store import Store, picture_path
+from decorec.acquire.crawl.frontier import PLACEHOLDER, Plan
+from decorec.acquire.crawl.workers import Crew
+from decorec.errors import DecorecError
+from decorec.acquire.http_session import HostMap
+
+__all__ = ["crawl", "picture_path"]
+
+log = logging.getLogger("decorec")
+
+
+def crawl(
+    *,
+    dataset: Dataset,
+    crawl: CrawlConfig,
+    items: Path,
+    shop: Path | None = None,
+    cache: Path,
+    images: Path,
+    probe: int = 0,
+) -> None:
+    """Fetch one picture per item and write a row for every address asked for.
+
+    The next address of an item is asked for only when the one before has failed. Pictures are verified by decoding
+    them, made small (shorter side crawl.side) and kept under cache/images/<first two digits>/<sha256>.jpg, sha256
+    being that of the file as it was served. Outcomes are also noted in cache/crawl/, so that a run after a kill goes
+    on where the last one ended: ok and permanent ones are not asked for again, transient ones are. What depends on a
+    setting that has changed since (crawl.side, crawl.max_bytes, ...) is asked for again.
+
+    items: reads item, image_urls (list of URLs; for tables of one's own also paths relative to dataset.path).
+    shop: folder of the sample shop, served on loopback meanwhile; needed for the source sample alone.
+    images: writes item, url, status (ok, permanent, transient), http_status, error, attempts, sha256, width, height
+    (of the original, upright), bytes, placeholder (the same file under 5 or more items); sorted by item, then URL.
+    probe: ask for the first address of this many items only, print what to expect, and write no table.
+
+    Raises:
+        DecorecError: an input is missing or wrong, or another crawl of the same data set is running.
+    """
+    # What is wrong with servers and pictures ends in rows; the libraries would describe each case on the terminal.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="PIL")
+    table = read_table(items, {"item": pl.String, "image_urls": pl.List(pl.String)})
+    names = table["item"].to_list()
+    addresses = [[address for address in row or [] if address] for row in table["image_urls"].to_list()]
+    if probe:
+        chosen = sample(addresses, probe)
+        tried = [addresses[index][:1] for index in chosen]
+        plan = Plan([names[index] for index in chosen], tried)
+    else:
+        plan = Plan(names, addresses)
+    folder = Path(dataset.path) if isinstance(dataset, TableDataset) else None
+    state = cache / "crawl" / f"{images.parent.name}{_fingerprint(shop)}"
+    with (
+        _hosts(dataset, shop) as connect_to,
+        Journal(state.with_name(f"{state.name}.jsonl"), crawl) as journal,
+        closing(Store(cache, state, crawl.side, crawl.max_pixels)) as store,
+    ):
+        crew = Crew(crawl, store, journal, connect_to, folder)
+        known = crew.work(plan)
+    if probe:
+        firsts = [row[0] for row in addresses if row]
+        pace = crew.seconds / max(1, crew.histogram.total()) / crawl.concurrency
+        print(expectation(plan, cache, len(firsts), pace * len(firsts), crew.paced(firsts)))
+        return
+    result = plan.table()
+    write_table(images, result)
+    _summarise(result, len(names), known)
+
+
+@contextmanager
+def _hosts(dataset: Dataset, shop: Path | None) -> Iterator[HostMap]:
+    if not isinstance(dataset, SampleDataset):
+        yield {}
+        return
+    if shop is None or not shop.is_dir():
+        raise DecorecError(f"shop: expected the folder that the step sample writes, found {shop}; run that step first")
+    from decorec.acquire.sample.server import HOST, shop_server
+
+    with shop_server(shop) as port:
+        yield {HOST: ("127.0.0.1", port)}
+
+
+def _fingerprint(shop: Path | None) -> str:
+    """Distinguishes generated shops: they have the same addresses but not the same pictures."""
+    if shop is None:
+        return ""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in shop.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(shop)}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return f"-{digest.hexdigest()[:16]}"
+
+
+def _summarise(table: pl.DataFrame, items: int, known: Collection[str]) -> None:
+    pictures = table.filter(pl.col("status") == "ok")
+    asked = set(table["url"])
+    log.info(
+        "crawl: %d items in, %d with a picture (%d different), %d addresses asked for, %d of them by earlier runs",
+        items,
+        pictures.height,
+        pictures["sha256"].n_unique(),
+        len(asked),
+        sum(address in known for address in asked),
+    )
+    errors = Counter(table["error"].drop_nulls())
+    if errors:
+        log.info("crawl: failures: %s", ", ".join(f"{name} {count}" for name, count in errors.most_common()))
+    shared = Counter(pictures.filter(pl.col("placeholder"))["sha256"])
+    if shared:
+        shown = ", ".join(f"{sha256[:12]} under {count} items" for sha256, count in shared.most_common(5))
+        log.info("crawl: %d files under %d or more items each (placeholders?): %s", len(shared), PLACEHOLDER, shown)

@@ -1,0 +1,218 @@
+"""Threads that take addresses from the queue, fetch, verify and keep pictures, and note how each address ended."""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+
+from decorec.config.acquire import CrawlConfig
+from decorec.acquire.crawl.fetch import host_of
+from decorec.acquire.crawl.journal import Journal
+from decorec.acquire.crawl.local import identity, read_picture
+from decorec.acquire.crawl.outcome import Outcome, PictureError, Status
+from decorec.acquire.crawl.picture_store import Store
+from decorec.acquire.crawl.frontier import Plan
+from decorec.acquire.crawl.host_queue import Job, Queue
+from decorec.acquire.crawl.visit import Visitor
+from decorec.acquire.http_session import HostMap, backoff
+from decorec.progress import progress
+
+__all__ = ["Crew"]
+
+LOCAL = ""
+"""Name under which the queue knows the local disk."""
+INVALID = "?"
+"""Name under which the queue knows addresses without a host."""
+SECONDS_BETWEEN_BEATS = 30.0
+SECONDS_BETWEEN_LOOKS = 0.5
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+log = logging.getLogger("decorec")
+
+
+class Crew:
+    """The threads and what they work with.
+
+    ``histogram`` counts ends by class; ``seconds`` is the time that the threads worked, added up.
+    """
+
+    def __init__(
+        self, config: CrawlConfig, store: Store, journal: Journal, connect_to: HostMap, folder: Path | None
+    ) -> None:
+        """``connect_to``: hosts that are ours, without limits; ``folder``: where local files lie, if there are any."""
+        self.histogram: Counter[str] = Counter()
+        self.seconds = 0.0
+        self._config = config
+        self._store = store
+        self._journal = journal
+        self._folder = folder
+        self._unlimited = {LOCAL, INVALID, *connect_to}
+        self._queue = Queue(config, self._unlimited)
+        self._visitor = Visitor(config, connect_to, self._queue)
+        self._plan: Plan
+        self._lock = threading.Lock()
+        """Held to change the plan, the two figures above, and the number of pending addresses."""
+        self._pending = 0
+        self._over = threading.Event()
+        self._failure: BaseException | None = None
+
+    def paced(self, addresses: Iterable[str]) -> float:
+        """Seconds that crawl.rate imposes on fetching ``addresses``, which go to their hosts side by side."""
+        hosts = Counter(host for address in addresses if (host := self._host(address)) not in self._unlimited)
+        return max(hosts.values(), default=0) / self._config.rate
+
+    def work(self, plan: Plan) -> Collection[str]:
+        """Ask for every address that ``plan`` needs; returns those that earlier runs had settled."""
+        known = self._known(plan.addresses)
+        self._plan = plan
+        self._put(plan.start(known))
+        threads = [
+            threading.Thread(target=self._loop, name=f"crawl-{number}", daemon=True)
+            for number in range(self._config.concurrency)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._follow(plan)
+        finally:
+            self._queue.finish()
+            self._visitor.close()
+            for thread in threads:
+                thread.join()
+        return known.keys()
+
+    def _known(self, addresses: Iterable[str]) -> dict[str, Outcome]:
+        """Outcomes of earlier runs that still hold; an ok one only if its picture is still stored."""
+        keys = {address: self._key(address) for address in addresses}
+        recorded = self._journal.read(keys.values())
+        result = {}
+        for address, key in keys.items():
+            outcome = recorded.get(key)
+            if outcome is None or (outcome.status == "ok" and not self._store.knows(outcome)):
+                continue
+            result[address] = outcome
+        return result
+
+    def _follow(self, plan: Plan) -> None:
+        """The main thread's part: wait for the end, and say how it goes."""
+        items = len(plan)
+        shown = 0
+        beat = time.monotonic()
+        with progress("crawl", items, unit="items") as advance:
+            while True:
+                over = self._over.wait(SECONDS_BETWEEN_LOOKS)
+                if self._failure is not None:
+                    raise self._failure
+                advance(plan.settled - shown)
+                shown = plan.settled
+                if over:
+                    return
+                if time.monotonic() - beat > SECONDS_BETWEEN_BEATS:
+                    beat = time.monotonic()
+                    with self._lock:
+                        counts = ", ".join(f"{name} {count}" for name, count in self.histogram.most_common())
+                    pending = self._pending
+                    log.info("crawl: %d of %d items settled, %d addresses in hand; %s", shown, items, pending, counts)
+
+    def _settle(self, job: Job, outcome: Outcome) -> None:
+        """Note how ``job`` ended and ask for what follows from it."""
+        self._journal.append(self._key(job.url), outcome)
+        with self._lock:
+            self.histogram[outcome.error or "ok"] += 1
+            self._pending -= 1
+            self._put(self._plan.record(job.url, outcome))
+
+    def _put(self, addresses: Iterable[str]) -> None:
+        """Queue ``addresses``; without any in hand, it is over."""
+        for address in addresses:
+            self._pending += 1
+            self._queue.put(Job(address, self._host(address)))
+        if not self._pending:
+            self._over.set()
+
+    def _fail(self, error: BaseException) -> None:
+        """Hand an unexpected ``error`` to the main thread, which raises it."""
+        self._failure = self._failure or error
+        self._over.set()
+
+    def _host(self, address: str) -> str:
+        if self._is_local(address):
+            return LOCAL
+        try:
+            return host_of(address)
+        except PictureError:
+            return INVALID
+
+    def _is_local(self, address: str) -> bool:
+        return self._folder is not None and not URL.match(address)
+
+    def _key(self, address: str) -> str:
+        """What the journal knows ``address`` by."""
+        return identity(self._folder, address) if self._folder and self._is_local(address) else address
+
+    def _loop(self) -> None:
+        try:
+            while (job := self._queue.take()) is not None:
+                begin = time.monotonic()
+                self._attempt(job)
+                with self._lock:
+                    self.seconds += time.monotonic() - begin
+        except BaseException as error:
+            self._fail(error)
+
+    def _attempt(self, job: Job) -> None:
+        """One try at ``job``, which then is settled, back in the queue for another one, or with the decoders."""
+        if not job.started:
+            job.started = time.monotonic()
+            job.end = job.started + self._config.deadline
+        try:
+            body, http_status = self._body(job)
+        except PictureError as failure:
+            self._failed(job, failure)
+            return
+        finally:
+            self._queue.release(job)
+        self._queue.report(job.host, transient=False)
+        self._store.add(body).add_done_callback(lambda result: self._kept(job, http_status, result))
+
+    def _kept(self, job: Job, http_status: int | None, result: Future[Outcome]) -> None:
+        try:
+            self._settle(job, replace(result.result(), http_status=http_status, attempts=job.attempts))
+        except BaseException as error:
+            self._fail(error)
+
+    def _body(self, job: Job) -> tuple[bytes, int | None]:
+        if self._queue.is_closed(job.host):
+            raise job.failure or PictureError("host-unavailable", permanent=False)
+        if job.failure is not None and time.monotonic() >= job.end:
+            raise job.failure
+        job.attempts += 1
+        if job.host == LOCAL:
+            assert self._folder is not None
+            return read_picture(self._folder, job.url, self._config.max_bytes), None
+        if job.host == INVALID:
+            raise PictureError("bad-url", permanent=True)
+        answer = self._visitor.picture(job.url, job.end)
+        return answer.body, answer.status
+
+    def _failed(self, job: Job, failure: PictureError) -> None:
+        if failure.wait is not None:
+            self._queue.pause(failure.host, failure.wait)
+        if not failure.permanent and job.attempts < self._config.attempts and not self._queue.is_closed(job.host):
+            delay = max(backoff(job.attempts, random.Random(f"{job.url} {job.attempts}")), failure.wait or 0.0)
+            if time.monotonic() + delay < job.end:
+                job.failure = failure
+                self._queue.put(job, delay)
+                return
+        if job.host != LOCAL:
+            self._queue.report(job.host, transient=not failure.permanent)
+        status: Status = "permanent" if failure.permanent else "transient"
+        self._settle(job, Outcome(status, failure.error, failure.http_status, job.attempts))

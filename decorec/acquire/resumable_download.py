@@ -1,0 +1,273 @@
+"""Fetching one large gzip file over HTTP: resumable after a broken connection or a kill, verified, fetched once.
+
+A cache folder holds, per URL (by its sha256): ``.part`` (bytes so far) with ``.part.json`` (what the server said
+about the file when its first byte came), then ``.gz`` (complete and verified) with ``.json`` (size and checksum).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from io import FileIO
+from pathlib import Path
+
+import requests
+import urllib3
+
+from decorec.artifacts.files import read_json, write_json
+from decorec.errors import DecorecError
+from decorec.acquire.http_session import backoff, retry_after, timeouts
+from decorec.acquire.checksums import Sums, gzip_problem, require_space, sums
+from decorec.progress import progress
+from decorec.acquire.http_validators import Remote
+
+__all__ = ["Stored", "fetch"]
+
+log = logging.getLogger("decorec")
+
+CHUNK = 1 << 16
+"""Bytes per read; what a broken connection loses at most."""
+PROGRESS = CHUNK
+"""Bytes beyond all that came before that a connection must bring to count as progress."""
+LONGEST_WAIT = 900.0
+"""Seconds of Retry-After that are waited for; beyond that the user is told to come back."""
+PERMANENT = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.TooManyRedirects,
+)
+
+
+class _TransientError(Exception):
+    """This connection failed; another one may not. ``wait``: seconds that the server asked for."""
+
+    def __init__(self, problem: str, wait: float | None = None) -> None:
+        super().__init__(problem)
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A complete, verified file in the cache."""
+
+    path: Path
+    remote: Remote
+    sums: Sums
+
+
+@contextmanager
+def _locked(path: Path, url: str) -> Iterator[None]:
+    """Hold the lock of one URL, so that two steps never write the same part; a kill releases it."""
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("%s: another process is fetching it; waiting", url)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+class _Transfer:
+    """One URL's way into the cache."""
+
+    def __init__(self, url: str, folder: Path, session: requests.Session, timeout: float) -> None:
+        self.url, self.session, self.timeout = url, session, timeout
+        stem = folder / hashlib.sha256(url.encode()).hexdigest()
+        self.part, self.part_facts = stem.with_suffix(".part"), stem.with_suffix(".part.json")
+        self.done, self.done_facts = stem.with_suffix(".gz"), stem.with_suffix(".json")
+        self.lock = stem.with_suffix(".lock")
+        self.pieces = 2 if self.part.exists() else 0
+        """Connections that the part is made of; of an older part it is only known that there may be several."""
+
+    def _get(self, headers: dict[str, str]) -> requests.Response:
+        headers = {"Accept-Encoding": "identity", **headers}
+        return self.session.get(self.url, headers=headers, stream=True, timeout=timeouts(self.timeout))
+
+    def offset(self) -> int:
+        """Bytes that are here already."""
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def discard(self) -> None:
+        """Forget the part. A new file is begun, never the old one overwritten: an output may share its bytes."""
+        self.part.unlink(missing_ok=True)
+        self.part_facts.unlink(missing_ok=True)
+
+    def expected(self) -> Remote | None:
+        """What the part is a part of; None (and no part) if nothing is known about it."""
+        if self.part.exists() and self.part_facts.exists():
+            return Remote(**read_json(self.part_facts))
+        self.discard()
+        return None
+
+    def complete(self) -> Stored | None:
+        """The finished file, if it is here and undamaged."""
+        if not (self.done.exists() and self.done_facts.exists()):
+            return None
+        facts = read_json(self.done_facts)
+        stored = Stored(self.done, Remote(**facts["remote"]), Sums(**facts["sums"]))
+        if sums(self.done) == stored.sums:
+            return stored
+        log.warning("%s: the cached copy %s is damaged; fetching it again", self.url, self.done)
+        self.done.unlink()
+        return None
+
+    def unchanged(self, stored: Stored) -> bool:
+        """Ask the server whether its file is still the stored one; without an answer the stored one is good."""
+        try:
+            with self._get(stored.remote.changed_condition) as response:
+                if response.status_code == 200:
+                    return Remote.of(self.url, response) == stored.remote
+                problem = "" if response.status_code == 304 else f"HTTP {response.status_code}"
+        except requests.RequestException as error:
+            problem = str(error)
+        if problem:
+            log.warning("%s: cannot ask whether it changed (%s); using the cached copy", self.url, problem)
+        return True
+
+    def connect(self) -> None:
+        """One connection: continue the part, or begin it. Returns when all bytes are here.
+
+        Raises:
+            _TransientError: try again; what came is kept.
+            DecorecError: trying again would not help.
+        """
+        expected, offset = self.expected(), self.offset()
+        headers = {"Range": f"bytes={offset}-", **expected.range_condition} if expected and offset else {}
+        try:
+            with self._get(headers) as response:
+                self._require_body(response)
+                if response.status_code == 200:
+                    self.discard()
+                    expected, offset, self.pieces = Remote.of(self.url, response), 0, 0
+                    write_json(self.part_facts, asdict(expected))
+                elif not (expected and expected.continued_by(response, offset)):
+                    self.discard()
+                    raise _TransientError("the server continued another file or another place; starting over")
+                self.pieces += 1
+                self._append(response, expected.size, offset)
+        except PERMANENT as error:
+            raise DecorecError(f"{self.url}: cannot be fetched ({error}); check base_url") from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise _TransientError(str(error)) from error
+
+    def _require_body(self, response: requests.Response) -> None:
+        status = response.status_code
+        if status in (200, 206):
+            return
+        if status == 416:
+            self.discard()
+            raise _TransientError("HTTP 416: the file on the server is shorter than what came before; starting over")
+        if status in (408, 429) or status >= 500:
+            raise _TransientError(f"HTTP {status} {response.reason}", retry_after(response.headers, time.time()))
+        raise DecorecError(
+            f"{self.url}: expected the file, found HTTP {status} {response.reason};"
+            " check the data set's category and base_url"
+        )
+
+    def _append(self, response: requests.Response, size: int | None, offset: int) -> None:
+        remaining = None if size is None else size - offset
+        require_space(self.part.parent, remaining or 0, self.url)
+        label = f"fetching {self.url.rpartition('/')[2]}"
+        with self.part.open("ab", buffering=0) as handle, progress(label, remaining, unit="B") as advance:
+            # Raw bytes: a server that labels .gz files as Content-Encoding: gzip still sends the file itself.
+            for chunk in response.raw.stream(CHUNK, decode_content=False):
+                self._write(handle, chunk)
+                advance(len(chunk))
+        if size is not None and self.offset() != size:
+            raise _TransientError(f"the connection ended after {self.offset()} of {size} bytes")
+
+    def _write(self, handle: FileIO, chunk: bytes) -> None:
+        rest = memoryview(chunk)
+        try:
+            while rest:  # an unbuffered write may take less than it was given
+                rest = rest[handle.write(rest) :]
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise DecorecError(
+                f"{self.url}: the disk under {self.part.parent} is full; free some space, then run again:"
+                " it continues where it stopped"
+            ) from error
+
+    def finish(self) -> Stored:
+        """Verify the part and keep it as complete.
+
+        Raises:
+            _TransientError: bytes of several connections do not fit together; the part is dropped.
+            DecorecError: the bytes of one single connection are no gzip file.
+        """
+        remote = self.expected()
+        problem = gzip_problem(self.part) if remote else "nothing"
+        if problem or remote is None:
+            self.discard()
+            if self.pieces > 1:
+                raise _TransientError(f"the pieces do not make a gzip file ({problem}); starting over")
+            raise DecorecError(
+                f"{self.url}: expected a complete gzip file, found {problem}; the server's copy is damaged or cut off:"
+                " run again later, or set base_url to another mirror"
+            )
+        stored = Stored(self.done, remote, sums(self.part))
+        write_json(self.done_facts, {"remote": asdict(remote), "sums": asdict(stored.sums)})
+        self.part.replace(self.done)
+        self.part_facts.unlink()
+        return stored
+
+
+def fetch(
+    url: str,
+    folder: Path,
+    session: requests.Session,
+    *,
+    attempts: int,
+    timeout: float,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Stored:
+    """Bring the gzip file at ``url`` into the cache ``folder`` unless it is there.
+
+    ``attempts``: connections in a row without progress before giving up; ``timeout``: seconds without a byte before a
+    connection counts as broken. A complete copy is not fetched again as long as the server calls it unchanged.
+
+    Raises:
+        DecorecError: no such file, no connection, a damaged file, or not enough disk.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    transfer = _Transfer(url, folder, session, timeout)
+    with _locked(transfer.lock, url):
+        if (stored := transfer.complete()) and transfer.unchanged(stored):
+            log.info("%s: %d bytes are in the cache already", url, stored.sums.bytes)
+            return stored
+        expected = transfer.expected()
+        whole = expected is not None and transfer.offset() == expected.size
+        failures, best = 0, transfer.offset()
+        while True:
+            try:
+                if not whole:
+                    transfer.connect()
+                return transfer.finish()
+            except _TransientError as problem:
+                whole = False
+                failures = 0 if transfer.offset() - best >= PROGRESS else failures + 1
+                best = max(best, transfer.offset())
+                _wait(url, problem, failures, attempts, sleep)
+
+
+def _wait(url: str, problem: _TransientError, failures: int, attempts: int, sleep: Callable[[float], None]) -> None:
+    """Wait before the next connection, or give up."""
+    if failures >= attempts:
+        raise DecorecError(
+            f"{url}: {failures} connections in a row failed, the last one with: {problem};"
+            " check the network and base_url, then run again: it continues where it stopped"
+        ) from problem
+    if problem.wait is not None and problem.wait > LONGEST_WAIT:
+        raise DecorecError(f"{url}: {problem}; the server asks to wait {problem.wait:.0f} s, run again after that")
+    seconds = max(problem.wait or 0.0, backoff(failures, random.SystemRandom()))
+    log.warning("%s: %s; connecting again in %.1f s", url, problem, seconds)
+    sleep(seconds)

@@ -1,0 +1,181 @@
+"""The customers of the sample shop: who likes what, and what they buy after what.
+
+The next purchase depends on the last two (another piece of the same kit, of the same brand, a match, a substitute,
+a replacement) and on tastes that drift. A taste draw works like browsing: products catch the eye by popularity, and the
+one that fits best is bought.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from decorec.acquire.sample.products import DAYS, SHAPES, Catalogue
+
+__all__ = ["Purchases", "draw_purchases"]
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+BROWSED = 160
+"""Products that catch the eye before one is bought."""
+BLOCK = 10_000
+"""Customers drawn at a time, which bounds the memory."""
+MOST = 40
+"""Longest history."""
+MOTIVES = {
+    "kit": 0.14,
+    "older kit": 0.04,
+    "brand": 0.12,
+    "match": 0.24,
+    "substitute": 0.16,
+    "replacement": 0.03,
+    "fashion": 0.03,
+}
+"""Share of purchases by motive; all others follow taste."""
+LIKENESS: dict[str, dict[str, float]] = {
+    "brand": {"brand": 9.0},
+    "match": {"colour": 5.0, "pattern": 4.0},
+    "substitute": {"kind": 5.0, "style": 5.0},
+    "fashion": {},
+}
+"""Motive -> weight of each attribute that a product shares with the last purchase: brand and style are told by texts,
+what matches is shown by pictures; fashion is popularity alone."""
+DRIFT = 0.05
+"""Chance per purchase and attribute that a taste changes."""
+TASTES = {
+    "kind": (3, 3.5),
+    "style": (2, 3.0),
+    "colour": (3, 3.0),
+    "pattern": (2, 1.0),
+    "shape": (1, 0.5),
+}
+"""Attribute -> (number of values liked, weight of a liked value in the score)."""
+
+
+@dataclass(frozen=True)
+class Purchases:
+    """One row per purchase, customer by customer, oldest first: arrays [purchases]."""
+
+    user: Integers
+    item: Integers
+    day: Integers
+    overall: Integers
+
+
+def _lengths(users: int, rng: np.random.Generator) -> Integers:
+    """Purchases per customer: one in twelve just looks in (1 to 4), the others have 5 and more, mean about 9."""
+    regular = 5 + rng.negative_binomial(1.3, 0.25, users)
+    return np.minimum(np.where(rng.random(users) < 1 / 12, rng.integers(1, 5, users), regular), MOST)
+
+
+def _days(lengths: Integers, rng: np.random.Generator) -> Integers:
+    """Day per customer and purchase [users, longest], non-decreasing; a fifth of the gaps are 0 (same basket)."""
+    users, longest = len(lengths), int(lengths.max())
+    gaps = np.where(rng.random((users, longest)) < 0.2, 0, rng.geometric(1 / 30, (users, longest)))
+    gaps[:, 0] = 0
+    elapsed = gaps.cumsum(axis=1)
+    total = elapsed[np.arange(users), lengths - 1]
+    span = np.minimum(total, DAYS - 1)
+    start = (rng.random(users) ** 0.7 * (DAYS - span)).astype(np.int64)
+    return np.asarray(start[:, None] + elapsed * span[:, None] // np.maximum(total, 1)[:, None], np.int64)
+
+
+class _Shopping:
+    """State of all customers while their purchases are drawn, one purchase of everybody at a time."""
+
+    def __init__(self, catalogue: Catalogue, days: Integers, rng: np.random.Generator) -> None:
+        self.catalogue, self.days, self.rng = catalogue, days, rng
+        self.bought = np.full(days.shape, -1, np.int64)
+        self.attention = np.cumsum(catalogue.popularity)
+        self.mates = _mates(catalogue.kit)
+        self.values = {name: int(getattr(catalogue, name).max()) + 1 for name in TASTES} | {"shape": SHAPES}
+        self.tastes = {name: self._draw_taste(name, len(days)) for name in TASTES}
+
+    def _draw_taste(self, name: str, count: int) -> Floats:
+        """Weight per customer and value of one attribute [count, values]."""
+        liked, weight = TASTES[name]
+        order = self.rng.random((count, self.values[name])).argsort(axis=1)
+        return np.asarray(weight * (order < liked), np.float64)
+
+    def _drift(self, active: Integers) -> None:
+        for name, taste in self.tastes.items():
+            changed = active[self.rng.random(len(active)) < DRIFT]
+            taste[changed] = self._draw_taste(name, len(changed))
+
+    def _fit(self, active: Integers, candidates: Integers) -> Floats:
+        """Score of candidates [active, n] by taste."""
+        values = {name: getattr(self.catalogue, name)[candidates] for name in self.tastes}
+        return np.asarray(sum(self.tastes[name][active[:, None], value] for name, value in values.items()))
+
+    def _pick(self, active: Integers, step: int, candidates: Integers, scores: Floats) -> Integers:
+        """Draw one candidate per customer from softmax(scores) among those on sale and not yet bought; -1 if none."""
+        refused = (candidates < 0) | (self.catalogue.launch[candidates] > self.days[active, step][:, None])
+        for earlier in range(step):
+            refused |= candidates == self.bought[active, earlier][:, None]
+        noisy = np.where(refused, -np.inf, scores + self.rng.gumbel(size=scores.shape))
+        best = noisy.argmax(axis=1)
+        rows = np.arange(len(active))
+        return np.where(refused[rows, best], -1, candidates[rows, best])
+
+    def _browse(self, active: Integers, step: int, motive: npt.NDArray[np.str_]) -> Integers:
+        """The product each customer picks from those that caught the eye; -1 if none of them can be bought."""
+        catalogue = self.catalogue
+        seen = np.searchsorted(self.attention, self.rng.random((len(active), BROWSED))).clip(max=len(catalogue) - 1)
+        scores = self._fit(active, seen)
+        if step:
+            last = self.bought[active, step - 1]
+            for name, weights in LIKENESS.items():
+                rows = motive == name
+                scores[rows] = 0.0
+                for attribute, weight in weights.items():
+                    value = getattr(catalogue, attribute)
+                    scores[rows] += weight * (value[seen[rows]] == value[last[rows]][:, None])
+        return self._pick(active, step, seen, scores)
+
+    def step(self, active: Integers, step: int) -> None:
+        """Draw purchase number ``step`` of the customers ``active``."""
+        self._drift(active)
+        chances = list(MOTIVES.values())
+        motive = self.rng.choice([*MOTIVES, "taste"], len(active), p=[*chances, 1.0 - sum(chances)])
+        choice = self._browse(active, step, motive)
+        for name, back in (("kit", 1), ("older kit", 2)):
+            if step >= back:
+                mates = self.mates[self.bought[active, step - back]]
+                mate = self._pick(active, step, mates, np.zeros(mates.shape))
+                choice = np.where((motive == name) & (mate >= 0), mate, choice)
+        if step:
+            again = self.bought[active, self.rng.integers(0, step, len(active))]
+            choice = np.where((motive == "replacement") | (choice < 0), again, choice)
+        # The very first purchase where nothing that was seen is on sale yet: the oldest product.
+        self.bought[active, step] = np.where(choice < 0, int(self.catalogue.launch.argmin()), choice)
+
+
+def _mates(kit: Integers) -> Integers:
+    """The other products of each product's kit [items, largest kit - 1], -1 where there are fewer."""
+    width = int(np.bincount(kit).max()) - 1
+    members = [np.flatnonzero(kit == number) for number in range(int(kit.max()) + 1)]
+    mates = np.full((len(kit), max(width, 1)), -1, np.int64)
+    for item, number in enumerate(kit):
+        others = members[number][members[number] != item]
+        mates[item, : len(others)] = others
+    return mates
+
+
+def draw_purchases(catalogue: Catalogue, users: int, rng: np.random.Generator) -> Purchases:
+    """Draw the histories of ``users`` customers."""
+    lengths = _lengths(users, rng)
+    days = _days(lengths, rng)
+    bought = np.empty_like(days)
+    for begin in range(0, users, BLOCK):
+        block = slice(begin, begin + BLOCK)
+        shopping = _Shopping(catalogue, days[block], rng)
+        for step in range(int(lengths[block].max())):
+            shopping.step(np.flatnonzero(lengths[block] > step), step)
+        bought[block] = shopping.bought
+    kept = np.arange(days.shape[1])[None, :] < lengths[:, None]
+    user, _ = np.nonzero(kept)
+    overall = rng.choice(5, size=len(user), p=[0.05, 0.05, 0.1, 0.2, 0.6]) + 1
+    return Purchases(user=user, item=bought[kept], day=days[kept], overall=overall)

@@ -1,0 +1,186 @@
+"""Products and purchases of the sample shop as Amazon-2018 records: one JSON object per line, same fields and types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from decorec.acquire.sample.products import (
+    BRANDS,
+    COLOURS,
+    KINDS,
+    MATERIALS,
+    PATTERNS,
+    STYLES,
+    Catalogue,
+    identifiers,
+)
+from decorec.acquire.sample.customers import Purchases
+from decorec.acquire.sample.dirt import DUPLICATED_REVIEWS, Dirt, css_title
+from decorec.acquire.sample.server import HOST
+
+__all__ = ["meta_lines", "review_lines"]
+
+Record = dict[str, Any]
+
+OPENING = datetime(2015, 6, 1, tzinfo=UTC)
+NAMES = ("Amazon Customer", "Kindle Customer", "Ada", "Ben", "Chloe", "D. Moreau", "Erik", "Fay K.", "Gus", "Hana")
+SUMMARIES = ("Five Stars", "Just right", "As described", "Would buy again", "Not for me", "Nice gift", "Good value")
+OPINIONS = (
+    "Exactly what I was looking for.",
+    "Arrived on time and well packed.",
+    "Smaller than I thought, but I like it.",
+    'My daughter says it is "awesome".',
+    "It broke after two weeks & nobody answered.",
+    "",
+)
+SIZES = ("Small", "Medium", "Large")
+PRAISE = ("Made to last.", "A gift that everybody likes.", "Easy to clean.", "Designed with care in a small studio.")
+
+
+def _line(record: Record) -> bytes:
+    return json.dumps(record).encode() + b"\n"
+
+
+def _title(catalogue: Catalogue, item: int, rng: np.random.Generator) -> str:
+    kind = KINDS[list(KINDS)[catalogue.kind[item]]]
+    words = [BRANDS[catalogue.brand[item]], str(rng.choice(list(STYLES.values())[catalogue.style[item]]))]
+    if catalogue.tells_colour[item]:
+        words.append(COLOURS[catalogue.colour[item]].title())
+    if catalogue.tells_pattern[item]:
+        words.append(PATTERNS[catalogue.pattern[item]].title())
+    words += [MATERIALS[catalogue.material[item]], str(rng.choice(kind.nouns))]
+    return " ".join(words) + f", {rng.choice(SIZES)}"
+
+
+def _description(catalogue: Catalogue, item: int, rng: np.random.Generator) -> list[str]:
+    style = list(STYLES)[catalogue.style[item]]
+    material = MATERIALS[catalogue.material[item]].lower()
+    return [f"Part of our {style} collection, with {material} parts.", str(rng.choice(PRAISE))]
+
+
+def _links(catalogue: Catalogue, item: int, dirt: Dirt, rng: np.random.Generator) -> Record:
+    """The fields with the pictures' URLs, small and large."""
+    base = f"http://{HOST}/pictures/{catalogue.asin[item]}"
+    if item in dirt["no picture"]:
+        return {"imageURL": [], "imageURLHighRes": []}
+    if item in dirt["old link field"]:
+        return {"imUrl": f"{base}.jpg"}
+    if item in dirt["dead first link"]:
+        return {"imageURL": [], "imageURLHighRes": [f"{base}-front.jpg", f"{base}.jpg"]}
+    broken = any(item in dirt[name] for name in ("dead link", "truncated picture", "html as picture", "placeholder"))
+    small = [] if broken or rng.random() < 0.3 else [f"{base}._SS60_.jpg"]
+    return {"imageURL": small, "imageURLHighRes": [f"{base}.jpg"]}
+
+
+def _relations(catalogue: Catalogue, item: int, rng: np.random.Generator) -> Record:
+    kit = np.flatnonzero(catalogue.kit == catalogue.kit[item])
+    others = rng.integers(0, len(catalogue), 2)
+    bought = [catalogue.asin[other] for other in [*kit, *others] if other != item]
+    alike = np.flatnonzero(catalogue.kind == catalogue.kind[item])
+    viewed = [catalogue.asin[other] for other in rng.permutation(alike)[:5] if other != item]
+    return {"also_buy": bought, "also_view": viewed}
+
+
+def _meta_record(catalogue: Catalogue, item: int, dirt: Dirt, rng: np.random.Generator) -> Record:
+    kind = KINDS[list(KINDS)[catalogue.kind[item]]]
+    price = float(np.round(np.exp(rng.normal(3.0, 0.6)), 2))
+    launched = OPENING + timedelta(days=int(catalogue.launch[item]))
+    record: Record = {
+        "category": ["Sample Shop", *kind.categories],
+        "tech1": "",
+        "description": _description(catalogue, item, rng),
+        "fit": "",
+        "title": _title(catalogue, item, rng),
+        **_relations(catalogue, item, rng),
+        "tech2": "",
+        "brand": BRANDS[catalogue.brand[item]],
+        "feature": [f"{MATERIALS[catalogue.material[item]]} parts"] if rng.random() < 0.6 else [],
+        "rank": f"{rng.integers(100, 1_000_000):,} in {kind.categories[0]} (",
+        "details": {"Shipping Weight:": f"{rng.integers(1, 90) / 10} pounds", "ASIN:": catalogue.asin[item]},
+        "main_cat": kind.categories[0],
+        "similar_item": "",
+        "date": f"{launched:%B} {launched.day}, {launched.year}",
+        "price": str(rng.choice(["", f"${price:,.2f}", f"${price:,.2f} - ${2 * price:,.2f}"], p=[0.3, 0.6, 0.1])),
+        "asin": catalogue.asin[item],
+        **_links(catalogue, item, dirt, rng),
+    }
+    return record
+
+
+def _soil(record: Record, item: int, dirt: Dirt) -> Record:
+    """``record`` with the dirt that this product suffers from."""
+    suffers = {name for name, products in dirt.items() if item in products}
+    if "entities in title" in suffers:
+        record["title"] = record["title"].replace("&", "&amp;") + " &quot;Limited&quot;"
+    if "tags in title" in suffers:
+        record["title"] = f'<span class="title-large">{record["title"]}</span>'
+    if "css title" in suffers:
+        record["title"] = css_title()
+    if "no title" in suffers:
+        del record["title"]
+    if "no brand" in suffers:
+        del record["brand"]
+    if "tags in description" in suffers:
+        record["description"][0] = f"<p><b>New!</b> {record['description'][0]}</p><br />Home&nbsp;&amp;&nbsp;more"
+    if "description is a string" in suffers:
+        record["description"] = " ".join(record["description"])
+    if "no description" in suffers:
+        del record["description"]
+    if "category is a string" in suffers:
+        record["category"] = record["category"][-1]
+    if "css price" in suffers:
+        record["price"] = ".price-box{color:#900}#buy-box{display:none}"
+    return record
+
+
+def meta_lines(catalogue: Catalogue, dirt: Dirt, rng: np.random.Generator) -> Iterator[bytes]:
+    """Lines of the metadata file: one record per product, plus repeated records and one line that is cut off."""
+    repeated: list[Record] = []
+    for item in range(len(catalogue)):
+        record = _soil(_meta_record(catalogue, item, dirt, rng), item, dirt)
+        if item in dirt["no metadata"]:
+            continue
+        yield _line(record)
+        if item in dirt["repeated record"]:
+            repeated.append(record)
+        if item in dirt["repeated record that differs"]:
+            repeated.append(record | {"title": "Sample Shop listing", "brand": "Unknown"})
+        if item == len(catalogue) // 2:
+            yield _line(record)[:60] + b"\n"
+    yield from map(_line, repeated)
+
+
+def _review_record(asin: str, user: str, overall: int, day: int, rng: np.random.Generator) -> Record:
+    date = OPENING + timedelta(days=day)
+    record: Record = {"overall": float(overall), "verified": bool(rng.random() < 0.9)}
+    if rng.random() < 0.05:
+        record["vote"] = str(rng.integers(2, 40))
+    record |= {"reviewTime": f"{date:%m} {date.day}, {date.year}", "reviewerID": user, "asin": asin}
+    if rng.random() < 0.1:
+        record["style"] = {"Size:": f" {rng.integers(1, 9)}"}
+    record["reviewerName"] = str(NAMES[rng.integers(len(NAMES))])
+    opinion = OPINIONS[rng.integers(len(OPINIONS))]
+    if opinion:
+        record["reviewText"] = opinion
+    return record | {"summary": SUMMARIES[rng.integers(len(SUMMARIES))], "unixReviewTime": int(date.timestamp())}
+
+
+def review_lines(catalogue: Catalogue, purchases: Purchases, users: int, rng: np.random.Generator) -> Iterator[bytes]:
+    """Lines of the reviews file: product by product, newest first; some reviews twice, one line cut off."""
+    names = identifiers("A", 13, users, rng)
+    order = np.lexsort((np.arange(len(purchases.user)), -purchases.day, purchases.item))
+    twice = rng.random(len(order)) < DUPLICATED_REVIEWS
+    twice[0] = True
+    for position, row in enumerate(order):
+        item, user, day = purchases.item[row], purchases.user[row], purchases.day[row]
+        line = _line(_review_record(catalogue.asin[item], names[user], int(purchases.overall[row]), int(day), rng))
+        yield line
+        if twice[position]:
+            yield line
+        if position == len(order) // 2:
+            yield line[:70] + b"\n"

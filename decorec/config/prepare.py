@@ -1,0 +1,48 @@
+"""Which interactions are kept, the co-occurrence graph, and interests."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from decorec.config.base import Section
+
+__all__ = ["FilterConfig", "GraphConfig", "InterestsConfig", "Normalisation"]
+
+Normalisation = Literal["symmetric", "row", "released"]
+
+
+class FilterConfig(Section):
+    """Which interactions are kept."""
+
+    kcore: int = Field(5, ge=3, le=1_000)
+    """Least number of interactions per user and per item, to the fixed point; leave-one-out needs 3."""
+    duplicates: Literal["exact", "pair"] = "exact"
+    """Drop repeated (user, item, rating, timestamp) rows, or every repetition of a (user, item) pair."""
+    require: list[Literal["text", "image"]] = ["text", "image"]
+    """Modalities that an item must have."""
+
+
+class GraphConfig(Section):
+    """Co-occurrence of items in training sequences (eq. 1)."""
+
+    distance: Literal["1/D", "1/(D+1)", "1"] = "1/D"
+    """Weight of a pair of positions at distance D; the released matrix uses 1/(D+1); 1 counts pairs."""
+    window: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
+    """Largest distance counted."""
+
+
+class InterestsConfig(Section):
+    """Clusters of enriched raw features (eq. 3 to 5)."""
+
+    ratio: float = Field(0.1, gt=0, le=1)
+    """Clusters per item and modality."""
+    seed: int = Field(0, ge=0)
+    """Seed of k-means."""
+    normalisation: Normalisation = "symmetric"
+    """Normalisation of the co-occurrence matrix for the enrichment of the clustered features."""
+    gate: float = Field(0.5, ge=0, le=1)
+    """Strength of one hop in the enrichment of the clustered features."""
+    layers: int = Field(1, ge=0, le=4)
+    """Hops in the enrichment of the clustered features."""

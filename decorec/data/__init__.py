@@ -1,0 +1,1 @@
+"""The data contract: interactions, filters, sequences, batches, features and graphs in memory."""

@@ -1,0 +1,288 @@
+"""Batches of ragged sequences, without padding: what models are trained and evaluated on.
+
+Shapes: T tokens, B sequences, P predictions of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from decorec.data.sequences import Sequences
+
+__all__ = [
+    "Batch",
+    "Group",
+    "Samples",
+    "Windows",
+    "append",
+    "histories",
+    "pack",
+    "regroup",
+    "shuffled",
+    "training_windows",
+]
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sequences of like length within a batch: where attention needs a padded layout, little of it is padding."""
+
+    begin: int
+    end: int
+    """The group's tokens in the batch: begin to end."""
+    width: int
+    """Length of its longest sequence."""
+    lengths: Tensor
+    """[B] int64: tokens of each of its sequences."""
+    slots: Tensor
+    """[end - begin] int64: place of each of its tokens in the padded [B, width] layout, flattened."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Packed sequences: one row per token, no padding.
+
+    A sequence's tokens are neighbours, oldest first; short sequences come first. ``predict`` names the tokens after
+    which the next item is predicted.
+    """
+
+    items: Tensor
+    """[T] int64: item of each token."""
+    positions: Tensor
+    """[T] int64: position of each token in its sequence, from 0."""
+    groups: tuple[Group, ...]
+    predict: Tensor
+    """[P] int64: tokens whose next item is predicted."""
+    targets: Tensor
+    """[P] int64: those next items; [P, K]: the K items that came next, -1 where there are fewer."""
+    at_ends: bool
+    """Whether the predictions are those after the last token of each sequence."""
+
+    def rows(self) -> Tensor:
+        """[T] int64: sequence of each token."""
+        lengths = torch.cat([group.lengths for group in self.groups])
+        return torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on ``device``."""
+        if device.type == "cpu":
+            return self
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        groups = tuple(replace(group, lengths=move(group.lengths), slots=move(group.slots)) for group in self.groups)
+        return Batch(
+            move(self.items), move(self.positions), groups, move(self.predict), move(self.targets), self.at_ends
+        )
+
+
+class Samples(Protocol):
+    """What a model is trained on."""
+
+    @property
+    def target_count(self) -> int:
+        """Number of predictions in one epoch."""
+
+    def epoch(self, target_count: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Batches of one epoch, in random order, about ``target_count`` predictions each."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Stretches of the flat item array; predictions are made after the tokens from ``first`` on."""
+
+    source: npt.NDArray[np.int32]
+    start: IntArray
+    size: IntArray
+    first: IntArray
+    ends: IntArray
+    """Where in ``source`` the items end that may be targets of each window."""
+    horizon: int = 1
+    """Items after a token that are its targets."""
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def target_count(self) -> int:
+        """Number of predictions in all windows."""
+        return int((self.size - self.first).sum())
+
+    def batch(self, chosen: IntArray) -> Batch:
+        """Pack the windows ``chosen``; sequences come out in order of their length (ties: in the order given)."""
+        chosen = chosen[np.argsort(self.size[chosen], kind="stable")]
+        start, size, first = self.start[chosen], self.size[chosen], self.first[chosen]
+        positions = _positions(size)
+        where = np.repeat(start, size) + positions
+        predict = np.flatnonzero(positions >= np.repeat(first, size))
+        return pack(self.source[where], size, predict, self._targets(where[predict], chosen, size - first))
+
+    def _targets(self, places: IntArray, chosen: IntArray, counts: IntArray) -> npt.NDArray[np.int32]:
+        """What follows ``places`` in the source, of which each of the windows ``chosen`` has ``counts``."""
+        if self.horizon == 1:
+            return self.source[places + 1]
+        ahead = places[:, None] + np.arange(1, self.horizon + 1)
+        there = ahead < np.repeat(self.ends[chosen], counts)[:, None]
+        return np.where(there, self.source[np.where(there, ahead, 0)], np.int32(-1))
+
+    def epoch(self, target_count: int, generator: torch.Generator) -> Iterator[Batch]:
+        """All windows in random order.
+
+        Batches have about ``target_count`` predictions and are of like size; if every window makes one prediction,
+        they have exactly so many, and the last one has the rest.
+        """
+        for chosen in shuffled(self.size - self.first, target_count, generator):
+            yield self.batch(chosen)
+
+    def in_order(self, token_count: int, window_count: int | None = None) -> Iterator[tuple[IntArray, Batch]]:
+        """All windows, those of like length together, with their indices.
+
+        A batch has about ``token_count`` tokens, and at most ``window_count`` windows.
+        """
+        order = np.argsort(self.size, kind="stable")
+        ends = np.diff(np.cumsum(self.size[order]) // token_count) != 0
+        for chosen in np.split(order, np.flatnonzero(ends) + 1):
+            for begin in range(0, len(chosen), window_count or max(1, len(chosen))):
+                part = chosen[begin : begin + window_count] if window_count else chosen
+                yield part, self.batch(part)  # already in order of length: rows of the batch are ``part``
+
+
+def shuffled(counts: IntArray, target_count: int, generator: torch.Generator) -> Iterator[IntArray]:
+    """Samples in random order, cut into batches of about ``target_count`` predictions and of like size.
+
+    If every sample makes one prediction, batches have exactly so many, and the last one has the rest.
+
+    Args:
+        counts: predictions of each sample, at least 1.
+    """
+    if not len(counts):
+        return
+    order = torch.randperm(len(counts), generator=generator).numpy()
+    cumulated = np.cumsum(counts[order])
+    if cumulated[-1] == len(counts):
+        cuts = np.arange(target_count, len(counts), target_count)
+    else:
+        batches = max(1, round(cumulated[-1] / target_count))
+        cuts = np.searchsorted(cumulated, np.arange(1, batches) * (cumulated[-1] / batches)) + 1
+    for chosen in np.split(order, cuts):
+        if len(chosen):
+            yield chosen
+
+
+def pack(items: npt.NDArray[np.int32], size: IntArray, predict: IntArray, targets: npt.NDArray[np.int32]) -> Batch:
+    """A batch of sequences in ascending order of their length.
+
+    Args:
+        items: [T] sequence after sequence.
+        size: [B] tokens of each.
+        predict: [P] tokens after which, or in place of which, something is predicted.
+        targets: [P] or [P, K] what that is.
+    """
+    return Batch(
+        items=torch.from_numpy(items.astype(np.int64)),
+        positions=torch.from_numpy(_positions(size)),
+        groups=tuple(_groups(size)),
+        predict=torch.from_numpy(predict),
+        targets=torch.from_numpy(targets.astype(np.int64)),
+        at_ends=np.array_equal(predict, np.cumsum(size) - 1),
+    )
+
+
+def append(batch: Batch, token: int) -> Batch:
+    """The batch with one more token behind each sequence, which is where the prediction now stands.
+
+    Every sequence of ``batch`` has one prediction, after its last token.
+    """
+    lengths = torch.cat([group.lengths for group in batch.groups])
+    ends = torch.cumsum(lengths + 1, 0) - 1
+    items = batch.items.new_full((len(batch.items) + len(lengths),), token)
+    positions = torch.empty_like(items)
+    moved = torch.arange(len(batch.items), device=items.device) + batch.rows()
+    items[moved], positions[moved] = batch.items, batch.positions
+    positions[ends] = lengths
+    return Batch(items, positions, regroup(batch.groups, lengths + 1), ends, batch.targets, at_ends=True)
+
+
+def regroup(groups: tuple[Group, ...], lengths: Tensor) -> tuple[Group, ...]:
+    """Groups over the same sequences with other tokens.
+
+    Args:
+        groups: of the batch.
+        lengths: [B] tokens of each sequence now, at least 1.
+    """
+    result, begin = [], 0
+    for part in torch.split(lengths, [len(group.lengths) for group in groups]):
+        ends, width = torch.cumsum(part, 0), int(part.max())
+        row = torch.repeat_interleave(torch.arange(len(part), device=part.device), part)
+        slots = torch.arange(int(ends[-1]), device=part.device) + (row * width - (ends - part)[row])
+        result.append(Group(begin, begin + len(slots), width, part, slots))
+        begin += len(slots)
+    return tuple(result)
+
+
+def _positions(size: IntArray) -> IntArray:
+    """Position of each token in its sequence."""
+    positions: IntArray = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+    return positions
+
+
+def _groups(size: IntArray) -> Iterator[Group]:
+    """Cut sequences that are sorted by length wherever the length passes a power of two."""
+    ends, positions = np.cumsum(size), _positions(size)
+    scale = np.ceil(np.log2(size)).astype(np.int64)
+    cuts = [0, *(np.flatnonzero(np.diff(scale)) + 1), len(size)]
+    for low, high in pairwise(cuts):
+        begin, end, width = int(ends[low] - size[low]), int(ends[high - 1]), int(size[high - 1])
+        slots = np.repeat(np.arange(high - low) * width, size[low:high]) + positions[begin:end]
+        yield Group(begin, end, width, torch.from_numpy(size[low:high]), torch.from_numpy(slots))
+
+
+def histories(sequences: Sequences, split: Literal["valid", "test"], length: int) -> Windows:
+    """One window per user, in their order: the last ``length`` items before the target of ``split``."""
+    target = sequences.offsets[1:] - (2 if split == "valid" else 1)
+    start = np.maximum(sequences.offsets[:-1], target - length)
+    size = target - start
+    return Windows(sequences.items, start, size, size - 1, target + 1)
+
+
+def training_windows(
+    sequences: Sequences, length: int, samples: Literal["sequences", "prefixes"] = "sequences", horizon: int = 1
+) -> Windows:
+    """The training part: every item that has a predecessor there is predicted exactly once.
+
+    sequences: a user's first window holds its first ``length`` inputs and predicts after each of them. A causal encoder
+    makes that the same as one sample per prefix. Inputs beyond ``length`` get one sliding window each, which predicts
+    after its last token only.
+
+    prefixes: every prefix is a window of at most ``length`` inputs, which predicts after its last token only.
+
+    With a ``horizon`` beyond 1 the items after the next one are targets as well, as far as the training part goes.
+    """
+    training = sequences.training()
+    if samples == "prefixes":
+        prefixes = np.maximum(training.lengths - 1, 0)
+        before = _positions(prefixes)
+        size = np.minimum(before + 1, length)
+        start = np.repeat(training.offsets[:-1], prefixes) + before + 1 - size
+        ends = np.repeat(training.offsets[1:], prefixes)
+        return Windows(training.items, start, size, size - 1, ends, horizon)
+    inputs = training.lengths - 1  # the last training item has no successor
+    starts, ends = training.offsets[:-1][inputs > 0], training.offsets[1:][inputs > 0]
+    inputs = inputs[inputs > 0]
+    extra = np.maximum(inputs - length, 0)
+    shift = _positions(extra) + 1
+    start = np.concatenate([starts, np.repeat(starts, extra) + shift])
+    size = np.concatenate([np.minimum(inputs, length), np.full(len(shift), length)])
+    first = np.concatenate([np.zeros(len(starts), dtype=np.int64), np.full(len(shift), length - 1)])
+    return Windows(training.items, start, size, first, np.concatenate([ends, np.repeat(ends, extra)]), horizon)

@@ -1,0 +1,108 @@
+"""The file of item features: one row per item, with the items it belongs to inside."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from decorec.artifacts.files import read_arrays, write_arrays
+from decorec.errors import DecorecError
+
+__all__ = ["FeatureFile", "items_digest"]
+
+
+def items_digest(items: Sequence[str]) -> str:
+    """SHA-256 (hex) of the newline-joined item ids."""
+    return hashlib.sha256("\n".join(items).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class FeatureFile:
+    """Features of one modality.
+
+    ``x`` [items, width] float32, not normalised; rows of absent items are zero. ``present`` [items] bool.
+    ``items``: the item of each row. ``metadata``: encoder, weights, ... as text. ``origin``: where it was read from.
+    """
+
+    x: npt.NDArray[np.float32]
+    present: npt.NDArray[np.bool_]
+    items: list[str]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    origin: str = field(default="features", compare=False)
+
+    def write(self, path: Path) -> None:
+        """Write as safetensors: x, present, items (uint8: utf-8 ids joined by newlines), items_sha256 in the metadata.
+
+        Raises:
+            DecorecError: rows, presence and items differ in length, or an id holds a newline.
+        """
+        _check_shapes(path, self.x, self.present, self.items)
+        if any("\n" in item for item in self.items):
+            raise DecorecError(f"{path}: expected item ids without line breaks, found one with; rename the item")
+        arrays = {
+            "x": self.x.astype(np.float32, copy=False),
+            "present": self.present,
+            "items": np.frombuffer("\n".join(self.items).encode(), dtype=np.uint8),
+        }
+        write_arrays(path, arrays, {**self.metadata, "items_sha256": items_digest(self.items)})
+
+    @classmethod
+    def read(cls, path: Path) -> FeatureFile:
+        """Read a file written by :meth:`write`.
+
+        Raises:
+            DecorecError: not a features file, wrong lengths or types, or ids that do not match their checksum.
+        """
+        arrays, metadata = read_arrays(path)
+        missing = {"x", "present", "items"} - set(arrays)
+        if missing:
+            raise DecorecError(
+                f"{path}: expected the arrays x, present and items, found {sorted(arrays)}; run its step again"
+            )
+        x, present = arrays["x"], arrays["present"]
+        ids = arrays["items"].tobytes().decode()
+        items = ids.split("\n") if ids else []
+        if x.dtype != np.float32 or present.dtype != np.bool_:
+            raise DecorecError(
+                f"{path}: expected x of type float32 and present of type bool, found {x.dtype} and {present.dtype}; "
+                "run its step again"
+            )
+        _check_shapes(path, x, present, items)
+        if metadata.get("items_sha256") != items_digest(items):
+            raise DecorecError(
+                f"{path}: expected item ids with the checksum {metadata.get('items_sha256')}, found "
+                f"{items_digest(items)}; the file is damaged, delete it and run its step again"
+            )
+        return cls(x, present, items, metadata, str(path))
+
+    def aligned(self, items: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Rows and presence in the order of ``items``; rows of absent items are zero.
+
+        Raises:
+            DecorecError: an item has no row here.
+        """
+        row = {item: index for index, item in enumerate(self.items)}
+        unknown = [item for item in items if item not in row]
+        if unknown:
+            raise DecorecError(
+                f"{self.origin}: expected a row for each of {len(items)} items, found none for {len(unknown)} of them "
+                f"(first: {unknown[0]!r}); run the features step again"
+            )
+        rows = np.fromiter((row[item] for item in items), dtype=np.int64, count=len(items))
+        present = self.present[rows]
+        x = self.x[rows]
+        x[~present] = 0
+        return x, present
+
+
+def _check_shapes(path: Path, x: npt.NDArray[np.float32], present: npt.NDArray[np.bool_], items: list[str]) -> None:
+    if x.ndim != 2 or present.ndim != 1 or not len(x) == len(present) == len(items):
+        raise DecorecError(
+            f"{path}: expected one row of x and one entry of present for each of {len(items)} items, found shapes "
+            f"{x.shape} and {present.shape}; run its step again"
+        )

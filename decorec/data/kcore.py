@@ -1,0 +1,54 @@
+"""The k-core of users and items: everybody has at least k interactions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from decorec.data.id_codes import Codes
+
+__all__ = ["Core", "kcore"]
+
+
+@dataclass(frozen=True)
+class Core:
+    """``keep`` [interactions] bool; ``passes``: per pass, what was dropped why and what was left."""
+
+    keep: npt.NDArray[np.bool_]
+    passes: list[dict[str, object]] = field(default_factory=list)
+
+
+def kcore(users: Codes, items: Codes, k: int) -> Core:
+    """Drop interactions of users and of items with fewer than ``k``, again and again, until nothing changes.
+
+    The fixed point does not depend on the order of dropping. A pass counts an interaction of a small user under the
+    user, and only the others of small items under the item.
+
+    Args:
+        users: [interactions] codes from 0.
+        items: [interactions] codes from 0.
+        k: least number of interactions.
+    """
+    from decorec.data.kernels import peel, tally
+
+    keep, rows, stay = np.zeros(len(users), dtype=bool), np.arange(len(users)), np.empty(len(users), dtype=bool)
+    user_counts, item_counts = (np.zeros(int(codes.max(initial=-1)) + 1, np.int32) for codes in (users, items))
+    users_left, items_left = tally(users, user_counts), tally(items, item_counts)
+    # Copies of half the size, which shrink pass by pass.
+    user, item = users.astype(np.int32), items.astype(np.int32)
+    passes: list[dict[str, object]] = []
+    while True:
+        left, small_users, small_items, users_gone, items_gone = peel(
+            user, item, rows, stay, user_counts, item_counts, k
+        )
+        if left == len(rows):
+            break
+        user, item, rows = user[:left], item[:left], rows[:left]
+        users_left, items_left = users_left - users_gone, items_left - items_gone
+        dropped = {f"user below {k}": small_users, f"item below {k}": small_items}
+        counts = {"users": users_left, "items": items_left, "interactions": left}
+        passes.append({"step": f"{k}-core, pass {len(passes) + 1}", "dropped": dropped, **counts})
+    keep[rows] = True
+    return Core(keep, passes)

@@ -1,0 +1,66 @@
+"""Evaluation: one rank per user, from which every metric, interval and test is computed."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+
+from decorec.models import checkpoint
+from decorec.artifacts.files import write_json, write_table
+from decorec.config.evaluation import EvaluateConfig
+from decorec.evaluation.metrics import parse_metric
+from decorec.data.sequences import Sequences
+from decorec.evaluation.full_ranking import rank_users
+
+__all__ = ["evaluate"]
+
+REPORTED = tuple(f"{name}@{k}" for name in ("Hit", "NDCG", "MRR") for k in (10, 50))
+
+log = logging.getLogger("decorec")
+
+
+def evaluate(
+    *,
+    evaluate: EvaluateConfig,
+    vocab: Path,
+    sequences: Path,
+    model: Path,
+    config: Path,
+    ranks: Path,
+    metrics: Path,
+    threads: int = 1,
+) -> None:
+    """Rank every user's test item among all items of the data set (full ranking, ties averaged).
+
+    Writes ``ranks`` (user; target: item index; rank: 1 + greater + equal / 2; history_length: items before the test
+    item; target_count: interactions of the target in the training part) and ``metrics`` (means over users of test and
+    validation; the latter for choosing, the former for reporting only).
+    """
+    torch.set_num_threads(threads)
+    trained = checkpoint.load_for(vocab, model, config)
+    data = Sequences.read(sequences)
+    trained.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    test = rank_users(trained.model, data, "test", evaluate.mask_history)
+    valid = rank_users(trained.model, data, "valid", evaluate.mask_history)
+    target = data.items[data.offsets[1:] - 1]
+    counts = np.bincount(data.training().items, minlength=len(trained.items))
+    frame = pl.DataFrame(
+        {
+            "user": data.users,
+            "target": target.astype(np.int32),
+            "rank": test,
+            "history_length": (data.lengths - 1).astype(np.int32),
+            "target_count": counts[target].astype(np.int32),
+        }
+    )
+    figures = {
+        part: {name: float(parse_metric(name)(rank).mean()) for name in REPORTED}
+        for part, rank in (("test", test), ("valid", valid))
+    }
+    log.info("%s seed %d: test %s", trained.run.model.name, trained.seed, figures["test"])
+    write_table(ranks, frame)
+    write_json(metrics, {"users": len(frame), "items": len(trained.items), **figures})

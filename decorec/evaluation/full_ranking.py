@@ -1,0 +1,60 @@
+"""Full ranking: every item of the data set is scored for every user, none is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from decorec.data.batches import histories
+from decorec.data.sequences import Sequences
+from decorec.evaluation.ranking import ranks
+from decorec.models.base import Recommender
+
+__all__ = ["TOKENS_AT_ONCE", "rank_users", "score_users"]
+
+TOKENS_AT_ONCE = 4096
+LOGITS_AT_ONCE = 1 << 23
+"""Logits held at a time when ranking (32 MB in float32)."""
+FEWEST_AT_ONCE = 16
+"""Users ranked at a time even if that holds more logits: every block reads all candidates once."""
+
+
+def rank_users(
+    model: Recommender, sequences: Sequences, split: Literal["valid", "test"], mask_history: bool = False
+) -> npt.NDArray[np.float64]:
+    """Rank of each user's target of ``split`` among all items, [U] float64.
+
+    With ``mask_history`` the items of the user's window, other than the target, are no candidates.
+    """
+    result = np.empty(len(sequences.users))
+    for chosen, scores, targets in score_users(model, sequences, split, mask_history):
+        result[chosen] = ranks(scores, targets).cpu().numpy()
+    return result
+
+
+@torch.no_grad()
+def score_users(
+    model: Recommender, sequences: Sequences, split: Literal["valid", "test"], mask_history: bool = False
+) -> Iterator[tuple[npt.NDArray[np.int64], Tensor, Tensor]]:
+    """Blocks of users (their indices), scores [B, I] of all items after their windows, and targets [B] of ``split``.
+
+    With ``mask_history`` the items of a user's window, other than the target, have the score -inf.
+    """
+    device = model.catalogue.device
+    windows = histories(sequences, split, model.config.length)
+    model.eval()
+    candidates = model.candidates()
+    logits = len(candidates) ** 2 * model.catalogue.item_count  # of one user: all modalities on both sides
+    for chosen, batch in windows.in_order(TOKENS_AT_ONCE, max(FEWEST_AT_ONCE, LOGITS_AT_ONCE // logits)):
+        moved = batch.to(device)
+        scores = model.scores(moved, candidates)
+        if mask_history:
+            target = scores.gather(1, moved.targets[:, None])
+            scores = scores.index_put((moved.rows(), moved.items), scores.new_tensor(-torch.inf))
+            scores = scores.scatter(1, moved.targets[:, None], target)
+        yield chosen, scores, moved.targets

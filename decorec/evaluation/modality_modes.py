@@ -1,0 +1,101 @@
+"""Step modes: a trained model ranked once more, by parts of its scores.
+
+A mode is a way of scoring, not of training: every one reads the same checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+from torch import Tensor
+
+from decorec.models import checkpoint
+from decorec.artifacts.files import write_table
+from decorec.data.batches import Batch
+from decorec.config.evaluation import EvaluateConfig
+from decorec.errors import DecorecError
+from decorec.models.base import Recommender
+from decorec.models.decorec import DeCoRec
+from decorec.data.sequences import Sequences
+from decorec.evaluation.full_ranking import rank_users
+
+__all__ = ["MODES", "Mode", "modes", "modes_of"]
+
+MODES = ("image", "text", "intra", "cross")
+log = logging.getLogger("decorec")
+
+
+class Mode(Recommender):
+    """A trained model that scores with some of its modalities, each by itself.
+
+    One modality alone is asked as if the model had no other: its state meets its own candidates only. Several are
+    summed ("intra"), without what crosses over from one to the other.
+    """
+
+    def __init__(self, model: Recommender, chosen: Sequence[int]) -> None:
+        super().__init__(model.config, model.catalogue, model.stage)
+        self.model, self.chosen = model, tuple(chosen)
+
+    def candidates(self) -> Tensor:
+        """[M, I, D] of the whole model."""
+        return self.model.candidates()
+
+    def loss(self, batch: Batch) -> Tensor:
+        """A mode is not trained."""
+        raise TypeError("a mode of a trained model has nothing to train")
+
+    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+        """Sum over the chosen modalities, [P, I]."""
+        parts = [self.model.scores(batch, candidates[one : one + 1]) for one in self.chosen]
+        return torch.stack(parts).sum(0)
+
+
+def modes_of(model: Recommender) -> Mapping[str, Recommender]:
+    """Mode -> what scores in it; a model of one modality has that mode alone.
+
+    Raises:
+        DecorecError: the model has no modalities to score by.
+    """
+    if not isinstance(model, DeCoRec):
+        raise DecorecError(
+            f"modes: expected a run of decorec, found {model.config.name}; take the run out of tables.retrieval"
+        )
+    names = list(model.adapters)
+    single: dict[str, Recommender] = {name: Mode(model, [index]) for index, name in enumerate(names)}
+    if len(names) == 1:
+        return single
+    whole = {"intra": Mode(model, range(len(names))), "cross": model}
+    return {mode: (single | whole)[mode] for mode in MODES}
+
+
+def modes(
+    *,
+    evaluate: EvaluateConfig,
+    vocab: Path,
+    sequences: Path,
+    model: Path,
+    config: Path,
+    modes: Path,
+    threads: int = 1,
+) -> None:
+    """Rank every user's test item in every mode: image and text alone, intra (their sum), cross (the full model).
+
+    Writes ``modes``: mode, user, target (item index), rank; mode cross holds the ranks of the step evaluate.
+    """
+    torch.set_num_threads(threads)
+    trained = checkpoint.load_for(vocab, model, config)
+    data = Sequences.read(sequences)
+    trained.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    target: npt.NDArray[np.int32] = data.items[data.offsets[1:] - 1].astype(np.int32)
+    frames = []
+    for mode, scorer in modes_of(trained.model).items():
+        rank = rank_users(scorer, data, "test", evaluate.mask_history)
+        frames.append(pl.DataFrame({"mode": mode, "user": data.users, "target": target, "rank": rank}))
+    write_table(modes, pl.concat(frames))
+    log.info("modes: %d of %s seed %d", len(frames), trained.run.model.name, trained.seed)

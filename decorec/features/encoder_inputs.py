@@ -1,0 +1,94 @@
+"""What has to be encoded: the distinct pictures and texts of a catalogue, and which of them each item has."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from decorec.artifacts.files import read_table
+from decorec.acquire.crawl.step import picture_path
+from decorec.errors import DecorecError
+
+__all__ = ["Catalogue", "Distinct", "read_catalogue"]
+
+log = logging.getLogger("decorec")
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """Distinct things in order of first appearance, and for each item the position of its own, -1 for none."""
+
+    values: list[str]
+    rows: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, things: list[str | None]) -> Distinct:
+        """Deduplicate ``things``, one per item; None is an item without."""
+        positions: dict[str, int] = {}
+        rows = [-1 if thing is None else positions.setdefault(thing, len(positions)) for thing in things]
+        return cls(list(positions), np.array(rows, dtype=np.int64))
+
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """Which items have one, [items]."""
+        return self.rows >= 0
+
+    def spread(self, encoded: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Rows of ``encoded`` [distinct, width] in the order of the items; zero for items without."""
+        x = np.zeros((len(self.rows), encoded.shape[1]), dtype=np.float32)
+        x[self.present] = encoded[self.rows[self.present]]
+        return x
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Items in the order of items.parquet, their texts, and their pictures by sha256 of the fetched file."""
+
+    items: list[str]
+    texts: Distinct
+    pictures: Distinct
+    cache: Path
+
+    @property
+    def picture_paths(self) -> list[Path]:
+        """Stored file of each distinct picture."""
+        return [picture_path(self.cache, sha256) for sha256 in self.pictures.values]
+
+
+def read_catalogue(items: Path, images: Path, cache: Path) -> Catalogue:
+    """Read items.parquet and images.parquet; the first fetched picture of an item is its picture.
+
+    Raises:
+        DecorecError: a file is missing or lacks a column, or images.parquet names items that do not exist.
+    """
+    table = read_table(items, {"item": pl.String, "text": pl.String})
+    names: list[str] = table["item"].to_list()
+    fetched = read_table(images, {"item": pl.String, "status": pl.String, "sha256": pl.String})
+    fetched = fetched.filter(pl.col("status") == "ok").unique("item", keep="first", maintain_order=True)
+    unknown = set(fetched["item"]) - set(names)
+    if unknown:
+        raise DecorecError(
+            f"{images}: expected pictures of the items of {items}, found {len(unknown)} other items "
+            f"(first: {min(unknown)!r}); run the crawl step again"
+        )
+    picture = dict(zip(fetched["item"], fetched["sha256"], strict=True))
+    catalogue = Catalogue(
+        names,
+        Distinct.of([text if text and text.strip() else None for text in table["text"]]),
+        Distinct.of([picture.get(item) for item in names]),
+        cache,
+    )
+    log.info(
+        "features: %d items, %d with text (%d distinct), %d with a picture (%d distinct)",
+        len(names),
+        catalogue.texts.present.sum(),
+        len(catalogue.texts.values),
+        catalogue.pictures.present.sum(),
+        len(catalogue.pictures.values),
+    )
+    return catalogue

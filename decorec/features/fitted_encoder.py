@@ -1,0 +1,207 @@
+"""A small open_clip model trained on the catalogue's own (picture, text) pairs, for use without published weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import open_clip
+import torch
+from open_clip.loss import ClipLoss
+from torch import Tensor
+
+from decorec.artifacts.files import read_arrays, write_arrays
+from decorec.config.features import FeaturesConfig
+from decorec.errors import DecorecError
+from decorec.features.encoder_inputs import Catalogue
+from decorec.features.decode import Pictures, Texts, batches
+from decorec.features.encoders import SMALL_CLIP, Encoder, build_encoder
+from decorec.progress import track
+
+__all__ = ["fit_encoder", "recall"]
+
+log = logging.getLogger("decorec")
+LEAST_PAIRS = 32
+MOST_PAIRS = 20_000
+HELD_OUT = 0.1
+BATCH = 64
+LEARNING_RATE = 2e-3
+WEIGHT_DECAY = 0.1
+TOKEN_DROPOUT = 0.2
+SHIFT = 6
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """``pictures`` [pairs, height, width, 3] uint8 and ``tokens`` [pairs, context length] int64."""
+
+    pictures: Tensor
+    tokens: Tensor
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Pairs:
+        """The pairs ``rows``."""
+        index = torch.from_numpy(rows)
+        return Pairs(self.pictures[index], self.tokens[index])
+
+
+def fit_encoder(features: FeaturesConfig, catalogue: Catalogue, threads: int) -> tuple[Path, dict[str, str]]:
+    """Train the model of small-clip.json, or find it trained in the cache; returns (weights file, metadata).
+
+    A tenth of the pairs is held out; the metadata hold the text-to-picture recall@10 among these, their number and
+    the recall of guessing. The same pairs, configuration and versions give the same bytes: training runs on the CPU.
+
+    Raises:
+        DecorecError: fewer than 32 distinct pairs.
+    """
+    rows = _distinct_pairs(catalogue)
+    if len(rows) < LEAST_PAIRS:
+        raise DecorecError(
+            f"features.encoder: fit needs at least {LEAST_PAIRS} distinct pairs of picture and text, found "
+            f"{len(rows)}; set features.encoder to clip, or see in images.parquet which pictures were not fetched"
+        )
+    generator = np.random.default_rng(features.seed)
+    rows = rows[generator.permutation(len(rows))[:MOST_PAIRS]]
+    file = catalogue.cache / "encoders" / f"{_key(features, catalogue, rows)}.safetensors"
+    if not file.is_file():
+        model, facts = _train(features, catalogue, rows, generator, threads)
+        write_arrays(file, {name: value.numpy() for name, value in model.state_dict().items()}, facts)
+    _, metadata = read_arrays(file)
+    log.info(
+        "features: encoder fitted on %s pairs, recall@10 on %s held-out pairs %s (guessing: %s)",
+        metadata["training_pairs"],
+        metadata["retrieval_pairs"],
+        metadata["retrieval_recall_at_10"],
+        metadata["retrieval_chance"],
+    )
+    return file, metadata
+
+
+def _distinct_pairs(catalogue: Catalogue) -> npt.NDArray[np.int64]:
+    """Distinct (picture, text), one per picture: positions [pairs, 2], in order of the items."""
+    both = catalogue.pictures.present & catalogue.texts.present
+    pairs = np.stack([catalogue.pictures.rows[both], catalogue.texts.rows[both]], axis=1)
+    _, first = np.unique(pairs[:, 0], return_index=True)
+    return pairs[np.sort(first)]
+
+
+def _key(features: FeaturesConfig, catalogue: Catalogue, rows: npt.NDArray[np.int64]) -> str:
+    pairs = [(catalogue.pictures.values[picture], catalogue.texts.values[text]) for picture, text in rows]
+    recipe = [BATCH, LEARNING_RATE, WEIGHT_DECAY, TOKEN_DROPOUT, SHIFT, HELD_OUT, open_clip.__version__]
+    content = [SMALL_CLIP.read_text(), features.epochs, features.seed, recipe, torch.__version__, pairs]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _train(
+    features: FeaturesConfig,
+    catalogue: Catalogue,
+    rows: npt.NDArray[np.int64],
+    generator: np.random.Generator,
+    threads: int,
+) -> tuple[Any, dict[str, str]]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(features.seed)
+        encoder = build_encoder(SMALL_CLIP.stem, None, "fp32", torch.device("cpu"))
+    pairs = _load(catalogue, encoder, rows, threads)
+    held_out = max(1, round(HELD_OUT * len(pairs)))
+    order = np.arange(len(pairs))
+    held, training = pairs.take(order[:held_out]), pairs.take(order[held_out:])
+    encoder.model.requires_grad_(True).train()
+    encoder.model.visual.to(memory_format=torch.channels_last)
+    _descend(encoder, training, features.epochs, generator)
+    encoder.model.requires_grad_(False).eval()
+    facts = {
+        "training_pairs": str(len(training)),
+        "retrieval_pairs": str(held_out),
+        "retrieval_recall_at_10": f"{recall(_similarity(encoder, held), 10):.4f}",
+        "retrieval_chance": f"{min(1.0, 10 / held_out):.4f}",
+    }
+    return encoder.model, facts
+
+
+def _load(catalogue: Catalogue, encoder: Encoder, rows: npt.NDArray[np.int64], threads: int) -> Pairs:
+    paths = catalogue.picture_paths
+    pictures = Pictures([paths[row] for row in rows[:, 0]], encoder.geometry)
+    texts = Texts([catalogue.texts.values[row] for row in rows[:, 1]], encoder.tokenizer)
+    ranges = [(start, min(start + BATCH, len(rows))) for start in range(0, len(rows), BATCH)]
+    return Pairs(
+        torch.cat([batch.inputs for batch in batches(pictures, ranges, threads, encoder.device)]),
+        torch.cat([batch.inputs for batch in batches(texts, ranges, threads, encoder.device)]),
+    )
+
+
+def _descend(encoder: Encoder, pairs: Pairs, epochs: int, generator: np.random.Generator) -> None:
+    model = encoder.model
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}], lr=LEARNING_RATE
+    )
+    steps = epochs * max(1, len(pairs) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
+    loss_of = ClipLoss()
+    for _ in track(range(epochs), "fit encoder", unit="epochs"):
+        for batch in _shuffled(pairs, generator):
+            pictures, tokens = _augment(batch, generator)
+            loss = loss_of(
+                model.encode_image(encoder.normalised(pictures), normalize=True),
+                model.encode_text(tokens, normalize=True),
+                model.logit_scale.exp(),
+            )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            with torch.no_grad():
+                model.logit_scale.clamp_(0.0, np.log(100.0))
+
+
+def _shuffled(pairs: Pairs, generator: np.random.Generator) -> Iterator[Pairs]:
+    """Batches of one epoch; the rest that fills no batch is left for the next epoch's order."""
+    size = min(BATCH, len(pairs))
+    order = generator.permutation(len(pairs))
+    for start in range(0, len(order) - size + 1, size):
+        yield pairs.take(order[start : start + size])
+
+
+def _augment(pairs: Pairs, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Pictures shifted by a few pixels and mirrored by chance; a share of the words left out."""
+    pictures = []
+    padded = np.pad(pairs.pictures.numpy(), ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), mode="edge")
+    height, width = pairs.pictures.shape[1:3]
+    shifts = generator.integers(0, 2 * SHIFT + 1, size=(len(pairs), 2))
+    mirrored = generator.random(len(pairs)) < 0.5
+    for picture, (down, right), mirror in zip(padded, shifts, mirrored, strict=True):
+        window = picture[down : down + height, right : right + width]
+        pictures.append(window[:, ::-1] if mirror else window)
+    tokens = pairs.tokens.numpy().copy()
+    end = tokens.argmax(axis=1)
+    for row, last in zip(tokens, end, strict=True):
+        kept = np.flatnonzero(generator.random(last - 1) >= TOKEN_DROPOUT) + 1 if last > 2 else np.arange(1, last)
+        shorter = [row[0], *row[kept], row[last]]
+        row[:] = 0
+        row[: len(shorter)] = shorter
+    return torch.from_numpy(np.stack(pictures)), torch.from_numpy(tokens)
+
+
+def _similarity(encoder: Encoder, pairs: Pairs) -> Tensor:
+    """Cosine of each text (rows) and each picture (columns)."""
+    pictures = torch.cat([encoder.encode_images(part) for part in torch.split(pairs.pictures, BATCH)])
+    texts = torch.cat([encoder.encode_texts(part) for part in torch.split(pairs.tokens, BATCH)])
+    return torch.nn.functional.normalize(texts) @ torch.nn.functional.normalize(pictures).T
+
+
+def recall(scores: Tensor, k: int) -> float:
+    """Share of rows of ``scores`` [n, n] whose diagonal is among the ``k`` largest; ties count against it."""
+    ranks = (scores >= scores.diagonal()[:, None]).sum(dim=1)
+    return float((ranks <= k).float().mean())

@@ -1,0 +1,95 @@
+"""Trained models on disk: weights, the catalogue they were trained with, and the configuration of the run.
+
+A stage's folder is self-contained: model.safetensors holds weights (``model.*``), the catalogue's tensors
+(``catalogue.*``) and the item ids (``items``, utf-8, newline-joined); config.json the run, stage, seed and versions.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from decorec import __version__
+from decorec.artifacts.files import read_arrays, read_json, write_arrays, write_json
+from decorec.config.runs import Run
+from decorec.errors import DecorecError
+from decorec.models.base import Recommender
+from decorec.models.item_data import Catalogue
+from decorec.models.registry import build
+from decorec.data.sequences import read_vocab
+
+__all__ = ["Checkpoint", "load", "load_for", "save"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model as it comes from disk."""
+
+    model: Recommender
+    run: Run
+    stage: str
+    seed: int
+    items: list[str]
+    """Item ids in the order of their index."""
+
+
+def save(model: Recommender, run: Run, seed: int, items: list[str], weights: Path, config: Path) -> None:
+    """Write ``weights`` (model.safetensors) and ``config`` (config.json)."""
+    arrays = {f"catalogue.{name}": _array(tensor) for name, tensor in model.catalogue.tensors().items()}
+    arrays |= {f"model.{name}": _array(tensor) for name, tensor in model.own_state().items()}
+    arrays["items"] = np.frombuffer("\n".join(items).encode(), dtype=np.uint8)
+    versions = {"decorec": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    write_arrays(weights, arrays)
+    write_json(config, {"run": run.dump(), "stage": model.stage, "seed": seed, "versions": versions})
+
+
+def load(weights: Path, config: Path) -> Checkpoint:
+    """Rebuild a model from its two files alone.
+
+    Raises:
+        DecorecError: a file is missing or damaged, or they do not belong together.
+    """
+    facts = read_json(config)
+    arrays, _ = read_arrays(weights)
+    items = arrays.pop("items").tobytes().decode().split("\n")
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    run = Run.model_validate(facts["run"])
+    catalogue = Catalogue(len(items), _within(tensors, "catalogue."))
+    model = build(run.model, catalogue, facts["stage"])
+    try:
+        model.load_state_dict(_within(tensors, "model."), strict=False)
+        missing = set(model.own_state()) ^ set(_within(tensors, "model."))
+    except RuntimeError as error:
+        raise DecorecError(f"{weights}: expected the weights that {config} describes, found {error}") from error
+    if missing:
+        raise DecorecError(
+            f"{weights}: expected the weights that {config} describes, found a difference in {sorted(missing)}; "
+            "train the run again"
+        )
+    return Checkpoint(model.eval(), run, facts["stage"], facts["seed"], items)
+
+
+def load_for(vocab: Path, weights: Path, config: Path) -> Checkpoint:
+    """As ``load``, of a model for the items of ``vocab`` (vocab.parquet).
+
+    Raises:
+        DecorecError: also if the model has other items.
+    """
+    found = load(weights, config)
+    if found.items != read_vocab(vocab):
+        raise DecorecError(f"{weights}: expected the items of {vocab}, found another list; train the run again")
+    return found
+
+
+def _within(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.detach().cpu().numpy()

@@ -1,0 +1,242 @@
+"""The training losses, always in log space, with bounded memory.
+
+Shapes: M modalities, P predictions, K targets of a prediction, C candidates per modality, D width, R rows (states of
+all modalities).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from decorec.nn.matmul import gram, product, working_type
+
+__all__ = ["DrawnCandidates", "cross_modal_loss"]
+
+ROWS_AT_ONCE = 2048
+TILE = 1 << 21
+"""Logits computed at a time (8 MB in float32: they stay in the cache between the passes over them)."""
+KEPT = 1 << 26
+"""Logits kept between the two passes (256 MB in float32); where there are more, the second pass computes them again."""
+
+
+@dataclass(frozen=True)
+class DrawnCandidates:
+    """Items drawn with replacement, which stand for all candidates of the denominator."""
+
+    items: Tensor
+    """[S] int64, or fewer: the different items drawn."""
+    log_expected: Tensor
+    """[S] float32: log of the number of draws of the item, expected (logQ) less observed."""
+
+
+def cross_modal_loss(
+    states: Tensor,
+    candidates: Tensor,
+    targets: Tensor,
+    temperature: float,
+    alpha: float,
+    drawn: DrawnCandidates | None = None,
+) -> Tensor:
+    """Mean over targets of the sum over modalities of eq. 15.
+
+    With logits_m = states_m . [candidates of all modalities] / temperature (eq. 12), the loss of modality m is
+    logsumexp(all logits_m) - logsumexp(logit of the target in m, alpha * its logits in the others); the denominator's
+    logits are not scaled by alpha. One modality gives plain cross-entropy over all items.
+
+    Where a prediction has several targets, the item that came next and those after it, the k-th of them counts 1 / k in
+    the mean: as much as a pair of items counts at that distance in the co-occurrence (eq. 1).
+
+    Under autocast the products are computed in its type and everything between them in float32.
+
+    Args:
+        states: [M, P, D].
+        candidates: [M, C, D]; rows beyond the items only enter the denominator.
+        targets: [P] or [P, K] int64, row of the target in each modality's candidates; -1 where there is none.
+        temperature: tau.
+        alpha: weight of the other modalities' logits of the target, in [0, 1].
+        drawn: candidates of the denominator besides the target (Bengio and Senecal 2008); None: all.
+    """
+    loss: Tensor = _CrossModalLoss.apply(states, candidates, targets, temperature, alpha, drawn)
+    return loss
+
+
+class _CrossModalLoss(Function):
+    """Loss and gradients in one go, tile by tile, so that nothing of the size of all logits is needed in backward.
+
+    The gradient of the mean loss is known up to the factor that reaches backward. A tile holds the softmax over its own
+    columns; that over all columns is the tile's times one factor per row, which the [R, D] sides of the products take.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        candidates: Tensor,
+        targets: Tensor,
+        temperature: float,
+        alpha: float,
+        drawn: DrawnCandidates | None,
+    ) -> Tensor:
+        modalities, predictions, width = states.shape
+        items = candidates.shape[1]
+        device = states.device
+        work = working_type(states)
+        precise = torch.promote_types(states.dtype, torch.float32)
+        targets = targets.view(predictions, -1)
+        with torch.autocast(device.type, enabled=False):
+            whole = candidates.reshape(modalities * items, width).to(work)
+            rows = (states.to(precise) / temperature).reshape(modalities * predictions, width).to(work)
+            offsets = torch.arange(modalities, device=device) * items
+            there = (targets >= 0).repeat(modalities, 1)
+            weights = there / torch.arange(1, targets.shape[1] + 1, dtype=precise, device=device)
+            chosen = torch.where(there[..., None], (targets[..., None] + offsets).repeat(modalities, 1, 1), -1)
+            scale = torch.full((modalities, modalities), alpha, dtype=precise, device=device)
+            scale = scale.fill_diagonal_(1.0).repeat_interleave(predictions, 0)
+            columns = None if drawn is None else _Columns(drawn, offsets, precise)
+            needed = any(ctx.needs_input_grad[:2])
+            grad_rows = torch.zeros_like(rows, dtype=precise) if needed else None
+            grad_whole = torch.zeros_like(whole, dtype=precise) if needed else None
+            total = torch.zeros((), dtype=precise, device=device)
+            # Where the weights are all 1 their sum is a known number, which needs no transfer from the device.
+            count = predictions if targets.shape[1] == 1 else weights.sum() / modalities
+            for begin in range(0, len(rows), ROWS_AT_ONCE):
+                block = slice(begin, begin + ROWS_AT_ONCE)
+                total += _block(
+                    rows[block],
+                    whole,
+                    chosen[block],
+                    weights[block],
+                    scale[block],
+                    columns,
+                    None if grad_rows is None else grad_rows[block],
+                    grad_whole,
+                )
+            if grad_rows is not None and grad_whole is not None:
+                grad_rows.div_(temperature * count)
+                ctx.gradients = (
+                    grad_rows.view_as(states).to(states.dtype),
+                    grad_whole.div_(count).view_as(candidates).to(candidates.dtype),
+                )
+            return total / count
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+        (grad_states, grad_candidates), ctx.gradients = ctx.gradients, None
+        return grad_states.mul_(grad_output), grad_candidates.mul_(grad_output), None, None, None, None
+
+
+class _Columns:
+    """The sampled columns of all modalities, with the correction of their logits."""
+
+    def __init__(self, drawn: DrawnCandidates, offsets: Tensor, dtype: torch.dtype) -> None:
+        self.index = (drawn.items + offsets[:, None]).flatten()
+        self.correction = drawn.log_expected.to(dtype).repeat(len(offsets))
+
+
+def _block(
+    rows: Tensor,
+    whole: Tensor,
+    chosen: Tensor,
+    weights: Tensor,
+    scale: Tensor,
+    columns: _Columns | None,
+    grad_rows: Tensor | None,
+    grad_whole: Tensor | None,
+) -> Tensor:
+    """Summed loss of a block of rows; adds its gradients.
+
+    Args:
+        rows: [R, D] states, divided by the temperature.
+        whole: [M * C, D].
+        chosen: [R, K, M] rows of the targets' candidates in ``whole``; -1: none.
+        weights: [R, K] of the targets; 0: none.
+        scale: [R, M] factor of a target's candidates in the numerator.
+        columns: None for all.
+        grad_rows: [R, D] or None.
+        grad_whole: [M * C, D] or None.
+    """
+    tiles = _Tiles(rows, whole, chosen, columns, keep=grad_rows is not None)
+    parts = torch.stack([lse for _, _, lse in tiles.first()], 1)
+    denominator = torch.logsumexp(parts, 1)
+    targets = whole[chosen.clamp_min(0)].to(scale.dtype)  # [R, K, M, D]; whatever stands for none has weight 0
+    precise = rows.to(scale.dtype)
+    logits = (targets.flatten(1, 2) @ precise[:, :, None]).view(chosen.shape)
+    total = weights.sum(1)
+    if columns is not None:  # targets are candidates of their own, none of the sampled
+        own = logits.masked_fill(~_distinct(chosen[..., 0])[..., None], -torch.inf)
+        denominator = torch.logaddexp(denominator, torch.logsumexp(own, (1, 2)))
+    positive = logits * scale[:, None]
+    numerator = torch.logsumexp(positive, 2)
+    if grad_rows is not None and grad_whole is not None:
+        for number, (where, soft) in enumerate(tiles.second()):
+            factor = (total * torch.exp(parts[:, number] - denominator))[:, None]
+            grad_rows.addcmul_(product(soft, whole[where].T), factor)
+            part = gram(soft, (precise * factor).to(soft.dtype))
+            if isinstance(where, slice):
+                grad_whole[where] += part
+            else:
+                grad_whole.index_add_(0, where, part.to(grad_whole.dtype))
+        excess = -torch.exp(positive - numerator[..., None]) * scale[:, None] * weights[..., None]
+        if columns is not None:
+            excess += torch.exp(own - denominator[:, None, None]) * total[:, None, None]
+        grad_rows += (excess.flatten(1)[:, None] @ targets.flatten(1, 2))[:, 0]
+        pulled = excess[..., None] * precise[:, None, None]
+        grad_whole.index_add_(0, chosen.clamp_min(0).flatten(), pulled.flatten(0, 2))
+    return (weights * (denominator[:, None] - numerator)).sum()
+
+
+def _distinct(targets: Tensor) -> Tensor:
+    """[R, K] which of the targets are there (not -1) and did not stand further left in their row."""
+    count = targets.shape[1]
+    earlier = torch.ones(count, count, dtype=torch.bool, device=targets.device).tril_(-1)
+    again = (targets[:, :, None] == targets[:, None, :]) & earlier
+    return (targets >= 0) & ~again.any(2)
+
+
+Where = slice | Tensor
+
+
+class _Tiles:
+    """Softmax of a block of rows over one set of columns after another."""
+
+    def __init__(self, rows: Tensor, whole: Tensor, chosen: Tensor, columns: _Columns | None, keep: bool) -> None:
+        self.rows, self.whole, self.chosen, self.columns = rows, whole, chosen, columns
+        self.count = len(whole) if columns is None else len(columns.index)
+        self.step = -(-self.count // -(-self.count // max(1, TILE // len(rows))))  # tiles of equal width
+        self.keep = keep and len(rows) * self.count <= KEPT
+        self.kept: list[tuple[Where, Tensor]] = []
+
+    def _compute(self) -> Iterator[tuple[Where, Tensor, Tensor]]:
+        """Columns, softmax over them [R, columns] and logsumexp over them [R], tile by tile."""
+        for begin in range(0, self.count, self.step):
+            part = slice(begin, min(begin + self.step, self.count))
+            where: Where = part if self.columns is None else self.columns.index[part]
+            logits = product(self.rows, self.whole[where])
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            if self.columns is not None:
+                logits -= self.columns.correction[part]
+                for hit in self.chosen.flatten(1).T:
+                    logits.masked_fill_(where == hit[:, None], -1e30)
+            soft = torch.softmax(logits, 1)
+            # The largest softmax is exactly 1 / sum(exp(logits - maximum)).
+            yield where, soft.to(self.rows.dtype), logits.amax(1) - soft.amax(1).log()
+
+    def first(self) -> Iterator[tuple[Where, Tensor, Tensor]]:
+        """All tiles."""
+        for where, soft, lse in self._compute():
+            if self.keep:
+                self.kept.append((where, soft))
+            yield where, soft, lse
+
+    def second(self) -> Iterator[tuple[Where, Tensor]]:
+        """All tiles once more."""
+        if self.keep:
+            yield from self.kept
+        else:
+            yield from ((where, soft) for where, soft, _ in self._compute())

@@ -1,0 +1,37 @@
+"""Items that stand for all candidates of the loss where the catalogue is too large for the full softmax."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from decorec.nn.losses import DrawnCandidates
+
+__all__ = ["Sampler"]
+
+EXPONENT = 0.5
+"""Of the popularity: between uniform (0), which rarely draws what the model confuses, and popularity itself (1)."""
+
+
+class Sampler:
+    """Draws items with replacement, with probability q proportional to (count in training + 1) ^ 0.5.
+
+    An item drawn n times in S draws enters the denominator with the weight n / (S q): its logit is corrected by the
+    logarithm (logQ), so that the expected denominator is that of all items (Bengio and Senecal 2008, eq. 6).
+    """
+
+    def __init__(self, items: npt.NDArray[np.int32], item_count: int, draws: int, seed: int) -> None:
+        weight = (np.bincount(items, minlength=item_count) + 1.0) ** EXPONENT
+        self._log_expected = torch.from_numpy(np.log(draws * weight / weight.sum()))
+        self._cumulated = torch.from_numpy(np.cumsum(weight / weight.sum()))
+        self._draws = draws
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def draw(self, device: torch.device) -> DrawnCandidates:
+        """One draw, the same for all predictions of a batch."""
+        drawn = torch.rand(self._draws, dtype=torch.float64, generator=self._generator)
+        places = torch.searchsorted(self._cumulated, drawn).clamp_(max=len(self._cumulated) - 1)
+        items, counts = torch.unique(places, return_counts=True)
+        log_expected = self._log_expected[items] - counts.log()
+        return DrawnCandidates(items.to(device), log_expected.to(device, torch.float32))

@@ -1,0 +1,122 @@
+"""Products with a constant sparse matrix over the items, and sparse gradients of item rows.
+
+Shapes: M modalities, I items, T tokens, P predictions, D width.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+from decorec.data.batches import Batch
+
+__all__ = ["Propagation", "neighbours", "rows_of"]
+
+SLICE = 1 << 18
+"""Elements of the dense factor of a sparse product that are used at a time (1 MB in float32)."""
+
+
+def rows_of(candidates: Tensor, items: Tensor) -> Tensor:
+    """Representations of the batch's items, [M, I, D] and [T] -> [M, T, D].
+
+    The gradient is sparse: it is added to that of the loss, so that no second array of the size of all candidates is
+    filled.
+    """
+    rows: Tensor = _Rows.apply(candidates, items)
+    return rows
+
+
+class _Rows(Function):
+    @staticmethod
+    def forward(ctx: Any, candidates: Tensor, items: Tensor) -> Tensor:
+        ctx.save_for_backward(items)
+        ctx.shape = candidates.shape
+        return candidates.index_select(1, items)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (items,) = ctx.saved_tensors
+        modality = torch.arange(len(grad), device=grad.device).repeat_interleave(len(items))
+        index = torch.stack([modality, items.repeat(len(grad))])
+        sparse = torch.sparse_coo_tensor(index, grad.reshape(len(index[0]), -1), ctx.shape, check_invariants=False)
+        return sparse, None
+
+
+class Propagation(nn.Module):
+    """Product of a constant sparse [I, I] matrix with dense [I, D] ones."""
+
+    crow: Tensor
+    col: Tensor
+    values: Tensor
+
+    def __init__(self, crow: Tensor, col: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("crow", crow, persistent=False)
+        self.register_buffer("col", col, persistent=False)
+        self.register_buffer("values", values, persistent=False)
+        self._pair: tuple[Tensor, Tensor] | None = None
+
+    def _matrices(self) -> tuple[Tensor, Tensor]:
+        """The matrix and its transpose as CSR, made once per device and type."""
+        if self._pair is None or self._pair[0].device != self.values.device or self._pair[0].dtype != self.values.dtype:
+            shape = (len(self.crow) - 1,) * 2
+            # torch says once per process that CSR is in beta; the two products used here are tested against dense ones.
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+            matrix = torch.sparse_csr_tensor(self.crow, self.col, self.values, shape, check_invariants=True)
+            csc = matrix.to_sparse_csc()
+            transposed = torch.sparse_csr_tensor(
+                csc.ccol_indices(), csc.row_indices(), csc.values(), shape, check_invariants=True
+            )
+            self._pair = matrix, transposed
+        return self._pair
+
+    def forward(self, x_ID: Tensor) -> Tensor:
+        """[I, D] -> [I, D], in the type of the matrix: its products are bound by memory, not by arithmetic."""
+        matrix, transposed = self._matrices()
+        with torch.autocast(x_ID.device.type, enabled=False):
+            out: Tensor = _SparseProduct.apply(x_ID.to(matrix.dtype), matrix, transposed)
+        return out
+
+
+def neighbours(graph: Propagation, batch: Batch, item_count: int) -> Tensor:
+    """How near all items are to each history: its items' rows of ``graph``, each over its distance to the target.
+
+    Sequences are read at their last item, as at inference.
+
+    Returns:
+        [P, I] in the type of the matrix.
+    """
+    rows = batch.rows()
+    distance = batch.positions.index_select(0, batch.predict).index_select(0, rows) - batch.positions + 1
+    history = graph.values.new_zeros(item_count, len(batch.predict))
+    history.index_put_((batch.items, rows), 1.0 / distance, accumulate=True)
+    near: Tensor = graph(history).T
+    return near
+
+
+class _SparseProduct(Function):
+    """matrix @ x; the matrix is constant, so that backward is one product with its transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, matrix: Tensor, transposed: Tensor) -> Tensor:
+        ctx.transposed = transposed
+        return _sliced(matrix, x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _sliced(ctx.transposed, grad), None, None
+
+
+def _sliced(matrix: Tensor, x: Tensor) -> Tensor:
+    """``matrix @ x``; on the CPU in slices of columns, whose rows stay in the cache while they are gathered."""
+    width = max(16, SLICE // max(1, len(x)))
+    if x.device.type != "cpu" or width >= x.shape[1]:
+        return matrix @ x.contiguous()
+    out = x.new_empty(matrix.shape[0], x.shape[1])
+    for begin in range(0, x.shape[1], width):
+        out[:, begin : begin + width] = matrix @ x[:, begin : begin + width].contiguous()
+    return out

@@ -1,0 +1,1 @@
+"""From interactions and features to sequences, the co-occurrence graph and interests."""

@@ -1,0 +1,144 @@
+"""Data sets in the RecBole / UniSRec / MISSRec layout, with given splits and features.
+
+``<name>.{train,valid,test}.inter``: tab-separated rows (user index, history as item indices separated by blanks, target
+index); ``<name>.{item2index,user2index}``: id and index; ``<name>.text``: item id and text; ``<name>.feat1CLS`` (text)
+and ``<name>.feat3CLS`` (image): raw little-endian float32 rows in the order of the item index. The rows are the sliding
+expansion of a leave-one-out split; the users' whole sequences are put together from them again.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from decorec.artifacts.files import write_json, write_table
+from decorec.config.datasets import AtomicDataset
+from decorec.errors import DecorecError
+from decorec.data.item_features import FeatureFile
+from decorec.data.sequences import write_vocab
+from decorec.prepare.sliding_windows import PARTS, rebuild
+from decorec.data.dataset_statistics import describe
+
+__all__ = ["atomic"]
+
+log = logging.getLogger("decorec")
+FEATURES = {"text": "feat1CLS", "image": "feat3CLS"}
+
+
+def atomic(
+    *, dataset: AtomicDataset, items: Path, text: Path, image: Path, vocab: Path, sequences: Path, statistics: Path
+) -> None:
+    """Read atomic files and write items, features, vocabulary, sequences and statistics as the other steps would.
+
+    Raises:
+        DecorecError: a file is missing or of the wrong length, or the rows are not the expansion of one sequence
+            per user.
+    """
+    stem = Path(dataset.path) / dataset.name
+    names = _read_index(Path(f"{stem}.item2index"))
+    users = _read_index(Path(f"{stem}.user2index"))
+    rows = {part: _read_rows(Path(f"{stem}.{part}.inter"), len(users), len(names)) for part in PARTS}
+    found = rebuild(rows, users, str(stem))
+    texts = _read_texts(Path(f"{stem}.text"), names)
+    features = {
+        kind: _read_features(Path(f"{stem}.{suffix}"), names, dataset.width) for kind, suffix in FEATURES.items()
+    }
+    summary = describe(found, len(names))
+    log.info("atomic: %d items, %d users, %d interactions", len(names), len(users), summary["interactions"])
+    write_table(items, _item_table(names, texts))
+    features["text"].write(text)
+    features["image"].write(image)
+    write_vocab(vocab, names)
+    found.write(sequences)
+    write_json(statistics, summary)
+
+
+def _read_columns(path: Path, count: int, what: str, header: bool) -> pl.DataFrame:
+    """Tab-separated text without quoting, as ``count`` columns of strings."""
+    if not path.is_file():
+        raise DecorecError(f"{path}: expected {what}, found no such file; correct path and name of the data set")
+    try:
+        table = pl.read_csv(path, separator="\t", has_header=header, quote_char=None, infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        raise DecorecError(f"{path}: expected {what}, found a file that cannot be read ({error})") from error
+    if table.width != count:
+        raise DecorecError(f"{path}: expected {what} in {count} tab-separated columns, found {table.width} columns")
+    return table.rename(dict(zip(table.columns, "abc", strict=False)))
+
+
+def _read_index(path: Path) -> list[str]:
+    """Ids in the order of their index."""
+    table = _read_columns(path, 2, "ids and their indices", header=False)
+    table = table.with_columns(pl.col("b").cast(pl.Int64, strict=False)).sort("b", maintain_order=True)
+    if not np.array_equal(table["b"].to_numpy(), np.arange(len(table))) or table["a"].n_unique() != len(table):
+        raise DecorecError(
+            f"{path}: expected each id once, with the indices 0 to {len(table) - 1}, found gaps, repeats or other "
+            "values; write the file again"
+        )
+    return table["a"].to_list()
+
+
+def _read_rows(path: Path, users: int, items: int) -> pl.DataFrame:
+    """Columns user, history (list of item indices), target; all int64, in the order of the file."""
+    table = _read_columns(path, 3, "rows of user, history and target", header=True).select(
+        user=pl.col("a").cast(pl.Int64, strict=False),
+        history=pl.col("b").str.split(" ").cast(pl.List(pl.Int64), strict=False),
+        target=pl.col("c").cast(pl.Int64, strict=False),
+    )
+    inside = pl.col("user").is_between(0, users - 1) & pl.col("target").is_between(0, items - 1)
+    known = pl.col("history").list.eval(pl.element().is_between(0, items - 1).fill_null(False)).list.all()
+    wrong = table.with_row_index("line", offset=2).filter(~(inside & known).fill_null(False))
+    if len(wrong):
+        raise DecorecError(
+            f"{path}, line {wrong['line'][0]}: expected a user index below {users} and item indices below {items} "
+            f"(as in .user2index and .item2index), found another value; {len(wrong)} such lines"
+        )
+    return table
+
+
+def _read_texts(path: Path, names: list[str]) -> list[str]:
+    """Text of each item; empty where the file or the item is absent."""
+    if not path.is_file():
+        log.info("atomic: no file %s; items have no text of their own", path)
+        return [""] * len(names)
+    table = _read_columns(path, 2, "item ids and texts", header=True).unique("a", keep="first", maintain_order=True)
+    texts = dict(zip(table["a"].to_list(), table["b"].fill_null("").str.strip_chars().to_list(), strict=True))
+    return [texts.get(name, "") for name in names]
+
+
+def _read_features(path: Path, names: list[str], width: int) -> FeatureFile:
+    """Raw float32 rows; a row of zeros is an item without that modality."""
+    if not path.is_file():
+        raise DecorecError(f"{path}: expected features, found no such file; correct path and name of the data set")
+    expected, found = len(names) * width * 4, path.stat().st_size
+    if expected != found:
+        raise DecorecError(
+            f"{path}: expected {len(names)} items x {width} values x 4 bytes = {expected} bytes, found {found} "
+            f"({found / 4 / len(names):g} values per item); set datasets.<name>.width or take the file that belongs "
+            "to .item2index"
+        )
+    x: npt.NDArray[np.float32] = np.fromfile(path, dtype="<f4").reshape(len(names), width)
+    if not np.isfinite(x).all():
+        row = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
+        raise DecorecError(f"{path}, row {row} (item {names[row]!r}): expected finite values, found NaN or infinity")
+    return FeatureFile(x, np.any(x != 0, axis=1), names, {"encoder": "given", "source": path.name})
+
+
+def _item_table(names: list[str], texts: list[str]) -> pl.DataFrame:
+    empty = [""] * len(names)
+    lists = pl.Series([[]] * len(names), dtype=pl.List(pl.String))
+    return pl.DataFrame(
+        {
+            "item": names,
+            "title": empty,
+            "brand": empty,
+            "categories": lists,
+            "description": empty,
+            "text": texts,
+            "image_urls": lists,
+        }
+    )

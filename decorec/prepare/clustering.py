@@ -1,0 +1,97 @@
+"""Interests: clusters of the items' raw features, enriched with those of the items bought along (eq. 3 to 5)."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from decorec.artifacts.files import read_sparse, write_arrays
+from decorec.config.prepare import InterestsConfig
+from decorec.errors import DecorecError
+from decorec.data.item_features import FeatureFile
+from decorec.data.graph import normalise
+from decorec.data.sequences import read_vocab
+
+__all__ = ["cluster", "enrich", "kmeans"]
+
+log = logging.getLogger("decorec")
+Floats = npt.NDArray[np.float32]
+
+
+def cluster(
+    *,
+    interests: InterestsConfig,
+    cooccurrence: Path,
+    vocab: Path,
+    text_features: Path,
+    image_features: Path,
+    text: Path,
+    image: Path,
+    threads: int = 1,
+) -> None:
+    """Cluster each modality's enriched features and write centroids [k, width] and assignment [items].
+
+    k = ratio x items, at least 1. An item that lacks a modality starts as the zero vector and is clustered by what
+    its neighbours lend it. The modalities run side by side if there are two ``threads``; the result is the same.
+
+    Raises:
+        DecorecError: features or co-occurrence belong to other items than the vocabulary.
+    """
+    from threadpoolctl import threadpool_limits
+
+    items = read_vocab(vocab)
+    matrix = read_sparse(cooccurrence)
+    if matrix.shape != (len(items), len(items)):
+        raise DecorecError(
+            f"{cooccurrence}: expected a matrix of {len(items)} x {len(items)} items (the items of {vocab}), found "
+            f"{matrix.shape[0]} x {matrix.shape[1]}; run the cooccurrence step again"
+        )
+    graph = normalise(matrix, interests.normalisation)
+    k = max(1, round(interests.ratio * len(items)))
+
+    def run(source: Path) -> dict[str, npt.NDArray[Any]]:
+        x, _ = FeatureFile.read(source).aligned(items)
+        centroids, assignment = kmeans(enrich(x, graph, interests.gate, interests.layers), k, interests.seed)
+        largest = np.bincount(assignment, minlength=k).max()
+        log.info("cluster: %d items of %s in %d interests, the largest of %d", len(items), source, k, largest)
+        return {"centroids": centroids, "assignment": assignment}
+
+    # The outer limit keeps a modality that ends first from lifting the process-wide limit of the other one.
+    with threadpool_limits(limits=1), ThreadPoolExecutor(max_workers=min(2, threads)) as pool:
+        results = list(pool.map(run, (text_features, image_features)))
+    for target, arrays in zip((text, image), results, strict=True):
+        write_arrays(target, arrays)
+
+
+def enrich(x: Floats, graph: Any, gate: float, layers: int) -> Floats:
+    """x + 1/layers * sum over l of gate * graph^l x (eq. 3 with a fixed gate); x itself for 0 layers.
+
+    Args:
+        x: [items, width].
+        graph: normalised co-occurrence, CSR [items, items].
+    """
+    enriched, hop = x, x
+    for _ in range(layers):
+        hop = graph @ hop
+        enriched = enriched + np.float32(gate / layers) * hop
+    return enriched
+
+
+def kmeans(x: Floats, k: int, seed: int) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """k-means (Lloyd) from one k-means++ start; returns centroids [k, width] and the cluster of each row of x.
+
+    Runs on one thread: with more, partial sums are added in an order that changes from run to run, and so would the
+    clusters. ``x`` is centred in place and put back, which saves a copy and can change its last bits.
+    """
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        model = KMeans(n_clusters=k, init="k-means++", n_init=1, algorithm="lloyd", random_state=seed, copy_x=False)
+        model.fit(x)
+    return model.cluster_centers_.astype(np.float32), model.labels_.astype(np.int64)

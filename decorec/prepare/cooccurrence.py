@@ -1,0 +1,119 @@
+"""Which items stand together in training sequences, weighted by closeness (eq. 1)."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from decorec.artifacts.files import write_sparse
+from decorec.config.prepare import GraphConfig
+from decorec.errors import DecorecError
+from decorec.data.sequences import Sequences, read_vocab
+
+__all__ = ["cooccurrence", "count_pairs"]
+
+log = logging.getLogger("decorec")
+PAIRS_PER_BLOCK = 4_000_000
+"""Ordered pairs of positions in a block of rows, which one worker counts at a time."""
+
+
+def cooccurrence(*, graph: GraphConfig, vocab: Path, sequences: Path, cooccurrence: Path, threads: int = 1) -> None:
+    """Count co-occurrences in the training part of all sequences and write them as a sparse matrix.
+
+    Written: S [items, items], CSR float32, symmetric, zero diagonal; the same bytes for any number of ``threads``.
+
+    Raises:
+        DecorecError: the sequences name items outside of the vocabulary, or a user has fewer than three.
+    """
+    items = len(read_vocab(vocab))
+    everything = Sequences.read(sequences)
+    if len(everything.items) and int(everything.items.max()) >= items:
+        raise DecorecError(
+            f"{sequences}: expected item indices below {items} (the items of {vocab}), found "
+            f"{everything.items.max()}; run the split step again"
+        )
+    training = everything.training()
+    matrix = count_pairs(training, items, graph, threads=threads)
+    _assert_training_only(matrix, everything, training)
+    write_sparse(cooccurrence, matrix)
+    log.info("cooccurrence: %d training interactions, %d items, %d non-zeros", len(training.items), items, matrix.nnz)
+
+
+def count_pairs(
+    sequences: Sequences, items: int, graph: GraphConfig, *, threads: int = 1, block: int = PAIRS_PER_BLOCK
+) -> Any:
+    """S_ij = sum over users and ordered pairs of positions p != q holding i != j of weight(|p - q|) (eq. 1).
+
+    The rows are cut into blocks of about ``block`` pairs, each counted over all users by one of ``threads`` workers.
+    Weights are rounded to integers, whose sums are exact: neither ``block`` nor ``threads`` changes a bit of the
+    result.
+
+    Returns:
+        CSR float32 [items, items], symmetric, zero diagonal, sorted indices.
+    """
+    import scipy.sparse
+    from dask.delayed import delayed
+
+    from decorec.prepare.cooccurrence_kernels import count_rows, places
+
+    longest = int(sequences.lengths.max(initial=1))
+    window = longest if graph.window == "all" else min(longest, graph.window)
+    # Large arrays are made here: numpy asks for huge pages, compiled loops do not.
+    seen = np.empty((len(sequences.items), 3), np.int32)
+    first, pairs = places(sequences.items, sequences.offsets, items, window, seen)
+    weights, unit = _weights(window, graph.distance, int(np.diff(first).max(initial=1)))
+    room = np.concatenate([[0], np.cumsum(np.minimum(np.diff(pairs), items))])
+    columns, sums = np.empty(room[-1], np.int32), np.empty(room[-1], np.float32)
+    blocks = list(_blocks(pairs, block))
+    tasks: list[Any] = []
+    for begin, stop in blocks:
+        own = slice(room[begin], room[stop])
+        known = (first, seen, sequences.items, pairs, weights, unit)
+        tasks.append(delayed(count_rows)(begin, stop, *known, columns[own], sums[own]))
+    counts = delayed(tasks).compute(scheduler="threads", num_workers=threads)
+    ends = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+    for array in (columns, sums):
+        # In place, so that the largest arrays lie there once.
+        for begin, stop in blocks:
+            array[ends[begin] : ends[stop]] = array[room[begin] : room[begin] + ends[stop] - ends[begin]]
+        array.resize(ends[-1], refcheck=False)
+    matrix = scipy.sparse.csr_matrix((sums, columns, ends), shape=(items, items))
+    matrix.has_canonical_format = True
+    return matrix
+
+
+def _weights(window: int, distance: str, places: int) -> tuple[npt.NDArray[np.int64], float]:
+    """Weights of the distances 0 (nothing) to ``window`` as integers, and the unit that they count.
+
+    The unit is as small as int64 allows for the largest sum there can be: an item at ``places`` places that sees
+    the same other one on all sides.
+    """
+    distances = np.arange(1, window + 1)
+    exact = {"1/D": 1 / distances, "1/(D+1)": 1 / (distances + 1), "1": np.ones(window)}[distance]
+    bits = min(52, 62 - math.ceil(math.log2(max(1.0, 2 * exact.sum() * places))))
+    return np.concatenate([[0], np.rint(exact * 2.0**bits)]).astype(np.int64), 2.0**-bits
+
+
+def _blocks(pairs: npt.NDArray[np.int64], block: int) -> Iterator[tuple[int, int]]:
+    """Cut rows into runs of about ``block`` pairs; ``pairs`` [items + 1]: how many the rows before hold."""
+    cuts = np.flatnonzero(np.diff(pairs[:-1] // block)) + 1
+    yield from pairwise([0, *cuts.tolist(), len(pairs) - 1])
+
+
+def _assert_training_only(matrix: Any, everything: Sequences, training: Sequences) -> None:
+    """No held-out position was counted, and no item has a neighbour that no training sequence holds."""
+    assert len(training.items) == len(everything.items) - 2 * len(everything.users)
+    held_out = np.concatenate([everything.offsets[1:] - 1, everything.offsets[1:] - 2])
+    kept = np.ones(len(everything.items), dtype=bool)
+    kept[held_out] = False
+    assert np.array_equal(everything.items[kept], training.items)
+    trained = np.zeros(matrix.shape[0], dtype=bool)
+    trained[training.items] = True
+    assert not (np.diff(matrix.indptr) > 0)[~trained].any()

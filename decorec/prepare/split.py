@@ -1,0 +1,86 @@
+"""Step split: the items that have what is required, the k-core, and every user's sequence."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from decorec.artifacts.files import read_table, write_json
+from decorec.data.id_codes import Codes, codes_in, factorise, first_appearances, sorted_by
+from decorec.config.prepare import FilterConfig
+from decorec.errors import DecorecError
+from decorec.data.item_features import FeatureFile
+from decorec.data.filtering import Filtered
+from decorec.data.sequences import Sequences, write_vocab
+from decorec.data.dataset_statistics import describe
+
+__all__ = ["split"]
+
+log = logging.getLogger("decorec")
+COLUMNS: dict[str, Any] = {"user": pl.String, "item": pl.String, "timestamp": pl.Int64}
+
+
+def split(
+    *,
+    filter: FilterConfig,
+    interactions: Path,
+    items: Path,
+    text: Path,
+    image: Path,
+    vocab: Path,
+    sequences: Path,
+    statistics: Path,
+    threads: int = 1,
+) -> None:
+    """Drop items without a required modality, take the k-core, and order each user's interactions.
+
+    The order is that of (timestamp, row in ``interactions``). Users stand in order of their first row, items in order
+    of their first appearance in the sequences, user after user. The split is leave-one-out and needs no file of its
+    own: a user's last item is for testing, the one before for validation. text, image: files of features. threads: of
+    polars, which takes them from the command line when it starts.
+
+    Raises:
+        DecorecError: a file is damaged, an interaction's item is unknown, or nothing is left.
+    """
+    table = read_table(interactions, COLUMNS)
+    names = read_table(items, {"item": pl.String})["item"]
+    item = codes_in(table["item"], names)
+    if len(item) and item.min() < 0:
+        raise DecorecError(
+            f"{interactions}: expected items of {items}, found {int((item < 0).sum())} interactions of others (such as "
+            f"{table['item'][int(item.argmin())]!r}); run the ingest step again"
+        )
+    user, users = factorise(table["user"])
+    filtered = Filtered.start(user, item)
+    filtered.note("given", {})
+    for modality, path in (("text", text), ("image", image)):
+        if modality in filter.require:
+            _, present = FeatureFile.read(path).aligned(names.to_list())
+            filtered.keep(present, f"items with {modality}", f"item without {modality}")
+    filtered.core(filter.kcore, "lower filter.kcore, shorten filter.require, or add data")
+    time = table["timestamp"].to_numpy()
+    rows = sorted_by(user, sorted_by(time, filtered.rows))
+    result, known = _sequences(user[rows], item[rows], time[rows], users)
+    summary = describe(result, len(known), filtered.steps)
+    write_vocab(vocab, names.gather(known).to_list())
+    result.write(sequences)
+    write_json(statistics, summary)
+    log.info(
+        "split: %d interactions in, %d of %d users and %d items out", len(table), len(rows), len(users), len(known)
+    )
+
+
+def _sequences(user: Codes, item: Codes, time: npt.NDArray[np.int64], users: pl.Series) -> tuple[Sequences, Codes]:
+    """Sequences of interactions sorted by user and time, and the old codes of the items in order of their new ones."""
+    known = first_appearances(item, int(item.max()) + 1)
+    index = np.empty(int(item.max()) + 1, dtype=np.int32)
+    index[known] = np.arange(len(known), dtype=np.int32)
+    lengths = np.bincount(user)
+    kept = np.flatnonzero(lengths)
+    offsets = np.concatenate([[0], np.cumsum(lengths[kept])])
+    return Sequences(users.gather(kept).to_list(), offsets, index[item], time), known

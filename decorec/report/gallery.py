@@ -1,0 +1,169 @@
+"""Step gallery: what trained models recommend to some users, with pictures, for people to look at."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+from torch import Tensor
+
+from decorec.models import checkpoint
+from decorec.artifacts.files import read_arrays, read_table, write_json
+from decorec.config.evaluation import EvaluateConfig
+from decorec.acquire.crawl.step import picture_path
+from decorec.models.base import Recommender
+from decorec.models.decorec import DeCoRec
+from decorec.evaluation.modality_modes import modes_of
+from decorec.evaluation.ranking import ranks
+from decorec.data.sequences import Sequences, read_vocab
+from decorec.evaluation.full_ranking import score_users
+
+__all__ = ["gallery"]
+
+TOP = 10
+HISTORY = 12
+"""Latest items of the history that are shown."""
+SIDE = 96
+"""Longer side of a picture, in pixels."""
+QUALITY = 70
+log = logging.getLogger("decorec")
+
+
+def choose(data: Sequences, count: int) -> Sequences:
+    """``count`` users drawn at random with a fixed seed, whatever the models do for them."""
+    drawn = np.random.default_rng(0).choice(len(data.users), min(count, len(data.users)), replace=False)
+    parts = [data.items[data.offsets[user] : data.offsets[user + 1]] for user in np.sort(drawn)]
+    offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    return Sequences([data.users[user] for user in np.sort(drawn)], offsets, np.concatenate(parts))
+
+
+def _scored(model: Recommender, data: Sequences, mask_history: bool) -> tuple[Tensor, Tensor]:
+    """Scores [U, I] and targets [U] of the users' test items."""
+    scores = torch.empty(len(data.users), model.catalogue.item_count)
+    targets = torch.empty(len(data.users), dtype=torch.int64)
+    for chosen, found, wanted in score_users(model, data, "test", mask_history):
+        scores[torch.as_tensor(chosen)], targets[torch.as_tensor(chosen)] = found.float(), wanted
+    return scores, targets
+
+
+def _recommended(model: Recommender, data: Sequences, mask_history: bool) -> list[dict[str, Any]]:
+    """Per user the rank of the true next item and the first items, with scores in full and by modality."""
+    scores, targets = _scored(model, data, mask_history)
+    parts: dict[str, Tensor] = {}
+    if isinstance(model, DeCoRec):
+        single = [(name, mode) for name, mode in modes_of(model).items() if name in model.adapters]
+        parts = {name: _scored(mode, data, mask_history)[0] for name, mode in single}
+    rank = ranks(scores, targets)
+    top = torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :TOP]
+    return [
+        {
+            "rank": float(rank[user]),
+            "top": [
+                {
+                    "item": item,
+                    "score": float(scores[user, item]),
+                    "parts": {name: float(part[user, item]) for name, part in parts.items()},
+                }
+                for item in top[user].tolist()
+            ],
+        }
+        for user in range(len(data.users))
+    ]
+
+
+def _thumbnail(file: Path) -> str | None:
+    """A small picture as a data URI; None where the store does not have it."""
+    from PIL import Image
+
+    if not file.is_file():
+        return None
+    with Image.open(file) as picture:
+        small = picture.convert("RGB")
+        small.thumbnail((SIDE, SIDE))
+        body = io.BytesIO()
+        small.save(body, "JPEG", quality=QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(body.getvalue()).decode()
+
+
+def _described(
+    shown: Sequence[int],
+    names: Sequence[str],
+    items: Path,
+    images: Path | None,
+    cache: Path,
+    interests: dict[str, npt.NDArray[np.int64]],
+) -> dict[str, Any]:
+    """Title, clusters and picture of each shown item, by its index."""
+    wanted = [names[item] for item in shown]
+    table = read_table(items, {"item": pl.String, "text": pl.String}).filter(pl.col("item").is_in(wanted))
+    title = pl.coalesce("title", "text") if "title" in table.columns else pl.col("text")
+    titles = dict(table.select("item", title.alias("title")).iter_rows())
+    pictures: dict[str, str] = {}
+    if images is not None:
+        fetched = read_table(images, {"item": pl.String, "status": pl.String, "sha256": pl.String})
+        fetched = fetched.filter((pl.col("status") == "ok") & pl.col("item").is_in(wanted))
+        pictures = dict(fetched.unique("item", keep="first").select("item", "sha256").iter_rows())
+    return {
+        str(item): {
+            "title": titles.get(names[item]) or names[item],
+            "clusters": {modality: int(assignment[item]) for modality, assignment in interests.items()},
+            "picture": _thumbnail(picture_path(cache, pictures[names[item]])) if names[item] in pictures else None,
+        }
+        for item in shown
+    }
+
+
+def gallery(
+    *,
+    evaluate: EvaluateConfig,
+    vocab: Path,
+    sequences: Path,
+    items: Path,
+    images: Path | None = None,
+    cache: Path,
+    text_interests: Path,
+    image_interests: Path,
+    models: list[Path],
+    users: int,
+    gallery: Path,
+) -> None:
+    """Score all items for some users with each of ``models`` and write what there is to show, pictures included.
+
+    Users are drawn at random with a fixed seed: nobody chooses who looks well. Writes JSON: users (history, target,
+    and per run the rank of the target and the first ten items with scores) and items (title, clusters, small picture).
+
+    images: images.parquet; None for data sets without pictures. cache: where the pictures are stored. models: ...
+    /runs/RUN/seed-N/STAGE/model.safetensors with its config.json beside it.
+
+    Raises:
+        DecorecError: a file is missing or damaged, or a model has other items than the vocabulary.
+    """
+    torch.set_num_threads(1)
+    names = read_vocab(vocab)
+    data = choose(Sequences.read(sequences), users)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for file in models:
+        trained = checkpoint.load_for(vocab, file, file.with_name("config.json"))
+        found[file.parents[2].name] = _recommended(trained.model, data, evaluate.mask_history)
+    people = []
+    for user in range(len(data.users)):
+        *history, target = data.items[data.offsets[user] : data.offsets[user + 1]].tolist()
+        runs = {run: recommended[user] for run, recommended in found.items()}
+        people.append({"history": history[-HISTORY:], "length": len(history), "target": target, "runs": runs})
+    shown = {item for person in people for item in (*person["history"], person["target"])}
+    shown |= {entry["item"] for person in people for run in person["runs"].values() for entry in run["top"]}
+    interests = {
+        modality: read_arrays(file)[0]["assignment"]
+        for modality, file in (("text", text_interests), ("image", image_interests))
+    }
+    described = _described(sorted(shown), names, items, images, cache, interests)
+    write_json(gallery, {"users": people, "items": described})
+    log.info("gallery: %d users, %d items, %d runs", len(people), len(described), len(found))

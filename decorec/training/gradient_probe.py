@@ -1,0 +1,158 @@
+"""Step probe: a joint training followed step by step, to see whether ids and modalities pull the same way.
+
+The training is that of the step fit, bit for bit; only what is looked at on the way is kept. It is a step of its own so
+that no other training is slowed by looking, nor its seconds spoiled.
+
+The representation of item I in modality m is a sum, A_m + U (eq. 10): the gradient of the loss with respect to either
+summand is the same, so that a cosine between the two would say nothing. Two that can differ are measured:
+
+- together: what one step of plain gradient descent on the ids alone, or on the adapters alone, would do to the
+  representations of all items, to first order: d_part = (dE / d part) (dL / d part).
+- apart: the gradients of the loss with respect to the representations of the items, if these were only U or only A.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor, nn
+
+from decorec.artifacts.files import write_table
+from decorec.data.batches import Batch
+from decorec.config.runs import Run
+from decorec.errors import DecorecError
+from decorec.models.base import Recommender
+from decorec.models.decorec import DeCoRec
+from decorec.data.sequences import Sequences, read_vocab
+from decorec.training.steps import prepare, read_catalogue
+from decorec.tables.gradients import GRADIENTS
+from decorec.training.loop import train
+
+__all__ = ["FIRST", "GradientProbe", "probe"]
+
+FIRST = 50
+"""Steps at the start of training that are all measured (figure 3a of the paper)."""
+STRIDE = 1e-6
+"""Length of the step in the space of a part's parameters that the first-order effect is measured with; in float64."""
+
+log = logging.getLogger("decorec")
+
+
+class GradientProbe:
+    """Measures the first ``FIRST`` steps and then every ``every``-th; for ``on_gradients`` of the training loop.
+
+    It draws no random number and changes neither weights nor gradients: the training is the one without it.
+    """
+
+    def __init__(self, model: Recommender, every: int) -> None:
+        if not isinstance(model, DeCoRec) or model.ids is None or model.stage != "fit":
+            raise DecorecError(
+                f"probe: expected a run of decorec that trains ids and modalities in one stage, found {model.stage} of "
+                f"{model.config.name}; give it model.phased: false and model.ids: true"
+            )
+        self.model, self.every = model, every
+        self.rows: list[tuple[Any, ...]] = []
+        self._twin = copy.deepcopy(model).double()
+        self._parts = {"id": _ids(model), "modal": list(model.adapters.parameters())}
+        self._twins = {"id": _ids(self._twin), "modal": list(self._twin.adapters.parameters())}
+
+    def __call__(self, epoch: int, step: int, batch: Batch) -> None:
+        """Measure, if it is the turn of this step (counted from 0 over all epochs)."""
+        if step >= FIRST and step % self.every:
+            return
+        norms = {name: _norm([p.grad for p in parameters]) for name, parameters in self._parts.items()}
+        together = _cosine(*(self._pushed(name) for name in self._parts))
+        self.rows.append((epoch, step, together, _cosine(*self._apart(batch)), norms["id"], norms["modal"]))
+
+    def table(self) -> pl.DataFrame:
+        """One row per measured step; a cosine is null where a gradient is zero."""
+        return pl.DataFrame(self.rows, schema=GRADIENTS, orient="row")
+
+    @torch.no_grad()
+    def _pushed(self, name: str) -> Tensor:
+        """Change of the representations of all items, [M, I, D], per unit of a step along the gradient of a part."""
+        for part, parameters in self._parts.items():
+            for twin, parameter in zip(self._twins[part], parameters, strict=True):
+                twin.copy_(parameter)
+        before = self._twin.candidates()
+        length = _norm([p.grad for p in self._parts[name]])
+        if not length:
+            return torch.zeros_like(before)
+        for twin, parameter in zip(self._twins[name], self._parts[name], strict=True):
+            if parameter.grad is not None:
+                twin.add_(parameter.grad.double(), alpha=STRIDE / length)
+        return (self._twin.candidates() - before) * (length / STRIDE)
+
+    def _apart(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Gradients of the loss at items that are ids only, and at items that are modalities only, [M, I, D] each.
+
+        Without dropout: both parts are to be asked the same, and no random number may be drawn.
+        """
+        self.model.eval()
+        with torch.no_grad():
+            modal = self.model.modal()
+            parts = self.model.candidates() - modal, modal
+        gradients = []
+        for part in parts:
+            items = part.clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.model.loss_over(items, batch), items)
+            gradients.append(gradient.double())
+        self.model.train()
+        return gradients[0], gradients[1]
+
+
+def _ids(model: DeCoRec) -> list[nn.Parameter]:
+    """What is not from the modalities: ids, the gates of their enrichment, interests."""
+    modules = (model.ids, model.enrich_ids, model.interests)
+    return [parameter for module in modules if module is not None for parameter in module.parameters()]
+
+
+def _norm(tensors: list[Tensor | None]) -> float:
+    squares = [tensor.double().square().sum() for tensor in tensors if tensor is not None]
+    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+
+
+def _cosine(one: Tensor, two: Tensor) -> float | None:
+    product = float(one.norm() * two.norm())
+    return float((one * two).sum()) / product if product else None
+
+
+def probe(
+    *,
+    run: Run,
+    seed: int,
+    vocab: Path,
+    sequences: Path,
+    text_features: Path | None = None,
+    image_features: Path | None = None,
+    cooccurrence: Path | None = None,
+    text_interests: Path | None = None,
+    image_interests: Path | None = None,
+    every: int,
+    gradients: Path,
+    threads: int = 1,
+) -> None:
+    """Train ``run`` as the step fit does and write cosine and norms of its gradients (figure 3 of the paper).
+
+    Writes ``gradients``, one row per measured step: epoch, step (from 0), cosine (together) and cosine_apart (see the
+    head of this module), id_norm and modal_norm. Measured: the first 50 steps, then every ``every``-th.
+
+    Raises:
+        DecorecError: the run does not train ids and modalities in one stage, or a file does not fit.
+    """
+    torch.set_num_threads(threads)
+    items = read_vocab(vocab)
+    catalogue = read_catalogue(
+        run, "fit", items, text_features, image_features, cooccurrence, text_interests, image_interests
+    )
+    model = prepare(run, "fit", seed, catalogue, None)
+    observer = GradientProbe(model, every)
+    label = f"{run.model.name} probe seed {seed}"
+    train(model, Sequences.read(sequences), run.train.stage("fit"), seed, label, on_gradients=observer)
+    write_table(gradients, observer.table())
+    log.info("%s: %d steps measured", gradients, len(observer.rows))

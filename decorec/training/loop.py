@@ -1,0 +1,173 @@
+"""The training loop, the same for every model and stage."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor, nn
+
+from decorec.config.training import StageConfig
+from decorec.data.batches import Batch, histories
+from decorec.data.sequences import Sequences
+from decorec.errors import DecorecError
+from decorec.evaluation.full_ranking import TOKENS_AT_ONCE, rank_users
+from decorec.evaluation.metrics import parse_metric
+from decorec.models.base import Recommender
+from decorec.nn.sampled_softmax import Sampler
+from decorec.progress import track
+from decorec.training.early_stopping import Best, is_better
+from decorec.training.ema import ExponentialMovingAverage
+from decorec.training.optimizer import build_optimizer, warmup
+
+__all__ = ["train", "train_step", "validate"]
+
+MONITORED = ("Hit@10", "NDCG@10", "Hit@50", "NDCG@50")
+log = logging.getLogger("decorec")
+
+
+def train(
+    model: Recommender,
+    sequences: Sequences,
+    config: StageConfig,
+    seed: int,
+    label: str = "training",
+    on_epoch: Callable[[int, float], None] | None = None,
+    on_gradients: Callable[[int, int, Batch], None] | None = None,
+) -> pl.DataFrame:
+    """Train until validation stops improving; the model ends with the weights of its best epoch.
+
+    Args:
+        model: on the device to train on.
+        sequences: training and validation parts are used, never the test part.
+        config: values of this stage.
+        seed: of the order of the batches and of dropout.
+        label: for the log.
+        on_epoch: called after each epoch with its number and the figure that is monitored; it may raise to stop.
+        on_gradients: called in every step with the epoch, the number of the step and the batch, when all gradients are
+            there and none is clipped yet; it may only look.
+
+    Returns:
+        One row per epoch: epoch, loss (mean training loss), valid metrics, seconds, best (bool).
+    """
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    model.observe(sequences.training())
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        return _untrained(model, sequences)
+    samples = model.samples(sequences, config)
+    if not samples.target_count:
+        raise DecorecError("training: expected users with at least 4 interactions, found none; raise filter.kcore to 4")
+    _expect_known(model, config)
+    model.sampler = _sampler(model, sequences, config, seed)
+    adam = optimiser(model, config)
+    average = Average(model, config.averaging) if config.averaging else None
+    history: list[dict[str, Any]] = []
+    best = Best(-1, -np.inf, {})
+    step = 0
+    for epoch in track(range(config.epochs), label, unit="epochs"):
+        start = time.monotonic()
+        if config.restart and epoch:
+            adam = optimiser(model, config)
+        model.before_epoch()
+        total, targets = torch.zeros((), device=model.catalogue.device), 0
+        for batch in samples.epoch(config.batch_size, generator):
+            look = None if on_gradients is None else partial(on_gradients, epoch, step)
+            total += len(batch.targets) * train_step(model, batch, adam, config, warmup(step, samples, config), look)
+            targets += len(batch.targets)
+            step += 1
+            if average is not None:
+                average.update()
+        seconds = time.monotonic() - start
+        with nullcontext() if average is None else average.applied():
+            figures = validate(model, sequences, config.monitor)
+            value = -figures["valid_loss"] if config.monitor == "loss" else figures[config.monitor]
+            if _is_better(value, best.value, config.decimals):
+                best = Best(epoch, value, {name: tensor.clone() for name, tensor in model.own_state().items()})
+        loss = float(total) / targets
+        history.append({"epoch": epoch, "loss": loss, **figures, "seconds": seconds})
+        log.info("%s: epoch %d, loss %.4f, validation %s %.4f", label, epoch, loss, config.monitor, abs(value))
+        if on_epoch is not None:
+            on_epoch(epoch, value)
+        if epoch - best.epoch >= config.patience:
+            break
+    model.load_state_dict(best.weights, strict=False)
+    log.info("%s: best epoch %d of %d, validation %.4f", label, best.epoch, len(history), abs(best.value))
+    return pl.DataFrame(history).with_columns(best=pl.col("epoch") == best.epoch)
+
+
+def _expect_known(model: Recommender, config: StageConfig) -> None:
+    """Refuse what the model's loss would not heed."""
+    for key, known, heeded in (
+        ("candidates", "all", model.samples_candidates),
+        ("horizon", 1, model.looks_ahead),
+    ):
+        found = getattr(config, key)
+        if found != known and not heeded:
+            raise DecorecError(
+                f"train.{key}: expected {known}, the only value that {model.config.name} knows, found {found}; "
+                "remove it from this model's run"
+            )
+
+
+def _sampler(model: Recommender, sequences: Sequences, config: StageConfig, seed: int) -> Sampler | None:
+    if config.candidates == "all":
+        return None
+    return Sampler(sequences.training().items, model.catalogue.item_count, config.candidates, seed)
+
+
+def _untrained(model: Recommender, sequences: Sequences) -> pl.DataFrame:
+    """The history of a model without anything to train: one epoch without a loss."""
+    start = time.monotonic()
+    figures = validate(model, sequences, "NDCG@10")
+    row = {"epoch": 0, "loss": None, **figures, "seconds": time.monotonic() - start, "best": True}
+    return pl.DataFrame([row], schema_overrides={"loss": pl.Float64})
+
+
+def validate(model: Recommender, sequences: Sequences, monitor: str) -> dict[str, float]:
+    """Metrics on the validation items, and the loss there if it is the one to monitor."""
+    rank = rank_users(model, sequences, "valid")
+    figures = {name: float(parse_metric(name)(rank).mean()) for name in (*MONITORED, monitor) if name != "loss"}
+    if monitor == "loss":
+        windows = histories(sequences, "valid", model.config.length)
+        with torch.no_grad():
+            losses = [
+                len(chosen) * float(model.loss(batch.to(model.catalogue.device)))
+                for chosen, batch in windows.in_order(TOKENS_AT_ONCE)
+            ]
+        figures["valid_loss"] = sum(losses) / len(windows)
+    return figures
+
+
+def train_step(
+    model: Recommender,
+    batch: Batch,
+    adam: torch.optim.Adam,
+    config: StageConfig,
+    factor: float,
+    look: Callable[[Batch], None] | None = None,
+) -> Tensor:
+    """One update; returns the batch's mean loss, on the device. ``look`` is called with the batch before clipping."""
+    model.train()
+    for group in adam.param_groups:
+        group["lr"] = group["base_lr"] * factor
+    device = model.catalogue.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        loss = model.loss(batch.to(device))
+    for group in adam.param_groups:
+        for parameter in group["params"] if group["base_lr"] or not config.stale_gradients else ():
+            parameter.grad = None
+    loss.backward()  # type: ignore[no-untyped-call]
+    if look is not None:
+        look(batch.to(device))
+    if config.clip is not None:
+        nn.utils.clip_grad_norm_([p for group in adam.param_groups for p in group["params"]], config.clip)
+    adam.step()
+    return loss.detach()
