@@ -14,12 +14,12 @@ from torch import Tensor
 from benchmarks._shopping import purchases
 from decorec.config.datasets import AtomicDataset
 from decorec.config.prepare import GraphConfig
-from decorec.prepare.cooccurrence import count_pairs
-from decorec.data.item_features import FeatureFile
 from decorec.data.graph import normalise
-from decorec.models.item_data import Catalogue
+from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import Sequences, read_vocab
+from decorec.models.item_data import Catalogue
 from decorec.prepare.atomic import atomic
+from decorec.prepare.cooccurrence import count_pairs
 
 __all__ = ["SCIENTIFIC", "World", "describe_machine", "generated", "scientific"]
 

@@ -25,8 +25,8 @@ import numpy as np
 from benchmarks._cost import Cost, cost_of_call, cost_of_command
 from benchmarks._shopping import shopping
 from decorec.config.prepare import GraphConfig
-from decorec.prepare.cooccurrence import count_pairs
 from decorec.data.sequences import Sequences, write_vocab
+from decorec.prepare.cooccurrence import count_pairs
 
 __all__ = ["main"]
 

@@ -32,11 +32,11 @@ from PIL import Image
 from scipy.stats import binom
 
 from decorec.acquire.crawl.step import picture_path
-from decorec.features.encoder_inputs import Catalogue, read_catalogue
+from decorec.data.item_features import FeatureFile
 from decorec.features.decode import Pictures
+from decorec.features.encoder_inputs import Catalogue, read_catalogue
 from decorec.features.encoders import Encoder, build_encoder, pick_device
 from decorec.features.extract import Job, extract
-from decorec.data.item_features import FeatureFile
 
 __all__ = ["main"]
 

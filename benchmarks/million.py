@@ -21,14 +21,14 @@ import torch
 
 from benchmarks._worlds import describe_machine, generated
 from benchmarks.training import clock
-from decorec.data.batches import training_windows
 from decorec.config.runs import resolve
-from decorec.models.registry import build
-from decorec.nn.sampled_softmax import Sampler
+from decorec.data.batches import training_windows
 from decorec.data.sequences import Sequences
 from decorec.evaluation.full_ranking import rank_users
+from decorec.models.registry import build
+from decorec.nn.sampled_softmax import Sampler
 from decorec.training.loop import train_step
-from decorec.training.optimizer import optimiser
+from decorec.training.optimizer import build_optimizer
 
 __all__ = ["main"]
 
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--targets", type=int, default=10_000_000)
     parser.add_argument("--users", type=int, default=64, help="users ranked")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--candidates", type=int, default=8192, help="of the sampled loss")
+    parser.add_argument("--representations", type=int, default=8192, help="of the sampled loss")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -59,7 +59,7 @@ def main() -> None:
 
 def _in_a_process(items: int, options: argparse.Namespace) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks", Path(__file__).stem, "--alone", "--items", str(items)]
-    for name in ("targets", "users", "threads", "candidates"):
+    for name in ("targets", "users", "threads", "negatives"):
         command += [f"--{name}", str(getattr(options, name))]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     found: dict[str, float] = json.loads(out.partition("RESULT ")[2])
@@ -68,7 +68,7 @@ def _in_a_process(items: int, options: argparse.Namespace) -> dict[str, float]:
     return found
 
 
-def _measure(items: int, targets: int, users: int, candidates: int) -> dict[str, float]:
+def _measure(items: int, targets: int, users: int, representations: int) -> dict[str, float]:
     world = generated("million", items, round(targets / 6.7), 9.7, ("text",), graph=False)
     options = {"modalities": ["text"], "modal_layers": 0, "ids": False, "interests": False}
     run = resolve({}, "described", {"model": options})
@@ -76,11 +76,11 @@ def _measure(items: int, targets: int, users: int, candidates: int) -> dict[str,
     model = build(run.model, world.catalogue, "stage1")
     windows = training_windows(world.sequences, run.model.length)
     found: dict[str, float] = {"targets": windows.target_count, "data memory": _memory()}
-    adam = optimiser(model, config)
+    adam = build_optimizer(model, config)
     batch = next(windows.epoch(config.batch_size, torch.Generator().manual_seed(0)))
     for name, sampler in (
         ("training", None),
-        ("sampled", Sampler(world.sequences.training().items, items, candidates, 0)),
+        ("sampled", Sampler(world.sequences.training().items, items, representations, 0)),
     ):
         model.sampler = sampler
         start = clock()

@@ -28,14 +28,14 @@ import torch
 
 from benchmarks._worlds import SCIENTIFIC, World, describe_machine, scientific
 from benchmarks.training import clock
-from decorec.training.ema import Average
-from decorec.data.batches import training_windows
 from decorec.config.runs import resolve
+from decorec.data.batches import training_windows
+from decorec.evaluation.full_ranking import rank_users
 from decorec.evaluation.metrics import parse_metric
 from decorec.models.registry import build
-from decorec.evaluation.full_ranking import rank_users
+from decorec.training.ema import ExponentialMovingAverage
 from decorec.training.loop import train, train_step
-from decorec.training.optimizer import optimiser
+from decorec.training.optimizer import build_optimizer
 
 __all__ = ["main"]
 
@@ -91,7 +91,7 @@ def _epoch(world: World, name: str, stage: str, precision: str) -> float:
     config = run.train.stage(stage)
     torch.manual_seed(0)
     model = build(run.model, world.catalogue, stage)
-    adam, average = optimiser(model, config), Average(model, config.averaging)
+    adam, average = build_optimizer(model, config), ExponentialMovingAverage(model, config.averaging)
     generator = torch.Generator().manual_seed(0)
     start = clock()
     for batch in training_windows(world.sequences, run.model.length).epoch(config.batch_size, generator):

@@ -20,10 +20,10 @@ import torch
 
 from benchmarks._worlds import describe_machine
 from decorec.config.runs import merge, resolve
-from decorec.models.registry import build
 from decorec.data.sequences import Sequences, read_vocab
-from decorec.training.steps import read_catalogue
+from decorec.models.registry import build
 from decorec.training.loop import MONITORED, train
+from decorec.training.steps import read_catalogue
 
 __all__ = ["main"]
 

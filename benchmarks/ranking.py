@@ -2,7 +2,7 @@
 
 DeCoRec with both modalities ranks every user's test item among all items. Counted are the operations that the
 mathematics needs: keys and values of all tokens, the rest of the encoder for the last one, logits of both modalities
-with the candidates of both.
+with the representations of both.
 
     python -m benchmarks ranking [--users 60000] [--items 16628] [--threads 1] [--checked 500]
 """
@@ -17,11 +17,11 @@ import torch
 
 from benchmarks._worlds import describe_machine, generated
 from benchmarks.training import clock, peak
-from decorec.data.batches import histories
 from decorec.config.runs import resolve
-from decorec.models.registry import build
+from decorec.data.batches import histories
 from decorec.data.sequences import Sequences
 from decorec.evaluation.full_ranking import rank_users
+from decorec.models.registry import build
 
 __all__ = ["main"]
 
@@ -43,7 +43,7 @@ def main() -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)  # away from the start, where all scores are nearly equal
-        model.candidates()
+        model.item_representations()
     first = peak(torch.float32)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = clock()

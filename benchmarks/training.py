@@ -1,7 +1,7 @@
 """Share of the processor's matrix-product rate that a training step reaches, and where the rest of the time goes.
 
 Counted are the floating-point operations that the mathematics needs: real tokens only, causal halves of the attention
-only, all candidates, each product once forward and once per gradient that is needed. The peak is the best rate of dense
+only, all representations, each product once forward and once per gradient that is needed. The peak is the best rate of dense
 products in the same type in the same run, measured before and after. With one thread times are processor times: on a
 machine that has other work they are steadier than the clock, and on a quiet one the same.
 
@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 
 from benchmarks._worlds import World, describe_machine, generated
-from decorec.training.ema import Average
-from decorec.data.batches import Batch, training_windows
 from decorec.config.runs import resolve
-from decorec.nn.losses import cross_modal_loss
+from decorec.data.batches import Batch, training_windows
 from decorec.models.registry import build
+from decorec.nn.losses import cross_modal_loss
 from decorec.nn.matmul import product
+from decorec.training.ema import ExponentialMovingAverage
 from decorec.training.loop import train_step
-from decorec.training.optimizer import optimiser
+from decorec.training.optimizer import build_optimizer
 
 __all__ = ["best_of", "main", "peak"]
 
@@ -115,7 +115,7 @@ def report(world: World, name: str, stage: str, precision: str, steps: int) -> N
     torch.manual_seed(0)
     model: Any = build(run.model, world.catalogue, stage)
     windows = training_windows(world.sequences, run.model.length)
-    adam, average = optimiser(model, config), Average(model, config.averaging)
+    adam, average = build_optimizer(model, config), ExponentialMovingAverage(model, config.averaging)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     generator = torch.Generator().manual_seed(0)
     before = peak(dtype)
@@ -150,7 +150,7 @@ def report(world: World, name: str, stage: str, precision: str, steps: int) -> N
         share = f"{work / seconds / top:5.2f} of the peak" if work else ""
         print(f"    {part:<16} {seconds * 1e3:8.1f} ms {seconds / typical:6.1%} {work / 1e9:7.2f} GFLOP {share}")
     rest = typical - known
-    print(f"    {'optimiser, rest':<16} {rest * 1e3:8.1f} ms {rest / typical:6.1%}", flush=True)
+    print(f"    {'optimizer, rest':<16} {rest * 1e3:8.1f} ms {rest / typical:6.1%}", flush=True)
 
 
 def breakdown(model: Any, batch: Batch, dtype: torch.dtype) -> Iterator[tuple[str, float]]:
@@ -164,9 +164,9 @@ def breakdown(model: Any, batch: Batch, dtype: torch.dtype) -> Iterator[tuple[st
 
     start = clock()
     with low:
-        candidates = model.candidates()
+        representations = model.item_representations()
     made = clock() - start
-    known = leaf(candidates)
+    known = leaf(representations)
     start = clock()
     with low:
         states = model._states(batch, known)
@@ -182,12 +182,12 @@ def breakdown(model: Any, batch: Batch, dtype: torch.dtype) -> Iterator[tuple[st
     yield "encoder", encoded + clock() - start
     if decorec:
         start = clock()
-        candidates.backward(known.grad)
+        representations.backward(known.grad)
         made += clock() - start
-        one = leaf(candidates[0].float())
+        one = leaf(representations[0].float())
         start = clock()
         model.graph(one).sum().backward()
-        graph = (clock() - start) * (len(candidates) if model.stage == "stage1" else model.config.id_layers)
+        graph = (clock() - start) * (len(representations) if model.stage == "stage1" else model.config.id_layers)
         yield "graph", graph
         yield "adapters", made - graph
     model.zero_grad(set_to_none=True)

@@ -17,61 +17,14 @@ import time
 import types
 import typing
 from collections.abc import Callable, Sequence
-from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from decorec.errors import DecorecError
+from decorec.steps import STEPS, step_function
 
-__all__ = ["STEPS", "main", "step_function"]
-
-STEPS: dict[str, str] = {
-    "schema": "decorec.config.root",
-    "sample": "decorec.acquire.sample.shop",
-    "download": "decorec.acquire.download",
-    "ingest": "decorec.acquire.ingest",
-    "atomic": "decorec.prepare.atomic",
-    "crawl": "decorec.acquire.crawl.step",
-    "features": "decorec.features.step",
-    "split": "decorec.prepare.split",
-    "cooccurrence": "decorec.prepare.cooccurrence",
-    "cluster": "decorec.prepare.clustering",
-    "stage1": "decorec.training.steps",
-    "stage2": "decorec.training.steps",
-    "fit": "decorec.training.steps",
-    "evaluate": "decorec.evaluation.evaluate",
-    "modes": "decorec.evaluation.modality_modes",
-    "probe": "decorec.training.gradient_probe",
-    "recall": "decorec.evaluation.neighbour_recall",
-    "tune": "decorec.training.tuning",
-    "tuning-table": "decorec.tables",
-    "tuned": "decorec.tables",
-    "comparison-table": "decorec.tables",
-    "statistics-table": "decorec.tables",
-    "coldstart-table": "decorec.tables.coldstart",
-    "recall-table": "decorec.tables.recall",
-    "retrieval-table": "decorec.tables.retrieval",
-    "cost-table": "decorec.tables.cost",
-    "claims-table": "decorec.tables.claims",
-    "sensitivity-table": "decorec.tables.sensitivity",
-    "curves-table": "decorec.tables.curves",
-    "gradients-table": "decorec.tables.gradients",
-    "embedding-table": "decorec.tables.embedding",
-    "figure": "decorec.figures.step",
-    "gallery": "decorec.report.gallery",
-    "report-page": "decorec.report.step",
-    "results-page": "decorec.tables",
-}
-"""Step -> module that holds the function of the same name (hyphens are underscores there).
-
-Imported on use: only what a step needs is loaded.
-"""
-
-
-def step_function(name: str) -> Callable[..., None]:
-    """The function behind a step."""
-    function: Callable[..., None] = getattr(import_module(STEPS[name]), name.replace("-", "_"))
-    return function
+__all__ = ["main"]
 
 
 def _is_model(annotation: Any) -> bool:
@@ -138,14 +91,20 @@ def _parser_of(name: str, function: Callable[..., None]) -> argparse.ArgumentPar
         allow_abbrev=False,
     )
     hints = typing.get_type_hints(function, include_extras=True)
-    for parameter in inspect.signature(function).parameters.values():
+    parameters = inspect.signature(function).parameters
+    for parameter in parameters.values():
         _add_argument(parser, parameter, hints[parameter.name])
+    if "threads" not in parameters:
+        parser.add_argument("--threads", type=int, metavar="INT", help=argparse.SUPPRESS)
     return parser
 
 
 def _list_steps() -> str:
-    lines = ["usage: decorec STEP [options]    (decorec STEP --help shows the options)", "", "steps:"]
-    return "\n".join([*lines, *(f"  {name:<14} {module}" for name, module in STEPS.items())])
+    lines = ["usage: decorec STEP [options]    (decorec STEP --help explains the options)"]
+    width = max(map(len, STEPS))
+    for phase, steps in groupby(STEPS.items(), key=lambda entry: entry[1].phase):
+        lines += ["", f"{phase}:", *(f"  {name:<{width}}  {step.summary}" for name, step in steps)]
+    return "\n".join(lines)
 
 
 def _limit_threads(arguments: Sequence[str]) -> None:
@@ -173,6 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         function = step_function(name)
         values = vars(_parser_of(name, function).parse_args(rest))
+        if "threads" not in inspect.signature(function).parameters:
+            del values["threads"]  # every step takes the flag: the libraries heed it from their import on
         function(**values)
     except DecorecError as error:
         print(f"decorec {name}: {error}", file=sys.stderr)

@@ -8,11 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from decorec.config.datasets import SampleDataset
-from decorec.acquire.sample.products import Catalogue
 from decorec.acquire.sample.customers import Purchases
 from decorec.acquire.sample.dirt import Dirt
+from decorec.acquire.sample.products import Catalogue
 from decorec.acquire.sample.shop import draw_shop, sample
+from decorec.config.datasets import SampleDataset
 
 Shop = tuple[Catalogue, Purchases, Dirt]
 SMALL = {"source": "sample", "items": 60, "users": 80}

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from decorec.config.runs import Run, resolve
-from decorec.prepare.cooccurrence import count_pairs
 from decorec.data.graph import normalise
+from decorec.data.sequences import Sequences
 from decorec.models.base import Recommender
 from decorec.models.item_data import Catalogue
 from decorec.models.registry import build
-from decorec.data.sequences import Sequences
+from decorec.prepare.cooccurrence import count_pairs
 
 TINY: dict[str, Any] = {"dim": 16, "encoder": {"dropout": 0.0, "feed_forward": 24, "heads": 2}}
 TINY_OF: dict[str, dict[str, Any]] = {

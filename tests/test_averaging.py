@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from decorec.training.ema import Average
+from decorec.training.ema import ExponentialMovingAverage
 
 
 def test_the_average_follows_its_recursion_and_leaves_the_weights_alone() -> None:
     torch.manual_seed(0)
     layer = nn.Linear(3, 2)
     layer.bias.requires_grad_(False)
-    average = Average(layer, 0.9)
+    average = ExponentialMovingAverage(layer, 0.9)
     expected = torch.zeros(0)
     for number in range(4):
         with torch.no_grad():

@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from decorec.models.layers import _read
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decorec.data.batches import Batch, histories, training_windows
 from decorec.config.encoder import EncoderConfig
+from decorec.data.batches import Batch, histories, training_windows
+from decorec.data.sequences import Sequences
 from decorec.models.base import Recommender
-from decorec.models.registry import MODELS, mmmlp
 from decorec.models.bert4rec import BERT4Rec, MaskedSequences
 from decorec.models.dimo import DIMO, Neighbours, principal_components
-from decorec.models.layers import _read
-from decorec.nn.transformer import Block
 from decorec.models.missrec import MISSRec, lloyd
 from decorec.models.mmmlp import MMMLP
+from decorec.models.registry import MODELS, mmmlp
 from decorec.models.unisrec import UniSRec
-from decorec.data.sequences import Sequences
+from decorec.nn.transformer import Block
 from tests import small
 
 BASELINES = [name for name in MODELS if name != "decorec"]
@@ -50,7 +50,7 @@ def all_scores(model: Recommender, data: Sequences) -> Tensor:
     scores = torch.empty(len(data.users), 40)
     with torch.no_grad():
         for chosen, batch in windows.in_order(10_000):
-            scores[torch.from_numpy(chosen)] = model.eval().scores(batch, model.candidates())
+            scores[torch.from_numpy(chosen)] = model.eval().scores(batch, model.item_representations())
     return scores
 
 
@@ -89,8 +89,8 @@ def test_scores_do_not_depend_on_the_batch(name: str) -> None:
     windows = histories(data, "test", 50)
     together = all_scores(model, data)
     with torch.no_grad():
-        candidates = model.candidates()
-        alone = torch.cat([model.scores(windows.batch(np.array([user])), candidates) for user in range(20)])
+        representations = model.item_representations()
+        alone = torch.cat([model.scores(windows.batch(np.array([user])), representations) for user in range(20)])
     assert together[0].unique().numel() > 5
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6)
 
@@ -199,7 +199,7 @@ def test_bert4rec_scores_a_mask_behind_the_last_item() -> None:
         end = torch.tensor([len(whole) - 1])
         explicit = Batch(whole, torch.arange(len(whole)), (group,), end, batch.targets[:1], at_ends=True)
         with torch.no_grad():
-            expected = model._states(explicit)[0] @ model.candidates()[0].T
+            expected = model._states(explicit)[0] @ model.item_representations()[0].T
         torch.testing.assert_close(all_scores(model, data)[user], expected[0], rtol=1e-4, atol=1e-6)
 
 
@@ -214,7 +214,7 @@ def test_unisrec_gates_start_uniform_and_evaluation_is_deterministic() -> None:
     torch.testing.assert_close(model.eval().adaptor.gates(text), torch.full((40, 8), 1 / 8))
     assert torch.equal(all_scores(model, data), all_scores(model, data))
     model.train()
-    assert not torch.equal(model.candidates(), model.candidates())
+    assert not torch.equal(model.item_representations(), model.item_representations())
 
 
 def test_unisrec_adaptor_is_a_mixture_of_whitened_features() -> None:
@@ -237,13 +237,13 @@ def test_missrec_fusion_is_the_mean_at_the_start_and_a_softmax_later() -> None:
     data = small.sequences(users=10)
     model = seeded(data, name="missrec", ids=False, temperature=1.0)
     assert isinstance(model, MISSRec)
-    candidates = model.candidates()
+    representations = model.item_representations()
     states = functional.normalize(torch.randn(5, 16), dim=1)
-    text, image = (states @ functional.normalize(c, dim=1).T for c in candidates)
-    torch.testing.assert_close(model._logits(states, candidates), (text + image) / 2)
+    text, image = (states @ functional.normalize(c, dim=1).T for c in representations)
+    torch.testing.assert_close(model._logits(states, representations), (text + image) / 2)
     nn.init.constant_(model.fusion, 3.0)
     weights = torch.softmax(3 * torch.stack([text, image]), 0)
-    torch.testing.assert_close(model._logits(states, candidates), (weights * torch.stack([text, image])).sum(0))
+    torch.testing.assert_close(model._logits(states, representations), (weights * torch.stack([text, image])).sum(0))
 
 
 def test_missrec_interests_are_the_distinct_clusters_of_a_sequence() -> None:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from decorec.artifacts.files import read_sparse
 from decorec.config.datasets import AtomicDataset
 from decorec.config.prepare import GraphConfig
-from decorec.prepare.cooccurrence import cooccurrence, count_pairs
-from decorec.errors import DecorecError
 from decorec.data.sequences import Sequences, write_vocab
+from decorec.errors import DecorecError
 from decorec.prepare.atomic import atomic
+from decorec.prepare.cooccurrence import cooccurrence, count_pairs
 
 ITEMS = 7
 Walks = st.lists(st.lists(st.integers(0, ITEMS - 1), max_size=12), max_size=8)

@@ -8,8 +8,8 @@ import pytest
 import small
 from fabricated_ranks import assert_tex_is_well_formed, html_root, records
 
-from decorec.models import checkpoint
 from decorec.errors import DecorecError
+from decorec.models import checkpoint
 from decorec.tables.cost import FirstStages, cost_table
 
 STAGES = {"decorec": ("stage1", "stage2"), "no-cluster": ("stage2",), "sasrec": ("fit",)}

@@ -19,10 +19,10 @@ from hostile import Hostile, picture
 from PIL import Image
 
 import decorec.acquire.crawl.step as step
-from decorec.config.acquire import CrawlConfig
-from decorec.config.datasets import AmazonDataset, TableDataset
 from decorec.acquire.crawl.step import crawl, picture_path
 from decorec.acquire.http_session import HostMap
+from decorec.config.acquire import CrawlConfig
+from decorec.config.datasets import AmazonDataset, TableDataset
 
 AMAZON = AmazonDataset(source="amazon2018", category="Test")
 HOSTS = ("shop.test", "busy.test", "closed.test", "flaky.test")

@@ -18,10 +18,10 @@ import pytest
 from hostile import Hostile, picture
 from PIL import Image
 
+from decorec.acquire.crawl.picture_store import Store
+from decorec.acquire.crawl.step import crawl, picture_path
 from decorec.config.acquire import CrawlConfig
 from decorec.config.datasets import AmazonDataset, SampleDataset
-from decorec.acquire.crawl.step import crawl, picture_path
-from decorec.acquire.crawl.picture_store import Store
 from decorec.errors import DecorecError
 
 AMAZON = AmazonDataset(source="amazon2018", category="Test")

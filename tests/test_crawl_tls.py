@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from hostile import Hostile, picture
 
-from decorec.config.acquire import CrawlConfig
-from decorec.acquire.crawl.outcome import PictureError
 from decorec.acquire.crawl.host_queue import Queue
+from decorec.acquire.crawl.outcome import PictureError
 from decorec.acquire.crawl.visit import Visitor
 from decorec.acquire.http_session import HostMap
+from decorec.config.acquire import CrawlConfig
 
 OPENSSL = shutil.which("openssl")
 

@@ -16,11 +16,11 @@ import pytest
 from loopback import Loopback, Turn, zipped
 
 from decorec import transfer
+from decorec.acquire.download import download
+from decorec.acquire.sources.amazon import RELEASES, urls
 from decorec.config.acquire import DownloadConfig
 from decorec.config.datasets import AmazonDataset, AtomicDataset, SampleDataset
-from decorec.acquire.download import download
 from decorec.errors import DecorecError
-from decorec.acquire.sources.amazon import RELEASES, urls
 
 CATEGORY = "Prime_Pantry"
 REVIEWS = f"/categoryFiles/{CATEGORY}.json.gz"

@@ -12,8 +12,8 @@ import torch
 
 from decorec import checkpoint, embedding
 from decorec.artifacts.files import write_arrays
-from decorec.tables.embedding import embedding_table, flatten, represent
 from decorec.errors import DecorecError
+from decorec.tables.embedding import embedding_table, flatten, represent
 
 INTEREST = np.arange(40) % 5
 
@@ -50,7 +50,7 @@ def test_silhouette_by_hand(tmp_path: Path) -> None:
     models, interests = world(tmp_path)
     embedding_table(models=models, interests=interests, csv=tmp_path / "table.csv")
     model = checkpoint.load(models[1], models[1].with_name("config.json")).model
-    text, image = (torch.nn.functional.normalize(part, dim=1) for part in model.candidates().detach())
+    text, image = (torch.nn.functional.normalize(part, dim=1) for part in model.item_representations().detach())
     distance = 1 - ((text @ text.T + image @ image.T) / 2).numpy().astype(np.float64)
     values = []
     for item in range(40):

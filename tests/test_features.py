@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from decorec.config.features import FeaturesConfig
-from decorec.errors import DecorecError
-from decorec.features.step import features
-from decorec.features.encoders import build_encoder, load_encoder
 from decorec.data.item_features import FeatureFile
+from decorec.errors import DecorecError
+from decorec.features.encoders import build_encoder, load_encoder
+from decorec.features.step import features
 from tests.small_shop import drawing, step_files, store, write_shop, write_tables
 
 CPU = torch.device("cpu")

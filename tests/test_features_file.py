@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from decorec.artifacts.files import read_arrays, write_arrays
-from decorec.errors import DecorecError
 from decorec.data.item_features import FeatureFile
+from decorec.errors import DecorecError
 
 
 def example() -> FeatureFile:

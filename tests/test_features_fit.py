@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from decorec.config.features import FeaturesConfig
-from decorec.errors import DecorecError
-from decorec.features.step import features, fit
-from decorec.features.encoder_inputs import Distinct
 from decorec.data.item_features import FeatureFile
+from decorec.errors import DecorecError
+from decorec.features.encoder_inputs import Distinct
+from decorec.features.step import features, fit
 from tests.small_shop import step_files, write_shop
 
 CONFIG = FeaturesConfig(encoder="fit", epochs=12, batch_size=32, device="cpu")

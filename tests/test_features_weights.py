@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from decorec.config.features import FeaturesConfig
 from decorec.errors import DecorecError
-from decorec.features.step import features
 from decorec.features.encoders import SMALL_CLIP, build_encoder, load_encoder
+from decorec.features.step import features
 from decorec.features.weights import locate
 from tests.small_shop import step_files, write_shop
 

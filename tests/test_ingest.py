@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 from category import DAY, Record, metadata, reviews, write
 
+from decorec.acquire.ingest import ingest
+from decorec.acquire.sources import catalogue
 from decorec.config.datasets import AmazonDataset, AtomicDataset
 from decorec.config.prepare import FilterConfig
 from decorec.errors import DecorecError
-from decorec.acquire.ingest import ingest
-from decorec.acquire.sources import catalogue
 
 GIFT_CARDS = Path("data/amazon2018_gift_cards")
 

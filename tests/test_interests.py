@@ -12,10 +12,10 @@ import scipy.sparse
 
 from decorec.artifacts.files import read_arrays, write_sparse
 from decorec.config.prepare import InterestsConfig
-from decorec.errors import DecorecError
 from decorec.data.item_features import FeatureFile
-from decorec.prepare.clustering import cluster, enrich, kmeans
 from decorec.data.sequences import write_vocab
+from decorec.errors import DecorecError
+from decorec.prepare.clustering import cluster, enrich, kmeans
 
 ITEMS, WIDTH = 60, 5
 

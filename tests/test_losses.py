@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from decorec import losses
-from decorec.nn.losses import DrawnCandidates, cross_modal_loss
+from decorec.nn.losses import SampledNegatives, cross_modal_loss
 from decorec.nn.sampled_softmax import Sampler
 
 
-def naive(states: Tensor, candidates: Tensor, targets: Tensor, temperature: float, alpha: float) -> Tensor:
+def naive(states: Tensor, representations: Tensor, targets: Tensor, temperature: float, alpha: float) -> Tensor:
     """Eq. 12 to 15 term by term, with plain exponentials."""
     modalities, predictions, _ = states.shape
     total = states.new_zeros(())
     for p in range(predictions):
         for m in range(modalities):
-            logits = [[states[m, p] @ row / temperature for row in candidates[n]] for n in range(modalities)]
+            logits = [[states[m, p] @ row / temperature for row in representations[n]] for n in range(modalities)]
             numerator = sum(torch.exp(logits[n][targets[p]] * (1.0 if n == m else alpha)) for n in range(modalities))
             denominator = sum(torch.exp(value) for rows in logits for value in rows)
             total = total - torch.log(numerator / denominator)
@@ -36,83 +36,85 @@ def test_loss_and_gradients_equal_the_naive_version(
     monkeypatch.setattr(losses, "ROWS_AT_ONCE", block // 8)
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(modalities, 7, 5, generator=generator, dtype=torch.float64).requires_grad_()
-    candidates = torch.randn(modalities, 9, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    representations = torch.randn(modalities, 9, 5, generator=generator, dtype=torch.float64).requires_grad_()
     targets = torch.randint(9, (7,), generator=generator)
-    fused = cross_modal_loss(states, candidates, targets, 0.7, alpha)
-    expected = naive(states, candidates, targets, 0.7, alpha)
+    fused = cross_modal_loss(states, representations, targets, 0.7, alpha)
+    expected = naive(states, representations, targets, 0.7, alpha)
     assert fused.item() == pytest.approx(expected.item(), rel=1e-12)
-    ours = torch.autograd.grad(3 * fused, (states, candidates))
-    theirs = torch.autograd.grad(3 * expected, (states, candidates))
+    ours = torch.autograd.grad(3 * fused, (states, representations))
+    theirs = torch.autograd.grad(3 * expected, (states, representations))
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
 
 
-def later_naive(states: Tensor, candidates: Tensor, targets: Tensor) -> Tensor:
+def later_naive(states: Tensor, representations: Tensor, targets: Tensor) -> Tensor:
     """The naive loss of every target [P, K], over its distance."""
     total, weight = states.new_zeros(()), 0.0
     for prediction, row in enumerate(targets.tolist()):
         for distance, target in enumerate(row, 1):
             if target >= 0:
-                loss = naive(states[:, prediction, None], candidates, torch.tensor([target]), 1.0, 0.4)
+                loss = naive(states[:, prediction, None], representations, torch.tensor([target]), 1.0, 0.4)
                 total, weight = total + loss / distance, weight + 1 / distance
     return total / weight
 
 
-@pytest.mark.parametrize("drawn", [None, DrawnCandidates(torch.tensor([1, 5, 8]), torch.tensor([0.3, -0.5, 0.1]))])
+@pytest.mark.parametrize("drawn", [None, SampledNegatives(torch.tensor([1, 5, 8]), torch.tensor([0.3, -0.5, 0.1]))])
 @pytest.mark.parametrize("block", [1 << 22, 40])
 def test_later_targets_count_by_their_distance(
-    drawn: DrawnCandidates | None, block: int, monkeypatch: pytest.MonkeyPatch
+    drawn: SampledNegatives | None, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(losses, "TILE", block)
     monkeypatch.setattr(losses, "ROWS_AT_ONCE", block // 8)
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(2, 4, 5, generator=generator, dtype=torch.float64).requires_grad_()
-    candidates = torch.randn(2, 9, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    representations = torch.randn(2, 9, 5, generator=generator, dtype=torch.float64).requires_grad_()
     targets = torch.tensor([[3, 5, 0], [5, 0, -1], [0, -1, -1], [8, 8, 1]])
-    fused = cross_modal_loss(states, candidates, targets, 1.0, 0.4, drawn)
+    fused = cross_modal_loss(states, representations, targets, 1.0, 0.4, drawn)
     expected = (
-        later_naive(states, candidates, targets) if drawn is None else sampled_naive(states, candidates, targets, drawn)
+        later_naive(states, representations, targets)
+        if drawn is None
+        else sampled_naive(states, representations, targets, drawn)
     )
     assert fused.item() == pytest.approx(expected.item(), rel=1e-12)
-    ours = torch.autograd.grad(fused, (states, candidates))
-    theirs = torch.autograd.grad(expected, (states, candidates))
+    ours = torch.autograd.grad(fused, (states, representations))
+    theirs = torch.autograd.grad(expected, (states, representations))
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
 
 
 def test_one_modality_is_cross_entropy() -> None:
-    states, candidates = torch.randn(1, 20, 8), torch.randn(1, 30, 8)
+    states, representations = torch.randn(1, 20, 8), torch.randn(1, 30, 8)
     targets = torch.randint(30, (20,))
-    expected = torch.nn.functional.cross_entropy(states[0] @ candidates[0].T, targets)
-    torch.testing.assert_close(cross_modal_loss(states, candidates, targets, 1.0, 1.0), expected)
+    expected = torch.nn.functional.cross_entropy(states[0] @ representations[0].T, targets)
+    torch.testing.assert_close(cross_modal_loss(states, representations, targets, 1.0, 1.0), expected)
 
 
 def test_large_logits_stay_finite() -> None:
-    states, candidates = torch.full((2, 3, 4), 100.0), torch.full((2, 5, 4), 100.0)
-    candidates[:, 1] = -100.0
-    loss = cross_modal_loss(states, candidates, torch.tensor([0, 1, 2]), 0.01, 1.0)
+    states, representations = torch.full((2, 3, 4), 100.0), torch.full((2, 5, 4), 100.0)
+    representations[:, 1] = -100.0
+    loss = cross_modal_loss(states, representations, torch.tensor([0, 1, 2]), 0.01, 1.0)
     assert torch.isfinite(loss)
 
 
 def test_no_gradient_is_computed_where_none_is_needed() -> None:
-    states, candidates = torch.randn(2, 3, 4), torch.randn(2, 5, 4)
-    assert not cross_modal_loss(states, candidates, torch.tensor([0, 1, 2]), 2.0, 0.5).requires_grad
+    states, representations = torch.randn(2, 3, 4), torch.randn(2, 5, 4)
+    assert not cross_modal_loss(states, representations, torch.tensor([0, 1, 2]), 2.0, 0.5).requires_grad
 
 
-def sampled_naive(states: Tensor, candidates: Tensor, targets: Tensor, drawn: DrawnCandidates) -> Tensor:
+def sampled_naive(states: Tensor, representations: Tensor, targets: Tensor, drawn: SampledNegatives) -> Tensor:
     """All targets of a prediction and the sampled items other than these, each of them with its weight; [P, K]."""
     total, weight = states.new_zeros(()), 0.0
     for p, row in enumerate(targets.tolist()):
         found = [target for target in row if target >= 0]
         for m in range(len(states)):
-            parts = [torch.exp(states[m, p] @ rows[target]) for target in set(found) for rows in candidates]
+            parts = [torch.exp(states[m, p] @ rows[target]) for target in set(found) for rows in representations]
             for item, correction in zip(drawn.items.tolist(), drawn.log_expected, strict=True):
                 if item not in found:
-                    parts += [torch.exp(states[m, p] @ rows[item] - correction) for rows in candidates]
+                    parts += [torch.exp(states[m, p] @ rows[item] - correction) for rows in representations]
             scale = torch.full((len(states),), 0.4, dtype=torch.float64)
             scale[m] = 1.0
             for distance, target in enumerate(found, 1):
-                own = torch.stack([states[m, p] @ rows[target] for rows in candidates])
+                own = torch.stack([states[m, p] @ rows[target] for rows in representations])
                 total = total + (sum(parts).log() - torch.logsumexp(own * scale, 0)) / distance
         weight += sum(1 / distance for distance in range(1, len(found) + 1))
     return total / weight
@@ -124,21 +126,21 @@ def test_sampled_loss_and_gradients(modalities: int, block: int, monkeypatch: py
     monkeypatch.setattr(losses, "TILE", block)
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(modalities, 7, 5, generator=generator, dtype=torch.float64).requires_grad_()
-    candidates = torch.randn(modalities, 9, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    representations = torch.randn(modalities, 9, 5, generator=generator, dtype=torch.float64).requires_grad_()
     targets = torch.tensor([0, 1, 2, 3, 4, 5, 5])[:, None]
-    drawn = DrawnCandidates(torch.tensor([1, 5, 8]), torch.tensor([0.3, -0.5, 0.1]))
-    fused = cross_modal_loss(states, candidates, targets, 1.0, 0.4, drawn)
-    expected = sampled_naive(states, candidates, targets, drawn)
+    drawn = SampledNegatives(torch.tensor([1, 5, 8]), torch.tensor([0.3, -0.5, 0.1]))
+    fused = cross_modal_loss(states, representations, targets, 1.0, 0.4, drawn)
+    expected = sampled_naive(states, representations, targets, drawn)
     assert fused.item() == pytest.approx(expected.item(), rel=1e-12)
-    ours = torch.autograd.grad(fused, (states, candidates))
-    theirs = torch.autograd.grad(expected, (states, candidates))
+    ours = torch.autograd.grad(fused, (states, representations))
+    theirs = torch.autograd.grad(expected, (states, representations))
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
 
 
 def test_the_sampled_denominator_is_that_of_all_items_in_expectation() -> None:
     torch.manual_seed(0)
-    states, candidates = torch.randn(1, 1, 4), torch.randn(1, 30, 4)
+    states, representations = torch.randn(1, 1, 4), torch.randn(1, 30, 4)
     counted = np.random.default_rng(0).integers(0, 30, 200).astype(np.int32)
     sampler = Sampler(counted, 30, 12, 0)
     weights = torch.zeros(30, dtype=torch.float64)
@@ -146,20 +148,20 @@ def test_the_sampled_denominator_is_that_of_all_items_in_expectation() -> None:
         drawn = sampler.draw(torch.device("cpu"))
         weights.index_add_(0, drawn.items, torch.exp(-drawn.log_expected.double()))
     torch.testing.assert_close(weights / 4000, torch.ones(30, dtype=torch.float64), rtol=0.1, atol=0)
-    exponentials = torch.exp(candidates[0] @ states[0, 0]).double()
+    exponentials = torch.exp(representations[0] @ states[0, 0]).double()
     assert float(weights @ exponentials) / 4000 == pytest.approx(float(exponentials.sum()), rel=0.05)
 
 
 def test_low_precision_stays_close_to_full() -> None:
     torch.manual_seed(0)
-    states, candidates = torch.randn(2, 60, 32).requires_grad_(), torch.randn(2, 90, 32).requires_grad_()
+    states, representations = torch.randn(2, 60, 32).requires_grad_(), torch.randn(2, 90, 32).requires_grad_()
     targets = torch.randint(90, (60,))
     results = []
     for low in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=low):
-            loss = cross_modal_loss(states, candidates, targets, 2.0, 0.5)
+            loss = cross_modal_loss(states, representations, targets, 2.0, 0.5)
         assert loss.dtype == torch.float32
-        results.append((loss, *torch.autograd.grad(loss, (states, candidates))))
+        results.append((loss, *torch.autograd.grad(loss, (states, representations))))
     for full, reduced in zip(*results, strict=True):
         assert reduced.dtype == torch.float32
         assert (full - reduced).norm() < 0.01 * full.norm()

@@ -1,4 +1,4 @@
-"""The mathematics of the models: one pass against windows, causality, scores, freezing, optimiser groups."""
+"""The mathematics of the models: one pass against windows, causality, scores, freezing, optimizer groups."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from decorec.data.batches import Batch, Windows, histories, training_windows
 from decorec.config.training import StageConfig
-from decorec.models.base import Recommender
-from decorec.models.registry import layers
-from decorec.models.decorec import DeCoRec
+from decorec.data.batches import Batch, Windows, histories, training_windows
 from decorec.data.sequences import Sequences
+from decorec.models.base import Recommender
+from decorec.models.decorec import DeCoRec
+from decorec.models.registry import layers
 from decorec.training.loop import train
-from decorec.training.optimizer import optimiser
+from decorec.training.optimizer import build_optimizer
 from tests import small
 
 MODELS: list[tuple[str, str, dict[str, Any]]] = [
@@ -76,7 +76,8 @@ def test_a_later_item_does_not_change_an_earlier_state(stage: str, options: dict
     changed = Sequences(data.users, data.offsets, np.where(np.arange(9) == 5, (data.items + 7) % 40, data.items))
     with torch.no_grad():
         scores = [
-            model.scores(training_windows(d, 50).batch(np.arange(1)), model.candidates()) for d in (data, changed)
+            model.scores(training_windows(d, 50).batch(np.arange(1)), model.item_representations())
+            for d in (data, changed)
         ]
     torch.testing.assert_close(scores[0][:5], scores[1][:5])
     assert not torch.allclose(scores[0][5], scores[1][5])
@@ -88,11 +89,11 @@ def test_scores_do_not_depend_on_the_batch(stage: str, options: dict[str, Any]) 
     model = chosen_model(data, stage, options, 50).eval()
     windows = histories(data, "test", 50)
     with torch.no_grad():
-        candidates = model.candidates()
+        representations = model.item_representations()
         together = torch.empty(20, 40)
         for chosen, batch in windows.in_order(10_000):
-            together[torch.from_numpy(chosen)] = model.scores(batch, candidates)
-        alone = torch.cat([model.scores(windows.batch(np.array([user])), candidates) for user in range(20)])
+            together[torch.from_numpy(chosen)] = model.scores(batch, representations)
+        alone = torch.cat([model.scores(windows.batch(np.array([user])), representations) for user in range(20)])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6)
 
 
@@ -157,7 +158,7 @@ def test_scores_of_decorec_follow_equations_10_to_18() -> None:
             table: Any = model.interests[name]
             interest = table.mlp(table.table.weight)[catalogue[f"interests.{name}"]]
             whole.append(modal + enriched(model.ids.weight, model.enrich_ids) + interest)
-        torch.testing.assert_close(model.candidates(), torch.stack(whole), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model.item_representations(), torch.stack(whole), rtol=1e-4, atol=1e-5)
         windows = histories(data, "test", 50)
         for user in range(6):
             batch = windows.batch(np.array([user]))
@@ -167,7 +168,9 @@ def test_scores_of_decorec_follow_equations_10_to_18() -> None:
                 logits = torch.cat([whole[0], whole[1]]) @ state / 2.0
                 softmax = torch.softmax(logits, 0).view(2, 40)
                 expected += softmax[m] + 0.3 * softmax[1 - m]
-            torch.testing.assert_close(model.scores(batch, model.candidates())[0], expected, rtol=1e-3, atol=1e-6)
+            torch.testing.assert_close(
+                model.scores(batch, model.item_representations())[0], expected, rtol=1e-3, atol=1e-6
+            )
 
 
 def test_neighbourhood_multiplies_the_scores_by_what_was_bought_with_the_history() -> None:
@@ -184,8 +187,8 @@ def test_neighbourhood_multiplies_the_scores_by_what_was_bought_with_the_history
             batch = histories(data, "test", 50).batch(np.array([user]))
             ages = torch.arange(len(batch.items), 0, -1.0)
             near = (graph[batch.items] / ages[:, None]).sum(0)
-            expected = plain.scores(batch, plain.candidates())[0] * (1 + 3 * near / near[near > 0].mean())
-            torch.testing.assert_close(plus.scores(batch, plus.candidates())[0], expected)
+            expected = plain.scores(batch, plain.item_representations())[0] * (1 + 3 * near / near[near > 0].mean())
+            torch.testing.assert_close(plus.scores(batch, plus.item_representations())[0], expected)
             assert (near == 0).any() and (near > 0).any()
 
 
@@ -196,8 +199,8 @@ def test_neighbourhood_leaves_the_scores_where_the_history_has_no_neighbours() -
     model.graph.values.zero_()
     batch = histories(data, "test", 50).batch(np.array([0]))
     with torch.no_grad():
-        total = model.scores(batch, model.candidates()).sum()
-    torch.testing.assert_close(total, torch.tensor(2.0))  # a softmax over all candidates per modality
+        total = model.scores(batch, model.item_representations()).sum()
+    torch.testing.assert_close(total, torch.tensor(2.0))  # a softmax over all representations per modality
 
 
 def test_repeats_have_the_share_of_the_scores_that_they_had_in_training() -> None:
@@ -219,7 +222,7 @@ def test_repeats_have_the_share_of_the_scores_that_they_had_in_training() -> Non
     for user in range(12):
         batch = histories(data, "test", 50).batch(np.array([user]))
         with torch.no_grad():
-            before, after = (one.scores(batch, one.candidates())[0] for one in (plain, model))
+            before, after = (one.scores(batch, one.item_representations())[0] for one in (plain, model))
         past = torch.zeros(40, dtype=torch.bool).index_fill_(0, batch.items, True)
         torch.testing.assert_close(after.sum(), torch.tensor(1.0))
         torch.testing.assert_close(after[past].sum(), torch.tensor(rate))
@@ -243,7 +246,7 @@ def test_frozen_adapters_stay_and_everything_else_moves() -> None:
     before = {name: parameter.detach().clone() for name, parameter in second.named_parameters()}
     for name, parameter in first.named_parameters():
         assert torch.equal(before[name], parameter), name
-    adam = optimiser(second, run.train.stage("stage2"))
+    adam = build_optimizer(second, run.train.stage("stage2"))
     second.train()
     for _ in range(3):
         adam.zero_grad()
@@ -272,7 +275,7 @@ def test_an_optimiser_that_forgets_a_parameter_is_refused() -> None:
     data = small.sequences()
     run = small.run()
     with pytest.raises(ValueError, match="exactly once"):
-        optimiser(Forgetful(run.model, small.catalogue(data, run), "stage2"), run.train.stage("stage2"))
+        build_optimizer(Forgetful(run.model, small.catalogue(data, run), "stage2"), run.train.stage("stage2"))
 
 
 @pytest.mark.parametrize("slice_size", [1, 40 * 17, 1 << 18])

@@ -11,13 +11,13 @@ import small
 import torch
 from fabricated_ranks import EVALUATE, assert_tex_is_well_formed, html_root, records
 
-from decorec.models import checkpoint
-from decorec.data.batches import histories
 from decorec.config.evaluation import EvaluateConfig
+from decorec.data.batches import histories
+from decorec.data.sequences import Sequences, write_vocab
 from decorec.errors import DecorecError
 from decorec.evaluation.evaluate import evaluate
 from decorec.evaluation.modality_modes import MODES, modes, modes_of
-from decorec.data.sequences import Sequences, write_vocab
+from decorec.models import checkpoint
 from decorec.tables.retrieval import retrieval_table
 
 ITEMS = [f"i{number}" for number in range(40)]
@@ -51,13 +51,13 @@ def test_scores_of_a_mode_by_hand() -> None:
     model = small.model(data, small.run(), "stage2").eval()
     (_, batch), *_ = histories(data, "test", 50).in_order(4096)
     with torch.no_grad():
-        candidates = model.candidates()
+        representations = model.item_representations()
         expected = {}
         for index, name in enumerate(("text", "image")):
-            states = model.encoder(candidates[index : index + 1][:, batch.items], batch)[0]
-            expected[name] = torch.softmax(states @ candidates[index].T / 2.0, 1)
+            states = model.encoder(representations[index : index + 1][:, batch.items], batch)[0]
+            expected[name] = torch.softmax(states @ representations[index].T / 2.0, 1)
         expected["intra"] = expected["text"] + expected["image"]
-        found = {name: mode.scores(batch, mode.candidates()) for name, mode in modes_of(model).items()}
+        found = {name: mode.scores(batch, mode.item_representations()) for name, mode in modes_of(model).items()}
     for name, scores in expected.items():
         torch.testing.assert_close(found[name], scores)
 

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, jvp
 
-from decorec.data.batches import Batch
 from decorec.config.runs import Run
-from decorec.errors import DecorecError
+from decorec.data.batches import Batch
 from decorec.data.item_features import FeatureFile
-from decorec.training.gradient_probe import FIRST, GradientProbe, probe
 from decorec.data.sequences import write_vocab
-from decorec.tables.gradients import GRADIENTS
+from decorec.errors import DecorecError
 from decorec.evaluation.full_ranking import rank_users
+from decorec.tables.gradients import GRADIENTS
+from decorec.training.gradient_probe import FIRST, GradientProbe, probe
 from decorec.training.loop import train
 
 NAIVE: dict[str, Any] = {"phased": False, "modal_layers": 0, "id_layers": 0, "interests": False}
@@ -92,7 +92,7 @@ def test_together_is_what_a_step_on_each_part_does_to_the_items(difference: dict
             for sign in (1, -1):
                 for part in parts:
                     part += sign * 1e-5 * part.grad
-                ends.append(model.candidates())
+                ends.append(model.item_representations())
                 for part in parts:
                     part -= sign * 1e-5 * part.grad
         assert together == pytest.approx(cosine(ends[0] - ends[1], torch.stack(adapted)), abs=1e-5)

@@ -12,11 +12,19 @@ from fabricated_ranks import NAMES, assert_tex_is_well_formed, html_root, record
 
 from decorec.artifacts.files import write_sparse
 from decorec.config.prepare import GraphConfig
-from decorec.prepare.cooccurrence import count_pairs
-from decorec.errors import DecorecError
 from decorec.data.item_features import FeatureFile
-from decorec.evaluation.neighbour_recall import VIEWS, Neighbours, intersect, nearest_by_features, nearest_in_graph, predict, recall
 from decorec.data.sequences import Sequences, write_vocab
+from decorec.errors import DecorecError
+from decorec.evaluation.neighbour_recall import (
+    VIEWS,
+    Neighbours,
+    intersect,
+    nearest_by_features,
+    nearest_in_graph,
+    predict,
+    recall,
+)
+from decorec.prepare.cooccurrence import count_pairs
 from decorec.tables.recall import recall_table
 
 ITEMS = [f"i{number}" for number in range(40)]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decorec.errors import DecorecError
 from decorec.acquire.json_lines import read_records
+from decorec.errors import DecorecError
 
 BAD = [b'{"a": "cut o', b"not json", b"{'a': 'python'}", b'{"a": "1"}{"a": "2"}', b'{"a": NaN}', b"}", b'{"a": "\x00"}']
 

@@ -16,14 +16,14 @@ from fabricated_ranks import fabricate, main_table, make
 from small_shop import drawing, store
 from test_figures import draw, tables
 
-from decorec.models import checkpoint
 from decorec.artifacts.files import write_arrays, write_json
 from decorec.config.evaluation import EvaluateConfig
+from decorec.data.sequences import Sequences, write_vocab
 from decorec.errors import DecorecError
+from decorec.evaluation.full_ranking import rank_users
+from decorec.models import checkpoint
 from decorec.report.gallery import gallery
 from decorec.report.step import report_page
-from decorec.data.sequences import Sequences, write_vocab
-from decorec.evaluation.full_ranking import rank_users
 
 ITEMS = [f"i{number}" for number in range(40)]
 HOSTILE = (

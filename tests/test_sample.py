@@ -17,11 +17,11 @@ import pytest
 from PIL import Image
 from sample_shop import ABSENT, SMALL, Shop, default_shop, parse, write
 
-from decorec.config.datasets import SampleDataset
-from decorec.acquire.sample.products import COLOURS, KINDS, MATERIALS, PATTERNS, STYLES
 from decorec.acquire.sample.pictures import CREAM, PAPER, RGB, SILHOUETTES, STYLE_BACKDROPS, TRIM, draw_picture
+from decorec.acquire.sample.products import COLOURS, KINDS, MATERIALS, PATTERNS, STYLES
 from decorec.acquire.sample.records import meta_lines
 from decorec.acquire.sample.shop import draw_shop
+from decorec.config.datasets import SampleDataset
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 from sample_shop import ABSENT, SMALL, Shop, default_shop, parse, write
 
-from decorec.config.datasets import SampleDataset
 from decorec.acquire.sample.dirt import PICTURE_DIRT, TEXT_DIRT
 from decorec.acquire.sample.records import meta_lines, review_lines
 from decorec.acquire.sample.shop import draw_shop
+from decorec.config.datasets import SampleDataset
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decorec.data.id_codes import codes_in, factorise, first_appearances, sorted_by
-from decorec.errors import DecorecError
 from decorec.data.sequences import Sequences, read_vocab, write_vocab
+from decorec.errors import DecorecError
 
 
 def example(times: bool) -> Sequences:

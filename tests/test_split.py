@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from decorec.config.prepare import FilterConfig
-from decorec.errors import DecorecError
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import Sequences, read_vocab
+from decorec.errors import DecorecError
 from decorec.prepare.split import split
 
 Row = tuple[int, int, int]

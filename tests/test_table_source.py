@@ -11,10 +11,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from decorec.acquire.ingest import ingest
 from decorec.config.datasets import TableDataset
 from decorec.config.prepare import FilterConfig
 from decorec.errors import DecorecError
-from decorec.acquire.ingest import ingest
 
 HM = Path("data/hm")
 OUTPUTS = ("interactions", "items", "counts")

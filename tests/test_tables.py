@@ -25,8 +25,8 @@ from fabricated_ranks import (
     write_ranks,
 )
 
-from decorec.tables.paper import paper_figure
 from decorec.tables.labels import label
+from decorec.tables.paper import paper_figure
 from decorec.tables.render import Cell, Group, Table, emphasise, write
 from decorec.tables.summary import METRICS, summarise
 

@@ -1,4 +1,4 @@
-"""Compiled loops against plain ones: numbers by first appearance, and the candidates for repetition."""
+"""Compiled loops against plain ones: numbers by first appearance, and the possible_repeats for repetition."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decorec.data.kernels import candidates, number
+from decorec.data.kernels import number, possible_repeats
 
 # Few different values, many of which begin at one slot, and more rows than memory is asked for at once.
 Hashes = st.lists(st.sampled_from([0, 1, 2, 3, 256, 512, 1024, 2**63, 2**64 - 1, 2**64 - 256]), max_size=120)
@@ -27,12 +27,12 @@ def test_numbers_follow_the_first_appearance(values: list[int]) -> None:
 @given(st.lists(st.one_of(st.integers(0, 20), st.integers(0, 2**62)), max_size=60), st.sampled_from([1, 4, 1024]))
 @settings(deadline=None)
 def test_whatever_is_repeated_is_a_candidate(values: list[int], marks: int) -> None:
-    flags = candidates(np.array(values, np.int64), np.zeros(marks, np.uint8))
+    flags = possible_repeats(np.array(values, np.int64), np.zeros(marks, np.uint8))
     assert all(flag or values.count(value) == 1 for flag, value in zip(flags, values, strict=True))
 
 
 def test_few_others_are_candidates_where_there_are_marks_enough() -> None:
     values = np.random.default_rng(0).integers(0, 2**60, 10_000)
-    flags = candidates(np.concatenate([values, values[:10]]), np.zeros(1 << 14, np.uint8))
+    flags = possible_repeats(np.concatenate([values, values[:10]]), np.zeros(1 << 14, np.uint8))
     assert flags[-10:].all() and flags[:10].all()
     assert flags.mean() < 0.1

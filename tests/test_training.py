@@ -12,20 +12,20 @@ import torch
 
 from decorec import checkpoint, training
 from decorec.data.batches import histories
+from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
+from decorec.evaluation.full_ranking import rank_users
 from decorec.evaluation.metrics import parse_metric
 from decorec.models.registry import MODELS
-from decorec.data.sequences import Sequences
-from decorec.evaluation.full_ranking import rank_users
 from decorec.training.loop import train
-from decorec.training.optimizer import optimiser
+from decorec.training.optimizer import build_optimizer
 from tests import small
 
 FITTED = [(name, "fit") for name in MODELS if name != "decorec"]
 STAGES = [("decorec", "stage1"), ("decorec", "stage2"), *FITTED]
 STEPS_TO_OVERFIT = {"dimo": 120, "mmmlp": 150}
 SOFTMAX = [("sasrec", "fit"), ("decorec", "stage1"), ("decorec", "stage2")]
-"""Those whose loss is a softmax over the candidates themselves, all or a sample of them."""
+"""Those whose loss is a softmax over the representations themselves, all or a sample of them."""
 TRAINED = [(name, stage) for name, stage in STAGES if name not in ("popularity", "item-knn", "content-knn")]
 
 
@@ -38,7 +38,7 @@ def test_each_model_overfits_64_users(name: str, stage: str) -> None:
     model = small.model(data, run, stage, items=200, width=96)
     options = {"learning_rate": 3e-3, "id_learning_rate": 3e-3}
     config = run.train.stage(stage).model_copy(update=options)
-    adam = optimiser(model, config)
+    adam = build_optimizer(model, config)
     samples, generator = model.samples(data, config), torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     model.before_epoch()
@@ -141,12 +141,12 @@ def naive_rank(model: Any, data: Sequences, user: int, split: str) -> float:
     """Of one user by itself, with every score from its definition (eq. 16 to 18)."""
     history = histories(data, split, 50).batch(np.array([user]))  # type: ignore[arg-type]
     with torch.no_grad():
-        candidates = model.candidates()
-        states = model._states(history, candidates)[:, 0]
-        if len(candidates) == 1:
-            scores = [float(states[0] @ item) for item in candidates[0]]
+        representations = model.item_representations()
+        states = model._states(history, representations)[:, 0]
+        if len(representations) == 1:
+            scores = [float(states[0] @ item) for item in representations[0]]
         else:
-            exponentials = [[[float(torch.exp(s @ i / 2.0)) for i in c] for c in candidates] for s in states]
+            exponentials = [[[float(torch.exp(s @ i / 2.0)) for i in c] for c in representations] for s in states]
             weighted = [np.sum(e, axis=0) / np.sum(e) for e in exponentials]
             scores = list(np.sum(weighted, axis=0))
     own = scores[int(history.targets)]
@@ -174,7 +174,7 @@ def test_sampled_candidates_train_and_the_seed_decides(name: str, stage: str) ->
     data = small.sequences()
     run = small.run(name=name)
     results = []
-    for options, seed in (({"candidates": 20}, 0), ({"candidates": 20}, 0), ({"candidates": 20}, 1), ({}, 0)):
+    for options, seed in (({"negatives": 20}, 0), ({"negatives": 20}, 0), ({"negatives": 20}, 1), ({}, 0)):
         model = small.model(data, run, stage)
         history = train(model, data, run.train.stage(stage).model_copy(update={"epochs": 2} | options), seed)
         assert np.isfinite(history["loss"].to_numpy()).all()
@@ -184,7 +184,7 @@ def test_sampled_candidates_train_and_the_seed_decides(name: str, stage: str) ->
     assert not torch.equal(results[0], results[3])
 
 
-@pytest.mark.parametrize(("key", "expected", "found"), [("candidates", "all", 20), ("horizon", "1", 3)])
+@pytest.mark.parametrize(("key", "expected", "found"), [("negatives", "all", 20), ("horizon", "1", 3)])
 def test_a_model_refuses_what_its_loss_does_not_heed(key: str, expected: str, found: int) -> None:
     data = small.sequences()
     run = small.run(name="mmmlp")
@@ -207,7 +207,7 @@ def test_a_horizon_trains_on_later_items_too(name: str, stage: str) -> None:
     # Walks go one or two items ahead: what comes two steps later is up to four away.
     batch = histories(data, "valid", 50).batch(np.arange(60))
     ahead = (batch.items[batch.predict][:, None] + torch.tensor([3, 4])) % 40
-    scores = [torch.log_softmax(model.eval().scores(batch, model.candidates()), 1) for model in models]
+    scores = [torch.log_softmax(model.eval().scores(batch, model.item_representations()), 1) for model in models]
     near, far = (score.gather(1, ahead).mean() for score in scores)
     assert far > near
 

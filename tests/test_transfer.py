@@ -14,9 +14,9 @@ import pytest
 from loopback import Loopback, Turn, zipped
 
 from decorec import integrity
-from decorec.errors import DecorecError
 from decorec.acquire.http_session import session
 from decorec.acquire.resumable_download import Stored, fetch
+from decorec.errors import DecorecError
 
 PATH = "/file.json.gz"
 

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from decorec.config import load
-from decorec.config.training import TuningConfig
 from decorec.config.runs import Run, nested
-from decorec.plan.plan import Plan
+from decorec.config.training import TuningConfig
 from decorec.data.sequences import Sequences, write_vocab
+from decorec.plan.plan import Plan
 from decorec.tables import tuned, tuning_table
 from decorec.training.tuning import _study, choices, tune, with_values
 from tests import small

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import requests
 
+from decorec.acquire.checksums import Sums, gzip_problem, require_space, sums
+from decorec.acquire.http_session import session
+from decorec.acquire.resumable_download import fetch
+from decorec.acquire.sample.server import HOST, shop_server
+from decorec.acquire.sources import amazon
 from decorec.artifacts.files import atomic_path, write_json
 from decorec.config.acquire import DownloadConfig
 from decorec.config.datasets import AmazonDataset, Dataset, SampleDataset
 from decorec.errors import DecorecError
-from decorec.acquire.http_session import session
-from decorec.acquire.checksums import Sums, gzip_problem, require_space, sums
 from decorec.progress import progress
-from decorec.acquire.sample.server import HOST, shop_server
-from decorec.acquire.sources import amazon
-from decorec.acquire.resumable_download import fetch
 
 __all__ = ["download"]
 
@@ -83,7 +83,7 @@ def _bring(
 def download(
     *,
     dataset: Dataset,
-    download: DownloadConfig,
+    settings: DownloadConfig,
     cache: Path,
     reviews: Path,
     meta: Path,
@@ -111,10 +111,10 @@ def download(
         # All sample shops have the same URLs; a folder each keeps them apart.
         folder = cache / "downloads" / f"sample-{dataset.items}-{dataset.users}-{dataset.seed}"
         with shop_server(shop) as port, session(connect_to={HOST: ("127.0.0.1", port)}) as client:
-            found = _bring(wanted, client, download, folder)
+            found = _bring(wanted, client, settings, folder)
     else:
         with session() as client:
-            found = _bring(wanted, client, download, cache / "downloads")
+            found = _bring(wanted, client, settings, cache / "downloads")
     write_json(checksums, {name: {"url": url, **asdict(values)} for name, (url, values) in found.items()})
     for name, (url, values) in found.items():
         log.info("download: %s: %d bytes from %s", name, values.bytes, url)

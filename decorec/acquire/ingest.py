@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from decorec.artifacts.files import write_json, write_table
-from decorec.config.datasets import Dataset, TableDataset
-from decorec.config.prepare import FilterConfig
-from decorec.errors import DecorecError
-from decorec.data.filtering import Filtered
-from decorec.data.interactions import Account, Interactions, repeated
 from decorec.acquire.sources.catalogue import Row, make_catalogue
 from decorec.acquire.sources.metadata import Metadata, item_row, read_metadata
 from decorec.acquire.sources.reviews import AmazonFormat, read_reviews
 from decorec.acquire.sources.table import read_interactions, read_items, table_row
+from decorec.artifacts.files import write_json, write_table
+from decorec.config.datasets import Dataset, TableDataset
+from decorec.config.prepare import FilterConfig
+from decorec.data.filtering import Filtered
+from decorec.data.interactions import Account, Interactions, repeated
+from decorec.errors import DecorecError
 
 __all__ = ["ingest"]
 
@@ -33,7 +33,7 @@ def ingest(
     dataset: Dataset,
     filter: FilterConfig,
     interactions: Path,
-    items: Path,
+    catalogue: Path,
     counts: Path,
     reviews: Path | None = None,
     meta: Path | None = None,
@@ -41,7 +41,7 @@ def ingest(
 ) -> None:
     """Read, clean and pre-filter a source.
 
-    interactions: user, item, rating (null where unknown), timestamp (seconds), in the order of the source. items: one
+    interactions: user, item, rating (null where unknown), timestamp (seconds), in the order of the source. catalogue: one
     row per item, in order of first appearance there. counts: what was read, dropped and repaired, by reason. Only the
     k-core is kept, so that no picture is fetched in vain. reviews, meta: gzipped JSON lines of a shop; tables are found
     by the path of their data set. threads: processes for the texts; polars takes its own from the command line.
@@ -55,18 +55,18 @@ def ingest(
     kept = found.table(filtered.rows)
     order = kept.select(pl.col("item").unique(maintain_order=True))
     records = order.join(metadata.records, on="item", how="left", maintain_order="left")
-    catalogue, repaired = make_catalogue(records, source.row, threads)
+    rows, repaired = make_catalogue(records, source.row, threads)
     repairs = dict(sorted((repaired + Counter(metadata.account.repaired)).items()))
     summary = {
         "interactions": {**account.summary, "dropped": account.dropped, "repaired": account.repaired},
         "items": {**metadata.account.summary, "dropped": metadata.account.dropped, "repaired": repairs},
         "filter": filtered.steps,
-        "kept": {"users": kept["user"].n_unique(), "items": len(catalogue), "interactions": len(kept)},
+        "kept": {"users": kept["user"].n_unique(), "items": len(rows), "interactions": len(kept)},
     }
     write_table(interactions, kept)
-    write_table(items, catalogue)
+    write_table(catalogue, rows)
     write_json(counts, summary)
-    log.info("ingest: %d interactions read; %d kept, of %d items", len(found.user), len(kept), len(catalogue))
+    log.info("ingest: %d interactions read; %d kept, of %d items", len(found.user), len(kept), len(rows))
 
 
 @dataclass(frozen=True)

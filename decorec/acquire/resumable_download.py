@@ -21,12 +21,12 @@ from pathlib import Path
 import requests
 import urllib3
 
+from decorec.acquire.checksums import Sums, gzip_problem, require_space, sums
+from decorec.acquire.http_session import backoff, retry_after, timeouts
+from decorec.acquire.http_validators import Remote
 from decorec.artifacts.files import read_json, write_json
 from decorec.errors import DecorecError
-from decorec.acquire.http_session import backoff, retry_after, timeouts
-from decorec.acquire.checksums import Sums, gzip_problem, require_space, sums
 from decorec.progress import progress
-from decorec.acquire.http_validators import Remote
 
 __all__ = ["Stored", "fetch"]
 

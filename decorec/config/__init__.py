@@ -1,21 +1,16 @@
 """The configuration: one typed model that validates config.yaml, gives defaults and generates the JSON schema."""
 
+from decorec.config.acquire import CrawlConfig, DownloadConfig
 from decorec.config.base import Section, explain
-from decorec.config.datasets import (
-    AmazonDataset,
-    AtomicDataset,
-    CrawlConfig,
-    Dataset,
-    DownloadConfig,
-    FilterConfig,
-    SampleDataset,
-    TableDataset,
-)
+from decorec.config.datasets import AmazonDataset, AtomicDataset, Dataset, SampleDataset, TableDataset
+from decorec.config.decorec import DecorecConfig
+from decorec.config.evaluation import EvaluateConfig
 from decorec.config.features import FeaturesConfig
-from decorec.config.training import DecorecConfig, GraphConfig, InterestsConfig, StageConfig, TrainConfig
 from decorec.config.models import ModelConfig
+from decorec.config.prepare import FilterConfig, GraphConfig, InterestsConfig
 from decorec.config.root import Config, describe, load
 from decorec.config.runs import PRESETS, Run
+from decorec.config.training import StageConfig, TrainConfig, TuningConfig
 
 __all__ = [
     "PRESETS",
@@ -26,6 +21,7 @@ __all__ = [
     "Dataset",
     "DecorecConfig",
     "DownloadConfig",
+    "EvaluateConfig",
     "FeaturesConfig",
     "FilterConfig",
     "GraphConfig",
@@ -37,6 +33,7 @@ __all__ = [
     "StageConfig",
     "TableDataset",
     "TrainConfig",
+    "TuningConfig",
     "describe",
     "explain",
     "load",

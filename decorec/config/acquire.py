@@ -9,7 +9,6 @@ from decorec.config.base import Section
 __all__ = ["CrawlConfig", "DownloadConfig"]
 
 
-
 class DownloadConfig(Section):
     """How large files are fetched."""
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from decorec.config.base import Section
+from decorec.config.datasets import Modality
 from decorec.config.encoder import EncoderConfig
 from decorec.config.prepare import Normalisation
 
@@ -32,8 +33,8 @@ class DecorecConfig(Section):
     name: Literal["decorec"] = "decorec"
     dim: int = Field(300, ge=4)
     """Width of item representations (d)."""
-    modalities: list[Literal["text", "image"]] = Field(["text", "image"], min_length=1)
-    """Modalities used."""
+    modalities: list[Modality] = Field(["text", "image"], min_length=1)
+    """Modalities used; the data set must have features of them."""
     adapter: Literal["mlp", "linear"] = "mlp"
     """Linear-ReLU-Linear (eq. 8), or one linear layer."""
     adapter_hidden: int | None = Field(None, ge=1)
@@ -82,7 +83,7 @@ class DecorecConfig(Section):
     repeats: Literal["scored", "counted"] = Field("scored", exclude_if=lambda repeats: repeats == "scored")
     """Share of the scores that the items of the history have together: as scored, or what repeats had in training
     (decorec-plus). Not written where it is as scored."""
-    padding_candidate: bool = False
+    padding_negative: bool = False
     """Add the released code's padding row to the denominator of the loss."""
 
     differences: ClassVar[dict[str, dict[str, Any]]] = {}

@@ -9,7 +9,6 @@ from decorec.config.base import Section
 __all__ = ["EvaluateConfig"]
 
 
-
 class EvaluateConfig(Section):
     """Ranking and statistics."""
 

@@ -117,8 +117,20 @@ class Config(Section):
                     f"tables.gradients names {name!r}; expected a run of decorec with model.phased: false and "
                     "model.ids: true"
                 )
-        self.every_run()
+        for name, run in self.every_run().items():
+            self._expect_modalities(name, run)
         return self
+
+    def _expect_modalities(self, name: str, run: Run) -> None:
+        """Refuse a run that needs features which a data set does not have."""
+        needed = {need.partition(".")[2] for stage in run.stages for need in run.needs(stage)} - {""}
+        for dataset, section in self.datasets.items():
+            if missing := sorted(needed - set(section.modalities)):
+                raise ValueError(
+                    f"runs.{name}: expected modalities that the data set {dataset!r} has ({', '.join(section.modalities)}), "
+                    f"found {', '.join(missing)}; correct model.modalities, or name the file under "
+                    f"datasets.{dataset}.features (source atomic)"
+                )
 
     @model_validator(mode="after")
     def _tuned_values_fit_their_runs(self) -> Config:

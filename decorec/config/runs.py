@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 from pydantic import Field
 
 from decorec.config.base import Section, merge
+from decorec.config.models import ModelConfig
 from decorec.config.prepare import GraphConfig, InterestsConfig
 from decorec.config.training import TrainConfig
-from decorec.config.models import ModelConfig
 
 __all__ = ["PRESETS", "Run", "flat", "nested", "resolve"]
 
@@ -29,7 +29,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "gate": 1.0,
             "alpha": 1.0,
             "scoring": "exponentials",
-            "padding_candidate": True,
+            "padding_negative": True,
             "initialisation": "torch",
         },
         "train": {

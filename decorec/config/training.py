@@ -11,7 +11,6 @@ from decorec.config.base import Section
 __all__ = ["StageConfig", "TrainConfig", "TuningConfig"]
 
 
-
 class StageConfig(Section):
     """One training loop."""
 
@@ -32,9 +31,9 @@ class StageConfig(Section):
     """Items after a prediction that it is trained to give: the next one, or so many, the k-th of which counts 1 / k
     (decorec-plus); models without it refuse. Not written where it is 1, so that what is tracked of a run is what it was
     before the key existed."""
-    candidates: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
-    """Items in the denominator of the loss: all, or so many draws a step, corrected for their probability (logQ). For
-    catalogues where the full softmax is too dear; models without it refuse."""
+    negatives: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
+    """Items in the denominator of the loss beside the target: all, or so many drawn per step and corrected for their
+    probability (logQ). For shops where the full softmax takes too long; models without it refuse."""
     learning_rate: float = Field(1e-3, gt=0)
     """Adam's rate for everything but ids and interests."""
     id_learning_rate: float = Field(1e-4, ge=0)

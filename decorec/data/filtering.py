@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from decorec.data.id_codes import Codes, distinct
-from decorec.errors import DecorecError
 from decorec.data.kcore import kcore
+from decorec.errors import DecorecError
 
 __all__ = ["Filtered"]
 

@@ -92,11 +92,11 @@ def repeated(found: Interactions, kind: Literal["exact", "pair"]) -> npt.NDArray
     exact: equal user, item, rating and timestamp; the first in the source stays. pair: equal user and item; the
     earliest stays, of several at the same time the first in the source.
     """
-    from decorec.data.kernels import candidates
+    from decorec.data.kernels import possible_repeats
 
     pair = found.user * len(found.items) + found.item
-    # Eight to sixteen marks for an interaction: one in ten is a candidate for nothing.
-    rows = np.flatnonzero(candidates(pair, np.zeros(1 << len(pair).bit_length(), np.uint8)))
+    # Eight to sixteen marks for an interaction: one in ten is such a row by chance.
+    rows = np.flatnonzero(possible_repeats(pair, np.zeros(1 << len(pair).bit_length(), np.uint8)))
     table = pl.DataFrame(
         {
             "row": rows,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["candidates", "number", "peel", "tally"]
+__all__ = ["number", "peel", "possible_repeats", "tally"]
 
 Codes = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
@@ -66,12 +66,12 @@ def number(hashes: Hashes, slots: Slots, codes: Codes, firsts: Codes) -> int:
 
 
 @njit(nogil=True, cache=True)
-def candidates(numbers: Codes, marks: Bytes) -> Flags:
+def possible_repeats(numbers: Codes, marks: Bytes) -> Flags:
     """Which rows may repeat another's number, or be repeated: all that do, and a few more.
 
     Args:
         numbers: [rows]
-        marks: zeros, a power of two of them; the more, the fewer others are among the candidates.
+        marks: zeros, a power of two of them; the more, the fewer others are among them.
     """
     bits = np.uint64(0)
     while np.uint64(8 * len(marks)) >> bits != np.uint64(1):

@@ -9,23 +9,22 @@ import numpy as np
 import polars as pl
 import torch
 
-from decorec.models import checkpoint
 from decorec.artifacts.files import write_json, write_table
 from decorec.config.evaluation import EvaluateConfig
-from decorec.evaluation.metrics import parse_metric
 from decorec.data.sequences import Sequences
 from decorec.evaluation.full_ranking import rank_users
+from decorec.evaluation.metrics import REPORTED, parse_metric
+from decorec.models import checkpoint
 
 __all__ = ["evaluate"]
 
-REPORTED = tuple(f"{name}@{k}" for name in ("Hit", "NDCG", "MRR") for k in (10, 50))
 
 log = logging.getLogger("decorec")
 
 
 def evaluate(
     *,
-    evaluate: EvaluateConfig,
+    settings: EvaluateConfig,
     vocab: Path,
     sequences: Path,
     model: Path,
@@ -44,8 +43,8 @@ def evaluate(
     trained = checkpoint.load_for(vocab, model, config)
     data = Sequences.read(sequences)
     trained.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    test = rank_users(trained.model, data, "test", evaluate.mask_history)
-    valid = rank_users(trained.model, data, "valid", evaluate.mask_history)
+    test = rank_users(trained.model, data, "test", settings.mask_history)
+    valid = rank_users(trained.model, data, "valid", settings.mask_history)
     target = data.items[data.offsets[1:] - 1]
     counts = np.bincount(data.training().items, minlength=len(trained.items))
     frame = pl.DataFrame(

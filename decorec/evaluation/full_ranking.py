@@ -21,7 +21,7 @@ TOKENS_AT_ONCE = 4096
 LOGITS_AT_ONCE = 1 << 23
 """Logits held at a time when ranking (32 MB in float32)."""
 FEWEST_AT_ONCE = 16
-"""Users ranked at a time even if that holds more logits: every block reads all candidates once."""
+"""Users ranked at a time even if that holds more logits: every block reads all representations once."""
 
 
 def rank_users(
@@ -29,7 +29,7 @@ def rank_users(
 ) -> npt.NDArray[np.float64]:
     """Rank of each user's target of ``split`` among all items, [U] float64.
 
-    With ``mask_history`` the items of the user's window, other than the target, are no candidates.
+    With ``mask_history`` the items of the user's window, other than the target, are no representations.
     """
     result = np.empty(len(sequences.users))
     for chosen, scores, targets in score_users(model, sequences, split, mask_history):
@@ -45,14 +45,14 @@ def score_users(
 
     With ``mask_history`` the items of a user's window, other than the target, have the score -inf.
     """
-    device = model.catalogue.device
+    device = model.item_data.device
     windows = histories(sequences, split, model.config.length)
     model.eval()
-    candidates = model.candidates()
-    logits = len(candidates) ** 2 * model.catalogue.item_count  # of one user: all modalities on both sides
+    representations = model.item_representations()
+    logits = len(representations) ** 2 * model.item_data.item_count  # of one user: all modalities on both sides
     for chosen, batch in windows.in_order(TOKENS_AT_ONCE, max(FEWEST_AT_ONCE, LOGITS_AT_ONCE // logits)):
         moved = batch.to(device)
-        scores = model.scores(moved, candidates)
+        scores = model.scores(moved, representations)
         if mask_history:
             target = scores.gather(1, moved.targets[:, None])
             scores = scores.index_put((moved.rows(), moved.items), scores.new_tensor(-torch.inf))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from decorec.errors import DecorecError
 
-__all__ = ["METRICS", "Metric", "parse_metric"]
+__all__ = ["METRICS", "REPORTED", "Metric", "parse_metric"]
 
 Array = npt.NDArray[np.float64]
 
@@ -39,6 +39,10 @@ def mrr(rank: Array, k: int) -> Array:
 
 METRICS: dict[str, Callable[[Array, int], Array]] = {"Hit": hit, "NDCG": ndcg, "MRR": mrr}
 """Name -> function of (rank, cut-off). A new metric is one function and one entry here."""
+
+
+REPORTED = ("Hit@10", "Hit@50", "NDCG@10", "NDCG@50", "MRR@10", "MRR@50")
+"""Metrics of every table, in order."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Step modes: a trained model ranked once more, by parts of its scores.
+"""Step modality_modes: a trained model ranked once more, by parts of its scores.
 
 A mode is a way of scoring, not of training: every one reads the same checkpoint.
 """
@@ -15,44 +15,43 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from decorec.models import checkpoint
 from decorec.artifacts.files import write_table
-from decorec.data.batches import Batch
 from decorec.config.evaluation import EvaluateConfig
+from decorec.data.batches import Batch
+from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
+from decorec.evaluation.full_ranking import rank_users
+from decorec.models import checkpoint
 from decorec.models.base import Recommender
 from decorec.models.decorec import DeCoRec
-from decorec.data.sequences import Sequences
-from decorec.evaluation.full_ranking import rank_users
 
-__all__ = ["MODES", "Mode", "modes", "modes_of"]
+__all__ = ["Mode", "modality_modes", "modes_of"]
 
-MODES = ("image", "text", "intra", "cross")
 log = logging.getLogger("decorec")
 
 
 class Mode(Recommender):
     """A trained model that scores with some of its modalities, each by itself.
 
-    One modality alone is asked as if the model had no other: its state meets its own candidates only. Several are
+    One modality alone is asked as if the model had no other: its state meets its own representations only. Several are
     summed ("intra"), without what crosses over from one to the other.
     """
 
     def __init__(self, model: Recommender, chosen: Sequence[int]) -> None:
-        super().__init__(model.config, model.catalogue, model.stage)
+        super().__init__(model.config, model.item_data, model.stage)
         self.model, self.chosen = model, tuple(chosen)
 
-    def candidates(self) -> Tensor:
+    def item_representations(self) -> Tensor:
         """[M, I, D] of the whole model."""
-        return self.model.candidates()
+        return self.model.item_representations()
 
     def loss(self, batch: Batch) -> Tensor:
         """A mode is not trained."""
         raise TypeError("a mode of a trained model has nothing to train")
 
-    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """Sum over the chosen modalities, [P, I]."""
-        parts = [self.model.scores(batch, candidates[one : one + 1]) for one in self.chosen]
+        parts = [self.model.scores(batch, representations[one : one + 1]) for one in self.chosen]
         return torch.stack(parts).sum(0)
 
 
@@ -64,17 +63,17 @@ def modes_of(model: Recommender) -> Mapping[str, Recommender]:
     """
     if not isinstance(model, DeCoRec):
         raise DecorecError(
-            f"modes: expected a run of decorec, found {model.config.name}; take the run out of tables.retrieval"
+            f"modality-modes: expected a run of decorec, found {model.config.name}; take the run out of tables.retrieval"
         )
     names = list(model.adapters)
     single: dict[str, Recommender] = {name: Mode(model, [index]) for index, name in enumerate(names)}
     if len(names) == 1:
         return single
     whole = {"intra": Mode(model, range(len(names))), "cross": model}
-    return {mode: (single | whole)[mode] for mode in MODES}
+    return {name: single[name] for name in sorted(names)} | whole
 
 
-def modes(
+def modality_modes(
     *,
     evaluate: EvaluateConfig,
     vocab: Path,

@@ -17,24 +17,23 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.artifacts.files import read_sparse, write_table
-from decorec.errors import DecorecError
+from decorec.artifacts.schemas import RECALL
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import Sequences, read_vocab
+from decorec.errors import DecorecError
 
 __all__ = [
-    "COLUMNS",
     "VIEWS",
     "Neighbours",
     "intersect",
     "nearest_by_features",
     "nearest_in_graph",
+    "neighbour_recall",
     "predict",
-    "recall",
 ]
 
 VIEWS = ("interest", "modal-similarity", "modality-interest")
 """Views, named as in the paper: co-occurrence, likeness of the modalities, both at once."""
-COLUMNS: dict[str, Any] = {"view": pl.String, "user": pl.String, "hits": pl.Int64, "predictions": pl.Int64}
 NEAREST = 200
 """Neighbours looked at per item and view."""
 ROWS_AT_ONCE = 512
@@ -126,13 +125,12 @@ def _doubling() -> Iterator[int]:
     yield NEAREST
 
 
-def recall(
+def neighbour_recall(
     *,
     vocab: Path,
     sequences: Path,
     cooccurrence: Path,
-    text_features: Path,
-    image_features: Path,
+    features: list[Path],
     predictions: int,
     recall: Path,
 ) -> None:
@@ -150,8 +148,8 @@ def recall(
             f"{cooccurrence}: expected a matrix of {len(items)} x {len(items)} items (the items of {vocab}), found "
             f"{matrix.shape[0]} x {matrix.shape[1]}; run the cooccurrence step again"
         )
-    features = [FeatureFile.read(file).aligned(items)[0] for file in (text_features, image_features)]
-    graph, alike = nearest_in_graph(matrix), nearest_by_features(features)
+    alike = nearest_by_features([FeatureFile.read(file).aligned(items)[0] for file in features])
+    graph = nearest_in_graph(matrix)
     near = dict(zip(VIEWS, (graph, alike, intersect(graph, alike)), strict=True))
     wanted = predictions * len(data.users)
     predicted = {view: predict(data, near[view], wanted) for view in VIEWS}
@@ -163,6 +161,6 @@ def recall(
         hits = np.bincount(user[other == target[user]], minlength=len(data.users))
         made = np.bincount(user, minlength=len(data.users))
         columns = {"view": [view] * len(made), "user": data.users, "hits": hits, "predictions": made}
-        frames.append(pl.DataFrame(columns, schema=COLUMNS))
+        frames.append(pl.DataFrame(columns, schema=RECALL))
         log.info("recall: %s, %d hits in %d predictions", view, hits.sum(), total)
     write_table(recall, pl.concat(frames))

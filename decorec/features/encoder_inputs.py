@@ -1,4 +1,4 @@
-"""What has to be encoded: the distinct pictures and texts of a catalogue, and which of them each item has."""
+"""What has to be encoded: the distinct pictures and texts of a inputs, and which of them each item has."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.artifacts.files import read_table
-from decorec.acquire.crawl.step import picture_path
+from decorec.artifacts.layout import picture_path
 from decorec.errors import DecorecError
 
-__all__ = ["Catalogue", "Distinct", "read_catalogue"]
+__all__ = ["Distinct", "EncoderInputs", "read_encoder_inputs"]
 
 log = logging.getLogger("decorec")
 
@@ -46,7 +46,7 @@ class Distinct:
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class EncoderInputs:
     """Items in the order of items.parquet, their texts, and their pictures by sha256 of the fetched file."""
 
     items: list[str]
@@ -60,7 +60,7 @@ class Catalogue:
         return [picture_path(self.cache, sha256) for sha256 in self.pictures.values]
 
 
-def read_catalogue(items: Path, images: Path, cache: Path) -> Catalogue:
+def read_encoder_inputs(items: Path, images: Path, cache: Path) -> EncoderInputs:
     """Read items.parquet and images.parquet; the first fetched picture of an item is its picture.
 
     Raises:
@@ -77,7 +77,7 @@ def read_catalogue(items: Path, images: Path, cache: Path) -> Catalogue:
             f"(first: {min(unknown)!r}); run the crawl step again"
         )
     picture = dict(zip(fetched["item"], fetched["sha256"], strict=True))
-    catalogue = Catalogue(
+    inputs = EncoderInputs(
         names,
         Distinct.of([text if text and text.strip() else None for text in table["text"]]),
         Distinct.of([picture.get(item) for item in names]),
@@ -86,9 +86,9 @@ def read_catalogue(items: Path, images: Path, cache: Path) -> Catalogue:
     log.info(
         "features: %d items, %d with text (%d distinct), %d with a picture (%d distinct)",
         len(names),
-        catalogue.texts.present.sum(),
-        len(catalogue.texts.values),
-        catalogue.pictures.present.sum(),
-        len(catalogue.pictures.values),
+        inputs.texts.present.sum(),
+        len(inputs.texts.values),
+        inputs.pictures.present.sum(),
+        len(inputs.pictures.values),
     )
-    return catalogue
+    return inputs

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from decorec.artifacts.files import read_arrays, write_arrays
-from decorec.features.encoder_inputs import Distinct
 from decorec.features.decode import Source, batches
+from decorec.features.encoder_inputs import Distinct
 from decorec.features.encoders import Encoder
 from decorec.progress import progress
 

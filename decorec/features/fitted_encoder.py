@@ -20,8 +20,8 @@ from torch import Tensor
 from decorec.artifacts.files import read_arrays, write_arrays
 from decorec.config.features import FeaturesConfig
 from decorec.errors import DecorecError
-from decorec.features.encoder_inputs import Catalogue
 from decorec.features.decode import Pictures, Texts, batches
+from decorec.features.encoder_inputs import EncoderInputs
 from decorec.features.encoders import SMALL_CLIP, Encoder, build_encoder
 from decorec.progress import track
 
@@ -54,7 +54,7 @@ class Pairs:
         return Pairs(self.pictures[index], self.tokens[index])
 
 
-def fit_encoder(features: FeaturesConfig, catalogue: Catalogue, threads: int) -> tuple[Path, dict[str, str]]:
+def fit_encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int) -> tuple[Path, dict[str, str]]:
     """Train the model of small-clip.json, or find it trained in the cache; returns (weights file, metadata).
 
     A tenth of the pairs is held out; the metadata hold the text-to-picture recall@10 among these, their number and
@@ -63,7 +63,7 @@ def fit_encoder(features: FeaturesConfig, catalogue: Catalogue, threads: int) ->
     Raises:
         DecorecError: fewer than 32 distinct pairs.
     """
-    rows = _distinct_pairs(catalogue)
+    rows = _distinct_pairs(inputs)
     if len(rows) < LEAST_PAIRS:
         raise DecorecError(
             f"features.encoder: fit needs at least {LEAST_PAIRS} distinct pairs of picture and text, found "
@@ -71,9 +71,9 @@ def fit_encoder(features: FeaturesConfig, catalogue: Catalogue, threads: int) ->
         )
     generator = np.random.default_rng(features.seed)
     rows = rows[generator.permutation(len(rows))[:MOST_PAIRS]]
-    file = catalogue.cache / "encoders" / f"{_key(features, catalogue, rows)}.safetensors"
+    file = inputs.cache / "encoders" / f"{_key(features, inputs, rows)}.safetensors"
     if not file.is_file():
-        model, facts = _train(features, catalogue, rows, generator, threads)
+        model, facts = _train(features, inputs, rows, generator, threads)
         write_arrays(file, {name: value.numpy() for name, value in model.state_dict().items()}, facts)
     _, metadata = read_arrays(file)
     log.info(
@@ -86,16 +86,16 @@ def fit_encoder(features: FeaturesConfig, catalogue: Catalogue, threads: int) ->
     return file, metadata
 
 
-def _distinct_pairs(catalogue: Catalogue) -> npt.NDArray[np.int64]:
+def _distinct_pairs(inputs: EncoderInputs) -> npt.NDArray[np.int64]:
     """Distinct (picture, text), one per picture: positions [pairs, 2], in order of the items."""
-    both = catalogue.pictures.present & catalogue.texts.present
-    pairs = np.stack([catalogue.pictures.rows[both], catalogue.texts.rows[both]], axis=1)
+    both = inputs.pictures.present & inputs.texts.present
+    pairs = np.stack([inputs.pictures.rows[both], inputs.texts.rows[both]], axis=1)
     _, first = np.unique(pairs[:, 0], return_index=True)
     return pairs[np.sort(first)]
 
 
-def _key(features: FeaturesConfig, catalogue: Catalogue, rows: npt.NDArray[np.int64]) -> str:
-    pairs = [(catalogue.pictures.values[picture], catalogue.texts.values[text]) for picture, text in rows]
+def _key(features: FeaturesConfig, inputs: EncoderInputs, rows: npt.NDArray[np.int64]) -> str:
+    pairs = [(inputs.pictures.values[picture], inputs.texts.values[text]) for picture, text in rows]
     recipe = [BATCH, LEARNING_RATE, WEIGHT_DECAY, TOKEN_DROPOUT, SHIFT, HELD_OUT, open_clip.__version__]
     content = [SMALL_CLIP.read_text(), features.epochs, features.seed, recipe, torch.__version__, pairs]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -103,7 +103,7 @@ def _key(features: FeaturesConfig, catalogue: Catalogue, rows: npt.NDArray[np.in
 
 def _train(
     features: FeaturesConfig,
-    catalogue: Catalogue,
+    inputs: EncoderInputs,
     rows: npt.NDArray[np.int64],
     generator: np.random.Generator,
     threads: int,
@@ -111,7 +111,7 @@ def _train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(features.seed)
         encoder = build_encoder(SMALL_CLIP.stem, None, "fp32", torch.device("cpu"))
-    pairs = _load(catalogue, encoder, rows, threads)
+    pairs = _load(inputs, encoder, rows, threads)
     held_out = max(1, round(HELD_OUT * len(pairs)))
     order = np.arange(len(pairs))
     held, training = pairs.take(order[:held_out]), pairs.take(order[held_out:])
@@ -128,10 +128,10 @@ def _train(
     return encoder.model, facts
 
 
-def _load(catalogue: Catalogue, encoder: Encoder, rows: npt.NDArray[np.int64], threads: int) -> Pairs:
-    paths = catalogue.picture_paths
+def _load(inputs: EncoderInputs, encoder: Encoder, rows: npt.NDArray[np.int64], threads: int) -> Pairs:
+    paths = inputs.picture_paths
     pictures = Pictures([paths[row] for row in rows[:, 0]], encoder.geometry)
-    texts = Texts([catalogue.texts.values[row] for row in rows[:, 1]], encoder.tokenizer)
+    texts = Texts([inputs.texts.values[row] for row in rows[:, 1]], encoder.tokenizer)
     ranges = [(start, min(start + BATCH, len(rows))) for start in range(0, len(rows), BATCH)]
     return Pairs(
         torch.cat([batch.inputs for batch in batches(pictures, ranges, threads, encoder.device)]),

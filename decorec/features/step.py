@@ -13,7 +13,7 @@ from decorec.config.features import FeaturesConfig
 from decorec.data.item_features import FeatureFile
 
 if TYPE_CHECKING:
-    from decorec.features.encoder_inputs import Catalogue
+    from decorec.features.encoder_inputs import EncoderInputs
     from decorec.features.encoders import Encoder
     from decorec.features.extract import Extraction, Job
 
@@ -24,8 +24,8 @@ log = logging.getLogger("decorec")
 
 def features(
     *,
-    features: FeaturesConfig,
-    items: Path,
+    settings: FeaturesConfig,
+    catalogue: Path,
     images: Path,
     cache: Path,
     text: Path,
@@ -35,35 +35,35 @@ def features(
     """Encode the texts and pictures of all items.
 
     Reads items.parquet (``item``, ``text``), images.parquet (the first row with status ok is an item's picture) and
-    the stored pictures under ``cache``. Writes one row per item, in the order of ``items``, to ``text`` and
+    the stored pictures under ``cache``. Writes one row per item, in the order of ``catalogue``, to ``text`` and
     ``image``: float32, not normalised; an item without text or picture has present = false and a row of zeros.
     Distinct pictures and texts are encoded once. An interrupted step continues from the chunks it has finished.
 
     Raises:
         DecorecError: weights that cannot be fetched, a missing or damaged picture, inputs that do not fit.
     """
-    from decorec.features.encoder_inputs import read_catalogue
+    from decorec.features.encoder_inputs import read_encoder_inputs
     from decorec.features.extract import extract
 
-    catalogue = read_catalogue(items, images, cache)
+    inputs = read_encoder_inputs(catalogue, images, cache)
     # One thread makes the small model the same whatever the number of cores; decoding is the larger part of its work.
-    with _torch_threads(1 if features.encoder == "fit" else threads):
-        encoder, facts = _encoder(features, catalogue, threads)
-        jobs = _jobs(features, encoder, catalogue)
-        results = [extract(job, encoder, features.batch_size, threads) for job in jobs]
+    with _torch_threads(1 if settings.encoder == "fit" else threads):
+        encoder, facts = _encoder(settings, inputs, threads)
+        jobs = _jobs(settings, encoder, inputs)
+        results = [extract(job, encoder, settings.batch_size, threads) for job in jobs]
     for path, job, result in zip((text, image), jobs, results, strict=True):
-        _write(path, job, result, catalogue, {"encoder": features.encoder, **encoder.metadata, **facts})
+        _write(path, job, result, inputs, {"encoder": settings.encoder, **encoder.metadata, **facts})
     for job in jobs:
         shutil.rmtree(job.folder, ignore_errors=True)
 
 
-def _write(path: Path, job: Job, result: Extraction, catalogue: Catalogue, metadata: dict[str, str]) -> None:
+def _write(path: Path, job: Job, result: Extraction, inputs: EncoderInputs, metadata: dict[str, str]) -> None:
     x, present = job.distinct.spread(result.x), job.distinct.present
-    FeatureFile(x, present, catalogue.items, {**metadata, **result.facts}).write(path)
+    FeatureFile(x, present, inputs.items, {**metadata, **result.facts}).write(path)
     log.info("features: %s: %d items, %d present, width %d", path.name, len(x), present.sum(), x.shape[1])
 
 
-def _encoder(features: FeaturesConfig, catalogue: Catalogue, threads: int) -> tuple[Encoder, dict[str, str]]:
+def _encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int) -> tuple[Encoder, dict[str, str]]:
     """The encoder, and what its training found out."""
     from decorec.features.encoders import SMALL_CLIP, load_encoder, pick_device
 
@@ -72,26 +72,26 @@ def _encoder(features: FeaturesConfig, catalogue: Catalogue, threads: int) -> tu
         return load_encoder(features.model, features.weights, features.precision, device), {}
     from decorec.features.fitted_encoder import fit_encoder
 
-    weights, facts = fit_encoder(features, catalogue, threads)
+    weights, facts = fit_encoder(features, inputs, threads)
     encoder = load_encoder(SMALL_CLIP.stem, str(weights), features.precision, device)
     return encoder, {"weights": f"fit:{weights.stem}", **facts}
 
 
-def _jobs(features: FeaturesConfig, encoder: Encoder, catalogue: Catalogue) -> list[Job]:
+def _jobs(features: FeaturesConfig, encoder: Encoder, inputs: EncoderInputs) -> list[Job]:
     """What to extract: the texts, then the pictures."""
     from decorec.features.decode import Pictures, Texts
     from decorec.features.extract import Job, chunk_folder
 
-    def folder(inputs: list[str]) -> Path:
-        return chunk_folder(catalogue.cache, encoder.metadata, features.batch_size, inputs)
+    def folder(values: list[str]) -> Path:
+        return chunk_folder(inputs.cache, encoder.metadata, features.batch_size, values)
 
-    texts, pictures = catalogue.texts, catalogue.pictures
+    texts, pictures = inputs.texts, inputs.pictures
     return [
         Job("texts", texts, Texts(texts.values, encoder.tokenizer), encoder.encode_texts, folder(texts.values)),
         Job(
             "pictures",
             pictures,
-            Pictures(catalogue.picture_paths, encoder.geometry),
+            Pictures(inputs.picture_paths, encoder.geometry),
             encoder.encode_images,
             folder(pictures.values),
         ),

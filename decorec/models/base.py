@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from decorec.data.batches import Batch, Samples, training_windows
 from decorec.config.training import StageConfig
-from decorec.nn.losses import DrawnCandidates
-from decorec.models.item_data import Catalogue
-from decorec.nn.sampled_softmax import Sampler
+from decorec.data.batches import Batch, Samples, training_windows
 from decorec.data.sequences import Sequences
+from decorec.models.item_data import ItemData
+from decorec.nn.losses import SampledNegatives
+from decorec.nn.sampled_softmax import Sampler
 
 __all__ = ["Recommender"]
 
@@ -23,20 +23,20 @@ class Recommender(nn.Module, ABC):
     Shapes: M modalities (1 for models over ids), I items, D width, P predictions of a batch.
     """
 
-    samples_candidates = False
+    supports_sampled_softmax = False
     """Whether the loss heeds ``sampler``."""
-    looks_ahead = False
+    supports_horizon = False
     """Whether the loss takes several targets of a prediction."""
 
-    def __init__(self, config: Any, catalogue: Catalogue, stage: str) -> None:
+    def __init__(self, config: Any, item_data: ItemData, stage: str) -> None:
         super().__init__()
         self.sampler: Sampler | None = None
         self.config = config
-        self.catalogue = catalogue
+        self.item_data = item_data
         self.stage = stage
 
     @abstractmethod
-    def candidates(self) -> Tensor:
+    def item_representations(self) -> Tensor:
         """Representations of all items, [M, I, D]; the same for every batch until the next step."""
 
     @abstractmethod
@@ -44,12 +44,12 @@ class Recommender(nn.Module, ABC):
         """Mean loss over the batch's predictions."""
 
     @abstractmethod
-    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """Scores of all items at the batch's predictions, [P, I]."""
 
-    def drawn_candidates(self) -> DrawnCandidates | None:
+    def sampled_negatives(self) -> SampledNegatives | None:
         """Candidates of the next training loss; None for all."""
-        return self.sampler.draw(self.catalogue.device) if self.sampler is not None and self.training else None
+        return self.sampler.draw(self.item_data.device) if self.sampler is not None and self.training else None
 
     def start_from(self, previous: dict[str, Tensor]) -> None:
         """Take over what the stage before has trained (its state); only models of several stages can.
@@ -70,8 +70,8 @@ class Recommender(nn.Module, ABC):
         """What has to be done anew in every epoch of training, without gradient."""
 
     def own_state(self) -> dict[str, Tensor]:
-        """Weights and buffers, without the catalogue's: what a checkpoint keeps of the model itself."""
-        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("catalogue.")}
+        """Weights and buffers, without the item_data's: what a checkpoint keeps of the model itself."""
+        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("item_data.")}
 
     def parameter_groups(self, train: StageConfig) -> list[dict[str, Any]]:
         """Optimiser groups; together they have to hold every trainable parameter exactly once."""

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decorec.data.batches import Batch, Samples, append, pack, shuffled
 from decorec.config.baselines import Bert4recConfig
 from decorec.config.training import StageConfig
-from decorec.nn.losses import cross_modal_loss
-from decorec.models.base import Recommender
-from decorec.models.item_data import Catalogue
-from decorec.nn.transformer import LAYER_NORM_EPSILON, SequenceEncoder, initialise
-from decorec.nn.matmul import Linear
+from decorec.data.batches import Batch, Samples, append, pack, shuffled
 from decorec.data.sequences import Sequences
+from decorec.models.base import Recommender
+from decorec.models.item_data import ItemData
+from decorec.nn.losses import cross_modal_loss
+from decorec.nn.matmul import Linear
+from decorec.nn.transformer import LAYER_NORM_EPSILON, SequenceEncoder, initialise
 
 __all__ = ["BERT4Rec", "MaskedSequences"]
 
@@ -82,15 +82,15 @@ class BERT4Rec(Recommender):
 
     config: Bert4recConfig
 
-    def __init__(self, config: Bert4recConfig, catalogue: Catalogue, stage: str) -> None:
-        super().__init__(config, catalogue, stage)
-        self.mask = catalogue.item_count
-        self.items = nn.Embedding(catalogue.item_count + 1, config.dim)
+    def __init__(self, config: Bert4recConfig, item_data: ItemData, stage: str) -> None:
+        super().__init__(config, item_data, stage)
+        self.mask = item_data.item_count
+        self.items = nn.Embedding(item_data.item_count + 1, config.dim)
         # The mask stands in a slot of its own, behind as many items as the other models see.
         self.encoder = SequenceEncoder(config.dim, config.encoder, causal=False, slots=config.length + 1)
         self.output = Linear(config.dim, config.dim)
         self.norm = nn.LayerNorm(config.dim, eps=LAYER_NORM_EPSILON)
-        self.bias = nn.Parameter(torch.zeros(catalogue.item_count, 1))
+        self.bias = nn.Parameter(torch.zeros(item_data.item_count, 1))
         self.items.apply(initialise)
         self.output.apply(initialise)
 
@@ -98,7 +98,7 @@ class BERT4Rec(Recommender):
         """Users' sequences with fresh masks in every epoch."""
         return MaskedSequences.of(sequences.training(), self.mask, self.config)
 
-    def candidates(self) -> Tensor:
+    def item_representations(self) -> Tensor:
         """Item embeddings with the output bias as one more column, [1, I, D + 1]."""
         return torch.cat([self.items.weight[: self.mask], self.bias], 1)[None]
 
@@ -110,8 +110,8 @@ class BERT4Rec(Recommender):
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy over all items at the masked positions."""
-        return cross_modal_loss(self._states(batch), self.candidates(), batch.targets, 1.0, 1.0)
+        return cross_modal_loss(self._states(batch), self.item_representations(), batch.targets, 1.0, 1.0)
 
-    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """Scores of a mask behind the last item of each sequence, [P, I]."""
-        return self._states(append(batch, self.mask))[0] @ candidates[0].T
+        return self._states(append(batch, self.mask))[0] @ representations[0].T

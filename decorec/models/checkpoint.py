@@ -1,7 +1,7 @@
-"""Trained models on disk: weights, the catalogue they were trained with, and the configuration of the run.
+"""Trained models on disk: weights, the item_data they were trained with, and the configuration of the run.
 
-A stage's folder is self-contained: model.safetensors holds weights (``model.*``), the catalogue's tensors
-(``catalogue.*``) and the item ids (``items``, utf-8, newline-joined); config.json the run, stage, seed and versions.
+A stage's folder is self-contained: model.safetensors holds weights (``model.*``), the item_data's tensors
+(``item_data.*``) and the item ids (``items``, utf-8, newline-joined); config.json the run, stage, seed and versions.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch import Tensor
 from decorec import __version__
 from decorec.artifacts.files import read_arrays, read_json, write_arrays, write_json
 from decorec.config.runs import Run
+from decorec.data.sequences import read_vocab
 from decorec.errors import DecorecError
 from decorec.models.base import Recommender
-from decorec.models.item_data import Catalogue
+from decorec.models.item_data import ItemData
 from decorec.models.registry import build
-from decorec.data.sequences import read_vocab
 
 __all__ = ["Checkpoint", "load", "load_for", "save"]
 
@@ -41,7 +41,7 @@ class Checkpoint:
 
 def save(model: Recommender, run: Run, seed: int, items: list[str], weights: Path, config: Path) -> None:
     """Write ``weights`` (model.safetensors) and ``config`` (config.json)."""
-    arrays = {f"catalogue.{name}": _array(tensor) for name, tensor in model.catalogue.tensors().items()}
+    arrays = {f"item_data.{name}": _array(tensor) for name, tensor in model.item_data.tensors().items()}
     arrays |= {f"model.{name}": _array(tensor) for name, tensor in model.own_state().items()}
     arrays["items"] = np.frombuffer("\n".join(items).encode(), dtype=np.uint8)
     versions = {"decorec": __version__, "torch": torch.__version__, "python": platform.python_version()}
@@ -60,8 +60,8 @@ def load(weights: Path, config: Path) -> Checkpoint:
     items = arrays.pop("items").tobytes().decode().split("\n")
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     run = Run.model_validate(facts["run"])
-    catalogue = Catalogue(len(items), _within(tensors, "catalogue."))
-    model = build(run.model, catalogue, facts["stage"])
+    item_data = ItemData(len(items), _within(tensors, "item_data."))
+    model = build(run.model, item_data, facts["stage"])
     try:
         model.load_state_dict(_within(tensors, "model."), strict=False)
         missing = set(model.own_state()) ^ set(_within(tensors, "model."))

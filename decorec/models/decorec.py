@@ -3,7 +3,7 @@
 - one adapter per modality (eq. 8), enriched with co-occurrence (eq. 2, 3), frozen in stage 2
 - stage 2 adds enriched ids and interest embeddings (eq. 6, 10)
 - one causal transformer for both modalities (eq. 9, 11)
-- every modality retrieves the target in both modalities' candidates (eq. 12 to 18)
+- every modality retrieves the target in both modalities' representations (eq. 12 to 18)
 
 Shapes: M modalities, I items, D width, F raw feature width, P predictions, K interests.
 """
@@ -17,17 +17,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decorec.data.batches import Batch
 from decorec.config.decorec import DecorecConfig
 from decorec.config.training import StageConfig
-from decorec.nn.losses import cross_modal_loss
+from decorec.data.batches import Batch
+from decorec.data.sequences import Sequences
 from decorec.models.base import Recommender
-from decorec.models.item_data import Catalogue
+from decorec.models.item_data import ItemData
 from decorec.nn.attention import SelfAttention
+from decorec.nn.losses import cross_modal_loss
+from decorec.nn.matmul import Linear, product
 from decorec.nn.sparse import Propagation, neighbours, rows_of
 from decorec.nn.transformer import SequenceEncoder, initialise
-from decorec.nn.matmul import Linear, product
-from decorec.data.sequences import Sequences
 
 __all__ = ["DeCoRec"]
 
@@ -142,16 +142,16 @@ def _with_repeats(scores: Tensor, batch: Batch, rate: Tensor) -> Tensor:
 class DeCoRec(Recommender):
     """The model of both stages; ids and interests exist from stage 2 on (or from the start in joint training)."""
 
-    samples_candidates = True
-    looks_ahead = True
+    supports_sampled_softmax = True
+    supports_horizon = True
     repeat_rate: Tensor | None
 
-    def __init__(self, config: DecorecConfig, catalogue: Catalogue, stage: str) -> None:
-        super().__init__(config, catalogue, stage)
+    def __init__(self, config: DecorecConfig, item_data: ItemData, stage: str) -> None:
+        super().__init__(config, item_data, stage)
         fused = stage != "stage1"
-        count = catalogue.item_count
+        count = item_data.item_count
         self.adapters = nn.ModuleDict(
-            {name: ModalAdapter(config, catalogue[f"features.{name}"].shape[1], count) for name in config.modalities}
+            {name: ModalAdapter(config, item_data[f"features.{name}"].shape[1], count) for name in config.modalities}
         )
         self.encoder = SequenceEncoder(config.dim, config.encoder)
         if config.initialisation == "torch":
@@ -159,8 +159,8 @@ class DeCoRec(Recommender):
                 if isinstance(module, SelfAttention):
                     nn.init.xavier_uniform_(module.qkv.weight)
         self.graph = None
-        if "graph.crow" in catalogue:
-            self.graph = Propagation(catalogue["graph.crow"], catalogue["graph.col"], catalogue["graph.values"])
+        if "graph.crow" in item_data:
+            self.graph = Propagation(item_data["graph.crow"], item_data["graph.col"], item_data["graph.values"])
         self.ids = self.enrich_ids = None
         if fused and config.ids:
             self.ids = nn.Embedding(count, config.dim)
@@ -173,7 +173,7 @@ class DeCoRec(Recommender):
                 )
         self.interests = None
         if fused and config.interests:
-            clusters = {name: int(catalogue[f"interests.{name}"].max()) + 1 for name in config.modalities}
+            clusters = {name: int(item_data[f"interests.{name}"].max()) + 1 for name in config.modalities}
             self.interests = nn.ModuleDict({name: Interests(config, clusters[name]) for name in config.modalities})
         # None or the share of interactions with something that the user had before.
         self.register_buffer("repeat_rate", torch.zeros(()) if fused and config.repeats == "counted" else None)
@@ -196,13 +196,13 @@ class DeCoRec(Recommender):
         frozen = self.stage == "stage2" and self.config.freeze
         if frozen and self._frozen is not None:
             return self._frozen
-        each = [adapter(self.catalogue[f"features.{name}"], self.graph) for name, adapter in self.adapters.items()]
+        each = [adapter(self.item_data[f"features.{name}"], self.graph) for name, adapter in self.adapters.items()]
         modal = torch.stack(each) if len(each) > 1 else each[0][None]
         if frozen:
             self._frozen = modal.detach()
         return modal
 
-    def candidates(self) -> Tensor:
+    def item_representations(self) -> Tensor:
         """A_m(F_m) enriched + enriched ids + interest embedding of m (eq. 10), [M, I, D]."""
         representation = self.modal()
         if self.ids is not None:
@@ -211,41 +211,41 @@ class DeCoRec(Recommender):
                 ids = self.enrich_ids(ids, self.graph)
             representation = representation + ids
         if self.interests is not None:
-            embedded = [module(self.catalogue[f"interests.{name}"]) for name, module in self.interests.items()]
+            embedded = [module(self.item_data[f"interests.{name}"]) for name, module in self.interests.items()]
             representation = representation + torch.stack(embedded)
         return representation
 
-    def _states(self, batch: Batch, candidates: Tensor) -> Tensor:
-        states: Tensor = self.encoder(rows_of(candidates, batch.items), batch)
+    def _states(self, batch: Batch, representations: Tensor) -> Tensor:
+        states: Tensor = self.encoder(rows_of(representations, batch.items), batch)
         return states
 
     def _padding(self) -> Tensor:
         """The released code's padding row: adapted zero features, [M, 1, D]."""
-        width = {name: self.catalogue[f"features.{name}"].shape[1] for name in self.adapters}
-        device = self.catalogue.device
+        width = {name: self.item_data[f"features.{name}"].shape[1] for name in self.adapters}
+        device = self.item_data.device
         return torch.stack(
             [adapter(torch.zeros(1, width[name], device=device), None) for name, adapter in self.adapters.items()]
         )
 
-    def _comparable(self, states: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    def _comparable(self, states: Tensor, representations: Tensor) -> tuple[Tensor, Tensor]:
         if self.config.similarity == "cosine":
-            return functional.normalize(states, dim=-1), functional.normalize(candidates, dim=-1)
-        return states, candidates
+            return functional.normalize(states, dim=-1), functional.normalize(representations, dim=-1)
+        return states, representations
 
     def loss(self, batch: Batch) -> Tensor:
         """Eq. 12 to 15."""
-        return self.loss_over(self.candidates(), batch)
+        return self.loss_over(self.item_representations(), batch)
 
-    def loss_over(self, candidates: Tensor, batch: Batch) -> Tensor:
-        """The same loss with ``candidates`` [M, I, D] as the representations of the items."""
-        states = self._states(batch, candidates)
-        if self.config.padding_candidate:
-            candidates = torch.cat([candidates, self._padding()], 1)
-        states, candidates = self._comparable(states, candidates)
+    def loss_over(self, representations: Tensor, batch: Batch) -> Tensor:
+        """The same loss with ``representations`` [M, I, D] as the representations of the items."""
+        states = self._states(batch, representations)
+        if self.config.padding_negative:
+            representations = torch.cat([representations, self._padding()], 1)
+        states, representations = self._comparable(states, representations)
         temperature, alpha = self.config.temperature, self.config.alpha
-        return cross_modal_loss(states, candidates, batch.targets, temperature, alpha, self.drawn_candidates())
+        return cross_modal_loss(states, representations, batch.targets, temperature, alpha, self.sampled_negatives())
 
-    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """Eq. 16 to 18, [P, I]; two corrections of decorec-plus, which are not in the paper, come after them.
 
         ``neighbourhood``: times 1 + neighbourhood * q, q being the item's co-occurrence with the history, later items
@@ -257,9 +257,9 @@ class DeCoRec(Recommender):
         history, so that its items score highly, however rarely anybody comes back to one (RepeatNet, Ren et al. 2019,
         learns that probability; here it is counted).
         """
-        states, whole = self._comparable(self._states(batch, candidates), candidates)
+        states, whole = self._comparable(self._states(batch, representations), representations)
         modalities, items, width = whole.shape
-        # Rows are states of all modalities, columns candidates of all modalities: one product.
+        # Rows are states of all modalities, columns representations of all modalities: one product.
         logits = product((states / self.config.temperature).reshape(-1, width), whole.reshape(-1, width))
         if self.config.scoring == "exponentials":
             largest = logits.view(modalities, -1, logits.shape[1]).amax((0, 2)).repeat(modalities)
@@ -280,7 +280,7 @@ class DeCoRec(Recommender):
         """Count how often a user took what the user had taken before."""
         if self.repeat_rate is not None:
             users = np.repeat(np.arange(len(training.users)), training.lengths)
-            first = len(np.unique(users * self.catalogue.item_count + training.items))
+            first = len(np.unique(users * self.item_data.item_count + training.items))
             again, chances = len(training.items) - first, len(training.items) - int((training.lengths > 0).sum())
             self.repeat_rate.fill_((again + 1) / (chances + 2))  # rule of succession: never is not impossible
 

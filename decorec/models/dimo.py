@@ -16,17 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decorec.data.batches import Batch, Samples, training_windows
 from decorec.config.baselines import DimoConfig
 from decorec.config.training import StageConfig
-from decorec.nn.losses import cross_modal_loss
-from decorec.models.base import Recommender
-from decorec.models.item_data import Catalogue
-from decorec.nn.dropout import dropout
-from decorec.nn.attention import ReadingAttention
-from decorec.nn.sparse import Propagation
-from decorec.nn.matmul import Linear
+from decorec.data.batches import Batch, Samples, training_windows
 from decorec.data.sequences import Sequences
+from decorec.models.base import Recommender
+from decorec.models.item_data import ItemData
+from decorec.nn.attention import ReadingAttention
+from decorec.nn.dropout import dropout
+from decorec.nn.losses import cross_modal_loss
+from decorec.nn.matmul import Linear
+from decorec.nn.sparse import Propagation
 
 __all__ = ["DIMO", "principal_components"]
 
@@ -55,10 +55,10 @@ class Neighbours(nn.Module):
     weight: Tensor
     never: Tensor
 
-    def __init__(self, catalogue: Catalogue, count: int) -> None:
+    def __init__(self, item_data: ItemData, count: int) -> None:
         super().__init__()
-        items = catalogue.item_count
-        crow, col, values = (catalogue[f"graph.{name}"].cpu() for name in ("crow", "col", "values"))
+        items = item_data.item_count
+        crow, col, values = (item_data[f"graph.{name}"].cpu() for name in ("crow", "col", "values"))
         row = torch.repeat_interleave(torch.arange(items), crow.diff().long())
         by_count = torch.argsort(values, descending=True, stable=True)
         order = by_count[torch.argsort(row[by_count], stable=True)]  # by row, then by count
@@ -109,30 +109,30 @@ def _prefer(near: tuple[Tensor, Tensor], far: tuple[Tensor, Tensor]) -> Tensor:
 
 
 class DIMO(Recommender):
-    """Two causes side by side; candidates hold both embeddings, [1, I, 2 D]."""
+    """Two causes side by side; representations hold both embeddings, [1, I, 2 D]."""
 
     config: DimoConfig
 
-    def __init__(self, config: DimoConfig, catalogue: Catalogue, stage: str) -> None:
-        super().__init__(config, catalogue, stage)
+    def __init__(self, config: DimoConfig, item_data: ItemData, stage: str) -> None:
+        super().__init__(config, item_data, stage)
         dim, width = config.dim, 1 / math.sqrt(config.dim)
-        self.ids = nn.Embedding(catalogue.item_count, dim)
-        self.graph = Propagation(catalogue["graph.crow"], catalogue["graph.col"], catalogue["graph.values"])
+        self.ids = nn.Embedding(item_data.item_count, dim)
+        self.graph = Propagation(item_data["graph.crow"], item_data["graph.col"], item_data["graph.values"])
         self.read_ids = ReadingAttention(dim, config.heads, config.attention_dropout, output=False)
         self.read_modal = ReadingAttention(dim, config.heads, config.attention_dropout, output=False)
         self.proxies = nn.ModuleList(Linear(dim, dim) for _ in range(8))
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -width, width)
-        content = torch.cat([catalogue["features.text"], catalogue["features.image"]], 1)
+        content = torch.cat([item_data["features.text"], item_data["features.image"]], 1)
         components = principal_components(content, dim)
         self.modal = nn.Parameter(config.feature_deviation * components)
-        self.neighbours = Neighbours(catalogue, config.neighbours)
+        self.neighbours = Neighbours(item_data, config.neighbours)
 
     def samples(self, sequences: Sequences, train: StageConfig) -> Samples:
         """One row per prefix: the attention is not causal."""
         return training_windows(sequences, self.config.length, "prefixes")
 
-    def candidates(self) -> Tensor:
+    def item_representations(self) -> Tensor:
         """Propagated ids and modal embeddings, [1, I, 2 D]."""
         x = torch.cat([self.ids.weight, self.modal], 1)
         x = dropout(x, self.config.dropout, self.training)
@@ -140,9 +140,9 @@ class DIMO(Recommender):
             x = x + self.graph(x)
         return x[None]
 
-    def _states(self, batch: Batch, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _states(self, batch: Batch, representations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """z_id and z_mo [P, D], and the sessions' mean embeddings [P, 2 D]."""
-        tokens = candidates[0].index_select(0, batch.items)
+        tokens = representations[0].index_select(0, batch.items)
         last = tokens.index_select(0, batch.predict)
         dim = self.config.dim
         z_id = self.read_ids(last[:, :dim], tokens[:, :dim], batch.groups)
@@ -153,18 +153,18 @@ class DIMO(Recommender):
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy over all items, and the weighted auxiliary losses."""
-        candidates, dim = self.candidates(), self.config.dim
-        z_id, z_mo, mean = self._states(batch, candidates)
-        main = cross_modal_loss(torch.cat([z_id, z_mo], 1)[None], candidates, batch.targets, 1.0, 1.0)
+        representations, dim = self.item_representations(), self.config.dim
+        z_id, z_mo, mean = self._states(batch, representations)
+        main = cross_modal_loss(torch.cat([z_id, z_mo], 1)[None], representations, batch.targets, 1.0, 1.0)
         w = self.proxies
         own_id = _prefer((w[0](z_id), w[1](mean[:, :dim])), (w[2](z_id), w[3](z_mo)))
         own_mo = _prefer((w[4](z_mo), w[5](mean[:, dim:])), (w[6](z_mo), w[7](z_id)))
-        target = candidates[0].index_select(0, batch.targets)
+        target = representations[0].index_select(0, batch.targets)
         cause = _prefer((z_id, target[:, :dim]), (z_mo, target[:, dim:])) * self.neighbours.explain(batch)
         per_session = PUBLISHED_BATCH * -(own_id + own_mo + cause).mean()
-        return main + self.config.auxiliary * (self.neighbours.contrast(candidates[0, :, :dim]) + per_session)
+        return main + self.config.auxiliary * (self.neighbours.contrast(representations[0, :, :dim]) + per_session)
 
-    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """z_id . E_j + z_mo . F_j, [P, I]."""
-        z_id, z_mo, _ = self._states(batch, candidates)
-        return torch.cat([z_id, z_mo], 1) @ candidates[0].T
+        z_id, z_mo, _ = self._states(batch, representations)
+        return torch.cat([z_id, z_mo], 1) @ representations[0].T

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from decorec.data.batches import Batch
-from decorec.models.base import Recommender
-from decorec.models.item_data import Catalogue
-from decorec.nn.sparse import Propagation, neighbours
 from decorec.data.sequences import Sequences
+from decorec.models.base import Recommender
+from decorec.models.item_data import ItemData
+from decorec.nn.sparse import Propagation, neighbours
 
 __all__ = ["ContentKnn", "ItemKnn", "Popularity"]
 
@@ -31,50 +31,50 @@ class Popularity(Floor):
 
     counts: Tensor
 
-    def __init__(self, config: Any, catalogue: Catalogue, stage: str) -> None:
-        super().__init__(config, catalogue, stage)
-        self.register_buffer("counts", torch.zeros(catalogue.item_count))
+    def __init__(self, config: Any, item_data: ItemData, stage: str) -> None:
+        super().__init__(config, item_data, stage)
+        self.register_buffer("counts", torch.zeros(item_data.item_count))
 
     def observe(self, training: Sequences) -> None:
         """Count the interactions."""
-        counted = np.bincount(training.items, minlength=self.catalogue.item_count)
+        counted = np.bincount(training.items, minlength=self.item_data.item_count)
         self.counts.copy_(torch.from_numpy(counted))
 
-    def candidates(self) -> Tensor:
+    def item_representations(self) -> Tensor:
         """Counts, [1, I, 1]."""
         return self.counts[None, :, None]
 
-    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """The counts for everyone, [P, I]."""
-        return candidates[0, :, 0].expand(len(batch.predict), -1)
+        return representations[0, :, 0].expand(len(batch.predict), -1)
 
 
 class ItemKnn(Floor):
     """Score: normalised co-occurrence with the items of the history, each weighted by 1 / (distance to the target)."""
 
-    def __init__(self, config: Any, catalogue: Catalogue, stage: str) -> None:
-        super().__init__(config, catalogue, stage)
-        self.graph = Propagation(catalogue["graph.crow"], catalogue["graph.col"], catalogue["graph.values"])
+    def __init__(self, config: Any, item_data: ItemData, stage: str) -> None:
+        super().__init__(config, item_data, stage)
+        self.graph = Propagation(item_data["graph.crow"], item_data["graph.col"], item_data["graph.values"])
 
-    def candidates(self) -> Tensor:
+    def item_representations(self) -> Tensor:
         """Nothing: the graph knows the items, [1, I, 0]."""
-        return self.graph.values.new_empty(1, self.catalogue.item_count, 0)
+        return self.graph.values.new_empty(1, self.item_data.item_count, 0)
 
-    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """Sums over the history, [P, I]; sequences are read at their last item."""
-        return neighbours(self.graph, batch, candidates.shape[1])
+        return neighbours(self.graph, batch, representations.shape[1])
 
 
 class ContentKnn(Floor):
     """Score: cosine to the last item, summed over the modalities; an item is not a neighbour of itself."""
 
-    def candidates(self) -> Tensor:
+    def item_representations(self) -> Tensor:
         """Unit vectors, side by side, [1, I, text + image width]."""
         names = ("features.text", "features.image")
-        return torch.cat([functional.normalize(self.catalogue[name], dim=1) for name in names], 1)[None]
+        return torch.cat([functional.normalize(self.item_data[name], dim=1) for name in names], 1)[None]
 
-    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """Summed cosines, [P, I]."""
         last = batch.items.index_select(0, batch.predict)
-        scores = candidates[0].index_select(0, last) @ candidates[0].T
+        scores = representations[0].index_select(0, last) @ representations[0].T
         return scores.scatter(1, last[:, None], -torch.inf)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Catalogue"]
+__all__ = ["ItemData"]
 
 
-class Catalogue(nn.Module):
+class ItemData(nn.Module):
     """Constant tensors over the I items, as buffers.
 
     Names: ``features.<modality>`` [I, F] float32, ``present.<modality>`` [I] bool, ``interests.<modality>`` [I]

@@ -3,7 +3,7 @@
 - linear adaptors for text and picture; their outputs are clustered together before each epoch
 - encoder: a transformer layer over the set of interests that a sequence touches
 - decoder: a transformer layer over its items that also attends to those interests
-- candidates: cosines to text and picture, fused by a softmax with one learned scale, and to the id
+- representations: cosines to text and picture, fused by a softmax with one learned scale, and to the id
 
 Shapes: I items, D width, F feature width, K clusters, T tokens, P sequences, U interests of a batch.
 """
@@ -16,17 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decorec.data.batches import Batch, Group, Samples, regroup, training_windows
 from decorec.config.baselines import MissrecConfig
 from decorec.config.encoder import EncoderConfig
 from decorec.config.training import StageConfig
-from decorec.models.base import Recommender
-from decorec.models.item_data import Catalogue
-from decorec.nn.dropout import Dropout
-from decorec.nn.attention import ReadingAttention
-from decorec.nn.transformer import LAYER_NORM_EPSILON, Block, initialise
-from decorec.nn.matmul import Linear
+from decorec.data.batches import Batch, Group, Samples, regroup, training_windows
 from decorec.data.sequences import Sequences
+from decorec.models.base import Recommender
+from decorec.models.item_data import ItemData
+from decorec.nn.attention import ReadingAttention
+from decorec.nn.dropout import Dropout
+from decorec.nn.matmul import Linear
+from decorec.nn.transformer import LAYER_NORM_EPSILON, Block, initialise
 
 __all__ = ["MISSRec", "lloyd"]
 
@@ -83,15 +83,15 @@ class Decoder(nn.Module):
 
 
 class MISSRec(Recommender):
-    """Candidates are text, picture and (with ids) id vectors, [2 or 3, I, D]."""
+    """Item representations are text, picture and (with ids) id vectors, [2 or 3, I, D]."""
 
     config: MissrecConfig
     centroids: Tensor
     clusters: Tensor
 
-    def __init__(self, config: MissrecConfig, catalogue: Catalogue, stage: str) -> None:
-        super().__init__(config, catalogue, stage)
-        dim, items = config.dim, catalogue.item_count
+    def __init__(self, config: MissrecConfig, item_data: ItemData, stage: str) -> None:
+        super().__init__(config, item_data, stage)
+        dim, items = config.dim, item_data.item_count
         self.ids = nn.Embedding(items, dim) if config.ids else None
         self.positions = nn.Embedding(config.length, dim)
         self.input_norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
@@ -103,8 +103,8 @@ class MISSRec(Recommender):
         self.encoder_norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
         self.decoder = Decoder(config)
         self.apply(initialise)
-        self.text = Linear(catalogue["features.text"].shape[1], dim)  # the adaptors keep torch's own start
-        self.image = Linear(catalogue["features.image"].shape[1], dim)
+        self.text = Linear(item_data["features.text"].shape[1], dim)  # the adaptors keep torch's own start
+        self.image = Linear(item_data["features.image"].shape[1], dim)
         self.fusion = nn.Parameter(torch.zeros(()))
         count = math.ceil(config.interest_ratio * 2 * items)
         # What the last clustering found is part of the model: weights learn with it and are of no use with another.
@@ -125,9 +125,9 @@ class MISSRec(Recommender):
             self.clusters.copy_(clusters.view_as(self.clusters))
 
     def _adapted(self) -> Tensor:
-        return torch.stack([self.text(self.catalogue["features.text"]), self.image(self.catalogue["features.image"])])
+        return torch.stack([self.text(self.item_data["features.text"]), self.image(self.item_data["features.image"])])
 
-    def candidates(self) -> Tensor:
+    def item_representations(self) -> Tensor:
         """Not normalised: the sequence side adds them up."""
         adapted = self._adapted()
         return adapted if self.ids is None else torch.cat([adapted, self.ids.weight[None]])
@@ -143,20 +143,20 @@ class MISSRec(Recommender):
         owner = keys // count
         return keys % count, owner, regroup(batch.groups, torch.bincount(owner, minlength=len(batch.targets)))
 
-    def _states(self, batch: Batch, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    def _states(self, batch: Batch, representations: Tensor) -> tuple[Tensor, Tensor]:
         """Unit vectors [P, D] and the energy of the sequences' summed interests [P]."""
         clusters, owner, groups = self.interests(batch)
         distinct, rows = torch.unique(clusters, return_inverse=True)
         tokens = self.centroids.index_select(0, distinct)
         memory = self.encoder_norm(self.encoder(tokens[None], groups, rows=rows))[0]
         summed = memory.new_zeros(len(batch.targets), memory.shape[1]).index_add(0, owner, memory)
-        x = candidates.sum(0).index_select(0, batch.items) + self.positions(batch.positions)
+        x = representations.sum(0).index_select(0, batch.items) + self.positions(batch.positions)
         state = self.decoder(self.dropout(self.input_norm(x)), batch, memory, groups)
         return functional.normalize(state, dim=1), summed.square().mean(1)
 
-    def _logits(self, states: Tensor, candidates: Tensor) -> Tensor:
+    def _logits(self, states: Tensor, representations: Tensor) -> Tensor:
         """Fused cosines over the temperature, [P, I]."""
-        text, image, *ids = (states @ functional.normalize(c, dim=1).T for c in candidates)
+        text, image, *ids = (states @ functional.normalize(c, dim=1).T for c in representations)
         gap = text - image
         fused = image + torch.sigmoid(self.fusion * gap) * gap  # softmax over two
         for cosine in ids:
@@ -165,11 +165,11 @@ class MISSRec(Recommender):
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy over all items, and the regulariser that holds interests apart."""
-        candidates = self.candidates()
-        states, energy = self._states(batch, candidates)
-        main = functional.cross_entropy(self._logits(states, candidates), batch.targets)
+        representations = self.item_representations()
+        states, energy = self._states(batch, representations)
+        main = functional.cross_entropy(self._logits(states, representations), batch.targets)
         return main + self.config.interest_weight * PUBLISHED_BATCH * energy.mean()
 
-    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """Fused cosines, [P, I]."""
-        return self._logits(self._states(batch, candidates)[0], candidates)
+        return self._logits(self._states(batch, representations)[0], representations)

@@ -1,7 +1,7 @@
 """MMMLP (Liang et al., WWW 2023) over features of a frozen encoder: mixing across slots and channels, no attention.
 
 A history fills the first (or the last) of L slots; the others are zero embeddings that are mixed as well. Three
-branches (id, text, picture) are mixed by themselves, then concatenated and projected. Candidates are the ids alone.
+branches (id, text, picture) are mixed by themselves, then concatenated and projected. Item representations are the ids alone.
 
 Shapes: P sequences, L slots, W slots that a group of sequences fills, D width, H hidden width.
 """
@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 
-from decorec.data.batches import Batch, Group, Samples, training_windows
 from decorec.config.baselines import MmmlpConfig
 from decorec.config.training import StageConfig
-from decorec.nn.losses import cross_modal_loss
-from decorec.models.base import Recommender
-from decorec.models.item_data import Catalogue
-from decorec.nn.dropout import Dropout, draw
-from decorec.nn.transformer import initialise
-from decorec.nn.matmul import Linear
+from decorec.data.batches import Batch, Group, Samples, training_windows
 from decorec.data.sequences import Sequences
+from decorec.models.base import Recommender
+from decorec.models.item_data import ItemData
+from decorec.nn.dropout import Dropout, draw
+from decorec.nn.losses import cross_modal_loss
+from decorec.nn.matmul import Linear
+from decorec.nn.transformer import initialise
 
 __all__ = ["MMMLP", "Mixer"]
 
@@ -151,12 +151,12 @@ class MMMLP(Recommender):
 
     config: MmmlpConfig
 
-    def __init__(self, config: MmmlpConfig, catalogue: Catalogue, stage: str) -> None:
-        super().__init__(config, catalogue, stage)
+    def __init__(self, config: MmmlpConfig, item_data: ItemData, stage: str) -> None:
+        super().__init__(config, item_data, stage)
         dim = config.dim
-        self.items = nn.Embedding(catalogue.item_count, dim)
+        self.items = nn.Embedding(item_data.item_count, dim)
         self.adapters = nn.ModuleDict(
-            {name: Linear(catalogue[f"features.{name}"].shape[1], dim) for name in BRANCHES[1:]}
+            {name: Linear(item_data[f"features.{name}"].shape[1], dim) for name in BRANCHES[1:]}
         )
         self.norms = nn.ModuleDict({name: nn.LayerNorm(dim) for name in BRANCHES})
         self.mixers = nn.ModuleDict({name: Mixer(dim, config) for name in BRANCHES})
@@ -168,14 +168,14 @@ class MMMLP(Recommender):
         """One row per prefix: slots are mixed in both directions."""
         return training_windows(sequences, self.config.length, "prefixes")
 
-    def candidates(self) -> Tensor:
+    def item_representations(self) -> Tensor:
         """The item embeddings, [1, I, D]."""
         return self.items.weight[None]
 
     def _embed(self, items: Tensor) -> list[Tensor]:
         """Item, text and picture of each token, [T, D] each."""
         modal = [
-            adapter(self.catalogue[f"features.{name}"].index_select(0, items))
+            adapter(self.item_data[f"features.{name}"].index_select(0, items))
             for name, adapter in self.adapters.items()
         ]
         return [self.items(items), *modal]
@@ -216,8 +216,8 @@ class MMMLP(Recommender):
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy over all items."""
-        return cross_modal_loss(self._states(batch), self.candidates(), batch.targets, 1.0, 1.0)
+        return cross_modal_loss(self._states(batch), self.item_representations(), batch.targets, 1.0, 1.0)
 
-    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """Dot products with the item embeddings, [P, I]."""
-        return self._states(batch)[0] @ candidates[0].T
+        return self._states(batch)[0] @ representations[0].T

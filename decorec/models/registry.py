@@ -1,42 +1,49 @@
-"""The models by name. Adding one takes a class here, its section in the configuration, and nothing else."""
+"""The models by name. They are named and not imported: a run loads, and depends on, the code of its own model alone."""
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from decorec.models.base import Recommender
-from decorec.models.bert4rec import BERT4Rec
-from decorec.models.item_data import Catalogue
-from decorec.models.decorec import DeCoRec
-from decorec.models.dimo import DIMO
-from decorec.models.floors import ContentKnn, ItemKnn, Popularity
-from decorec.models.missrec import MISSRec
-from decorec.models.mmmlp import MMMLP
-from decorec.models.sasrec import SASRec
-from decorec.models.unisrec import UniSRec
+if TYPE_CHECKING:
+    from decorec.models.base import Recommender
+    from decorec.models.item_data import ItemData
 
-__all__ = ["MODELS", "Catalogue", "Recommender", "build"]
+__all__ = ["MODELS", "build", "model_class", "module_of"]
 
-MODELS: dict[str, type[Recommender]] = {
-    "decorec": DeCoRec,
-    "sasrec": SASRec,
-    "bert4rec": BERT4Rec,
-    "unisrec": UniSRec,
-    "missrec": MISSRec,
-    "mmmlp": MMMLP,
-    "dimo": DIMO,
-    "popularity": Popularity,
-    "item-knn": ItemKnn,
-    "content-knn": ContentKnn,
+MODELS = {
+    "decorec": "decorec.models.decorec:DeCoRec",
+    "sasrec": "decorec.models.sasrec:SASRec",
+    "bert4rec": "decorec.models.bert4rec:BERT4Rec",
+    "unisrec": "decorec.models.unisrec:UniSRec",
+    "missrec": "decorec.models.missrec:MISSRec",
+    "mmmlp": "decorec.models.mmmlp:MMMLP",
+    "dimo": "decorec.models.dimo:DIMO",
+    "popularity": "decorec.models.floors:Popularity",
+    "item-knn": "decorec.models.floors:ItemKnn",
+    "content-knn": "decorec.models.floors:ContentKnn",
 }
+"""Name in the configuration -> module and class."""
 
 
-def build(config: Any, catalogue: Catalogue, stage: str) -> Recommender:
+def module_of(name: str) -> str:
+    """The module of a model."""
+    return MODELS[name].partition(":")[0]
+
+
+def model_class(name: str) -> type[Recommender]:
+    """The class of a model; imports its module."""
+    module, _, attribute = MODELS[name].partition(":")
+    found: type[Recommender] = getattr(import_module(module), attribute)
+    return found
+
+
+def build(config: Any, item_data: ItemData, stage: str) -> Recommender:
     """The model that ``config.name`` names, freshly initialised from torch's global generator.
 
     Args:
         config: a model section of the configuration.
-        catalogue: the items.
+        item_data: constant tensors over the items.
         stage: ``stage1``, ``stage2`` or ``fit``.
     """
-    return MODELS[config.name](config, catalogue, stage)
+    return model_class(config.name)(config, item_data, stage)

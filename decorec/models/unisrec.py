@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decorec.data.batches import Batch
 from decorec.config.baselines import UnisrecConfig
-from decorec.nn.losses import cross_modal_loss
+from decorec.data.batches import Batch
 from decorec.models.base import Recommender
-from decorec.models.item_data import Catalogue
+from decorec.models.item_data import ItemData
 from decorec.nn.dropout import dropout
-from decorec.nn.transformer import SequenceEncoder, initialise
+from decorec.nn.losses import cross_modal_loss
 from decorec.nn.matmul import Linear
+from decorec.nn.transformer import SequenceEncoder, initialise
 
 __all__ = ["UniSRec"]
 
@@ -54,27 +54,27 @@ class Adaptor(nn.Module):
 
 
 class UniSRec(Recommender):
-    """Items are their adapted texts plus ids; sequence and candidates call the adaptor separately, as published."""
+    """Items are their adapted texts plus ids; sequence and representations call the adaptor separately, as published."""
 
     config: UnisrecConfig
 
-    def __init__(self, config: UnisrecConfig, catalogue: Catalogue, stage: str) -> None:
-        super().__init__(config, catalogue, stage)
-        self.adaptor = Adaptor(catalogue["features.text"].shape[1], config)
-        self.ids = nn.Embedding(catalogue.item_count, config.dim) if config.ids else None
+    def __init__(self, config: UnisrecConfig, item_data: ItemData, stage: str) -> None:
+        super().__init__(config, item_data, stage)
+        self.adaptor = Adaptor(item_data["features.text"].shape[1], config)
+        self.ids = nn.Embedding(item_data.item_count, config.dim) if config.ids else None
         self.encoder = SequenceEncoder(config.dim, config.encoder)
         if self.ids is not None:
             self.ids.apply(initialise)
 
     def _represent(self, items: Tensor | None) -> Tensor:
         """Representations of some items or of all, [N, D]."""
-        text = self.catalogue["features.text"]
+        text = self.item_data["features.text"]
         adapted: Tensor = self.adaptor(text if items is None else text.index_select(0, items))
         if self.ids is None:
             return adapted
         return adapted + (self.ids.weight if items is None else self.ids(items))
 
-    def candidates(self) -> Tensor:
+    def item_representations(self) -> Tensor:
         """Unit vectors of all items, [1, I, D]."""
         return functional.normalize(self._represent(None), dim=-1)[None]
 
@@ -84,8 +84,10 @@ class UniSRec(Recommender):
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy over all items of cosine / temperature."""
-        return cross_modal_loss(self._states(batch), self.candidates(), batch.targets, self.config.temperature, 1.0)
+        return cross_modal_loss(
+            self._states(batch), self.item_representations(), batch.targets, self.config.temperature, 1.0
+        )
 
-    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """Cosines, [P, I]."""
-        return self._states(batch)[0] @ candidates[0].T
+        return self._states(batch)[0] @ representations[0].T

@@ -16,7 +16,6 @@ from decorec.nn.matmul import Linear, linear
 __all__ = ["ReadingAttention", "SelfAttention"]
 
 
-
 class SelfAttention(nn.Module):
     """Multi-head self-attention over packed sequences; only the attention itself sees a padded layout."""
 

@@ -1,6 +1,6 @@
 """The training losses, always in log space, with bounded memory.
 
-Shapes: M modalities, P predictions, K targets of a prediction, C candidates per modality, D width, R rows (states of
+Shapes: M modalities, P predictions, K targets of a prediction, C representations per modality, D width, R rows (states of
 all modalities).
 """
 
@@ -16,7 +16,7 @@ from torch.autograd import Function
 
 from decorec.nn.matmul import gram, product, working_type
 
-__all__ = ["DrawnCandidates", "cross_modal_loss"]
+__all__ = ["SampledNegatives", "cross_modal_loss"]
 
 ROWS_AT_ONCE = 2048
 TILE = 1 << 21
@@ -26,8 +26,8 @@ KEPT = 1 << 26
 
 
 @dataclass(frozen=True)
-class DrawnCandidates:
-    """Items drawn with replacement, which stand for all candidates of the denominator."""
+class SampledNegatives:
+    """Items drawn with replacement, which stand for all representations of the denominator."""
 
     items: Tensor
     """[S] int64, or fewer: the different items drawn."""
@@ -37,15 +37,15 @@ class DrawnCandidates:
 
 def cross_modal_loss(
     states: Tensor,
-    candidates: Tensor,
+    representations: Tensor,
     targets: Tensor,
     temperature: float,
     alpha: float,
-    drawn: DrawnCandidates | None = None,
+    drawn: SampledNegatives | None = None,
 ) -> Tensor:
     """Mean over targets of the sum over modalities of eq. 15.
 
-    With logits_m = states_m . [candidates of all modalities] / temperature (eq. 12), the loss of modality m is
+    With logits_m = states_m . [representations of all modalities] / temperature (eq. 12), the loss of modality m is
     logsumexp(all logits_m) - logsumexp(logit of the target in m, alpha * its logits in the others); the denominator's
     logits are not scaled by alpha. One modality gives plain cross-entropy over all items.
 
@@ -56,13 +56,13 @@ def cross_modal_loss(
 
     Args:
         states: [M, P, D].
-        candidates: [M, C, D]; rows beyond the items only enter the denominator.
-        targets: [P] or [P, K] int64, row of the target in each modality's candidates; -1 where there is none.
+        representations: [M, C, D]; rows beyond the items only enter the denominator.
+        targets: [P] or [P, K] int64, row of the target in each modality's representations; -1 where there is none.
         temperature: tau.
         alpha: weight of the other modalities' logits of the target, in [0, 1].
-        drawn: candidates of the denominator besides the target (Bengio and Senecal 2008); None: all.
+        drawn: representations of the denominator besides the target (Bengio and Senecal 2008); None: all.
     """
-    loss: Tensor = _CrossModalLoss.apply(states, candidates, targets, temperature, alpha, drawn)
+    loss: Tensor = _CrossModalLoss.apply(states, representations, targets, temperature, alpha, drawn)
     return loss
 
 
@@ -77,20 +77,20 @@ class _CrossModalLoss(Function):
     def forward(
         ctx: Any,
         states: Tensor,
-        candidates: Tensor,
+        representations: Tensor,
         targets: Tensor,
         temperature: float,
         alpha: float,
-        drawn: DrawnCandidates | None,
+        drawn: SampledNegatives | None,
     ) -> Tensor:
         modalities, predictions, width = states.shape
-        items = candidates.shape[1]
+        items = representations.shape[1]
         device = states.device
         work = working_type(states)
         precise = torch.promote_types(states.dtype, torch.float32)
         targets = targets.view(predictions, -1)
         with torch.autocast(device.type, enabled=False):
-            whole = candidates.reshape(modalities * items, width).to(work)
+            whole = representations.reshape(modalities * items, width).to(work)
             rows = (states.to(precise) / temperature).reshape(modalities * predictions, width).to(work)
             offsets = torch.arange(modalities, device=device) * items
             there = (targets >= 0).repeat(modalities, 1)
@@ -121,20 +121,20 @@ class _CrossModalLoss(Function):
                 grad_rows.div_(temperature * count)
                 ctx.gradients = (
                     grad_rows.view_as(states).to(states.dtype),
-                    grad_whole.div_(count).view_as(candidates).to(candidates.dtype),
+                    grad_whole.div_(count).view_as(representations).to(representations.dtype),
                 )
             return total / count
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
-        (grad_states, grad_candidates), ctx.gradients = ctx.gradients, None
-        return grad_states.mul_(grad_output), grad_candidates.mul_(grad_output), None, None, None, None
+        (grad_states, grad_representations), ctx.gradients = ctx.gradients, None
+        return grad_states.mul_(grad_output), grad_representations.mul_(grad_output), None, None, None, None
 
 
 class _Columns:
     """The sampled columns of all modalities, with the correction of their logits."""
 
-    def __init__(self, drawn: DrawnCandidates, offsets: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, drawn: SampledNegatives, offsets: Tensor, dtype: torch.dtype) -> None:
         self.index = (drawn.items + offsets[:, None]).flatten()
         self.correction = drawn.log_expected.to(dtype).repeat(len(offsets))
 
@@ -154,9 +154,9 @@ def _block(
     Args:
         rows: [R, D] states, divided by the temperature.
         whole: [M * C, D].
-        chosen: [R, K, M] rows of the targets' candidates in ``whole``; -1: none.
+        chosen: [R, K, M] rows of the targets' representations in ``whole``; -1: none.
         weights: [R, K] of the targets; 0: none.
-        scale: [R, M] factor of a target's candidates in the numerator.
+        scale: [R, M] factor of a target's representations in the numerator.
         columns: None for all.
         grad_rows: [R, D] or None.
         grad_whole: [M * C, D] or None.
@@ -168,7 +168,7 @@ def _block(
     precise = rows.to(scale.dtype)
     logits = (targets.flatten(1, 2) @ precise[:, :, None]).view(chosen.shape)
     total = weights.sum(1)
-    if columns is not None:  # targets are candidates of their own, none of the sampled
+    if columns is not None:  # targets are representations of their own, none of the sampled
         own = logits.masked_fill(~_distinct(chosen[..., 0])[..., None], -torch.inf)
         denominator = torch.logaddexp(denominator, torch.logsumexp(own, (1, 2)))
     positive = logits * scale[:, None]

@@ -1,4 +1,4 @@
-"""Items that stand for all candidates of the loss where the catalogue is too large for the full softmax."""
+"""Items that stand for all representations of the loss where the item_data is too large for the full softmax."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from decorec.nn.losses import DrawnCandidates
+from decorec.nn.losses import SampledNegatives
 
 __all__ = ["Sampler"]
 
@@ -28,10 +28,10 @@ class Sampler:
         self._draws = draws
         self._generator = torch.Generator().manual_seed(seed)
 
-    def draw(self, device: torch.device) -> DrawnCandidates:
+    def draw(self, device: torch.device) -> SampledNegatives:
         """One draw, the same for all predictions of a batch."""
         drawn = torch.rand(self._draws, dtype=torch.float64, generator=self._generator)
         places = torch.searchsorted(self._cumulated, drawn).clamp_(max=len(self._cumulated) - 1)
         items, counts = torch.unique(places, return_counts=True)
         log_expected = self._log_expected[items] - counts.log()
-        return DrawnCandidates(items.to(device), log_expected.to(device, torch.float32))
+        return SampledNegatives(items.to(device), log_expected.to(device, torch.float32))

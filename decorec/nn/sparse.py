@@ -20,22 +20,22 @@ SLICE = 1 << 18
 """Elements of the dense factor of a sparse product that are used at a time (1 MB in float32)."""
 
 
-def rows_of(candidates: Tensor, items: Tensor) -> Tensor:
+def rows_of(representations: Tensor, items: Tensor) -> Tensor:
     """Representations of the batch's items, [M, I, D] and [T] -> [M, T, D].
 
-    The gradient is sparse: it is added to that of the loss, so that no second array of the size of all candidates is
+    The gradient is sparse: it is added to that of the loss, so that no second array of the size of all representations is
     filled.
     """
-    rows: Tensor = _Rows.apply(candidates, items)
+    rows: Tensor = _Rows.apply(representations, items)
     return rows
 
 
 class _Rows(Function):
     @staticmethod
-    def forward(ctx: Any, candidates: Tensor, items: Tensor) -> Tensor:
+    def forward(ctx: Any, representations: Tensor, items: Tensor) -> Tensor:
         ctx.save_for_backward(items)
-        ctx.shape = candidates.shape
-        return candidates.index_select(1, items)
+        ctx.shape = representations.shape
+        return representations.index_select(1, items)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:

@@ -17,44 +17,64 @@ import polars as pl
 
 from decorec.artifacts.files import write_json, write_table
 from decorec.config.datasets import AtomicDataset
-from decorec.errors import DecorecError
+from decorec.data.dataset_statistics import describe
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import write_vocab
+from decorec.errors import DecorecError
 from decorec.prepare.sliding_windows import PARTS, rebuild
-from decorec.data.dataset_statistics import describe
 
-__all__ = ["atomic"]
+__all__ = ["atomic", "atomic_features"]
 
 log = logging.getLogger("decorec")
-FEATURES = {"text": "feat1CLS", "image": "feat3CLS"}
 
 
-def atomic(
-    *, dataset: AtomicDataset, items: Path, text: Path, image: Path, vocab: Path, sequences: Path, statistics: Path
-) -> None:
-    """Read atomic files and write items, features, vocabulary, sequences and statistics as the other steps would.
+def atomic(*, dataset: AtomicDataset, catalogue: Path, vocab: Path, sequences: Path, statistics: Path) -> None:
+    """Read the splits of an atomic data set and write what the other sources' steps would.
+
+    Args:
+        dataset: where the files are.
+        catalogue: items.parquet (written); text is empty where there is no .text file.
+        vocab: vocab.parquet (written), in the order of .item2index.
+        sequences: sequences.parquet (written).
+        statistics: statistics.json (written).
 
     Raises:
-        DecorecError: a file is missing or of the wrong length, or the rows are not the expansion of one sequence
-            per user.
+        DecorecError: a file is missing or damaged, or the rows are not the expansion of one sequence per user.
     """
     stem = Path(dataset.path) / dataset.name
     names = _read_index(Path(f"{stem}.item2index"))
     users = _read_index(Path(f"{stem}.user2index"))
     rows = {part: _read_rows(Path(f"{stem}.{part}.inter"), len(users), len(names)) for part in PARTS}
     found = rebuild(rows, users, str(stem))
-    texts = _read_texts(Path(f"{stem}.text"), names)
-    features = {
-        kind: _read_features(Path(f"{stem}.{suffix}"), names, dataset.width) for kind, suffix in FEATURES.items()
-    }
     summary = describe(found, len(names))
     log.info("atomic: %d items, %d users, %d interactions", len(names), len(users), summary["interactions"])
-    write_table(items, _item_table(names, texts))
-    features["text"].write(text)
-    features["image"].write(image)
+    write_table(catalogue, _item_table(names, _read_texts(Path(f"{stem}.text"), names)))
     write_vocab(vocab, names)
     found.write(sequences)
     write_json(statistics, summary)
+
+
+def atomic_features(*, dataset: AtomicDataset, modality: str, features: Path) -> None:
+    """Read the given features of one modality.
+
+    Args:
+        dataset: where the files are; its key ``features`` names the file of each modality.
+        modality: one of them.
+        features: MODALITY.safetensors (written).
+
+    Raises:
+        DecorecError: there is no such modality, or its file is missing, of the wrong length or not finite.
+    """
+    if modality not in dataset.features:
+        raise DecorecError(
+            f"--modality: expected one of {', '.join(dataset.features)}, found {modality!r}; name its file under the data "
+            "set's features"
+        )
+    stem = Path(dataset.path) / dataset.name
+    names = _read_index(Path(f"{stem}.item2index"))
+    found = _read_features(Path(f"{stem}.{dataset.features[modality]}"), names, dataset.width_of(modality))
+    found.write(features)
+    log.info("atomic-features: %s, %d items, width %d", modality, len(names), found.x.shape[1])
 
 
 def _read_columns(path: Path, count: int, what: str, header: bool) -> pl.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import numpy.typing as npt
 
 from decorec.artifacts.files import read_sparse, write_arrays
 from decorec.config.prepare import InterestsConfig
-from decorec.errors import DecorecError
-from decorec.data.item_features import FeatureFile
 from decorec.data.graph import normalise
+from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import read_vocab
+from decorec.errors import DecorecError
 
 __all__ = ["cluster", "enrich", "kmeans"]
 
@@ -23,27 +22,22 @@ log = logging.getLogger("decorec")
 Floats = npt.NDArray[np.float32]
 
 
-def cluster(
-    *,
-    interests: InterestsConfig,
-    cooccurrence: Path,
-    vocab: Path,
-    text_features: Path,
-    image_features: Path,
-    text: Path,
-    image: Path,
-    threads: int = 1,
-) -> None:
-    """Cluster each modality's enriched features and write centroids [k, width] and assignment [items].
+def cluster(*, settings: InterestsConfig, cooccurrence: Path, vocab: Path, features: Path, interests: Path) -> None:
+    """Cluster the enriched features of one modality.
 
-    k = ratio x items, at least 1. An item that lacks a modality starts as the zero vector and is clustered by what
-    its neighbours lend it. The modalities run side by side if there are two ``threads``; the result is the same.
+    k = ratio x items, at least 1. An item that lacks the modality starts as the zero vector and is clustered by what its
+    neighbours lend it.
+
+    Args:
+        settings: number of clusters, enrichment and seed.
+        cooccurrence: cooccurrence.npz.
+        vocab: vocab.parquet.
+        features: features of the modality.
+        interests: centroids [k, width] and assignment [items] (written).
 
     Raises:
         DecorecError: features or co-occurrence belong to other items than the vocabulary.
     """
-    from threadpoolctl import threadpool_limits
-
     items = read_vocab(vocab)
     matrix = read_sparse(cooccurrence)
     if matrix.shape != (len(items), len(items)):
@@ -51,21 +45,13 @@ def cluster(
             f"{cooccurrence}: expected a matrix of {len(items)} x {len(items)} items (the items of {vocab}), found "
             f"{matrix.shape[0]} x {matrix.shape[1]}; run the cooccurrence step again"
         )
-    graph = normalise(matrix, interests.normalisation)
-    k = max(1, round(interests.ratio * len(items)))
-
-    def run(source: Path) -> dict[str, npt.NDArray[Any]]:
-        x, _ = FeatureFile.read(source).aligned(items)
-        centroids, assignment = kmeans(enrich(x, graph, interests.gate, interests.layers), k, interests.seed)
-        largest = np.bincount(assignment, minlength=k).max()
-        log.info("cluster: %d items of %s in %d interests, the largest of %d", len(items), source, k, largest)
-        return {"centroids": centroids, "assignment": assignment}
-
-    # The outer limit keeps a modality that ends first from lifting the process-wide limit of the other one.
-    with threadpool_limits(limits=1), ThreadPoolExecutor(max_workers=min(2, threads)) as pool:
-        results = list(pool.map(run, (text_features, image_features)))
-    for target, arrays in zip((text, image), results, strict=True):
-        write_arrays(target, arrays)
+    graph = normalise(matrix, settings.normalisation)
+    k = max(1, round(settings.ratio * len(items)))
+    x, _ = FeatureFile.read(features).aligned(items)
+    centroids, assignment = kmeans(enrich(x, graph, settings.gate, settings.layers), k, settings.seed)
+    largest = np.bincount(assignment, minlength=k).max()
+    log.info("cluster: %d items of %s in %d interests, the largest of %d", len(items), features, k, largest)
+    write_arrays(interests, {"centroids": centroids, "assignment": assignment})
 
 
 def enrich(x: Floats, graph: Any, gate: float, layers: int) -> Floats:

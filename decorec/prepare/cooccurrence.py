@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from decorec.artifacts.files import write_sparse
 from decorec.config.prepare import GraphConfig
-from decorec.errors import DecorecError
 from decorec.data.sequences import Sequences, read_vocab
+from decorec.errors import DecorecError
 
 __all__ = ["cooccurrence", "count_pairs"]
 
@@ -24,7 +24,7 @@ PAIRS_PER_BLOCK = 4_000_000
 """Ordered pairs of positions in a block of rows, which one worker counts at a time."""
 
 
-def cooccurrence(*, graph: GraphConfig, vocab: Path, sequences: Path, cooccurrence: Path, threads: int = 1) -> None:
+def cooccurrence(*, graph: GraphConfig, vocab: Path, sequences: Path, matrix: Path, threads: int = 1) -> None:
     """Count co-occurrences in the training part of all sequences and write them as a sparse matrix.
 
     Written: S [items, items], CSR float32, symmetric, zero diagonal; the same bytes for any number of ``threads``.
@@ -40,10 +40,10 @@ def cooccurrence(*, graph: GraphConfig, vocab: Path, sequences: Path, cooccurren
             f"{everything.items.max()}; run the split step again"
         )
     training = everything.training()
-    matrix = count_pairs(training, items, graph, threads=threads)
-    _assert_training_only(matrix, everything, training)
-    write_sparse(cooccurrence, matrix)
-    log.info("cooccurrence: %d training interactions, %d items, %d non-zeros", len(training.items), items, matrix.nnz)
+    counted = count_pairs(training, items, graph, threads=threads)
+    _assert_training_only(counted, everything, training)
+    write_sparse(matrix, counted)
+    log.info("cooccurrence: %d training interactions, %d items, %d non-zeros", len(training.items), items, counted.nnz)
 
 
 def count_pairs(

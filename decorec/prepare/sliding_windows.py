@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from decorec.errors import DecorecError
 from decorec.data.sequences import Sequences
+from decorec.errors import DecorecError
 
 __all__ = ["PARTS", "rebuild"]
 

@@ -11,13 +11,14 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.artifacts.files import read_table, write_json
-from decorec.data.id_codes import Codes, codes_in, factorise, first_appearances, sorted_by
+from decorec.artifacts.layout import by_stem
 from decorec.config.prepare import FilterConfig
-from decorec.errors import DecorecError
-from decorec.data.item_features import FeatureFile
-from decorec.data.filtering import Filtered
-from decorec.data.sequences import Sequences, write_vocab
 from decorec.data.dataset_statistics import describe
+from decorec.data.filtering import Filtered
+from decorec.data.id_codes import Codes, codes_in, factorise, first_appearances, sorted_by
+from decorec.data.item_features import FeatureFile
+from decorec.data.sequences import Sequences, write_vocab
+from decorec.errors import DecorecError
 
 __all__ = ["split"]
 
@@ -29,9 +30,8 @@ def split(
     *,
     filter: FilterConfig,
     interactions: Path,
-    items: Path,
-    text: Path,
-    image: Path,
+    catalogue: Path,
+    features: list[Path],
     vocab: Path,
     sequences: Path,
     statistics: Path,
@@ -41,26 +41,30 @@ def split(
 
     The order is that of (timestamp, row in ``interactions``). Users stand in order of their first row, items in order
     of their first appearance in the sequences, user after user. The split is leave-one-out and needs no file of its
-    own: a user's last item is for testing, the one before for validation. text, image: files of features. threads: of
+    own: a user's last item is for testing, the one before for validation. features: MODALITY.safetensors
+    of each modality that filter.require names. threads: of
     polars, which takes them from the command line when it starts.
 
     Raises:
         DecorecError: a file is damaged, an interaction's item is unknown, or nothing is left.
     """
     table = read_table(interactions, COLUMNS)
-    names = read_table(items, {"item": pl.String})["item"]
+    names = read_table(catalogue, {"item": pl.String})["item"]
     item = codes_in(table["item"], names)
     if len(item) and item.min() < 0:
         raise DecorecError(
-            f"{interactions}: expected items of {items}, found {int((item < 0).sum())} interactions of others (such as "
+            f"{interactions}: expected items of {catalogue}, found {int((item < 0).sum())} interactions of others (such as "
             f"{table['item'][int(item.argmin())]!r}); run the ingest step again"
         )
     user, users = factorise(table["user"])
     filtered = Filtered.start(user, item)
     filtered.note("given", {})
-    for modality, path in (("text", text), ("image", image)):
+    files = by_stem(features)
+    for modality in ("text", "image"):
         if modality in filter.require:
-            _, present = FeatureFile.read(path).aligned(names.to_list())
+            if modality not in files:
+                raise DecorecError(f"--features: expected {modality}.safetensors (filter.require), found none; pass it")
+            _, present = FeatureFile.read(files[modality]).aligned(names.to_list())
             filtered.keep(present, f"items with {modality}", f"item without {modality}")
     filtered.core(filter.kcore, "lower filter.kcore, shorten filter.require, or add data")
     time = table["timestamp"].to_numpy()

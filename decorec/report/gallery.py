@@ -15,16 +15,16 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from decorec.models import checkpoint
+from decorec.artifacts import layout
 from decorec.artifacts.files import read_arrays, read_table, write_json
 from decorec.config.evaluation import EvaluateConfig
-from decorec.acquire.crawl.step import picture_path
-from decorec.models.base import Recommender
-from decorec.models.decorec import DeCoRec
-from decorec.evaluation.modality_modes import modes_of
-from decorec.evaluation.ranking import ranks
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.evaluation.full_ranking import score_users
+from decorec.evaluation.modality_modes import modes_of
+from decorec.evaluation.ranking import ranks
+from decorec.models import checkpoint
+from decorec.models.base import Recommender
+from decorec.models.decorec import DeCoRec
 
 __all__ = ["gallery"]
 
@@ -47,7 +47,7 @@ def choose(data: Sequences, count: int) -> Sequences:
 
 def _scored(model: Recommender, data: Sequences, mask_history: bool) -> tuple[Tensor, Tensor]:
     """Scores [U, I] and targets [U] of the users' test items."""
-    scores = torch.empty(len(data.users), model.catalogue.item_count)
+    scores = torch.empty(len(data.users), model.item_data.item_count)
     targets = torch.empty(len(data.users), dtype=torch.int64)
     for chosen, found, wanted in score_users(model, data, "test", mask_history):
         scores[torch.as_tensor(chosen)], targets[torch.as_tensor(chosen)] = found.float(), wanted
@@ -96,14 +96,14 @@ def _thumbnail(file: Path) -> str | None:
 def _described(
     shown: Sequence[int],
     names: Sequence[str],
-    items: Path,
+    catalogue: Path,
     images: Path | None,
     cache: Path,
     interests: dict[str, npt.NDArray[np.int64]],
 ) -> dict[str, Any]:
     """Title, clusters and picture of each shown item, by its index."""
     wanted = [names[item] for item in shown]
-    table = read_table(items, {"item": pl.String, "text": pl.String}).filter(pl.col("item").is_in(wanted))
+    table = read_table(catalogue, {"item": pl.String, "text": pl.String}).filter(pl.col("item").is_in(wanted))
     title = pl.coalesce("title", "text") if "title" in table.columns else pl.col("text")
     titles = dict(table.select("item", title.alias("title")).iter_rows())
     pictures: dict[str, str] = {}
@@ -115,7 +115,9 @@ def _described(
         str(item): {
             "title": titles.get(names[item]) or names[item],
             "clusters": {modality: int(assignment[item]) for modality, assignment in interests.items()},
-            "picture": _thumbnail(picture_path(cache, pictures[names[item]])) if names[item] in pictures else None,
+            "picture": _thumbnail(layout.picture_path(cache, pictures[names[item]]))
+            if names[item] in pictures
+            else None,
         }
         for item in shown
     }
@@ -126,14 +128,13 @@ def gallery(
     evaluate: EvaluateConfig,
     vocab: Path,
     sequences: Path,
-    items: Path,
+    catalogue: Path,
     images: Path | None = None,
     cache: Path,
-    text_interests: Path,
-    image_interests: Path,
+    interests: list[Path],
     models: list[Path],
     users: int,
-    gallery: Path,
+    output: Path,
 ) -> None:
     """Score all items for some users with each of ``models`` and write what there is to show, pictures included.
 
@@ -152,7 +153,7 @@ def gallery(
     found: dict[str, list[dict[str, Any]]] = {}
     for file in models:
         trained = checkpoint.load_for(vocab, file, file.with_name("config.json"))
-        found[file.parents[2].name] = _recommended(trained.model, data, evaluate.mask_history)
+        found[layout.place(file, layout.MODEL).run] = _recommended(trained.model, data, evaluate.mask_history)
     people = []
     for user in range(len(data.users)):
         *history, target = data.items[data.offsets[user] : data.offsets[user + 1]].tolist()
@@ -160,10 +161,7 @@ def gallery(
         people.append({"history": history[-HISTORY:], "length": len(history), "target": target, "runs": runs})
     shown = {item for person in people for item in (*person["history"], person["target"])}
     shown |= {entry["item"] for person in people for run in person["runs"].values() for entry in run["top"]}
-    interests = {
-        modality: read_arrays(file)[0]["assignment"]
-        for modality, file in (("text", text_interests), ("image", image_interests))
-    }
-    described = _described(sorted(shown), names, items, images, cache, interests)
-    write_json(gallery, {"users": people, "items": described})
+    clusters = {modality: read_arrays(file)[0]["assignment"] for modality, file in layout.by_stem(interests).items()}
+    described = _described(sorted(shown), names, catalogue, images, cache, clusters)
+    write_json(output, {"users": people, "items": described})
     log.info("gallery: %d users, %d items, %d runs", len(people), len(described), len(found))

@@ -10,9 +10,10 @@ from typing import Any
 
 import polars as pl
 
+from decorec.artifacts import layout
 from decorec.artifacts.files import read_json, read_table, read_text, write_text
 from decorec.errors import DecorecError
-from decorec.figures.step import FIGURES
+from decorec.figures.registry import FIGURES
 from decorec.report.page import PAGE
 from decorec.tables.labels import short
 from decorec.tables.render import STYLE, fragment
@@ -57,12 +58,12 @@ def _crawled(file: Path) -> list[tuple[str, str, int]]:
 
 def _losses(counts: Sequence[Path], statistics: Sequence[Path], images: Sequence[Path]) -> dict[str, Any]:
     """Data set -> what was dropped in reading and in filtering, and the outcome of the crawl."""
-    losses: dict[str, Any] = {file.parent.name: {"dropped": [], "crawled": []} for file in statistics}
+    losses: dict[str, Any] = {layout.dataset_of(file): {"dropped": [], "crawled": []} for file in statistics}
     for step, files in (("reading", counts), ("splitting", statistics)):
         for file in files:
-            losses[file.parent.name]["dropped"] += _dropped(file, step)
+            losses[layout.dataset_of(file)]["dropped"] += _dropped(file, step)
     for file in images:
-        losses[file.parent.name]["crawled"] = _crawled(file)
+        losses[layout.dataset_of(file)]["crawled"] = _crawled(file)
     return losses
 
 
@@ -95,7 +96,7 @@ def report_page(
         tables={file.stem: Markup(fragment(file)) for file in tables},  # escaped already
         figures={file.stem: (Markup(_drawing(file)), FIGURES[file.stem].caption) for file in figures},
         losses=_losses(counts, statistics, images),
-        galleries={file.parent.name: read_json(file) for file in galleries},
+        galleries={layout.dataset_of(file): read_json(file) for file in galleries},
     )
     write_text(page, text.rstrip() + "\n")
     log.info("%s: %d tables, %d figures, %d data sets", page, len(tables), len(figures), len(galleries))

@@ -11,18 +11,20 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from decorec.artifacts.files import read_table, write_text
+from decorec.artifacts import layout
+from decorec.artifacts.files import read_table
+from decorec.artifacts.schemas import RECALL
 from decorec.config.evaluation import EvaluateConfig
-from decorec.tables.paper import paper as published
-from decorec.evaluation.neighbour_recall import COLUMNS
+from decorec.evaluation.metrics import REPORTED
 from decorec.evaluation.significance import FLIPS, holm
 from decorec.tables.coldstart import groups_of_users
 from decorec.tables.collect import RunRanks, read_runs
 from decorec.tables.labels import paper_name, short
+from decorec.tables.paper import paper as published
 from decorec.tables.recall import NAMES
-from decorec.tables.render import Cell, Group, Table, table_markdown, write
+from decorec.tables.render import Cell, Group, Table, write
 from decorec.tables.retrieval import Scored, read_modes
-from decorec.tables.summary import METRICS, Effect, compare, per_user
+from decorec.tables.summary import Effect, compare, per_user
 
 __all__ = ["claims_table"]
 
@@ -71,14 +73,14 @@ class _Evidence:
     """[U] which users are cold."""
 
 
-def _untested(metrics: Sequence[str] = METRICS) -> dict[str, Effect | None]:
+def _untested(metrics: Sequence[str] = REPORTED) -> dict[str, Effect | None]:
     return dict.fromkeys(metrics)
 
 
 def _compared(better: RunRanks | None, worse: RunRanks | None, evaluate: EvaluateConfig) -> dict[str, Effect | None]:
     if better is None or worse is None:
         return _untested()
-    return dict(zip(METRICS, compare(per_user(better) - per_user(worse), evaluate), strict=True))
+    return dict(zip(REPORTED, compare(per_user(better) - per_user(worse), evaluate), strict=True))
 
 
 def _of_runs(
@@ -137,7 +139,7 @@ def _between(cold: Values, other: Values, evaluate: EvaluateConfig) -> dict[str,
     from scipy.stats import ttest_ind
 
     effects: dict[str, Effect | None] = {}
-    for index, metric in enumerate(METRICS):
+    for index, metric in enumerate(REPORTED):
         one, two = cold[:, index], other[:, index]
         if not (one.std() or two.std()):
             effects[metric] = Effect(float(one.mean() - two.mean()), 0.0, 0.0, 1.0)
@@ -218,7 +220,7 @@ def claims_table(
     """
     runs = list(dict.fromkeys([*main, *ablations]))
     by_mode = read_modes(modes, retrieval) if modes else {}
-    recalled = {file.parent.name: read_table(file, COLUMNS) for file in recalls}
+    recalled = {layout.dataset_of(file): read_table(file, RECALL) for file in recalls}
     records: list[tuple[object, ...]] = []
     seeds: set[int] = set()
     for dataset, found in read_runs(ranks, runs).items():
@@ -249,6 +251,5 @@ def claims_table(
             f"Seeds per run: {', '.join(map(str, sorted(seeds)))}.",
         ],
     )
-    write(table, csv, tex, html)
-    write_text(md, table_markdown(table))
+    write(table, csv, tex, html, md)
     logging.getLogger("decorec").info("%s: %d rows", csv, len(frame))

@@ -12,10 +12,11 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.config.evaluation import EvaluateConfig
+from decorec.evaluation.metrics import REPORTED
 from decorec.tables.collect import RunRanks, read_runs
 from decorec.tables.labels import label
 from decorec.tables.render import Cell, Group, Table, emphasise, write
-from decorec.tables.summary import METRICS, Effect, Summary, compare, per_user, summarise_dataset
+from decorec.tables.summary import Effect, Summary, compare, per_user, summarise_dataset
 
 __all__ = ["Users", "coldstart_table", "groups_of_users"]
 
@@ -69,7 +70,7 @@ def _improvements(
     base = per_user(runs[baseline])
     others = [name for name in runs if name != baseline]
     effects = {name: compare(per_user(runs[name]) - base, evaluate) for name in others}
-    return {(name, metric): effect for name in others for metric, effect in zip(METRICS, effects[name], strict=True)}
+    return {(name, metric): effect for name in others for metric, effect in zip(REPORTED, effects[name], strict=True)}
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class _Block:
         least, most = self.users.least, self.users.most
         span = f"{least if least == most else f'{least} to {most}'} training interactions"
         rows = []
-        for metric in METRICS:
+        for metric in REPORTED:
             line = [row for run in runs for row in self.summaries if (row.run, row.metric) == (run, metric)]
             values = [f"{row.mean:.4f}" for row in line]
             cells = []
@@ -126,6 +127,7 @@ def coldstart_table(
     csv: Path,
     tex: Path,
     html: Path,
+    md: Path,
 ) -> None:
     """Write the table of cold users: every run on users with few training interactions, and on the others.
 
@@ -153,5 +155,5 @@ def coldstart_table(
             "of the two-sided paired permutation test, not corrected.",
         ],
     )
-    write(table, csv, tex, html)
+    write(table, csv, tex, html, md)
     logging.getLogger("decorec").info("%s: %d groups of users", csv, len(blocks))

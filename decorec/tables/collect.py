@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
+from decorec.artifacts.schemas import HISTORY_LENGTH, RANKS
 from decorec.errors import DecorecError
 
-__all__ = ["Place", "RunRanks", "place", "read_runs"]
-
-COLUMNS: dict[str, type[pl.DataType]] = {"user": pl.String, "target": pl.Int32, "rank": pl.Float64}
-HISTORY = {"history_length": pl.Int32}
-"""Items before the test item, which only ranks.parquet has: the training part and the validation item."""
+__all__ = ["RunRanks", "read_runs"]
 
 
 @dataclass(frozen=True)
@@ -41,36 +38,8 @@ class RunRanks:
         return RunRanks(self.seeds, self.ranks[:, chosen], users, lengths)
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a file of a run lies."""
-
-    dataset: str
-    run: str
-    seed: int
-    stage: str
-    """Empty for what belongs to the whole run."""
-
-
-def place(file: Path, ending: str) -> Place:
-    """Read the place of ``file`` off its path; ``ending``: what follows the seed, "ranks.parquet" or "STAGE/...".
-
-    Raises:
-        DecorecError: the path is another one.
-    """
-    rest = re.escape(ending).replace("STAGE", "(?P<stage>[^/]+)")
-    match = re.search(rf"(?:^|/)(?P<dataset>[^/]+)/runs/(?P<run>[^/]+)/seed-(?P<seed>\d+)/{rest}$", file.as_posix())
-    if match is None:
-        raise DecorecError(
-            f"{file}: expected a path that ends in DATASET/runs/RUN/seed-N/{ending}, found another; "
-            "pass the files that the steps of the workflow write"
-        )
-    found = match.groupdict(default="")
-    return Place(found["dataset"], found["run"], int(found["seed"]), found.get("stage", ""))
-
-
 def _read(file: Path, mode: str | None) -> pl.DataFrame:
-    columns = COLUMNS if mode is not None else COLUMNS | HISTORY
+    columns = RANKS if mode is not None else RANKS | HISTORY_LENGTH
     frame = read_table(file, columns)
     if mode is not None:
         frame = frame.filter(mode=mode)
@@ -103,11 +72,11 @@ def _check_same_users(first: Path, expected: pl.DataFrame, file: Path, found: pl
     )
 
 
-def _group(files: Sequence[Path], runs: Sequence[str], name: str) -> dict[str, dict[str, dict[int, Path]]]:
-    """Sort files called ``name`` into data set -> run -> seed -> file; runs in the order of ``runs``."""
+def _group(files: Sequence[Path], runs: Sequence[str], pattern: str) -> dict[str, dict[str, dict[int, Path]]]:
+    """Sort files of ``pattern`` into data set -> run -> seed -> file; runs in the order of ``runs``."""
     groups: dict[str, dict[str, dict[int, Path]]] = {}
     for file in files:
-        found = place(file, name)
+        found = layout.place(file, pattern)
         if found.run not in runs:
             raise DecorecError(
                 f"{file}: expected one of the runs {', '.join(runs)}, found {found.run!r}; leave it out or add the run"
@@ -122,7 +91,7 @@ def _group(files: Sequence[Path], runs: Sequence[str], name: str) -> dict[str, d
         for run, seeds in group.items():
             if not seeds:
                 raise DecorecError(
-                    f"run {run!r} of data set {dataset!r}: expected at least one {name}, found none; "
+                    f"run {run!r} of data set {dataset!r}: expected at least one {Path(pattern).name}, found none; "
                     "pass its files or take it out of the table"
                 )
     return groups
@@ -148,7 +117,7 @@ def read_runs(files: Sequence[Path], runs: Sequence[str], mode: str | None = Non
             "--ranks: expected at least one ranks.parquet, found none; pass the files of the step evaluate"
         )
     result: dict[str, dict[str, RunRanks]] = {}
-    for dataset, group in _group(files, runs, "ranks.parquet" if mode is None else "modes.parquet").items():
+    for dataset, group in _group(files, runs, layout.RANKS if mode is None else layout.MODES).items():
         reference: tuple[Path, pl.DataFrame] | None = None
         result[dataset] = {}
         for run, seeds in group.items():

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import polars as pl
 
-from decorec.tables.registry import COMPARISONS, Comparison
 from decorec.config.evaluation import EvaluateConfig
 from decorec.errors import DecorecError
-from decorec.tables.paper import paper_figure
 from decorec.evaluation.significance import FLIPS
+from decorec.tables.cells import cells
+from decorec.tables.comparisons import COMPARISONS, Comparison
 from decorec.tables.labels import PaperNames, label, paper_name
-from decorec.tables.render import Cell, Group, Table, emphasise, write
+from decorec.tables.paper import paper_figure
+from decorec.tables.render import Group, Table, write
 from decorec.tables.summary import Summary, summarise
 
-__all__ = ["cells", "comparison_table"]
+__all__ = ["comparison_table"]
 
 
 def _records(rows: Sequence[Summary], kind: Comparison, paper: PaperNames) -> pl.DataFrame:
@@ -36,17 +37,6 @@ def _records(rows: Sequence[Summary], kind: Comparison, paper: PaperNames) -> pl
         measured = (row.mean, row.std, row.seeds, row.ci_low, row.ci_high)
         records.append((row.dataset, row.metric, row.run, *measured, figure, row.p_value))
     return pl.DataFrame(records, schema=schema, orient="row")
-
-
-def cells(rows: Sequence[Summary]) -> list[Cell]:
-    """One metric of one data set: a cell per run."""
-    values = [f"{row.mean:.4f}" for row in rows]
-    result = []
-    for row, value, mark in zip(rows, values, emphasise(values), strict=True):
-        spread = "" if row.std is None else f"{row.std:.4f}"
-        test = "" if row.p_value is None else f", p = {row.p_value:.4f}"
-        result.append(Cell(value, mark, spread, f"[{row.ci_low:.4f}, {row.ci_high:.4f}]{test}"))
-    return result
 
 
 def _groups(rows: Sequence[Summary]) -> list[Group]:
@@ -85,6 +75,7 @@ def comparison_table(
     csv: Path,
     tex: Path,
     html: Path,
+    md: Path,
 ) -> None:
     """Write a table of runs on every data set; ``kind``: main, ablations or fusion.
 
@@ -108,5 +99,5 @@ def comparison_table(
         groups=_groups(rows),
         notes=_notes(reference, evaluate),
     )
-    write(table, csv, tex, html)
+    write(table, csv, tex, html, md)
     logging.getLogger("decorec").info("%s: %d files of ranks in, %d rows out", csv, len(ranks), len(rows))

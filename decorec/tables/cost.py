@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 from pydantic import RootModel
 
+from decorec.artifacts import layout
 from decorec.errors import DecorecError
-from decorec.tables.collect import place
 from decorec.tables.labels import short
 from decorec.tables.render import Cell, Group, Table, write
 
@@ -88,7 +88,7 @@ def _group(rows: Sequence[dict[str, Any]]) -> Group:
 
 
 def cost_table(
-    *, models: list[Path], first_stages: FirstStages, benchmarks: Path, csv: Path, tex: Path, html: Path
+    *, models: list[Path], first_stages: FirstStages, benchmarks: Path, csv: Path, tex: Path, html: Path, md: Path
 ) -> None:
     """Write the table of costs: per data set and preparing step, then per run and step.
 
@@ -104,23 +104,27 @@ def cost_table(
     """
     found: dict[str, dict[tuple[str, str], dict[int, Path]]] = {}
     for file in models:
-        where = place(file, "STAGE/model.safetensors")
+        where = layout.place(file, layout.MODEL)
         found.setdefault(where.dataset, {}).setdefault((where.run, where.stage), {})[where.seed] = file
     rows: list[dict[str, Any]] = []
     for dataset, trained in found.items():
-        folder = benchmarks / dataset
         for step in PREPARATION:
-            if (folder / f"{step}.tsv").is_file():
-                rows.append({"dataset": dataset, "run": "", "step": step} | _measured([folder / f"{step}.tsv"]))
+            file = Path(layout.benchmark(f"{dataset}/{step}", str(benchmarks)))
+            if file.is_file():
+                rows.append({"dataset": dataset, "run": "", "step": step} | _measured([file]))
         for run, first in first_stages.root[dataset].items():
             for stage in (*TRAINING, "evaluate"):
                 owner = first if stage == "stage1" else run
                 seeds = trained.get((owner, stage), {})
                 if not seeds and stage != "evaluate":
                     continue
-                places = [folder / "runs" / owner / f"seed-{seed}" for seed in sorted(_seeds(trained, run))]
+                job = layout.benchmark(layout.training_job(), str(benchmarks))
+                files = [
+                    Path(layout.fill(job, dataset=dataset, run=owner, seed=seed, stage=stage))
+                    for seed in sorted(_seeds(trained, run))
+                ]
                 sizes = _sizes(seeds[min(seeds)]) if seeds else {}
-                measured = _measured([place / f"{stage}.tsv" for place in places])
+                measured = _measured(files)
                 rows.append({"dataset": dataset, "run": run, "step": stage} | measured | sizes)
     frame = pl.DataFrame([{key: row.get(key) for key in SCHEMA} for row in rows], schema=SCHEMA)
     table = Table(
@@ -136,7 +140,7 @@ def cost_table(
             "Runs that share stage 1 train it once; its cost stands with each of them.",
         ],
     )
-    write(table, csv, tex, html)
+    write(table, csv, tex, html, md)
     logging.getLogger("decorec").info("%s: %d steps", csv, len(rows))
 
 

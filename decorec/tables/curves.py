@@ -7,12 +7,12 @@ from pathlib import Path
 
 import polars as pl
 
+from decorec.artifacts import layout
 from decorec.artifacts.files import read_table, write_text
-from decorec.tables.collect import place
 
 __all__ = ["curves_table"]
 
-METRICS = ("Hit@10", "NDCG@10")
+DRAWN = ("Hit@10", "NDCG@10")
 
 
 def curves_table(*, histories: list[Path], csv: Path) -> None:
@@ -26,14 +26,12 @@ def curves_table(*, histories: list[Path], csv: Path) -> None:
     """
     frames = []
     for file in histories:
-        where = place(file, "STAGE/history.parquet")
-        history = read_table(file, {"epoch": pl.Int64, "best": pl.Boolean, **dict.fromkeys(METRICS, pl.Float64)})
+        where = layout.place(file, layout.HISTORY)
+        history = read_table(file, {"epoch": pl.Int64, "best": pl.Boolean, **dict.fromkeys(DRAWN, pl.Float64)})
         names = [pl.lit(getattr(where, name)).alias(name) for name in ("dataset", "run", "stage")]
-        frames.append(history.select(*names, "epoch", "best", *METRICS))
+        frames.append(history.select(*names, "epoch", "best", *DRAWN))
     keys = ["dataset", "run", "stage", "metric", "epoch"]
-    long = pl.concat(frames).unpivot(
-        METRICS, index=["dataset", "run", "stage", "epoch", "best"], variable_name="metric"
-    )
+    long = pl.concat(frames).unpivot(DRAWN, index=["dataset", "run", "stage", "epoch", "best"], variable_name="metric")
     table = long.group_by(keys, maintain_order=True).agg(
         mean=pl.col("value").mean(), std=pl.col("value").std(), seeds=pl.len(), best=pl.col("best").sum()
     )

@@ -12,11 +12,11 @@ import polars as pl
 import torch
 from torch.nn import functional
 
-from decorec.models import checkpoint
+from decorec.artifacts import layout
 from decorec.artifacts.files import read_arrays, write_text
 from decorec.errors import DecorecError
+from decorec.models import checkpoint
 from decorec.models.base import Recommender
-from decorec.tables.collect import place
 
 __all__ = ["embedding_table", "flatten", "represent"]
 
@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float32]
 @torch.no_grad()
 def represent(model: Recommender) -> Floats:
     """Representations of all items (eq. 10), [I, M * D]: those of the modalities side by side, each of length 1."""
-    unit = functional.normalize(model.eval().candidates(), dim=-1)
+    unit = functional.normalize(model.eval().item_representations(), dim=-1)
     return unit.transpose(0, 1).flatten(1).cpu().numpy().astype(np.float32)
 
 
@@ -97,17 +97,18 @@ def embedding_table(*, models: list[Path], interests: list[Path], csv: Path) -> 
     Raises:
         DecorecError: a file is missing, or clusters and model have other items.
     """
-    clusters = {file.parents[1].name: file for file in interests}
+    pattern = layout.INTERESTS.replace("{variant}", "")
+    clusters = {layout.wildcards_of(file, pattern)["dataset"]: file for file in interests}
     frames = []
     for file in models:
-        where = place(file, "STAGE/model.safetensors")
+        where = layout.place(file, layout.MODEL)
         if where.dataset not in clusters:
             raise DecorecError(f"--interests: expected {where.dataset}/interests/NAME.safetensors, found none; pass it")
         model = checkpoint.load(file, file.with_name("config.json")).model
         interest = read_arrays(clusters[where.dataset])[0]["assignment"]
-        if len(interest) != model.catalogue.item_count:
+        if len(interest) != model.item_data.item_count:
             raise DecorecError(
-                f"{clusters[where.dataset]}: expected the interests of {model.catalogue.item_count} items, found "
+                f"{clusters[where.dataset]}: expected the interests of {model.item_data.item_count} items, found "
                 f"{len(interest)}; run the steps cluster and stage2 again"
             )
         frames.append(pl.DataFrame(_rows(where.dataset, where.run, model, interest), schema=SCHEMA))

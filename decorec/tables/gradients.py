@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
+from decorec.artifacts import layout
 from decorec.artifacts.files import read_table, write_text
-from decorec.tables.collect import place
+from decorec.artifacts.schemas import GRADIENTS
 
-__all__ = ["GRADIENTS", "gradients_table"]
-
-GRADIENTS: dict[str, Any] = {
-    **dict.fromkeys(("epoch", "step"), pl.Int64),
-    **dict.fromkeys(("cosine", "cosine_apart", "id_norm", "modal_norm"), pl.Float64),
-}
-"""Columns of a file of gradients; norms: of the gradients of all parameters of a part, before clipping."""
+__all__ = ["gradients_table"]
 
 
 def gradients_table(*, gradients: list[Path], csv: Path) -> None:
-    """Write one row per data set, run, seed and measured step: epoch, step and what the step probe measured there.
+    """Write one row per data set, run, seed and measured step: epoch, step and what the step gradient-probe measured there.
 
     gradients: DATASET/runs/RUN/seed-N/gradients.parquet.
 
@@ -30,7 +24,7 @@ def gradients_table(*, gradients: list[Path], csv: Path) -> None:
     """
     frames = []
     for file in gradients:
-        where, frame = place(file, "gradients.parquet"), read_table(file, GRADIENTS)
+        where, frame = layout.place(file, layout.GRADIENTS), read_table(file, GRADIENTS)
         names = [pl.lit(getattr(where, name)).alias(name) for name in ("dataset", "run", "seed")]
         frames.append(frame.select(*names, *GRADIENTS))
     table = pl.concat(frames)

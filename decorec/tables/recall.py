@@ -7,10 +7,12 @@ from pathlib import Path
 
 import polars as pl
 
+from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
-from decorec.tables.paper import paper
-from decorec.evaluation.neighbour_recall import COLUMNS, VIEWS
+from decorec.artifacts.schemas import RECALL
+from decorec.evaluation.neighbour_recall import VIEWS
 from decorec.tables.labels import PaperNames
+from decorec.tables.paper import paper
 from decorec.tables.render import Cell, Group, Table, emphasise, write
 
 __all__ = ["recall_table"]
@@ -35,7 +37,7 @@ def _printed(view: str, name: str | None) -> dict[str, float | None]:
     return {f"paper_{column}": found.get(column) for column in FIGURES}
 
 
-def recall_table(*, recalls: list[Path], paper: PaperNames, csv: Path, tex: Path, html: Path) -> None:
+def recall_table(*, recalls: list[Path], paper: PaperNames, csv: Path, tex: Path, html: Path, md: Path) -> None:
     """Write the table of candidate recall.
 
     recalls: DATASET/recall.parquet of all data sets. paper: data set -> its name in the paper, or null.
@@ -45,7 +47,7 @@ def recall_table(*, recalls: list[Path], paper: PaperNames, csv: Path, tex: Path
     """
     rows, groups = [], []
     for file in recalls:
-        dataset, frame, lines = file.parent.name, read_table(file, COLUMNS), []
+        dataset, frame, lines = layout.dataset_of(file), read_table(file, RECALL), []
         for view in VIEWS:
             counted = frame.filter(view=view)
             hits, predictions = int(counted["hits"].sum()), int(counted["predictions"].sum())
@@ -83,5 +85,5 @@ def recall_table(*, recalls: list[Path], paper: PaperNames, csv: Path, tex: Path
             "A hit is the user's test item; items of the history are not predicted. Bold: best; underlined: second."
         ],
     )
-    write(table, csv, tex, html)
+    write(table, csv, tex, html, md)
     logging.getLogger("decorec").info("%s: %d data sets", csv, len(groups))

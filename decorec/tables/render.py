@@ -191,8 +191,9 @@ def fragment(file: Path) -> str:
     return found
 
 
-def write(table: Table, csv: Path, tex: Path, html: Path) -> None:
-    """Write the three files; equal tables give equal bytes (csv: floats with six decimals, missing values empty)."""
+def write(table: Table, csv: Path, tex: Path, html: Path, md: Path) -> None:
+    """Write the four files; equal tables give equal bytes (csv: floats with six decimals, missing values empty)."""
     write_text(csv, table.records.write_csv(float_precision=6))
     write_text(tex, table_tex(table))
     write_text(html, _page(table))
+    write_text(md, table_markdown(table))

@@ -16,18 +16,19 @@ from decorec.config.evaluation import EvaluateConfig
 from decorec.config.root import TunedDifference
 from decorec.config.runs import flat
 from decorec.errors import DecorecError
-from decorec.tables.paper import Figures, paper_figure, released_figures
-from decorec.tables.paper import paper as published
+from decorec.evaluation.metrics import REPORTED
 from decorec.evaluation.significance import FLIPS
 from decorec.tables.collect import RunRanks, read_runs
 from decorec.tables.labels import PaperNames, label, note, paper_name
+from decorec.tables.paper import Figures, paper_figure, released_figures
+from decorec.tables.paper import paper as published
 from decorec.tables.render import markdown_rows
 from decorec.tables.statistics import read_statistics
-from decorec.tables.summary import METRICS, Summary, compare, paper_compatible, per_user, summarise_dataset
+from decorec.tables.summary import Summary, compare, paper_compatible, per_user, summarise_dataset
 
 __all__ = ["ChosenValues", "results_page"]
 
-COMPATIBLE = tuple(paper_compatible(metric) for metric in METRICS)
+COMPATIBLE = tuple(paper_compatible(metric) for metric in REPORTED)
 Rows = dict[tuple[str, str], Summary]
 """(run, metric) -> summary, of one data set."""
 
@@ -97,18 +98,18 @@ def _three(row: dict[str, float | None], prefix: str) -> str:
 
 
 def _true(rows: Rows, runs: Sequence[str]) -> list[str]:
-    means = [[label(run), str(rows[run, METRICS[0]].seeds), *(_mean(rows[run, m]) for m in METRICS)] for run in runs]
+    means = [[label(run), str(rows[run, REPORTED[0]].seeds), *(_mean(rows[run, m]) for m in REPORTED)] for run in runs]
     spans = []
     for run in runs:
-        cells = [f"{row.ci_low:.4f} to {row.ci_high:.4f}" for row in (rows[run, metric] for metric in METRICS)]
-        spans.append([label(run), str(rows[run, METRICS[0]].seeds), *cells])
+        cells = [f"{row.ci_low:.4f} to {row.ci_high:.4f}" for row in (rows[run, metric] for metric in REPORTED)]
+        spans.append([label(run), str(rows[run, REPORTED[0]].seeds), *cells])
     return [
         "### True cut-offs",
         "",
-        *markdown_rows(["run", "seeds", *METRICS], means),
+        *markdown_rows(["run", "seeds", *REPORTED], means),
         "Intervals over users:",
         "",
-        *markdown_rows(["run", "seeds", *METRICS], spans),
+        *markdown_rows(["run", "seeds", *REPORTED], spans),
     ]
 
 
@@ -120,15 +121,15 @@ def _differences(means: Mapping[str, npt.NDArray[np.float64]], reference: str, e
             effects = compare(means[reference] - means[run], evaluate)
             cells = [f"{e.difference:+.4f} ({e.low:+.4f} to {e.high:+.4f}; p = {e.p_value:.4f})" for e in effects]
             table.append([label(run), *cells])
-    return [f"### {label(reference)} less each other run", "", *markdown_rows(["run", *METRICS], table)]
+    return [f"### {label(reference)} less each other run", "", *markdown_rows(["run", *REPORTED], table)]
 
 
 def _beside_paper(rows: Rows, runs: Sequence[str], dataset: str) -> list[str]:
     """Each run at the paper's cut-offs, the paper's figure below it."""
     table = []
     for run in runs:
-        table.append([label(run), str(rows[run, METRICS[0]].seeds), *(_mean(rows[run, m]) for m in COMPATIBLE)])
-        figures = [paper_figure("main", dataset, paper_name(run), metric) for metric in METRICS]
+        table.append([label(run), str(rows[run, REPORTED[0]].seeds), *(_mean(rows[run, m]) for m in COMPATIBLE)])
+        figures = [paper_figure("main", dataset, paper_name(run), metric) for metric in REPORTED]
         if any(figure is not None for figure in figures):
             table.append([f"the paper, {paper_name(run)}", "not given", *map(_number, figures)])
     return [
@@ -163,9 +164,9 @@ def _beside_released(rows: Rows, runs: Sequence[str], released: Figures) -> list
     ours = [run for run in runs if paper_name(run) == "decorec"]
     header = ["metric", f"released code ({seeds} seeds)"]
     for run in ours:
-        header += [f"{label(run)} ({rows[run, METRICS[0]].seeds} seeds)", "difference", "in standard errors"]
+        header += [f"{label(run)} ({rows[run, REPORTED[0]].seeds} seeds)", "difference", "in standard errors"]
     table = []
-    for metric in (*METRICS, *COMPATIBLE):
+    for metric in (*REPORTED, *COMPATIBLE):
         mean, std = released.mean[metric], released.std.get(metric)
         line = [metric, _number(mean) if std is None else f"{mean:.4f} ± {std:.4f}"]
         for run in ours:
@@ -210,9 +211,9 @@ def _section(
     chosen: Mapping[str, TunedDifference],
 ) -> list[str]:
     runs = list(found)
-    summaries = summarise_dataset(dataset, found, None, evaluate, (*METRICS, *COMPATIBLE))
+    summaries = summarise_dataset(dataset, found, None, evaluate, (*REPORTED, *COMPATIBLE))
     rows = {(row.run, row.metric): row for row in summaries}
-    users = rows[runs[0], METRICS[0]].users
+    users = rows[runs[0], REPORTED[0]].users
     origin = f"; in the paper: {name}" if name else "; not in the paper"
     lines = [f"## {dataset}", "", f"{users:,} users ranked{origin}.", "", *_values(chosen), *_true(rows, runs)]
     means = {run: per_user(ranks) for run, ranks in found.items()}

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import polars as pl
 
+from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
 from decorec.config.evaluation import EvaluateConfig
 from decorec.errors import DecorecError
+from decorec.tables.cells import cells
 from decorec.tables.collect import RunRanks, read_runs
-from decorec.tables.comparison import cells
 from decorec.tables.labels import label
 from decorec.tables.render import Group, Table, write
 from decorec.tables.summary import summarise_dataset
@@ -52,15 +53,16 @@ def read_modes(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[Sco
     """
     if not files:
         raise DecorecError("--modes: expected at least one modes.parquet, found none; name runs in tables.retrieval")
+    runs_of = {file: layout.place(file, layout.MODES).run for file in files}
     have: dict[str, list[str]] = {}
     for file in files:
         found = read_table(file, {"mode": pl.String})["mode"].unique(maintain_order=True).to_list()
-        have.setdefault(file.parents[1].name, found)
+        have.setdefault(runs_of[file], found)
     order = dict.fromkeys(mode for modes in sorted(have.values(), key=len, reverse=True) for mode in modes)
     result: dict[str, dict[Scored, RunRanks]] = {}
     for mode in order:
         chosen = [run for run in runs if mode in have.get(run, [])]
-        for dataset, group in read_runs([f for f in files if f.parents[1].name in chosen], chosen, mode).items():
+        for dataset, group in read_runs([f for f in files if runs_of[f] in chosen], chosen, mode).items():
             result.setdefault(dataset, {}).update({Scored(run, mode): ranks for run, ranks in group.items()})
     return {
         dataset: dict(sorted(scored.items(), key=lambda entry: runs.index(entry[0].run)))
@@ -69,7 +71,15 @@ def read_modes(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[Sco
 
 
 def retrieval_table(
-    *, modes: list[Path], runs: list[str], reference: str, evaluate: EvaluateConfig, csv: Path, tex: Path, html: Path
+    *,
+    modes: list[Path],
+    runs: list[str],
+    reference: str,
+    evaluate: EvaluateConfig,
+    csv: Path,
+    tex: Path,
+    html: Path,
+    md: Path,
 ) -> None:
     """Write the table of modes of scoring: each run by image alone, text alone, their sum (intra) and in full (cross).
 
@@ -107,5 +117,5 @@ def retrieval_table(
             f"p: paired permutation test of {full} against the column, not corrected.",
         ],
     )
-    write(table, csv, tex, html)
+    write(table, csv, tex, html, md)
     logging.getLogger("decorec").info("%s: %d files of modes", csv, len(modes))

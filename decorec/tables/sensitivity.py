@@ -13,15 +13,17 @@ from typing import Any
 import polars as pl
 from pydantic import RootModel
 
+from decorec.artifacts import layout
 from decorec.artifacts.files import read_json
 from decorec.config.evaluation import EvaluateConfig
 from decorec.config.tables import KNOBS
 from decorec.errors import DecorecError
-from decorec.tables.collect import place, read_runs
-from decorec.tables.comparison import cells
+from decorec.evaluation.metrics import REPORTED
+from decorec.tables.cells import cells
+from decorec.tables.collect import read_runs
 from decorec.tables.labels import label
 from decorec.tables.render import Cell, Group, Table, emphasise, write
-from decorec.tables.summary import METRICS, Summary, summarise_dataset
+from decorec.tables.summary import Summary, summarise_dataset
 
 __all__ = ["RunValues", "sensitivity_table"]
 
@@ -65,8 +67,8 @@ def _validation(files: Sequence[Path], runs: Sequence[str]) -> dict[str, list[_V
     """Data set -> validation figures in the order metric, run."""
     found: dict[str, dict[tuple[str, str], list[float]]] = {}
     for file in sorted(files):
-        where, metrics = place(file, "metrics.json"), read_json(file)
-        for metric in METRICS:
+        where, metrics = layout.place(file, layout.METRICS), read_json(file)
+        for metric in REPORTED:
             try:
                 mean = float(metrics["valid"][metric])
             except (KeyError, TypeError, ValueError) as error:
@@ -75,7 +77,7 @@ def _validation(files: Sequence[Path], runs: Sequence[str]) -> dict[str, list[_V
                 ) from error
             found.setdefault(where.dataset, {}).setdefault((metric, where.run), []).append(mean)
     return {
-        dataset: [_Validation(m, run, means[m, run]) for m in METRICS for run in runs if (m, run) in means]
+        dataset: [_Validation(m, run, means[m, run]) for m in REPORTED for run in runs if (m, run) in means]
         for dataset, means in found.items()
     }
 
@@ -119,6 +121,7 @@ def sensitivity_table(
     csv: Path,
     tex: Path,
     html: Path,
+    md: Path,
 ) -> None:
     """Write the table of sensitivity to ``knob``: alpha, tau or clusters.
 
@@ -159,5 +162,5 @@ def sensitivity_table(
             f"of {label(reference)} against the column, not corrected.",
         ],
     )
-    write(table, csv, tex, html)
+    write(table, csv, tex, html, md)
     logging.getLogger("decorec").info("%s: %d runs", csv, len(runs))

@@ -9,10 +9,11 @@ from typing import Any
 
 import polars as pl
 
+from decorec.artifacts import layout
 from decorec.artifacts.files import read_json
 from decorec.errors import DecorecError
-from decorec.tables.paper import paper_statistics
 from decorec.tables.labels import PaperNames
+from decorec.tables.paper import paper_statistics
 from decorec.tables.render import Cell, Group, Table, write
 
 __all__ = ["read_statistics", "statistics_table"]
@@ -57,7 +58,7 @@ def read_statistics(files: Sequence[Path], paper: PaperNames) -> pl.DataFrame:
     """
     rows = []
     for file in files:
-        dataset, found = file.parent.name, read_json(file)
+        dataset, found = layout.dataset_of(file), read_json(file)
         if not isinstance(found, dict) or not isinstance(found.get("paper"), dict):
             raise DecorecError(
                 f"{file}: expected an object with the key paper, found another document; run its step again"
@@ -86,7 +87,7 @@ def _group(row: dict[str, Any]) -> Group:
     return Group(row["dataset"], rows)
 
 
-def statistics_table(*, statistics: list[Path], paper: PaperNames, csv: Path, tex: Path, html: Path) -> None:
+def statistics_table(*, statistics: list[Path], paper: PaperNames, csv: Path, tex: Path, html: Path, md: Path) -> None:
     """Write the table of statistics: one row per data set in the csv, one row per way of counting in print.
 
     statistics: DATASET/statistics.json of all data sets. paper: data set -> its name in the paper, or null.
@@ -102,5 +103,5 @@ def statistics_table(*, statistics: list[Path], paper: PaperNames, csv: Path, te
         groups=[_group(row) for row in records.iter_rows(named=True)],
         notes=NOTES,
     )
-    write(table, csv, tex, html)
+    write(table, csv, tex, html, md)
     logging.getLogger("decorec").info("%s: %d data sets", csv, len(records))

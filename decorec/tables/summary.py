@@ -11,13 +11,12 @@ import numpy.typing as npt
 
 from decorec.config.evaluation import EvaluateConfig
 from decorec.errors import DecorecError
-from decorec.evaluation.metrics import parse_metric
-from decorec.progress import track
+from decorec.evaluation.metrics import REPORTED, parse_metric
 from decorec.evaluation.significance import bootstrap_interval, paired_test
+from decorec.progress import track
 from decorec.tables.collect import RunRanks, read_runs
 
 __all__ = [
-    "METRICS",
     "Effect",
     "Summary",
     "compare",
@@ -26,9 +25,6 @@ __all__ = [
     "summarise",
     "summarise_dataset",
 ]
-
-METRICS = ("Hit@10", "Hit@50", "NDCG@10", "NDCG@50", "MRR@10", "MRR@50")
-"""Metrics of every table, in order."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ def compare(differences: npt.NDArray[np.float64], evaluate: EvaluateConfig) -> l
     return [Effect(*map(float, column)) for column in zip(*columns, strict=True)]
 
 
-def per_user(run: RunRanks, metrics: Sequence[str] = METRICS) -> npt.NDArray[np.float64]:
+def per_user(run: RunRanks, metrics: Sequence[str] = REPORTED) -> npt.NDArray[np.float64]:
     """[U, M] value of each metric per user, the mean over seeds."""
     means: npt.NDArray[np.float64] = _values(run, metrics).mean(axis=0)
     return means
@@ -93,7 +89,7 @@ def summarise_dataset(
     runs: dict[str, RunRanks],
     reference: str | None,
     evaluate: EvaluateConfig,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] = REPORTED,
 ) -> list[Summary]:
     """Summaries of ``runs`` on one data set, in the order metric, run; without a reference no run is tested."""
     values = {name: _values(run, metrics) for name, run in runs.items()}
@@ -127,7 +123,7 @@ def summarise(
     runs: Sequence[str],
     reference: str,
     evaluate: EvaluateConfig,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] = REPORTED,
 ) -> list[Summary]:
     """Summaries of ``runs`` on every data set that ``ranks`` holds, in the order data set, metric, run.
 

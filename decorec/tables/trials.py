@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from decorec.artifacts.files import atomic_path, read_table, write_text
+from decorec.artifacts.schemas import TRIALS
 from decorec.config.runs import nested
 from decorec.errors import DecorecError
 
-__all__ = ["TRIALS", "tuned", "tuning_table"]
-
-TRIALS: dict[str, Any] = {"trial": pl.Int64, "state": pl.String, "NDCG@10": pl.Float64, "values": pl.String}
-"""Columns of a file of trials; values: JSON, key of the run -> value."""
+__all__ = ["tuned", "tuning_table"]
 
 
 def tuning_table(*, trials: list[Path], csv: Path) -> None:

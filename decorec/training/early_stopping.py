@@ -9,7 +9,6 @@ from torch import Tensor
 __all__ = ["Best", "is_better"]
 
 
-
 @dataclass
 class Best:
     """The best epoch so far."""
@@ -19,5 +18,5 @@ class Best:
     weights: dict[str, Tensor]
 
 
-def _is_better(value: float, best: float, decimals: int | None) -> bool:
+def is_better(value: float, best: float, decimals: int | None) -> bool:
     return value > best if decimals is None else round(value, decimals) >= round(best, decimals)

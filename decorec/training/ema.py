@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Average"]
+__all__ = ["ExponentialMovingAverage"]
 
 
-class Average:
+class ExponentialMovingAverage:
     """Of the trainable parameters: average <- decay * average + (1 - decay) * parameter, from the first update on.
 
     What is constant (features, graph, frozen weights) is neither copied nor touched.

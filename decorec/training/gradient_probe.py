@@ -1,4 +1,4 @@
-"""Step probe: a joint training followed step by step, to see whether ids and modalities pull the same way.
+"""Step gradient_probe: a joint training followed step by step, to see whether ids and modalities pull the same way.
 
 The training is that of the step fit, bit for bit; only what is looked at on the way is kept. It is a step of its own so
 that no other training is slowed by looking, nor its seconds spoiled.
@@ -23,17 +23,18 @@ import torch
 from torch import Tensor, nn
 
 from decorec.artifacts.files import write_table
-from decorec.data.batches import Batch
+from decorec.artifacts.schemas import GRADIENTS
 from decorec.config.runs import Run
+from decorec.data.batches import Batch
+from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
 from decorec.models.base import Recommender
 from decorec.models.decorec import DeCoRec
-from decorec.data.sequences import Sequences, read_vocab
-from decorec.training.steps import prepare, read_catalogue
-from decorec.tables.gradients import GRADIENTS
-from decorec.training.loop import train
+from decorec.models.inputs import ModelInputs
+from decorec.training.loop import train_model
+from decorec.training.steps import prepare
 
-__all__ = ["FIRST", "GradientProbe", "probe"]
+__all__ = ["FIRST", "GradientProbe", "gradient_probe"]
 
 FIRST = 50
 """Steps at the start of training that are all measured (figure 3a of the paper)."""
@@ -52,7 +53,7 @@ class GradientProbe:
     def __init__(self, model: Recommender, every: int) -> None:
         if not isinstance(model, DeCoRec) or model.ids is None or model.stage != "fit":
             raise DecorecError(
-                f"probe: expected a run of decorec that trains ids and modalities in one stage, found {model.stage} of "
+                f"gradient-probe: expected a run of decorec that trains ids and modalities in one stage, found {model.stage} of "
                 f"{model.config.name}; give it model.phased: false and model.ids: true"
             )
         self.model, self.every = model, every
@@ -79,14 +80,14 @@ class GradientProbe:
         for part, parameters in self._parts.items():
             for twin, parameter in zip(self._twins[part], parameters, strict=True):
                 twin.copy_(parameter)
-        before = self._twin.candidates()
+        before = self._twin.item_representations()
         length = _norm([p.grad for p in self._parts[name]])
         if not length:
             return torch.zeros_like(before)
         for twin, parameter in zip(self._twins[name], self._parts[name], strict=True):
             if parameter.grad is not None:
                 twin.add_(parameter.grad.double(), alpha=STRIDE / length)
-        return (self._twin.candidates() - before) * (length / STRIDE)
+        return (self._twin.item_representations() - before) * (length / STRIDE)
 
     def _apart(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Gradients of the loss at items that are ids only, and at items that are modalities only, [M, I, D] each.
@@ -96,7 +97,7 @@ class GradientProbe:
         self.model.eval()
         with torch.no_grad():
             modal = self.model.modal()
-            parts = self.model.candidates() - modal, modal
+            parts = self.model.item_representations() - modal, modal
         gradients = []
         for part in parts:
             items = part.clone().requires_grad_()
@@ -122,17 +123,15 @@ def _cosine(one: Tensor, two: Tensor) -> float | None:
     return float((one * two).sum()) / product if product else None
 
 
-def probe(
+def gradient_probe(
     *,
     run: Run,
     seed: int,
     vocab: Path,
     sequences: Path,
-    text_features: Path | None = None,
-    image_features: Path | None = None,
+    features: list[Path],
+    interests: list[Path],
     cooccurrence: Path | None = None,
-    text_interests: Path | None = None,
-    image_interests: Path | None = None,
     every: int,
     gradients: Path,
     threads: int = 1,
@@ -147,12 +146,10 @@ def probe(
     """
     torch.set_num_threads(threads)
     items = read_vocab(vocab)
-    catalogue = read_catalogue(
-        run, "fit", items, text_features, image_features, cooccurrence, text_interests, image_interests
-    )
-    model = prepare(run, "fit", seed, catalogue, None)
+    item_data = ModelInputs.of(features, interests, cooccurrence).item_data(run, "fit", items)
+    model = prepare(run, "fit", seed, item_data, None)
     observer = GradientProbe(model, every)
     label = f"{run.model.name} probe seed {seed}"
-    train(model, Sequences.read(sequences), run.train.stage("fit"), seed, label, on_gradients=observer)
+    train_model(model, Sequences.read(sequences), run.train.stage("fit"), seed, label, on_gradients=observer)
     write_table(gradients, observer.table())
     log.info("%s: %d steps measured", gradients, len(observer.rows))

@@ -27,13 +27,13 @@ from decorec.training.early_stopping import Best, is_better
 from decorec.training.ema import ExponentialMovingAverage
 from decorec.training.optimizer import build_optimizer, warmup
 
-__all__ = ["train", "train_step", "validate"]
+__all__ = ["train_model", "train_step", "validate"]
 
 MONITORED = ("Hit@10", "NDCG@10", "Hit@50", "NDCG@50")
 log = logging.getLogger("decorec")
 
 
-def train(
+def train_model(
     model: Recommender,
     sequences: Sequences,
     config: StageConfig,
@@ -67,17 +67,17 @@ def train(
         raise DecorecError("training: expected users with at least 4 interactions, found none; raise filter.kcore to 4")
     _expect_known(model, config)
     model.sampler = _sampler(model, sequences, config, seed)
-    adam = optimiser(model, config)
-    average = Average(model, config.averaging) if config.averaging else None
+    adam = build_optimizer(model, config)
+    average = ExponentialMovingAverage(model, config.averaging) if config.averaging else None
     history: list[dict[str, Any]] = []
     best = Best(-1, -np.inf, {})
     step = 0
     for epoch in track(range(config.epochs), label, unit="epochs"):
         start = time.monotonic()
         if config.restart and epoch:
-            adam = optimiser(model, config)
+            adam = build_optimizer(model, config)
         model.before_epoch()
-        total, targets = torch.zeros((), device=model.catalogue.device), 0
+        total, targets = torch.zeros((), device=model.item_data.device), 0
         for batch in samples.epoch(config.batch_size, generator):
             look = None if on_gradients is None else partial(on_gradients, epoch, step)
             total += len(batch.targets) * train_step(model, batch, adam, config, warmup(step, samples, config), look)
@@ -89,7 +89,7 @@ def train(
         with nullcontext() if average is None else average.applied():
             figures = validate(model, sequences, config.monitor)
             value = -figures["valid_loss"] if config.monitor == "loss" else figures[config.monitor]
-            if _is_better(value, best.value, config.decimals):
+            if is_better(value, best.value, config.decimals):
                 best = Best(epoch, value, {name: tensor.clone() for name, tensor in model.own_state().items()})
         loss = float(total) / targets
         history.append({"epoch": epoch, "loss": loss, **figures, "seconds": seconds})
@@ -106,8 +106,8 @@ def train(
 def _expect_known(model: Recommender, config: StageConfig) -> None:
     """Refuse what the model's loss would not heed."""
     for key, known, heeded in (
-        ("candidates", "all", model.samples_candidates),
-        ("horizon", 1, model.looks_ahead),
+        ("negatives", "all", model.supports_sampled_softmax),
+        ("horizon", 1, model.supports_horizon),
     ):
         found = getattr(config, key)
         if found != known and not heeded:
@@ -118,9 +118,9 @@ def _expect_known(model: Recommender, config: StageConfig) -> None:
 
 
 def _sampler(model: Recommender, sequences: Sequences, config: StageConfig, seed: int) -> Sampler | None:
-    if config.candidates == "all":
+    if config.negatives == "all":
         return None
-    return Sampler(sequences.training().items, model.catalogue.item_count, config.candidates, seed)
+    return Sampler(sequences.training().items, model.item_data.item_count, config.negatives, seed)
 
 
 def _untrained(model: Recommender, sequences: Sequences) -> pl.DataFrame:
@@ -139,7 +139,7 @@ def validate(model: Recommender, sequences: Sequences, monitor: str) -> dict[str
         windows = histories(sequences, "valid", model.config.length)
         with torch.no_grad():
             losses = [
-                len(chosen) * float(model.loss(batch.to(model.catalogue.device)))
+                len(chosen) * float(model.loss(batch.to(model.item_data.device)))
                 for chosen, batch in windows.in_order(TOKENS_AT_ONCE)
             ]
         figures["valid_loss"] = sum(losses) / len(windows)
@@ -158,7 +158,7 @@ def train_step(
     model.train()
     for group in adam.param_groups:
         group["lr"] = group["base_lr"] * factor
-    device = model.catalogue.device
+    device = model.item_data.device
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
         loss = model.loss(batch.to(device))
     for group in adam.param_groups:

@@ -11,8 +11,7 @@ from decorec.models.base import Recommender
 __all__ = ["build_optimizer", "warmup"]
 
 
-
-def optimiser(model: Recommender, config: StageConfig) -> torch.optim.Adam:
+def build_optimizer(model: Recommender, config: StageConfig) -> torch.optim.Adam:
     """Adam over the model's groups.
 
     Raises:
@@ -24,7 +23,7 @@ def optimiser(model: Recommender, config: StageConfig) -> torch.optim.Adam:
     trainable = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
     wrong = [name for key, name in trainable.items() if grouped.count(key) != 1]
     if wrong or set(grouped) - set(trainable):
-        raise ValueError(f"optimiser groups do not hold each trainable parameter exactly once: {wrong}")
+        raise ValueError(f"optimizer groups do not hold each trainable parameter exactly once: {wrong}")
     for group in groups:
         group["base_lr"] = group["lr"]
     return torch.optim.Adam(groups, betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True)

@@ -13,14 +13,15 @@ import polars as pl
 import torch
 
 from decorec.artifacts.files import write_table
+from decorec.artifacts.schemas import TRIALS
 from decorec.config.base import merge
-from decorec.config.training import TuningConfig
 from decorec.config.runs import Run, nested
-from decorec.errors import DecorecError
+from decorec.config.training import TuningConfig
 from decorec.data.sequences import Sequences, read_vocab
-from decorec.training.steps import prepare, read_catalogue
-from decorec.tables.trials import TRIALS
-from decorec.training.loop import train
+from decorec.errors import DecorecError
+from decorec.models.inputs import ModelInputs
+from decorec.training.loop import train_model
+from decorec.training.steps import prepare
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -40,11 +41,9 @@ def tune(
     tuning: TuningConfig,
     vocab: Path,
     sequences: Path,
-    text_features: Path | None = None,
-    image_features: Path | None = None,
+    features: list[Path],
+    interests: list[Path],
     cooccurrence: Path | None = None,
-    text_interests: Path | None = None,
-    image_interests: Path | None = None,
     cache: Path,
     trials: Path,
     threads: int = 1,
@@ -56,11 +55,11 @@ def tune(
     """
     torch.set_num_threads(threads)
     items, data = read_vocab(vocab), Sequences.read(sequences)
-    files = (text_features, image_features, cooccurrence, text_interests, image_interests)
+    inputs = ModelInputs.of(features, interests, cooccurrence)
 
     def objective(trial: Trial) -> float:
         chosen = with_values(run, {key: trial.suggest_categorical(key, found) for key, found in space.items()})
-        return _train(chosen, tuning.seed, items, data, files, trial)
+        return _train(chosen, tuning.seed, items, data, inputs, trial)
 
     space = choices(run)
     if not space:
@@ -86,9 +85,7 @@ def with_values(run: Run, values: dict[str, Any]) -> Run:
     return Run.model_validate(merge(run.dump(), nested(values)))
 
 
-def _train(
-    run: Run, seed: int, items: list[str], data: Sequences, files: tuple[Path | None, ...], trial: Trial
-) -> float:
+def _train(run: Run, seed: int, items: list[str], data: Sequences, inputs: ModelInputs, trial: Trial) -> float:
     """All stages of a run; the best validation NDCG@10 of the last one."""
     from optuna import TrialPruned
 
@@ -100,10 +97,10 @@ def _train(
             raise TrialPruned
 
     for stage in run.stages:
-        catalogue = read_catalogue(run, stage, items, *files)
-        model = prepare(run, stage, seed, catalogue, None if model is None else model.state_dict())
+        item_data = inputs.item_data(run, stage, items)
+        model = prepare(run, stage, seed, item_data, None if model is None else model.state_dict())
         config = run.train.stage(stage).model_copy(update={"monitor": "NDCG@10"})
-        history = train(model, data, config, seed, f"trial {trial.number}, {stage}", report)
+        history = train_model(model, data, config, seed, f"trial {trial.number}, {stage}", report)
         done, best = done + len(history), float(history.filter("best")["NDCG@10"][0])
     return best
 

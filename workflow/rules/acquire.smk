@@ -3,13 +3,13 @@
 
 rule sample:
     output:
-        reviews="results/{dataset}/shop/reviews.json.gz",
-        meta="results/{dataset}/shop/meta.json.gz",
-        pictures=directory("results/{dataset}/shop/pictures"),
+        reviews=layout.SHOP_REVIEWS,
+        meta=layout.SHOP_META,
+        pictures=directory(layout.SHOP_PICTURES),
     log:
-        "logs/{dataset}/sample.log",
+        layout.log("{dataset}/sample"),
     benchmark:
-        "results/benchmarks/{dataset}/sample.tsv"
+        layout.benchmark("{dataset}/sample")
     wildcard_constraints:
         dataset=plan.pattern("sample"),
     conda:
@@ -18,26 +18,25 @@ rule sample:
         mem="1GB",
         runtime="10m",
     params:
-        dataset=dataset_section,
+        dataset=ask(plan.dataset),
         code=plan.code("sample"),
     message:
         "Drawing the sample shop of {wildcards.dataset}"
     shell:
-        "python -m decorec sample --dataset {params.dataset:q} --reviews {output.reviews}"
-        " --meta {output.meta} --pictures {output.pictures} 2> {log}"
+        step("sample", params="dataset", output="reviews meta pictures")
 
 
 rule download:
     input:
-        shop=shop_files,
+        files=ask(plan.downloaded_files),
     output:
-        reviews="results/{dataset}/raw/reviews.jsonl.gz",
-        meta="results/{dataset}/raw/meta.jsonl.gz",
-        checksums="results/{dataset}/raw/checksums.json",
+        reviews=layout.RAW_REVIEWS,
+        meta=layout.RAW_META,
+        checksums=layout.CHECKSUMS,
     log:
-        "logs/{dataset}/download.log",
+        layout.log("{dataset}/download"),
     benchmark:
-        "results/benchmarks/{dataset}/download.tsv"
+        layout.benchmark("{dataset}/download")
     wildcard_constraints:
         dataset=plan.pattern("sample", "amazon2018", "amazon2023"),
     retries: 2
@@ -47,31 +46,32 @@ rule download:
         mem="1GB",
         runtime="12h",
     params:
-        dataset=dataset_section,
-        download=plan.section("download"),
-        shop=shop,
-        cache="results/cache",
+        dataset=ask(plan.dataset),
+        settings=plan.section("download"),
+        shop=ask(plan.shop),
+        cache=layout.CACHE,
         code=plan.code("download"),
     message:
         "Downloading reviews and metadata of {wildcards.dataset}"
     shell:
-        "python -m decorec download --dataset {params.dataset:q} --download {params.download:q}"
-        " --shop {params.shop} --cache {params.cache} --reviews {output.reviews} --meta {output.meta}"
-        " --checksums {output.checksums} 2> {log}"
+        step(
+            "download",
+            params="dataset settings shop cache",
+            output="reviews meta checksums",
+        )
 
 
 rule ingest:
     input:
-        reviews=raw_reviews,
-        meta=raw_meta,
+        unpack(ask(plan.raw_files)),
     output:
-        interactions="results/{dataset}/interactions.parquet",
-        catalogue="results/{dataset}/items.parquet",
-        counts="results/{dataset}/ingest.json",
+        interactions=layout.INTERACTIONS,
+        catalogue=layout.CATALOGUE,
+        counts=layout.COUNTS,
     log:
-        "logs/{dataset}/ingest.log",
+        layout.log("{dataset}/ingest"),
     benchmark:
-        "results/benchmarks/{dataset}/ingest.tsv"
+        layout.benchmark("{dataset}/ingest")
     wildcard_constraints:
         dataset=plan.pattern(*INGESTED),
     conda:
@@ -81,27 +81,30 @@ rule ingest:
         mem="4GB",
         runtime="2h",
     params:
-        dataset=dataset_section,
+        dataset=ask(plan.dataset),
         filter=plan.section("filter"),
         code=plan.code("ingest"),
     message:
         "Reading interactions and items of {wildcards.dataset}"
     shell:
-        "python -m decorec ingest --dataset {params.dataset:q} --filter {params.filter:q}"
-        " --reviews {input.reviews:q} --meta {input.meta:q} --interactions {output.interactions}"
-        " --items {output.catalogue} --counts {output.counts} --threads {threads} 2> {log}"
+        step(
+            "ingest",
+            params="dataset filter",
+            input="reviews meta",
+            output="interactions catalogue counts",
+        )
 
 
 rule crawl:
     input:
-        catalogue="results/{dataset}/items.parquet",
-        shop=shop_files,
+        catalogue=rules.ingest.output.catalogue,
+        files=ask(plan.shop_files),
     output:
-        images="results/{dataset}/images.parquet",
+        images=layout.IMAGES,
     log:
-        "logs/{dataset}/crawl.log",
+        layout.log("{dataset}/crawl"),
     benchmark:
-        "results/benchmarks/{dataset}/crawl.tsv"
+        layout.benchmark("{dataset}/crawl")
     wildcard_constraints:
         dataset=plan.pattern(*INGESTED),
     conda:
@@ -111,29 +114,35 @@ rule crawl:
         mem="4GB",
         runtime="1d",
     params:
-        dataset=dataset_section,
-        crawl=plan.section("crawl"),
-        shop=shop,
-        cache="results/cache",
+        dataset=ask(plan.dataset),
+        settings=plan.section("crawl"),
+        shop=ask(plan.shop),
+        cache=layout.CACHE,
+        pictures=ask(plan.local_pictures),
         code=plan.code("crawl"),
     message:
         "Fetching the pictures of {wildcards.dataset}"
     shell:
-        "python -m decorec crawl --dataset {params.dataset:q} --crawl {params.crawl:q}"
-        " --items {input.catalogue} --shop {params.shop} --cache {params.cache} --images {output.images} 2> {log}"
+        step(
+            "crawl",
+            params="dataset settings shop cache",
+            input="catalogue",
+            output="images",
+        )
 
 
 rule features:
     input:
-        catalogue="results/{dataset}/items.parquet",
-        images="results/{dataset}/images.parquet",
+        catalogue=rules.ingest.output.catalogue,
+        images=rules.crawl.output.images,
+        weights=plan.weights(),
     output:
-        text="results/{dataset}/features/text.safetensors",
-        image="results/{dataset}/features/image.safetensors",
+        text=layout.FEATURES.replace("{modality}", "text"),
+        image=layout.FEATURES.replace("{modality}", "image"),
     log:
-        "logs/{dataset}/features.log",
+        layout.log("{dataset}/features"),
     benchmark:
-        "results/benchmarks/{dataset}/features.tsv"
+        layout.benchmark("{dataset}/features")
     wildcard_constraints:
         dataset=plan.pattern(*INGESTED),
     conda:
@@ -143,12 +152,15 @@ rule features:
         mem="8GB",
         runtime="8h",
     params:
-        features=plan.section("features"),
-        cache="results/cache",
+        settings=plan.section("features"),
+        cache=layout.CACHE,
         code=plan.code("features"),
     message:
         "Encoding texts and pictures of {wildcards.dataset}"
     shell:
-        "python -m decorec features --features {params.features:q} --items {input.catalogue}"
-        " --images {input.images} --cache {params.cache} --text {output.text} --image {output.image}"
-        " --threads {threads} 2> {log}"
+        step(
+            "features",
+            params="settings cache",
+            input="catalogue images",
+            output="text image",
+        )

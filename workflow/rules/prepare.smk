@@ -3,18 +3,17 @@
 
 rule split:
     input:
-        interactions="results/{dataset}/interactions.parquet",
-        catalogue="results/{dataset}/items.parquet",
-        text="results/{dataset}/features/text.safetensors",
-        image="results/{dataset}/features/image.safetensors",
+        interactions=rules.ingest.output.interactions,
+        catalogue=rules.ingest.output.catalogue,
+        features=ask(plan.required_features),
     output:
-        vocab="results/{dataset}/vocab.parquet",
-        sequences="results/{dataset}/sequences.parquet",
-        statistics="results/{dataset}/statistics.json",
+        vocab=layout.VOCAB,
+        sequences=layout.SEQUENCES,
+        statistics=layout.STATISTICS,
     log:
-        "logs/{dataset}/split.log",
+        layout.log("{dataset}/split"),
     benchmark:
-        "results/benchmarks/{dataset}/split.tsv"
+        layout.benchmark("{dataset}/split")
     wildcard_constraints:
         dataset=plan.pattern(*INGESTED),
     conda:
@@ -29,25 +28,26 @@ rule split:
     message:
         "Filtering and splitting {wildcards.dataset}"
     shell:
-        "python -m decorec split --filter {params.filter:q} --interactions {input.interactions}"
-        " --items {input.catalogue} --text {input.text} --image {input.image} --vocab {output.vocab}"
-        " --sequences {output.sequences} --statistics {output.statistics} --threads {threads} 2> {log}"
+        step(
+            "split",
+            params="filter",
+            input="interactions catalogue features",
+            output="vocab sequences statistics",
+        )
 
 
 rule atomic:
     input:
-        files=atomic_files,
+        files=ask(plan.atomic_files),
     output:
-        catalogue="results/{dataset}/items.parquet",
-        text="results/{dataset}/features/text.safetensors",
-        image="results/{dataset}/features/image.safetensors",
-        vocab="results/{dataset}/vocab.parquet",
-        sequences="results/{dataset}/sequences.parquet",
-        statistics="results/{dataset}/statistics.json",
+        catalogue=layout.CATALOGUE,
+        vocab=layout.VOCAB,
+        sequences=layout.SEQUENCES,
+        statistics=layout.STATISTICS,
     log:
-        "logs/{dataset}/atomic.log",
+        layout.log("{dataset}/atomic"),
     benchmark:
-        "results/benchmarks/{dataset}/atomic.tsv"
+        layout.benchmark("{dataset}/atomic")
     wildcard_constraints:
         dataset=plan.pattern("atomic"),
     conda:
@@ -56,26 +56,58 @@ rule atomic:
         mem="4GB",
         runtime="1h",
     params:
-        dataset=dataset_section,
+        dataset=ask(plan.dataset),
         code=plan.code("atomic"),
     message:
-        "Reading the given splits and features of {wildcards.dataset}"
+        "Reading the given splits of {wildcards.dataset}"
     shell:
-        "python -m decorec atomic --dataset {params.dataset:q} --items {output.catalogue} --text {output.text}"
-        " --image {output.image} --vocab {output.vocab} --sequences {output.sequences}"
-        " --statistics {output.statistics} 2> {log}"
+        step(
+            "atomic",
+            params="dataset",
+            output="catalogue vocab sequences statistics",
+        )
+
+
+rule atomic_features:
+    input:
+        files=ask(plan.given_features),
+    output:
+        features=layout.FEATURES,
+    log:
+        layout.log("{dataset}/features/{modality}"),
+    benchmark:
+        layout.benchmark("{dataset}/features/{modality}")
+    wildcard_constraints:
+        dataset=plan.pattern("atomic"),
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="4GB",
+        runtime="1h",
+    params:
+        dataset=ask(plan.dataset),
+        code=plan.code("atomic-features"),
+    message:
+        "Reading the given features ({wildcards.modality}) of {wildcards.dataset}"
+    shell:
+        step(
+            "atomic-features",
+            wildcards="modality",
+            params="dataset",
+            output="features",
+        )
 
 
 rule cooccurrence:
     input:
-        vocab="results/{dataset}/vocab.parquet",
-        sequences="results/{dataset}/sequences.parquet",
+        vocab=rules.split.output.vocab,
+        sequences=rules.split.output.sequences,
     output:
-        cooccurrence="results/{dataset}/{variant}graph/cooccurrence.npz",
+        matrix=layout.COOCCURRENCE,
     log:
-        "logs/{dataset}/{variant}cooccurrence.log",
+        layout.log("{dataset}/{variant}cooccurrence"),
     benchmark:
-        "results/benchmarks/{dataset}/{variant}cooccurrence.tsv"
+        layout.benchmark("{dataset}/{variant}cooccurrence")
     conda:
         "../../envs/cpu.yaml"
     threads: 2
@@ -83,70 +115,39 @@ rule cooccurrence:
         mem="4GB",
         runtime="1h",
     params:
-        graph=section_of_variant("graph"),
+        graph=ask(partial(plan.variant_section, section="graph")),
         code=plan.code("cooccurrence"),
     message:
         "Counting training co-occurrences of {wildcards.dataset}"
     shell:
-        "python -m decorec cooccurrence --graph {params.graph:q} --vocab {input.vocab}"
-        " --sequences {input.sequences} --cooccurrence {output.cooccurrence} --threads {threads} 2> {log}"
+        step("cooccurrence", params="graph", input="vocab sequences", output="matrix")
 
 
 rule cluster:
     input:
-        cooccurrence=graph_of_interests,
-        vocab="results/{dataset}/vocab.parquet",
-        text_features="results/{dataset}/features/text.safetensors",
-        image_features="results/{dataset}/features/image.safetensors",
+        cooccurrence=ask(plan.graph_behind_interests),
+        vocab=rules.split.output.vocab,
+        features=layout.FEATURES,
     output:
-        text="results/{dataset}/{variant}interests/text.safetensors",
-        image="results/{dataset}/{variant}interests/image.safetensors",
+        interests=layout.INTERESTS,
     log:
-        "logs/{dataset}/{variant}cluster.log",
+        layout.log("{dataset}/{variant}interests/{modality}"),
     benchmark:
-        "results/benchmarks/{dataset}/{variant}cluster.tsv"
+        layout.benchmark("{dataset}/{variant}interests/{modality}")
     conda:
         "../../envs/cpu.yaml"
-    threads: 2
     resources:
         mem="4GB",
         runtime="2h",
     params:
-        interests=section_of_variant("interests"),
+        settings=ask(partial(plan.variant_section, section="interests")),
         code=plan.code("cluster"),
     message:
-        "Clustering the enriched features of {wildcards.dataset}"
+        "Clustering the enriched features ({wildcards.modality}) of {wildcards.dataset}"
     shell:
-        "python -m decorec cluster --interests {params.interests:q} --cooccurrence {input.cooccurrence}"
-        " --vocab {input.vocab} --text-features {input.text_features} --image-features {input.image_features}"
-        " --text {output.text} --image {output.image} --threads {threads} 2> {log}"
-
-
-rule recall:
-    input:
-        vocab="results/{dataset}/vocab.parquet",
-        sequences="results/{dataset}/sequences.parquet",
-        cooccurrence="results/{dataset}/graph/cooccurrence.npz",
-        text_features="results/{dataset}/features/text.safetensors",
-        image_features="results/{dataset}/features/image.safetensors",
-    output:
-        recall="results/{dataset}/recall.parquet",
-    log:
-        "logs/{dataset}/recall.log",
-    benchmark:
-        "results/benchmarks/{dataset}/recall.tsv"
-    conda:
-        "../../envs/cpu.yaml"
-    resources:
-        mem="4GB",
-        runtime="1h",
-    params:
-        predictions=plan.config.tables.predictions,
-        code=plan.code("recall"),
-    message:
-        "Finding next items by the graph and by features alone on {wildcards.dataset}"
-    shell:
-        "python -m decorec recall --vocab {input.vocab} --sequences {input.sequences}"
-        " --cooccurrence {input.cooccurrence} --text-features {input.text_features}"
-        " --image-features {input.image_features} --predictions {params.predictions}"
-        " --recall {output.recall} 2> {log}"
+        step(
+            "cluster",
+            params="settings",
+            input="cooccurrence vocab features",
+            output="interests",
+        )

@@ -3,19 +3,19 @@
 
 rule figure:
     input:
-        tables=figure_tables,
+        tables=ask(plan.figure_tables),
     output:
         svg=report(
-            "results/figures/{name}.svg",
+            layout.FIGURE_SVG,
             caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{name}"},
         ),
-        pdf="results/figures/{name}.pdf",
+        pdf=layout.FIGURE_PDF,
     log:
-        "logs/figures/{name}.log",
+        layout.log("figures/{name}"),
     benchmark:
-        "results/benchmarks/figures/{name}.tsv"
+        layout.benchmark("figures/{name}")
     wildcard_constraints:
         name="|".join(plan.figures()),
     conda:
@@ -28,25 +28,23 @@ rule figure:
     message:
         "Drawing {wildcards.name}"
     shell:
-        "python -m decorec figure --name {wildcards.name} --tables {input.tables} --svg {output.svg}"
-        " --pdf {output.pdf} 2> {log}"
+        step("figure", wildcards="name", input="tables", output="svg pdf")
 
 
 rule gallery:
     input:
-        vocab="results/{dataset}/vocab.parquet",
-        sequences="results/{dataset}/sequences.parquet",
-        catalogue="results/{dataset}/items.parquet",
-        images=images,
-        text_interests="results/{dataset}/interests/text.safetensors",
-        image_interests="results/{dataset}/interests/image.safetensors",
-        models=shown_models,
+        vocab=rules.split.output.vocab,
+        sequences=rules.split.output.sequences,
+        catalogue=rules.ingest.output.catalogue,
+        images=ask(plan.images),
+        interests=ask(plan.interests_shown),
+        models=ask(plan.shown_models),
     output:
-        gallery="results/{dataset}/gallery.json",
+        output=layout.GALLERY,
     log:
-        "logs/{dataset}/gallery.log",
+        layout.log("{dataset}/gallery"),
     benchmark:
-        "results/benchmarks/{dataset}/gallery.tsv"
+        layout.benchmark("{dataset}/gallery")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -55,37 +53,38 @@ rule gallery:
     params:
         evaluate=plan.section("evaluate"),
         users=plan.config.report.users,
-        cache="results/cache",
+        cache=layout.CACHE,
         code=plan.code("gallery"),
     message:
         "Recommendations to some users of {wildcards.dataset}"
     shell:
-        "python -m decorec gallery --evaluate {params.evaluate:q} --vocab {input.vocab}"
-        " --sequences {input.sequences} --items {input.catalogue} --images {input.images}"
-        " --cache {params.cache} --text-interests {input.text_interests}"
-        " --image-interests {input.image_interests} --models {input.models} --users {params.users}"
-        " --gallery {output.gallery} 2> {log}"
+        step(
+            "gallery",
+            params="evaluate users cache",
+            input="vocab sequences catalogue images interests models",
+            output="output",
+        )
 
 
 rule report_page:
     input:
-        tables=expand("results/tables/{name}.html", name=plan.printed_tables()),
-        figures=expand("results/figures/{name}.svg", name=plan.figures()),
-        galleries=plan.of_datasets("gallery.json"),
-        counts=plan.of_datasets("ingest.json", *INGESTED),
-        statistics=plan.of_datasets("statistics.json"),
-        images=plan.of_datasets("images.parquet", *INGESTED),
+        tables=expand(layout.TABLE_HTML, table=plan.printed_tables()),
+        figures=expand(layout.FIGURE_SVG, name=plan.figures()),
+        galleries=plan.of_datasets(layout.GALLERY),
+        counts=plan.of_datasets(layout.COUNTS, *INGESTED),
+        statistics=plan.of_datasets(layout.STATISTICS),
+        images=plan.of_datasets(layout.IMAGES, *INGESTED),
     output:
         page=report(
-            "results/report/index.html",
+            layout.PAGE,
             caption="../report/page.rst",
             category="Page",
             labels={"page": "everything"},
         ),
     log:
-        "logs/report/page.log",
+        layout.log("report/page"),
     benchmark:
-        "results/benchmarks/report/page.tsv"
+        layout.benchmark("report/page")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -96,6 +95,8 @@ rule report_page:
     message:
         "The page with everything"
     shell:
-        "python -m decorec report-page --tables {input.tables} --figures {input.figures}"
-        " --galleries {input.galleries} --counts {input.counts} --statistics {input.statistics}"
-        " --images {input.images} --page {output.page} 2> {log}"
+        step(
+            "report-page",
+            input="tables figures galleries counts statistics images",
+            output="page",
+        )

@@ -1,20 +1,20 @@
-"""Training and evaluation of one run with one seed.
+"""Training, tuning and evaluation of a run.
 
 One thread a job: seeds and runs are what is parallel, and a result does not depend on the number of cores.
 """
 
 
-rule stage1:
+rule train:
     input:
-        unpack(stage_inputs("stage1")),
+        unpack(ask(plan.training)),
     output:
-        model="results/{dataset}/runs/{run}/seed-{seed}/stage1/model.safetensors",
-        history="results/{dataset}/runs/{run}/seed-{seed}/stage1/history.parquet",
-        config="results/{dataset}/runs/{run}/seed-{seed}/stage1/config.json",
+        model=layout.MODEL,
+        history=layout.HISTORY,
+        config=layout.MODEL_CONFIG,
     log:
-        "logs/{dataset}/runs/{run}/seed-{seed}/stage1.log",
+        layout.log(layout.training_job()),
     benchmark:
-        "results/benchmarks/{dataset}/runs/{run}/seed-{seed}/stage1.tsv"
+        layout.benchmark(layout.training_job())
     conda:
         "../../envs/gpu.yaml"
     threads: 1
@@ -22,94 +22,32 @@ rule stage1:
         mem="8GB",
         runtime="12h",
     params:
-        run=run_section("stage1"),
-        code=plan.code("stage1"),
+        run=ask(plan.run),
+        code=ask(partial(plan.code_of_run, "train")),
     message:
-        "Stage 1 of {wildcards.run} on {wildcards.dataset}, seed {wildcards.seed}"
+        "Training {wildcards.run} on {wildcards.dataset}: {wildcards.stage}, seed {wildcards.seed}"
     shell:
-        "python -m decorec stage1 --run {params.run:q} --seed {wildcards.seed} --vocab {input.vocab}"
-        " --sequences {input.sequences} --text-features {input.text_features}"
-        " --image-features {input.image_features} --cooccurrence {input.cooccurrence}"
-        " --model {output.model} --history {output.history} --config {output.config}"
-        " --threads {threads} 2> {log}"
-
-
-rule stage2:
-    input:
-        unpack(stage_inputs("stage2")),
-    output:
-        model="results/{dataset}/runs/{run}/seed-{seed}/stage2/model.safetensors",
-        history="results/{dataset}/runs/{run}/seed-{seed}/stage2/history.parquet",
-        config="results/{dataset}/runs/{run}/seed-{seed}/stage2/config.json",
-    log:
-        "logs/{dataset}/runs/{run}/seed-{seed}/stage2.log",
-    benchmark:
-        "results/benchmarks/{dataset}/runs/{run}/seed-{seed}/stage2.tsv"
-    conda:
-        "../../envs/gpu.yaml"
-    threads: 1
-    resources:
-        mem="8GB",
-        runtime="12h",
-    params:
-        run=run_section("stage2"),
-        code=plan.code("stage2"),
-    message:
-        "Stage 2 of {wildcards.run} on {wildcards.dataset}, seed {wildcards.seed}"
-    shell:
-        "python -m decorec stage2 --run {params.run:q} --seed {wildcards.seed} --vocab {input.vocab}"
-        " --sequences {input.sequences} --text-features {input.text_features}"
-        " --image-features {input.image_features} --cooccurrence {input.cooccurrence}"
-        " --text-interests {input.text_interests} --image-interests {input.image_interests}"
-        " --start {input.start} --start-config {input.start_config}"
-        " --model {output.model} --history {output.history} --config {output.config}"
-        " --threads {threads} 2> {log}"
-
-
-rule fit:
-    input:
-        unpack(stage_inputs("fit")),
-    output:
-        model="results/{dataset}/runs/{run}/seed-{seed}/fit/model.safetensors",
-        history="results/{dataset}/runs/{run}/seed-{seed}/fit/history.parquet",
-        config="results/{dataset}/runs/{run}/seed-{seed}/fit/config.json",
-    log:
-        "logs/{dataset}/runs/{run}/seed-{seed}/fit.log",
-    benchmark:
-        "results/benchmarks/{dataset}/runs/{run}/seed-{seed}/fit.tsv"
-    conda:
-        "../../envs/gpu.yaml"
-    threads: 1
-    resources:
-        mem="8GB",
-        runtime="12h",
-    params:
-        run=run_section("fit"),
-        code=plan.code("fit"),
-    message:
-        "Training {wildcards.run} on {wildcards.dataset}, seed {wildcards.seed}"
-    shell:
-        "python -m decorec fit --run {params.run:q} --seed {wildcards.seed} --vocab {input.vocab}"
-        " --sequences {input.sequences} --text-features {input.text_features}"
-        " --image-features {input.image_features} --cooccurrence {input.cooccurrence}"
-        " --text-interests {input.text_interests} --image-interests {input.image_interests}"
-        " --model {output.model} --history {output.history} --config {output.config}"
-        " --threads {threads} 2> {log}"
+        step(
+            "train",
+            wildcards="stage seed",
+            params="run",
+            input="vocab sequences features interests cooccurrence start start_config",
+            output="model history config",
+        )
 
 
 rule evaluate:
     input:
-        vocab="results/{dataset}/vocab.parquet",
-        sequences="results/{dataset}/sequences.parquet",
-        model=evaluated("model.safetensors"),
-        config=evaluated("config.json"),
+        unpack(ask(plan.evaluated)),
+        vocab=rules.split.output.vocab,
+        sequences=rules.split.output.sequences,
     output:
-        ranks="results/{dataset}/runs/{run}/seed-{seed}/ranks.parquet",
-        metrics="results/{dataset}/runs/{run}/seed-{seed}/metrics.json",
+        ranks=layout.RANKS,
+        metrics=layout.METRICS,
     log:
-        "logs/{dataset}/runs/{run}/seed-{seed}/evaluate.log",
+        layout.log(layout.training_job("evaluate")),
     benchmark:
-        "results/benchmarks/{dataset}/runs/{run}/seed-{seed}/evaluate.tsv"
+        layout.benchmark(layout.training_job("evaluate"))
     conda:
         "../../envs/gpu.yaml"
     threads: 1
@@ -117,28 +55,30 @@ rule evaluate:
         mem="8GB",
         runtime="1h",
     params:
-        evaluate=plan.section("evaluate"),
-        code=plan.code("evaluate"),
+        settings=plan.section("evaluate"),
+        code=ask(partial(plan.code_of_run, "evaluate")),
     message:
         "Ranking all items for every user: {wildcards.run} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m decorec evaluate --evaluate {params.evaluate:q} --vocab {input.vocab}"
-        " --sequences {input.sequences} --model {input.model} --config {input.config}"
-        " --ranks {output.ranks} --metrics {output.metrics} --threads {threads} 2> {log}"
+        step(
+            "evaluate",
+            params="settings",
+            input="vocab sequences model config",
+            output="ranks metrics",
+        )
 
 
-rule modes:
+rule modality_modes:
     input:
-        vocab="results/{dataset}/vocab.parquet",
-        sequences="results/{dataset}/sequences.parquet",
-        model=evaluated("model.safetensors"),
-        config=evaluated("config.json"),
+        unpack(ask(plan.evaluated)),
+        vocab=rules.split.output.vocab,
+        sequences=rules.split.output.sequences,
     output:
-        modes="results/{dataset}/runs/{run}/seed-{seed}/modes.parquet",
+        modes=layout.MODES,
     log:
-        "logs/{dataset}/runs/{run}/seed-{seed}/modes.log",
+        layout.log(layout.training_job("modality-modes")),
     benchmark:
-        "results/benchmarks/{dataset}/runs/{run}/seed-{seed}/modes.tsv"
+        layout.benchmark(layout.training_job("modality-modes"))
     conda:
         "../../envs/gpu.yaml"
     threads: 1
@@ -147,24 +87,27 @@ rule modes:
         runtime="1h",
     params:
         evaluate=plan.section("evaluate"),
-        code=plan.code("modes"),
+        code=ask(partial(plan.code_of_run, "modality-modes")),
     message:
-        "Ranking by image, by text and by both: {wildcards.run} on {wildcards.dataset}, seed {wildcards.seed}"
+        "Ranking by single modalities and by all: {wildcards.run} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m decorec modes --evaluate {params.evaluate:q} --vocab {input.vocab}"
-        " --sequences {input.sequences} --model {input.model} --config {input.config}"
-        " --modes {output.modes} --threads {threads} 2> {log}"
+        step(
+            "modality-modes",
+            params="evaluate",
+            input="vocab sequences model config",
+            output="modes",
+        )
 
 
-rule probe:
+rule gradient_probe:
     input:
-        unpack(stage_inputs("fit")),
+        unpack(ask(plan.probed)),
     output:
-        gradients="results/{dataset}/runs/{run}/seed-{seed}/gradients.parquet",
+        gradients=layout.GRADIENTS,
     log:
-        "logs/{dataset}/runs/{run}/seed-{seed}/probe.log",
+        layout.log(layout.training_job("gradient-probe")),
     benchmark:
-        "results/benchmarks/{dataset}/runs/{run}/seed-{seed}/probe.tsv"
+        layout.benchmark(layout.training_job("gradient-probe"))
     conda:
         "../../envs/gpu.yaml"
     threads: 1
@@ -172,14 +115,79 @@ rule probe:
         mem="8GB",
         runtime="12h",
     params:
-        run=run_section("fit"),
+        run=ask(partial(plan.run, stage="fit")),
         every=plan.config.tables.probe_every,
-        code=plan.code("probe"),
+        code=ask(partial(plan.code_of_run, "gradient-probe")),
     message:
-        "Training {wildcards.run} on {wildcards.dataset} under observation, seed {wildcards.seed}"
+        "Measuring gradients of {wildcards.run} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m decorec probe --run {params.run:q} --seed {wildcards.seed} --vocab {input.vocab}"
-        " --sequences {input.sequences} --text-features {input.text_features}"
-        " --image-features {input.image_features} --cooccurrence {input.cooccurrence}"
-        " --text-interests {input.text_interests} --image-interests {input.image_interests}"
-        " --every {params.every} --gradients {output.gradients} --threads {threads} 2> {log}"
+        step(
+            "gradient-probe",
+            wildcards="seed",
+            params="run every",
+            input="vocab sequences features interests cooccurrence",
+            output="gradients",
+        )
+
+
+rule neighbour_recall:
+    input:
+        vocab=rules.split.output.vocab,
+        sequences=rules.split.output.sequences,
+        cooccurrence=layout.COOCCURRENCE.replace("{variant}", ""),
+        features=ask(plan.features_of),
+    output:
+        recall=layout.RECALL,
+    log:
+        layout.log("{dataset}/neighbour-recall"),
+    benchmark:
+        layout.benchmark("{dataset}/neighbour-recall")
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="4GB",
+        runtime="1h",
+    params:
+        predictions=plan.config.tables.predictions,
+        code=plan.code("neighbour-recall"),
+    message:
+        "Finding next items by the graph and by features alone on {wildcards.dataset}"
+    shell:
+        step(
+            "neighbour-recall",
+            params="predictions",
+            input="vocab sequences cooccurrence features",
+            output="recall",
+        )
+
+
+rule tune:
+    input:
+        unpack(ask(plan.tuning)),
+    output:
+        trials=layout.TRIALS,
+    log:
+        layout.log("{dataset}/tuning/{run}"),
+    benchmark:
+        layout.benchmark("{dataset}/tuning/{run}")
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 1
+    resources:
+        mem="8GB",
+        runtime="2d",
+    params:
+        run=ask(plan.whole_run),
+        tuning=plan.section("tuning"),
+        cache=layout.STUDY,
+        space=ask(plan.space),
+        code=ask(partial(plan.code_of_run, "tune")),
+    message:
+        "Tuning {wildcards.run} on {wildcards.dataset}"
+    shell:
+        step(
+            "tune",
+            params="run tuning cache",
+            input="vocab sequences features interests cooccurrence",
+            output="trials",
+        )

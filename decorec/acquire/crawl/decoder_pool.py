@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 
 from decorec.acquire.crawl.outcome import Outcome
 
-__all__ = ["Decoders", "Work"]
+__all__ = ["DecoderPool", "Work"]
 
 Work = Callable[[str, bytes], Outcome]
 """What is done with a picture, given the sha256 of its body and the body; it has to be picklable."""
@@ -45,7 +45,7 @@ class _Task:
     future: Future[Outcome] = field(default_factory=Future)
 
 
-class Decoders:
+class DecoderPool:
     """``count`` processes, started when needed, with one queue of pictures before them.
 
     They are forked off a server process without threads, end with this process however it ends, and are replaced when

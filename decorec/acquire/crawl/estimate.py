@@ -7,29 +7,29 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from decorec.acquire.crawl.picture_store import picture_path
-from decorec.acquire.crawl.frontier import Plan
+from decorec.acquire.crawl.frontier import Frontier
+from decorec.artifacts.layout import picture_path
 
 __all__ = ["expectation", "sample"]
 
 
 def sample(addresses: Sequence[Sequence[str]], count: int) -> list[int]:
     """Rows of ``addresses`` to try: ``count`` of those that have any, drawn with a fixed seed, in order."""
-    candidates = [index for index, row in enumerate(addresses) if row]
-    return sorted(random.Random(0).sample(candidates, min(count, len(candidates))))
+    with_address = [index for index, row in enumerate(addresses) if row]
+    return sorted(random.Random(0).sample(with_address, min(count, len(with_address))))
 
 
-def expectation(plan: Plan, cache: Path, total: int, worked: float, paced: float) -> str:
+def expectation(frontier: Frontier, cache: Path, total: int, worked: float, paced: float) -> str:
     """The report of a probe.
 
     Args:
-        plan: the sample, with its outcomes.
+        frontier: the sample, with its outcomes.
         cache: folder of the stored pictures.
         total: addresses that the crawl asks for first.
         worked: seconds that all of them take at the pace of the sample.
         paced: seconds that crawl.rate imposes on them.
     """
-    outcomes = [outcome for _, _, outcome in plan.rows()]
+    outcomes = [outcome for _, _, outcome in frontier.rows()]
     if not outcomes:
         return "probe: no item has an address of a picture"
     classes = Counter(outcome.error or "ok" for outcome in outcomes)

@@ -15,11 +15,11 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 
-from decorec.config.acquire import CrawlConfig
-from decorec.acquire.crawl.dns import PrivateAddressError, Resolver, UnreachableError
 from decorec.acquire.crawl.connection import Watchdog, guard
+from decorec.acquire.crawl.dns import PrivateAddressError, Resolver, UnreachableError
 from decorec.acquire.crawl.outcome import PictureError
 from decorec.acquire.http_session import HostMap, retry_after, session, timeouts
+from decorec.config.acquire import CrawlConfig
 
 __all__ = ["Answer", "Fetcher", "host_of", "opted_out"]
 

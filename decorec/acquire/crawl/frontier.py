@@ -8,28 +8,15 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from decorec.acquire.crawl.outcome import Outcome
+from decorec.artifacts.schemas import IMAGES
 
-__all__ = ["PLACEHOLDER", "Plan"]
+__all__ = ["PLACEHOLDER", "Frontier"]
 
 PLACEHOLDER = 5
 """Items that share one file from which on it is taken for a placeholder ("no picture available")."""
 
-COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
-    "item": pl.String,
-    "url": pl.String,
-    "status": pl.String,
-    "http_status": pl.Int32,
-    "error": pl.String,
-    "attempts": pl.Int32,
-    "sha256": pl.String,
-    "width": pl.Int32,
-    "height": pl.Int32,
-    "bytes": pl.Int64,
-    "placeholder": pl.Boolean,
-}
 
-
-class Plan:
+class Frontier:
     """Items with their addresses in order of preference, and the outcomes so far.
 
     An address that several items share is asked for once. Which addresses are asked for depends on the outcomes
@@ -113,6 +100,6 @@ class Plan:
                 )
                 for item, address, outcome in rows
             ],
-            schema=COLUMNS,
+            schema=IMAGES,
             orient="row",
         )

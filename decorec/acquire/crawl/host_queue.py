@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from decorec.config.acquire import CrawlConfig
 from decorec.acquire.crawl.outcome import PictureError
+from decorec.config.acquire import CrawlConfig
 
-__all__ = ["Job", "Queue"]
+__all__ = ["HostQueue", "Job"]
 
 STRIKES = 100
 """Addresses of one host that fail for a transient reason in a row before the rest of its addresses is put off."""
@@ -61,7 +61,7 @@ class _Host:
         return self.fresh.popleft()
 
 
-class Queue:
+class HostQueue:
     """Hands out jobs to worker threads, each host at its pace.
 
     Every host has a token bucket (one token every 1 / crawl.rate seconds, as many as crawl.per_host saved up) and at

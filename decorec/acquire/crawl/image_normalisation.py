@@ -69,7 +69,7 @@ def normalise(body: bytes, side: int, max_pixels: int) -> tuple[Pixels, int, int
         raise PictureError("bomb", permanent=True) from error
     except PictureError:
         raise
-    # Decoders of hostile bytes raise whatever they stumble over (OSError, SyntaxError, struct.error, MemoryError, ...).
+    # DecoderPool of hostile bytes raise whatever they stumble over (OSError, SyntaxError, struct.error, MemoryError, ...).
     except Exception as error:
         name = "truncated" if "truncated" in str(error).lower() else "unreadable"
         raise PictureError(name, permanent=True) from error

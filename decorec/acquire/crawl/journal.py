@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from decorec.config.acquire import CrawlConfig
 from decorec.acquire.crawl.outcome import Outcome
+from decorec.config.acquire import CrawlConfig
 from decorec.errors import DecorecError
 
 __all__ = ["Journal"]

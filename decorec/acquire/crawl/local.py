@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import re
 import stat
 from pathlib import Path
 
 from decorec.acquire.crawl.outcome import PictureError
+from decorec.acquire.sources.table import picture_names
+from decorec.config import TableDataset
+from decorec.errors import DecorecError
 
-__all__ = ["identity", "read_picture"]
+__all__ = ["identity", "is_local", "read_picture", "state_of_pictures"]
+
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -22,6 +29,27 @@ def _inside(folder: Path, name: str) -> Path:
     if Path(relative).is_absolute() or Path(relative).parts[:1] == ("..",):
         raise PictureError("outside-folder", permanent=True)
     return folder / relative
+
+
+def is_local(address: str) -> bool:
+    """Whether ``address`` is the name of a file, and not a URL."""
+    return not URL.match(address)
+
+
+def state_of_pictures(dataset: TableDataset) -> str:
+    """A short text that changes when a picture in the shop's own folder is added, replaced or deleted.
+
+    It holds names, sizes and times of the files, not their content: it is computed whenever the workflow is planned. ""
+    where the table of items cannot be read; the step that reads it says why.
+    """
+    folder, digest = Path(dataset.path), hashlib.sha256()
+    try:
+        names = picture_names(dataset)
+    except DecorecError:
+        return ""
+    for name in sorted(filter(is_local, names)):
+        digest.update(f"{identity(folder, name)}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def identity(folder: Path, name: str) -> str:

@@ -10,16 +10,12 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from decorec.acquire.crawl.decoder_pool import Decoders
+from decorec.acquire.crawl.decoder_pool import DecoderPool
 from decorec.acquire.crawl.image_normalisation import as_jpeg, normalise
 from decorec.acquire.crawl.outcome import Outcome, PictureError
+from decorec.artifacts.layout import picture_path
 
-__all__ = ["Store", "picture_path"]
-
-
-def picture_path(cache: Path, sha256: str) -> Path:
-    """Where the picture whose original body has hash ``sha256`` is kept under the cache folder."""
-    return cache / "images" / sha256[:2] / f"{sha256}.jpg"
+__all__ = ["Store"]
 
 
 class Store:
@@ -37,7 +33,7 @@ class Store:
         parts.mkdir(parents=True, exist_ok=True)
         # Two for each core, so that none of them is idle while a picture is written or handed over; not more, for large
         # pictures need much memory.
-        self._decoders = Decoders(_Keeper(cache, parts, side, max_pixels), 2 * len(os.sched_getaffinity(0)))
+        self._decoders = DecoderPool(_Keeper(cache, parts, side, max_pixels), 2 * len(os.sched_getaffinity(0)))
 
     def close(self) -> None:
         """End the decoding processes and remove the folder of parts."""

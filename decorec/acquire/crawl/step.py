@@ -12,18 +12,19 @@ from pathlib import Path
 
 import polars as pl
 
+from decorec.acquire.crawl.estimate import expectation, sample
+from decorec.acquire.crawl.frontier import PLACEHOLDER, Frontier
+from decorec.acquire.crawl.journal import Journal
+from decorec.acquire.crawl.picture_store import Store
+from decorec.acquire.crawl.workers import Crew
+from decorec.acquire.http_session import HostMap
+from decorec.artifacts import layout
 from decorec.artifacts.files import read_table, write_table
 from decorec.config.acquire import CrawlConfig
 from decorec.config.datasets import Dataset, SampleDataset, TableDataset
-from decorec.acquire.crawl.estimate import expectation, sample
-from decorec.acquire.crawl.journal import Journal
-from decorec.acquire.crawl.picture_store import Store, picture_path
-from decorec.acquire.crawl.frontier import PLACEHOLDER, Plan
-from decorec.acquire.crawl.workers import Crew
 from decorec.errors import DecorecError
-from decorec.acquire.http_session import HostMap
 
-__all__ = ["crawl", "picture_path"]
+__all__ = ["crawl"]
 
 log = logging.getLogger("decorec")
 
@@ -31,12 +32,12 @@ log = logging.getLogger("decorec")
 def crawl(
     *,
     dataset: Dataset,
-    crawl: CrawlConfig,
-    items: Path,
+    settings: CrawlConfig,
+    catalogue: Path,
     shop: Path | None = None,
     cache: Path,
     images: Path,
-    probe: int = 0,
+    estimate: int = 0,
 ) -> None:
     """Fetch one picture per item and write a row for every address asked for.
 
@@ -46,11 +47,11 @@ def crawl(
     on where the last one ended: ok and permanent ones are not asked for again, transient ones are. What depends on a
     setting that has changed since (crawl.side, crawl.max_bytes, ...) is asked for again.
 
-    items: reads item, image_urls (list of URLs; for tables of one's own also paths relative to dataset.path).
+    catalogue: reads item, image_urls (list of URLs; for tables of one's own also paths relative to dataset.path).
     shop: folder of the sample shop, served on loopback meanwhile; needed for the source sample alone.
     images: writes item, url, status (ok, permanent, transient), http_status, error, attempts, sha256, width, height
     (of the original, upright), bytes, placeholder (the same file under 5 or more items); sorted by item, then URL.
-    probe: ask for the first address of this many items only, print what to expect, and write no table.
+    estimate: ask for the first address of this many items only, print what to expect, and write no table.
 
     Raises:
         DecorecError: an input is missing or wrong, or another crawl of the same data set is running.
@@ -58,30 +59,30 @@ def crawl(
     # What is wrong with servers and pictures ends in rows; the libraries would describe each case on the terminal.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="PIL")
-    table = read_table(items, {"item": pl.String, "image_urls": pl.List(pl.String)})
+    table = read_table(catalogue, {"item": pl.String, "image_urls": pl.List(pl.String)})
     names = table["item"].to_list()
     addresses = [[address for address in row or [] if address] for row in table["image_urls"].to_list()]
-    if probe:
-        chosen = sample(addresses, probe)
+    if estimate:
+        chosen = sample(addresses, estimate)
         tried = [addresses[index][:1] for index in chosen]
-        plan = Plan([names[index] for index in chosen], tried)
+        frontier = Frontier([names[index] for index in chosen], tried)
     else:
-        plan = Plan(names, addresses)
+        frontier = Frontier(names, addresses)
     folder = Path(dataset.path) if isinstance(dataset, TableDataset) else None
-    state = cache / "crawl" / f"{images.parent.name}{_fingerprint(shop)}"
+    state = cache / "crawl" / f"{layout.dataset_of(images)}{_fingerprint(shop)}"
     with (
         _hosts(dataset, shop) as connect_to,
-        Journal(state.with_name(f"{state.name}.jsonl"), crawl) as journal,
-        closing(Store(cache, state, crawl.side, crawl.max_pixels)) as store,
+        Journal(state.with_name(f"{state.name}.jsonl"), settings) as journal,
+        closing(Store(cache, state, settings.side, settings.max_pixels)) as store,
     ):
-        crew = Crew(crawl, store, journal, connect_to, folder)
-        known = crew.work(plan)
-    if probe:
+        crew = Crew(settings, store, journal, connect_to, folder)
+        known = crew.work(frontier)
+    if estimate:
         firsts = [row[0] for row in addresses if row]
-        pace = crew.seconds / max(1, crew.histogram.total()) / crawl.concurrency
-        print(expectation(plan, cache, len(firsts), pace * len(firsts), crew.paced(firsts)))
+        pace = crew.seconds / max(1, crew.histogram.total()) / settings.concurrency
+        print(expectation(frontier, cache, len(firsts), pace * len(firsts), crew.paced(firsts)))
         return
-    result = plan.table()
+    result = frontier.table()
     write_table(images, result)
     _summarise(result, len(names), known)
 

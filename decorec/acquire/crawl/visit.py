@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 import time
 
-from decorec.config.acquire import CrawlConfig
 from decorec.acquire.crawl.fetch import Answer, Fetcher, host_of, opted_out
+from decorec.acquire.crawl.host_queue import HostQueue
 from decorec.acquire.crawl.outcome import PictureError
-from decorec.acquire.crawl.host_queue import Queue
 from decorec.acquire.crawl.robots import Robots
 from decorec.acquire.http_session import HostMap, backoff
+from decorec.config.acquire import CrawlConfig
 
 __all__ = ["Visitor"]
 
@@ -18,7 +18,7 @@ __all__ = ["Visitor"]
 class Visitor:
     """Fetches pictures by URL under the rules of their hosts; ``queue`` holds the pace of each."""
 
-    def __init__(self, config: CrawlConfig, connect_to: HostMap, queue: Queue) -> None:
+    def __init__(self, config: CrawlConfig, connect_to: HostMap, queue: HostQueue) -> None:
         self._config = config
         self._queue = queue
         self._fetcher = Fetcher(config, connect_to)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 import threading
 import time
 from collections import Counter
@@ -13,16 +12,16 @@ from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
-from decorec.config.acquire import CrawlConfig
 from decorec.acquire.crawl.fetch import host_of
+from decorec.acquire.crawl.frontier import Frontier
+from decorec.acquire.crawl.host_queue import HostQueue, Job
 from decorec.acquire.crawl.journal import Journal
-from decorec.acquire.crawl.local import identity, read_picture
+from decorec.acquire.crawl.local import identity, is_local, read_picture
 from decorec.acquire.crawl.outcome import Outcome, PictureError, Status
 from decorec.acquire.crawl.picture_store import Store
-from decorec.acquire.crawl.frontier import Plan
-from decorec.acquire.crawl.host_queue import Job, Queue
 from decorec.acquire.crawl.visit import Visitor
 from decorec.acquire.http_session import HostMap, backoff
+from decorec.config.acquire import CrawlConfig
 from decorec.progress import progress
 
 __all__ = ["Crew"]
@@ -33,7 +32,6 @@ INVALID = "?"
 """Name under which the queue knows addresses without a host."""
 SECONDS_BETWEEN_BEATS = 30.0
 SECONDS_BETWEEN_LOOKS = 0.5
-URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 log = logging.getLogger("decorec")
 
@@ -55,11 +53,11 @@ class Crew:
         self._journal = journal
         self._folder = folder
         self._unlimited = {LOCAL, INVALID, *connect_to}
-        self._queue = Queue(config, self._unlimited)
+        self._queue = HostQueue(config, self._unlimited)
         self._visitor = Visitor(config, connect_to, self._queue)
-        self._plan: Plan
+        self._plan: Frontier
         self._lock = threading.Lock()
-        """Held to change the plan, the two figures above, and the number of pending addresses."""
+        """Held to change the frontier, the two figures above, and the number of pending addresses."""
         self._pending = 0
         self._over = threading.Event()
         self._failure: BaseException | None = None
@@ -69,11 +67,11 @@ class Crew:
         hosts = Counter(host for address in addresses if (host := self._host(address)) not in self._unlimited)
         return max(hosts.values(), default=0) / self._config.rate
 
-    def work(self, plan: Plan) -> Collection[str]:
-        """Ask for every address that ``plan`` needs; returns those that earlier runs had settled."""
-        known = self._known(plan.addresses)
-        self._plan = plan
-        self._put(plan.start(known))
+    def work(self, frontier: Frontier) -> Collection[str]:
+        """Ask for every address that ``frontier`` needs; returns those that earlier runs had settled."""
+        known = self._known(frontier.addresses)
+        self._plan = frontier
+        self._put(frontier.start(known))
         threads = [
             threading.Thread(target=self._loop, name=f"crawl-{number}", daemon=True)
             for number in range(self._config.concurrency)
@@ -81,7 +79,7 @@ class Crew:
         for thread in threads:
             thread.start()
         try:
-            self._follow(plan)
+            self._follow(frontier)
         finally:
             self._queue.finish()
             self._visitor.close()
@@ -101,9 +99,9 @@ class Crew:
             result[address] = outcome
         return result
 
-    def _follow(self, plan: Plan) -> None:
+    def _follow(self, frontier: Frontier) -> None:
         """The main thread's part: wait for the end, and say how it goes."""
-        items = len(plan)
+        items = len(frontier)
         shown = 0
         beat = time.monotonic()
         with progress("crawl", items, unit="items") as advance:
@@ -111,8 +109,8 @@ class Crew:
                 over = self._over.wait(SECONDS_BETWEEN_LOOKS)
                 if self._failure is not None:
                     raise self._failure
-                advance(plan.settled - shown)
-                shown = plan.settled
+                advance(frontier.settled - shown)
+                shown = frontier.settled
                 if over:
                     return
                 if time.monotonic() - beat > SECONDS_BETWEEN_BEATS:
@@ -131,7 +129,7 @@ class Crew:
             self._put(self._plan.record(job.url, outcome))
 
     def _put(self, addresses: Iterable[str]) -> None:
-        """Queue ``addresses``; without any in hand, it is over."""
+        """HostQueue ``addresses``; without any in hand, it is over."""
         for address in addresses:
             self._pending += 1
             self._queue.put(Job(address, self._host(address)))
@@ -152,7 +150,7 @@ class Crew:
             return INVALID
 
     def _is_local(self, address: str) -> bool:
-        return self._folder is not None and not URL.match(address)
+        return self._folder is not None and is_local(address)
 
     def _key(self, address: str) -> str:
         """What the journal knows ``address`` by."""

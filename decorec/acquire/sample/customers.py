@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from decorec.acquire.sample.products import DAYS, SHAPES, Catalogue
+from decorec.acquire.sample.products import DAYS, SHAPES, Products
 
 __all__ = ["Purchases", "draw_purchases"]
 
@@ -86,12 +86,12 @@ def _days(lengths: Integers, rng: np.random.Generator) -> Integers:
 class _Shopping:
     """State of all customers while their purchases are drawn, one purchase of everybody at a time."""
 
-    def __init__(self, catalogue: Catalogue, days: Integers, rng: np.random.Generator) -> None:
-        self.catalogue, self.days, self.rng = catalogue, days, rng
+    def __init__(self, products: Products, days: Integers, rng: np.random.Generator) -> None:
+        self.products, self.days, self.rng = products, days, rng
         self.bought = np.full(days.shape, -1, np.int64)
-        self.attention = np.cumsum(catalogue.popularity)
-        self.mates = _mates(catalogue.kit)
-        self.values = {name: int(getattr(catalogue, name).max()) + 1 for name in TASTES} | {"shape": SHAPES}
+        self.attention = np.cumsum(products.popularity)
+        self.mates = _mates(products.kit)
+        self.values = {name: int(getattr(products, name).max()) + 1 for name in TASTES} | {"shape": SHAPES}
         self.tastes = {name: self._draw_taste(name, len(days)) for name in TASTES}
 
     def _draw_taste(self, name: str, count: int) -> Floats:
@@ -105,25 +105,25 @@ class _Shopping:
             changed = active[self.rng.random(len(active)) < DRIFT]
             taste[changed] = self._draw_taste(name, len(changed))
 
-    def _fit(self, active: Integers, candidates: Integers) -> Floats:
-        """Score of candidates [active, n] by taste."""
-        values = {name: getattr(self.catalogue, name)[candidates] for name in self.tastes}
+    def _fit(self, active: Integers, offered: Integers) -> Floats:
+        """Score of offered [active, n] by taste."""
+        values = {name: getattr(self.products, name)[offered] for name in self.tastes}
         return np.asarray(sum(self.tastes[name][active[:, None], value] for name, value in values.items()))
 
-    def _pick(self, active: Integers, step: int, candidates: Integers, scores: Floats) -> Integers:
-        """Draw one candidate per customer from softmax(scores) among those on sale and not yet bought; -1 if none."""
-        refused = (candidates < 0) | (self.catalogue.launch[candidates] > self.days[active, step][:, None])
+    def _pick(self, active: Integers, step: int, offered: Integers, scores: Floats) -> Integers:
+        """Draw one offered product per customer from softmax(scores) among those on sale and not yet bought; -1 if none."""
+        refused = (offered < 0) | (self.products.launch[offered] > self.days[active, step][:, None])
         for earlier in range(step):
-            refused |= candidates == self.bought[active, earlier][:, None]
+            refused |= offered == self.bought[active, earlier][:, None]
         noisy = np.where(refused, -np.inf, scores + self.rng.gumbel(size=scores.shape))
         best = noisy.argmax(axis=1)
         rows = np.arange(len(active))
-        return np.where(refused[rows, best], -1, candidates[rows, best])
+        return np.where(refused[rows, best], -1, offered[rows, best])
 
     def _browse(self, active: Integers, step: int, motive: npt.NDArray[np.str_]) -> Integers:
         """The product each customer picks from those that caught the eye; -1 if none of them can be bought."""
-        catalogue = self.catalogue
-        seen = np.searchsorted(self.attention, self.rng.random((len(active), BROWSED))).clip(max=len(catalogue) - 1)
+        products = self.products
+        seen = np.searchsorted(self.attention, self.rng.random((len(active), BROWSED))).clip(max=len(products) - 1)
         scores = self._fit(active, seen)
         if step:
             last = self.bought[active, step - 1]
@@ -131,7 +131,7 @@ class _Shopping:
                 rows = motive == name
                 scores[rows] = 0.0
                 for attribute, weight in weights.items():
-                    value = getattr(catalogue, attribute)
+                    value = getattr(products, attribute)
                     scores[rows] += weight * (value[seen[rows]] == value[last[rows]][:, None])
         return self._pick(active, step, seen, scores)
 
@@ -150,7 +150,7 @@ class _Shopping:
             again = self.bought[active, self.rng.integers(0, step, len(active))]
             choice = np.where((motive == "replacement") | (choice < 0), again, choice)
         # The very first purchase where nothing that was seen is on sale yet: the oldest product.
-        self.bought[active, step] = np.where(choice < 0, int(self.catalogue.launch.argmin()), choice)
+        self.bought[active, step] = np.where(choice < 0, int(self.products.launch.argmin()), choice)
 
 
 def _mates(kit: Integers) -> Integers:
@@ -164,14 +164,14 @@ def _mates(kit: Integers) -> Integers:
     return mates
 
 
-def draw_purchases(catalogue: Catalogue, users: int, rng: np.random.Generator) -> Purchases:
+def draw_purchases(products: Products, users: int, rng: np.random.Generator) -> Purchases:
     """Draw the histories of ``users`` customers."""
     lengths = _lengths(users, rng)
     days = _days(lengths, rng)
     bought = np.empty_like(days)
     for begin in range(0, users, BLOCK):
         block = slice(begin, begin + BLOCK)
-        shopping = _Shopping(catalogue, days[block], rng)
+        shopping = _Shopping(products, days[block], rng)
         for step in range(int(lengths[block].max())):
             shopping.step(np.flatnonzero(lengths[block] > step), step)
         bought[block] = shopping.bought

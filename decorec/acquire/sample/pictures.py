@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-from decorec.acquire.sample.products import COLOURS, KINDS, PATTERNS, STYLES, Catalogue
+from decorec.acquire.sample.products import COLOURS, KINDS, PATTERNS, STYLES, Products
 
 __all__ = ["draw_picture", "placeholder", "thumbnail"]
 
@@ -155,13 +155,13 @@ def _jpeg(picture: Image.Image, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def draw_picture(catalogue: Catalogue, item: int, rng: np.random.Generator) -> bytes:
+def draw_picture(products: Products, item: int, rng: np.random.Generator) -> bytes:
     """Draw one product; returns a JPEG of 224 to 300 pixels per side."""
-    kind, pattern = list(KINDS)[catalogue.kind[item]], PATTERNS[catalogue.pattern[item]]
-    red, green, blue = np.clip(RGB[COLOURS[catalogue.colour[item]]] + rng.normal(0.0, 5.0, 3), 0, 255).astype(int)
-    backdrop = STYLE_BACKDROPS[catalogue.style[item] % len(STYLES)] if catalogue.shows_style[item] else PAPER
+    kind, pattern = list(KINDS)[products.kind[item]], PATTERNS[products.pattern[item]]
+    red, green, blue = np.clip(RGB[COLOURS[products.colour[item]]] + rng.normal(0.0, 5.0, 3), 0, 255).astype(int)
+    backdrop = STYLE_BACKDROPS[products.style[item] % len(STYLES)] if products.shows_style[item] else PAPER
 
-    stretch = (0.72, 1.0, 1.3)[catalogue.shape[item]] * rng.uniform(0.95, 1.05)
+    stretch = (0.72, 1.0, 1.3)[products.shape[item]] * rng.uniform(0.95, 1.05)
     size = rng.uniform(0.68, 0.76) * CANVAS
     width, height = min(size * stretch**0.5, 0.95 * CANVAS), min(size / stretch**0.5, 0.95 * CANVAS)
     left, top = rng.uniform(0.4, 0.6) * (CANVAS - width), rng.uniform(0.4, 0.6) * (CANVAS - height)

@@ -20,9 +20,9 @@ __all__ = [
     "MATERIALS",
     "PATTERNS",
     "STYLES",
-    "Catalogue",
     "Kind",
-    "draw_catalogue",
+    "Products",
+    "draw_products",
 ]
 
 Integers = npt.NDArray[np.int64]
@@ -93,7 +93,7 @@ SHAPES = 3
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class Products:
     """Attributes per product: arrays [items] of indices into the tables above unless said otherwise."""
 
     asin: list[str]
@@ -154,7 +154,7 @@ def _popularity(launch: Integers, rng: np.random.Generator) -> npt.NDArray[np.fl
     return np.asarray(weight / weight.sum(), np.float64)
 
 
-def draw_catalogue(items: int, rng: np.random.Generator) -> Catalogue:
+def draw_products(items: int, rng: np.random.Generator) -> Products:
     """Draw ``items`` products.
 
     A brand leans towards one style, one material and one pattern, as brands do; all other attributes are
@@ -168,7 +168,7 @@ def draw_catalogue(items: int, rng: np.random.Generator) -> Catalogue:
     style = np.where(rng.random(items) < 0.7, brand_style[brand], rng.integers(0, len(STYLES), items))
     material = np.where(rng.random(items) < 0.5, brand_material[brand], rng.integers(0, len(MATERIALS), items))
     launch = np.where(rng.random(items) < 0.3, rng.integers(DAYS // 2, DAYS - 250, items), 0)
-    return Catalogue(
+    return Products(
         asin=identifiers("B", 9, items, rng),
         kind=kind,
         style=style,

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from decorec.acquire.sample.customers import Purchases
+from decorec.acquire.sample.dirt import DUPLICATED_REVIEWS, Dirt, css_title
 from decorec.acquire.sample.products import (
     BRANDS,
     COLOURS,
@@ -16,11 +18,9 @@ from decorec.acquire.sample.products import (
     MATERIALS,
     PATTERNS,
     STYLES,
-    Catalogue,
+    Products,
     identifiers,
 )
-from decorec.acquire.sample.customers import Purchases
-from decorec.acquire.sample.dirt import DUPLICATED_REVIEWS, Dirt, css_title
 from decorec.acquire.sample.server import HOST
 
 __all__ = ["meta_lines", "review_lines"]
@@ -46,26 +46,26 @@ def _line(record: Record) -> bytes:
     return json.dumps(record).encode() + b"\n"
 
 
-def _title(catalogue: Catalogue, item: int, rng: np.random.Generator) -> str:
-    kind = KINDS[list(KINDS)[catalogue.kind[item]]]
-    words = [BRANDS[catalogue.brand[item]], str(rng.choice(list(STYLES.values())[catalogue.style[item]]))]
-    if catalogue.tells_colour[item]:
-        words.append(COLOURS[catalogue.colour[item]].title())
-    if catalogue.tells_pattern[item]:
-        words.append(PATTERNS[catalogue.pattern[item]].title())
-    words += [MATERIALS[catalogue.material[item]], str(rng.choice(kind.nouns))]
+def _title(products: Products, item: int, rng: np.random.Generator) -> str:
+    kind = KINDS[list(KINDS)[products.kind[item]]]
+    words = [BRANDS[products.brand[item]], str(rng.choice(list(STYLES.values())[products.style[item]]))]
+    if products.tells_colour[item]:
+        words.append(COLOURS[products.colour[item]].title())
+    if products.tells_pattern[item]:
+        words.append(PATTERNS[products.pattern[item]].title())
+    words += [MATERIALS[products.material[item]], str(rng.choice(kind.nouns))]
     return " ".join(words) + f", {rng.choice(SIZES)}"
 
 
-def _description(catalogue: Catalogue, item: int, rng: np.random.Generator) -> list[str]:
-    style = list(STYLES)[catalogue.style[item]]
-    material = MATERIALS[catalogue.material[item]].lower()
+def _description(products: Products, item: int, rng: np.random.Generator) -> list[str]:
+    style = list(STYLES)[products.style[item]]
+    material = MATERIALS[products.material[item]].lower()
     return [f"Part of our {style} collection, with {material} parts.", str(rng.choice(PRAISE))]
 
 
-def _links(catalogue: Catalogue, item: int, dirt: Dirt, rng: np.random.Generator) -> Record:
+def _links(products: Products, item: int, dirt: Dirt, rng: np.random.Generator) -> Record:
     """The fields with the pictures' URLs, small and large."""
-    base = f"http://{HOST}/pictures/{catalogue.asin[item]}"
+    base = f"http://{HOST}/pictures/{products.asin[item]}"
     if item in dirt["no picture"]:
         return {"imageURL": [], "imageURLHighRes": []}
     if item in dirt["old link field"]:
@@ -77,37 +77,37 @@ def _links(catalogue: Catalogue, item: int, dirt: Dirt, rng: np.random.Generator
     return {"imageURL": small, "imageURLHighRes": [f"{base}.jpg"]}
 
 
-def _relations(catalogue: Catalogue, item: int, rng: np.random.Generator) -> Record:
-    kit = np.flatnonzero(catalogue.kit == catalogue.kit[item])
-    others = rng.integers(0, len(catalogue), 2)
-    bought = [catalogue.asin[other] for other in [*kit, *others] if other != item]
-    alike = np.flatnonzero(catalogue.kind == catalogue.kind[item])
-    viewed = [catalogue.asin[other] for other in rng.permutation(alike)[:5] if other != item]
+def _relations(products: Products, item: int, rng: np.random.Generator) -> Record:
+    kit = np.flatnonzero(products.kit == products.kit[item])
+    others = rng.integers(0, len(products), 2)
+    bought = [products.asin[other] for other in [*kit, *others] if other != item]
+    alike = np.flatnonzero(products.kind == products.kind[item])
+    viewed = [products.asin[other] for other in rng.permutation(alike)[:5] if other != item]
     return {"also_buy": bought, "also_view": viewed}
 
 
-def _meta_record(catalogue: Catalogue, item: int, dirt: Dirt, rng: np.random.Generator) -> Record:
-    kind = KINDS[list(KINDS)[catalogue.kind[item]]]
+def _meta_record(products: Products, item: int, dirt: Dirt, rng: np.random.Generator) -> Record:
+    kind = KINDS[list(KINDS)[products.kind[item]]]
     price = float(np.round(np.exp(rng.normal(3.0, 0.6)), 2))
-    launched = OPENING + timedelta(days=int(catalogue.launch[item]))
+    launched = OPENING + timedelta(days=int(products.launch[item]))
     record: Record = {
         "category": ["Sample Shop", *kind.categories],
         "tech1": "",
-        "description": _description(catalogue, item, rng),
+        "description": _description(products, item, rng),
         "fit": "",
-        "title": _title(catalogue, item, rng),
-        **_relations(catalogue, item, rng),
+        "title": _title(products, item, rng),
+        **_relations(products, item, rng),
         "tech2": "",
-        "brand": BRANDS[catalogue.brand[item]],
-        "feature": [f"{MATERIALS[catalogue.material[item]]} parts"] if rng.random() < 0.6 else [],
+        "brand": BRANDS[products.brand[item]],
+        "feature": [f"{MATERIALS[products.material[item]]} parts"] if rng.random() < 0.6 else [],
         "rank": f"{rng.integers(100, 1_000_000):,} in {kind.categories[0]} (",
-        "details": {"Shipping Weight:": f"{rng.integers(1, 90) / 10} pounds", "ASIN:": catalogue.asin[item]},
+        "details": {"Shipping Weight:": f"{rng.integers(1, 90) / 10} pounds", "ASIN:": products.asin[item]},
         "main_cat": kind.categories[0],
         "similar_item": "",
         "date": f"{launched:%B} {launched.day}, {launched.year}",
         "price": str(rng.choice(["", f"${price:,.2f}", f"${price:,.2f} - ${2 * price:,.2f}"], p=[0.3, 0.6, 0.1])),
-        "asin": catalogue.asin[item],
-        **_links(catalogue, item, dirt, rng),
+        "asin": products.asin[item],
+        **_links(products, item, dirt, rng),
     }
     return record
 
@@ -138,11 +138,11 @@ def _soil(record: Record, item: int, dirt: Dirt) -> Record:
     return record
 
 
-def meta_lines(catalogue: Catalogue, dirt: Dirt, rng: np.random.Generator) -> Iterator[bytes]:
+def meta_lines(products: Products, dirt: Dirt, rng: np.random.Generator) -> Iterator[bytes]:
     """Lines of the metadata file: one record per product, plus repeated records and one line that is cut off."""
     repeated: list[Record] = []
-    for item in range(len(catalogue)):
-        record = _soil(_meta_record(catalogue, item, dirt, rng), item, dirt)
+    for item in range(len(products)):
+        record = _soil(_meta_record(products, item, dirt, rng), item, dirt)
         if item in dirt["no metadata"]:
             continue
         yield _line(record)
@@ -150,7 +150,7 @@ def meta_lines(catalogue: Catalogue, dirt: Dirt, rng: np.random.Generator) -> It
             repeated.append(record)
         if item in dirt["repeated record that differs"]:
             repeated.append(record | {"title": "Sample Shop listing", "brand": "Unknown"})
-        if item == len(catalogue) // 2:
+        if item == len(products) // 2:
             yield _line(record)[:60] + b"\n"
     yield from map(_line, repeated)
 
@@ -170,7 +170,7 @@ def _review_record(asin: str, user: str, overall: int, day: int, rng: np.random.
     return record | {"summary": SUMMARIES[rng.integers(len(SUMMARIES))], "unixReviewTime": int(date.timestamp())}
 
 
-def review_lines(catalogue: Catalogue, purchases: Purchases, users: int, rng: np.random.Generator) -> Iterator[bytes]:
+def review_lines(products: Products, purchases: Purchases, users: int, rng: np.random.Generator) -> Iterator[bytes]:
     """Lines of the reviews file: product by product, newest first; some reviews twice, one line cut off."""
     names = identifiers("A", 13, users, rng)
     order = np.lexsort((np.arange(len(purchases.user)), -purchases.day, purchases.item))
@@ -178,7 +178,7 @@ def review_lines(catalogue: Catalogue, purchases: Purchases, users: int, rng: np
     twice[0] = True
     for position, row in enumerate(order):
         item, user, day = purchases.item[row], purchases.user[row], purchases.day[row]
-        line = _line(_review_record(catalogue.asin[item], names[user], int(purchases.overall[row]), int(day), rng))
+        line = _line(_review_record(products.asin[item], names[user], int(purchases.overall[row]), int(day), rng))
         yield line
         if twice[position]:
             yield line

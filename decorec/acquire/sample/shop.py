@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from decorec.artifacts.files import atomic_path
-from decorec.config.datasets import SampleDataset
-from decorec.progress import track
-from decorec.acquire.sample.products import Catalogue, draw_catalogue
 from decorec.acquire.sample.customers import Purchases, draw_purchases
 from decorec.acquire.sample.dirt import Dirt, choose_dirt, html_page
 from decorec.acquire.sample.pictures import draw_picture, placeholder, thumbnail
+from decorec.acquire.sample.products import Products, draw_products
 from decorec.acquire.sample.records import meta_lines, review_lines
+from decorec.artifacts.files import atomic_path
+from decorec.config.datasets import SampleDataset
+from decorec.progress import track
 
 __all__ = ["draw_shop", "sample"]
 
@@ -44,14 +44,14 @@ def _write_lines(path: Path, lines: Iterable[bytes]) -> int:
     return count
 
 
-def _write_pictures(folder: Path, catalogue: Catalogue, dirt: Dirt, seed: int) -> int:
+def _write_pictures(folder: Path, products: Products, dirt: Dirt, seed: int) -> int:
     """Write the pictures that exist, broken ones included; returns the number of files."""
     absent = dirt["no metadata"] | dirt["no picture"] | dirt["dead link"]
-    for item in track(range(len(catalogue)), "drawing pictures", unit="pictures"):
+    for item in track(range(len(products)), "drawing pictures", unit="pictures"):
         if item in absent:
             continue
-        name = catalogue.asin[item]
-        content = draw_picture(catalogue, item, _stream(seed, 3, item))
+        name = products.asin[item]
+        content = draw_picture(products, item, _stream(seed, 3, item))
         if item in dirt["truncated picture"]:
             content = content[: len(content) // 2]
         elif item in dirt["html as picture"]:
@@ -64,11 +64,11 @@ def _write_pictures(folder: Path, catalogue: Catalogue, dirt: Dirt, seed: int) -
     return sum(1 for _ in folder.iterdir())
 
 
-def draw_shop(dataset: SampleDataset) -> tuple[Catalogue, Purchases, Dirt]:
+def draw_shop(dataset: SampleDataset) -> tuple[Products, Purchases, Dirt]:
     """Products, purchases and dirt of the shop that ``dataset`` describes."""
-    catalogue = draw_catalogue(dataset.items, _stream(dataset.seed, 0))
-    purchases = draw_purchases(catalogue, dataset.users, _stream(dataset.seed, 1))
-    return catalogue, purchases, choose_dirt(dataset.items, _stream(dataset.seed, 2))
+    products = draw_products(dataset.items, _stream(dataset.seed, 0))
+    purchases = draw_purchases(products, dataset.users, _stream(dataset.seed, 1))
+    return products, purchases, choose_dirt(dataset.items, _stream(dataset.seed, 2))
 
 
 def sample(*, dataset: SampleDataset, reviews: Path, meta: Path, pictures: Path) -> None:
@@ -77,15 +77,15 @@ def sample(*, dataset: SampleDataset, reviews: Path, meta: Path, pictures: Path)
     Writes ``reviews`` and ``meta`` (gzip, one JSON object per line) and the folder ``pictures`` (JPEG files, broken
     ones among them). The URLs in the metadata name a made-up host; download and crawl map it to the loopback server.
     """
-    catalogue, purchases, dirt = draw_shop(dataset)
+    products, purchases, dirt = draw_shop(dataset)
     pictures.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=pictures.parent, prefix=".pictures.") as temporary:
         folder = Path(temporary) / "pictures"
         folder.mkdir()
-        files = _write_pictures(folder, catalogue, dirt, dataset.seed)
+        files = _write_pictures(folder, products, dirt, dataset.seed)
         if pictures.exists():
             shutil.rmtree(pictures)
         folder.replace(pictures)
-    records = _write_lines(meta, meta_lines(catalogue, dirt, _stream(dataset.seed, 4)))
-    lines = _write_lines(reviews, review_lines(catalogue, purchases, dataset.users, _stream(dataset.seed, 5)))
+    records = _write_lines(meta, meta_lines(products, dirt, _stream(dataset.seed, 4)))
+    lines = _write_lines(reviews, review_lines(products, purchases, dataset.users, _stream(dataset.seed, 5)))
     log.info("sample: %d metadata lines, %d review lines, %d picture files", records, lines, files)

@@ -13,8 +13,8 @@ from typing import Any
 
 import polars as pl
 
-from decorec.progress import progress
 from decorec.acquire.sources.metadata import ITEM_SCHEMA
+from decorec.progress import progress
 
 __all__ = ["Row", "make_catalogue"]
 

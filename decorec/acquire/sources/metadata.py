@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 
-from decorec.data.interactions import Account
+from decorec.acquire.item_text import clean, is_code, sentences
 from decorec.acquire.json_lines import read_records
 from decorec.acquire.sources.reviews import AmazonFormat
-from decorec.acquire.item_text import clean, is_code, sentences
+from decorec.data.interactions import Account
 
 __all__ = ["ITEM_SCHEMA", "Metadata", "item_row", "read_metadata"]
 

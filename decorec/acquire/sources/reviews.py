@@ -8,8 +8,8 @@ from typing import Literal
 
 import polars as pl
 
-from decorec.data.interactions import Account, Interactions, complete
 from decorec.acquire.json_lines import read_records
+from decorec.data.interactions import Account, Interactions, complete
 
 __all__ = ["AmazonFormat", "read_reviews"]
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import polars as pl
 
-from decorec.config.datasets import TableDataset
-from decorec.errors import DecorecError
-from decorec.data.interactions import Account, Interactions, complete
+from decorec.acquire.item_text import clean, sentences
 from decorec.acquire.json_lines import reading
 from decorec.acquire.sources.metadata import Metadata
-from decorec.acquire.item_text import clean, sentences
+from decorec.config.datasets import TableDataset
+from decorec.data.interactions import Account, Interactions, complete
+from decorec.errors import DecorecError
 
-__all__ = ["read_interactions", "read_items", "table_row"]
+__all__ = ["picture_names", "read_interactions", "read_items", "table_row"]
 
 ITEM_COLUMNS = ("title", "brand", "category", "description", "image")
 LEVELS = " > "
@@ -78,6 +78,23 @@ def read_items(dataset: TableDataset, wanted: pl.Series) -> Metadata:
     records = first.filter(pl.col("item").is_in(wanted.implode()))
     account = Account({"records": len(rows), "items": len(first)}, dropped, {})
     return Metadata(first["item"], records, account)
+
+
+def picture_names(dataset: TableDataset) -> list[str]:
+    """Names and URLs of pictures as the table of items gives them, each once.
+
+    Raises:
+        DecorecError: no such file, or not a table.
+    """
+    path = Path(dataset.path) / dataset.items
+    with reading(path, "a table of items"):
+        table = _scan(path)
+        if "image" not in table.collect_schema():
+            return []
+        images = table.select("image").collect()["image"]
+        if images.dtype == pl.List:
+            images = images.explode()
+        return images.cast(pl.String).drop_nulls().unique().to_list()
 
 
 def table_row(record: dict[str, Any], repaired: Counter[str]) -> dict[str, Any]:

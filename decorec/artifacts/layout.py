@@ -1,0 +1,166 @@
+"""Where every file lies: the only module that knows the paths under results/ and logs/.
+
+A path is a pattern with wildcards in braces, as the rules of the workflow write them. ``fill`` makes a path of a
+pattern; ``wildcards_of`` reads the wildcards off a path. A step that is told a path reads from it what the file
+belongs to, so that nobody has to repeat it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from decorec.errors import DecorecError
+
+__all__ = [
+    "Place",
+    "benchmark",
+    "dataset_of",
+    "fill",
+    "log",
+    "picture_path",
+    "place",
+    "wildcards_of",
+]
+
+CACHE = "results/cache"
+"""Downloads, pictures, finished chunks of features, trials: what lets a step go on where it was cut off."""
+BENCHMARKS = "results/benchmarks"
+
+SHOP = "results/{dataset}/shop"
+SHOP_REVIEWS = f"{SHOP}/reviews.json.gz"
+SHOP_META = f"{SHOP}/meta.json.gz"
+SHOP_PICTURES = f"{SHOP}/pictures"
+RAW_REVIEWS = "results/{dataset}/raw/reviews.jsonl.gz"
+RAW_META = "results/{dataset}/raw/meta.jsonl.gz"
+CHECKSUMS = "results/{dataset}/raw/checksums.json"
+INTERACTIONS = "results/{dataset}/interactions.parquet"
+CATALOGUE = "results/{dataset}/items.parquet"
+COUNTS = "results/{dataset}/ingest.json"
+IMAGES = "results/{dataset}/images.parquet"
+FEATURES = "results/{dataset}/features/{modality}.safetensors"
+VOCAB = "results/{dataset}/vocab.parquet"
+SEQUENCES = "results/{dataset}/sequences.parquet"
+STATISTICS = "results/{dataset}/statistics.json"
+COOCCURRENCE = "results/{dataset}/{variant}graph/cooccurrence.npz"
+INTERESTS = "results/{dataset}/{variant}interests/{modality}.safetensors"
+RECALL = "results/{dataset}/recall.parquet"
+GALLERY = "results/{dataset}/gallery.json"
+
+RUN = "results/{dataset}/runs/{run}/seed-{seed}"
+STAGE = f"{RUN}/{{stage}}"
+MODEL = f"{STAGE}/model.safetensors"
+HISTORY = f"{STAGE}/history.parquet"
+MODEL_CONFIG = f"{STAGE}/config.json"
+RANKS = f"{RUN}/ranks.parquet"
+METRICS = f"{RUN}/metrics.json"
+MODES = f"{RUN}/modes.parquet"
+GRADIENTS = f"{RUN}/gradients.parquet"
+
+TRIALS = "results/tuning/{dataset}/{run}.parquet"
+TRIALS_TABLE = "results/tuning/{dataset}.csv"
+STUDY = f"{CACHE}/tuning/{{dataset}}/{{run}}"
+
+TABLE = "results/tables/{table}.csv"
+TABLE_TEX = "results/tables/{table}.tex"
+TABLE_HTML = "results/tables/{table}.html"
+TABLE_MD = "results/tables/{table}.md"
+FIGURE_SVG = "results/figures/{name}.svg"
+FIGURE_PDF = "results/figures/{name}.pdf"
+PAGE = "results/report/index.html"
+RESULTS_PAGE = "results/results.md"
+
+VARIANT = "runs/{run}/"
+"""Wildcard ``variant`` of a graph or of interests that belong to a run; "" for those of the base sections."""
+
+
+def log(job: str) -> str:
+    """The log of a job; ``job`` is its name with wildcards, such as "{dataset}/split"."""
+    return f"logs/{job}.log"
+
+
+def benchmark(job: str, folder: str = BENCHMARKS) -> str:
+    """Seconds and memory of a job, as Snakemake measures them; ``job`` as for ``log``."""
+    return f"{folder}/{job}.tsv"
+
+
+def training_job(stage: str = "{stage}") -> str:
+    """Name of the job that trains one stage of a run, or evaluates it: for ``log`` and ``benchmark``."""
+    return f"{{dataset}}/runs/{{run}}/seed-{{seed}}/{stage}"
+
+
+def fill(pattern: str, **wildcards: object) -> str:
+    """The path that ``pattern`` describes."""
+    return pattern.format(**wildcards)
+
+
+def wildcards_of(path: Path, pattern: str) -> dict[str, str]:
+    """The wildcards of ``pattern`` in ``path``, whose end has to match it from the data set on.
+
+    Raises:
+        DecorecError: the path does not match.
+    """
+    ending = pattern.removeprefix("results/")
+    names = re.findall(r"{(\w+)}", ending)
+    expression = re.escape(ending)
+    for name in names:
+        expression = expression.replace(rf"\{{{name}\}}", rf"(?P<{name}>[^/]+)", 1)
+    match = re.search(rf"(?:^|/){expression}$", path.as_posix())
+    if match is None:
+        shown = re.sub(r"{(\w+)}", lambda name: name[1].upper(), ending).replace("seed-SEED", "seed-N")
+        raise DecorecError(
+            f"{path}: expected a path that ends in {shown}, found another; pass the files that the steps of the "
+            "workflow write"
+        )
+    return match.groupdict()
+
+
+def dataset_of(path: Path) -> str:
+    """The data set that a file directly under results/DATASET/ belongs to."""
+    return path.parent.name
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a file of a run belongs to."""
+
+    dataset: str
+    run: str
+    seed: int
+    stage: str
+    """Empty for a file that belongs to the whole run."""
+
+
+def place(path: Path, pattern: str) -> Place:
+    """Read off ``path`` what a file of a run belongs to; ``pattern`` is one of the patterns under ``RUN``.
+
+    Raises:
+        DecorecError: the path does not match, or the seed is no number.
+    """
+    found = wildcards_of(path, pattern)
+    if not found["seed"].isdecimal():
+        raise DecorecError(f"{path}: expected a folder seed-N with a number N, found seed-{found['seed']}; rename it")
+    return Place(found["dataset"], found["run"], int(found["seed"]), found.get("stage", ""))
+
+
+def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
+    """Files by the name of their modality, which is their stem (``text`` for features/text.safetensors).
+
+    Raises:
+        DecorecError: two files have the same stem.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in found:
+            raise DecorecError(
+                f"{path}: expected one file per modality, found {found[path.stem]} of the same name; pass one of them"
+            )
+        found[path.stem] = path
+    return found
+
+
+def picture_path(cache: Path, sha256: str) -> Path:
+    """Where the picture whose original file has the checksum ``sha256`` is kept under the cache folder."""
+    return cache / "images" / sha256[:2] / f"{sha256}.jpg"

@@ -1,0 +1,86 @@
+"""The files that a model may read besides the sequences, and how they become its constant tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from decorec.artifacts.files import read_arrays, read_sparse
+from decorec.artifacts.layout import by_stem
+from decorec.config.runs import Run
+from decorec.data.graph import normalise
+from decorec.data.item_features import FeatureFile
+from decorec.errors import DecorecError
+from decorec.models.item_data import ItemData
+
+__all__ = ["ModelInputs"]
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """Files by what they hold; a run reads those that its model needs, the others may be absent.
+
+    ``features`` and ``interests``: modality -> file. ``cooccurrence``: the matrix (.npz). A further modality is one more
+    file.
+    """
+
+    features: Mapping[str, Path] = field(default_factory=dict)
+    interests: Mapping[str, Path] = field(default_factory=dict)
+    cooccurrence: Path | None = None
+
+    @classmethod
+    def of(cls, features: Sequence[Path], interests: Sequence[Path], cooccurrence: Path | None) -> ModelInputs:
+        """From the files of a step; each modality is named by the stem of its files.
+
+        Raises:
+            DecorecError: two files have the same stem.
+        """
+        return cls(by_stem(features), by_stem(interests), cooccurrence)
+
+    def item_data(self, run: Run, stage: str, items: Sequence[str]) -> ItemData:
+        """Read what the model of ``run`` needs in ``stage``.
+
+        Args:
+            run: names the needs, and the normalisation of the graph.
+            stage: ``stage1``, ``stage2`` or ``fit``.
+            items: ids in the order of their index.
+
+        Raises:
+            DecorecError: a needed file is missing, or does not fit the list of items.
+        """
+        tensors: dict[str, Tensor] = {}
+        for need in run.needs(stage):
+            tensors |= self._read(need, items, run, stage)
+        return ItemData(len(items), tensors)
+
+    def _read(self, need: str, items: Sequence[str], run: Run, stage: str) -> dict[str, Tensor]:
+        kind, _, modality = need.partition(".")
+        path = self.cooccurrence if kind == "graph" else getattr(self, kind).get(modality)
+        if path is None:
+            flag = "--cooccurrence" if kind == "graph" else f"--{kind}"
+            what = "the co-occurrence matrix" if kind == "graph" else f"the file {modality}.safetensors"
+            raise DecorecError(f"{stage} of {run.model.name}: expected {what} behind {flag}, found none; pass it")
+        if kind == "features":
+            x, present = FeatureFile.read(path).aligned(items)
+            return {need: torch.from_numpy(x), f"present.{modality}": torch.from_numpy(present)}
+        if kind == "interests":
+            assignment = read_arrays(path)[0]["assignment"]
+            _expect(path, len(assignment), len(items))
+            return {need: torch.from_numpy(assignment)}
+        matrix = normalise(read_sparse(path), getattr(run.model, "normalisation", "symmetric"))
+        _expect(path, matrix.shape[0], len(items))
+        return {
+            "graph.crow": torch.from_numpy(matrix.indptr.astype(np.int32)),
+            "graph.col": torch.from_numpy(matrix.indices.astype(np.int32)),
+            "graph.values": torch.from_numpy(matrix.data.astype(np.float32)),
+        }
+
+
+def _expect(path: Path, found: int, expected: int) -> None:
+    if found != expected:
+        raise DecorecError(f"{path}: expected rows for {expected} items, found {found}; run its step again")

@@ -1,0 +1,33 @@
+"""The shell command of a rule, from the names of its input, output and params."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+
+__all__ = ["call", "step"]
+
+
+def step(name: str, *, wildcards: str = "", params: str = "", input: str = "", output: str = "") -> str:
+    """The command that runs the step ``name`` in a rule, with the rule's own placeholders; it can be pasted.
+
+    Each argument names, separated by blanks, what the rule declares under that directive. A name is the keyword of the
+    step's function and gives the flag: ``input="vocab"`` becomes ``--vocab {input.vocab:q}``. What the step prints goes
+    to the rule's log.
+    """
+    given = {"wildcards": wildcards, "params": params, "input": input, "output": output}
+    flags = [
+        f"--{keyword.replace('_', '-')} {{{directive}.{keyword}:q}}"
+        for directive, names in given.items()
+        for keyword in names.split()
+    ]
+    return " ".join(["python -m decorec", name, *flags, "--threads {threads} 2> {log:q}"])
+
+
+def call(name: str, arguments: Mapping[str, str | float | Iterable[str]]) -> str:
+    """A step with arguments whose values are known: text, a number, or a list of texts."""
+    words = [name]
+    for keyword, value in arguments.items():
+        words.append(f"--{keyword.replace('_', '-')}")
+        words += [str(value)] if isinstance(value, str | int | float) else list(value)
+    return shlex.join(words)

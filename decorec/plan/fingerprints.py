@@ -1,0 +1,79 @@
+"""Which code a step depends on, as a short hash: an edit of that code, and of no other, makes the step run again."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+__all__ = ["closure", "code_fingerprint", "data_files"]
+
+PACKAGE = Path(__file__).parent.parent
+INERT = (
+    "decorec.config",
+    "decorec.models.registry",
+    "decorec.errors",
+    "decorec.progress",
+    "decorec.steps",
+    "decorec.cli",
+)
+"""Modules that are left out. The workflow tracks the values of the configuration themselves, so that a changed default
+arrives as a changed value; the others name models and steps, or write messages."""
+
+
+@cache
+def code_fingerprint(*modules: str) -> str:
+    """Hash over modules, over what they import from this package at any depth, and over the data files they name."""
+    digest = hashlib.sha256()
+    for name in sorted(closure(*modules)):
+        for path in (_file(name), *data_files(name)):
+            digest.update(path.relative_to(PACKAGE).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def closure(*modules: str) -> set[str]:
+    """``modules`` and the modules of this package that they import, at any depth and wherever in their source."""
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found or any(name == inert or name.startswith(f"{inert}.") for inert in INERT):
+            continue
+        found.add(name)
+        waiting.extend(_imports(name))
+    return found
+
+
+@cache
+def data_files(module: str) -> tuple[Path, ...]:
+    """The files beside a module that its source names in a string, such as ``paper.yaml``, in the order of their names.
+
+    A module that reads a data file of the package has to keep it in its own folder and write its name out.
+    """
+    folder = _file(module).parent
+    names = {node.value for node in ast.walk(_tree(module)) if isinstance(node, ast.Constant)}
+    beside = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".py")
+    return tuple(path for path in beside if path.name in names)
+
+
+@cache
+def _imports(module: str) -> frozenset[str]:
+    names: set[str] = set()
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(name for name in names if name.split(".")[0] == "decorec" and _file(name).is_file())
+
+
+def _tree(module: str) -> ast.Module:
+    return ast.parse(_file(module).read_text(encoding="utf-8"))
+
+
+def _file(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

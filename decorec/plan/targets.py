@@ -1,0 +1,124 @@
+"""Which tables and figures a configuration has, and which files of its runs they are made of."""
+
+from __future__ import annotations
+
+import json
+
+from decorec.artifacts import layout
+from decorec.figures.registry import FIGURES
+from decorec.plan.inputs import INGESTED, Inputs
+
+__all__ = ["Targets"]
+
+
+class Targets(Inputs):
+    """Lists of files of runs."""
+
+    def of_runs(self, runs: list[str], pattern: str = layout.RANKS, seeds: int | None = None) -> list[str]:
+        """One file of every data set, run and seed (of the first ``seeds`` if given); by default the ranks."""
+        return [
+            layout.fill(pattern, dataset=dataset, run=run, seed=seed)
+            for dataset in self.config.datasets
+            for run in runs
+            for seed in self.config.seeds[:seeds]
+        ]
+
+    def sensitivity(self, knob: str, pattern: str = layout.RANKS) -> list[str]:
+        """One file of every data set, run and seed of a table of sensitivity."""
+        return self.of_runs(list(self.config.sensitivity(knob)), pattern, self.config.tables.sensitivity_seeds)
+
+    def values(self, knob: str) -> str:
+        """Run -> value of that table, as JSON."""
+        return json.dumps(self.config.sensitivity(knob))
+
+    def last_models(self, runs: list[str], *datasets: str) -> list[str]:
+        """The models of the last stage of some runs, of the first seed."""
+        return [
+            layout.fill(layout.MODEL, dataset=dataset, run=run, seed=self.config.seeds[0], stage=self.last_stage(run))
+            for dataset in datasets or self.config.datasets
+            for run in runs
+        ]
+
+    def shown_models(self, dataset: str) -> list[str]:
+        """The trained models whose recommendations are shown."""
+        return self.last_models([run for run in self.config.report.runs if run in self.runs], dataset)
+
+    def models(self, runs: list[str]) -> list[str]:
+        """The trained models of all stages of these runs."""
+        found = []
+        for dataset in self.config.datasets:
+            owners = [
+                (self.first_stage_run(run, dataset) if stage == "stage1" else run, stage)
+                for run in runs
+                for stage in self.runs[run].stages
+            ]
+            found += [
+                layout.fill(layout.MODEL, dataset=dataset, run=owner, seed=seed, stage=stage)
+                for owner, stage in dict.fromkeys(owners)
+                for seed in self.config.seeds
+            ]
+        return found
+
+    def first_stages(self, runs: list[str]) -> str:
+        """Data set -> run -> the run whose stage 1 it starts from, as JSON."""
+        return json.dumps(
+            {dataset: {run: self.first_stage_run(run, dataset) for run in runs} for dataset in self.config.datasets}
+        )
+
+    def histories(self) -> list[str]:
+        """Histories of training on ids alone (the baseline) and on modalities alone (the reference's stage 1)."""
+        tables = self.config.tables
+        stages = [(run, self.runs[run].stages[0]) for run in (tables.baseline, tables.reference) if run in self.runs]
+        return [
+            layout.fill(layout.HISTORY, dataset=dataset, run=self.first_stage_run(run, dataset), seed=seed, stage=stage)
+            for dataset in self.config.datasets
+            for run, stage in stages
+            for seed in self.config.seeds
+        ]
+
+    def images(self, dataset: str) -> list[str]:
+        """The outcome of the crawl; nothing for data sets that come with features."""
+        return [layout.fill(layout.IMAGES, dataset=dataset)] if dataset in self.datasets(*INGESTED) else []
+
+    def interests_shown(self, dataset: str) -> list[str]:
+        """Interests of the base sections, of all modalities of a data set."""
+        modalities = self.config.datasets[dataset].modalities
+        return [layout.fill(layout.INTERESTS, dataset=dataset, variant="", modality=name) for name in modalities]
+
+    def compared(self) -> list[str]:
+        """Runs of the tables of models and of ablations."""
+        return list(dict.fromkeys([*self.config.tables.main, *self.config.tables.ablations]))
+
+    def references(self) -> list[str]:
+        """Runs that the page of results compares with all others."""
+        tables = self.config.tables
+        return [tables.reference, *(run for run in tables.variants if run in tables.main)]
+
+    def chosen(self, runs: list[str]) -> str:
+        """Data set -> run -> values that were chosen there on validation, as JSON."""
+        return json.dumps(
+            {
+                dataset: {run: found[run].model_dump(exclude_unset=True) for run in runs if run in found}
+                for dataset, found in self.config.tuned.items()
+                if dataset in self.config.datasets
+            }
+        )
+
+    def paper_names(self) -> str:
+        """Data set -> its name in the paper's tables, as JSON; only those that stand there."""
+        names = {name: dataset.paper for name, dataset in self.config.datasets.items() if dataset.paper}
+        return json.dumps(names, sort_keys=True)
+
+    def tuned_runs(self) -> list[str]:
+        """Runs of the main table with something to choose; presets are what they are, variants follow their model."""
+        differences, variants = self.config.runs, self.config.tables.variants
+        described = [name for name in self.config.tables.main if differences[name].method == "described"]
+        return [name for name in described if self.runs[name].model.space and name not in variants]
+
+    def trials(self, dataset: str) -> list[str]:
+        """The files of trials of a data set."""
+        return [layout.fill(layout.TRIALS, dataset=dataset, run=run) for run in self.tuned_runs()]
+
+    def figure_tables(self, name: str) -> list[str]:
+        """The csv files that a figure is drawn from."""
+        return [layout.fill(layout.TABLE, table=table) for table in FIGURES[name].tables]
