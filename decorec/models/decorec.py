@@ -1,9 +1,12 @@
-"""DeCoRec: modality-centric stabilisation (stage 1), then collaborative-semantic fusion with frozen adapters (stage 2).
+"""DeCoRec, equation by equation: modality-centric stabilisation (stage 1), then collaborative-semantic fusion (stage 2).
 
-- one adapter per modality (eq. 8), enriched with co-occurrence (eq. 2, 3), frozen in stage 2
-- stage 2 adds enriched ids and interest embeddings (eq. 6, 10)
-- one causal transformer for both modalities (eq. 9, 11)
-- every modality retrieves the target in both modalities' representations (eq. 12 to 18)
+The equations stand here in the order of the paper. Three of them are computed before any training, elsewhere:
+
+- eq. 1, co-occurrence weighted by closeness: ``decorec.prepare.cooccurrence.count_pairs``
+- eq. 4 and 5, clusters of the enriched features: ``decorec.prepare.clustering.cluster``
+
+What the authors' released code does otherwise is in ``decorec.models.decorec_released``, what this project adds to the
+scores in ``decorec.models.decorec_plus``; here they are one line each, where they come in.
 
 Shapes: M modalities, I items, D width, F raw feature width, P predictions, K interests.
 """
@@ -12,7 +15,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,23 +23,23 @@ from decorec.config.decorec import DecorecConfig
 from decorec.config.training import StageConfig
 from decorec.data.batches import Batch
 from decorec.data.sequences import Sequences
+from decorec.models import decorec_plus, decorec_released
 from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
-from decorec.nn.attention import SelfAttention
 from decorec.nn.losses import cross_modal_loss
 from decorec.nn.matmul import Linear, product
-from decorec.nn.sparse import Propagation, neighbours, rows_of
+from decorec.nn.sparse import Propagation, rows_of
 from decorec.nn.transformer import SequenceEncoder, initialise
 
 __all__ = ["DeCoRec"]
 
 
 class Enrichment(nn.Module):
-    """Co-occurrence enrichment with a gate per item and layer (eq. 2, 3).
+    """Eq. 2 and 3: enrichment by co-occurring items, with a gate per item and layer.
 
-    E_bar = E + (1 / L) sum over l = 1..L of mu_l * (S^l E), mu_l = sigmoid(W [S^(l-1) E ; S]). The part of W that
-    meets a row of S is a vector over the items, so that the gate costs one sparse matrix-vector product. Weights start
-    at zero: mu starts at sigmoid(bias).
+    Eq. 2: mu_l = sigmoid(W [S^(l-1) E ; S]). Eq. 3: E_bar = E + (1 / L) sum over l = 1..L of mu_l * (S^l E). The part of
+    W that meets a row of S is a vector over the items, so that the gate costs one sparse matrix-vector product. Weights
+    start at zero: mu starts at sigmoid(bias).
     """
 
     def __init__(self, config: DecorecConfig, layers: int, item_count: int) -> None:
@@ -48,37 +50,38 @@ class Enrichment(nn.Module):
             self.from_graph = nn.Parameter(torch.zeros(layers, item_count, 1))
             self.bias = nn.Parameter(torch.full((layers,), config.gate_bias))
 
-    def forward(self, x_ID: Tensor, graph: Propagation) -> Tensor:
-        """[I, D] -> [I, D]."""
-        total, hop = x_ID, x_ID
+    def _gate(self, layer: int, hop: Tensor, graph: Propagation) -> Tensor:
+        """Eq. 2, [I, 1]."""
+        return torch.sigmoid(hop @ self.from_embedding[layer] + graph(self.from_graph[layer]) + self.bias[layer])
+
+    def forward(self, x: Tensor, graph: Propagation) -> Tensor:
+        """Eq. 3, [I, D] -> [I, D]."""
+        total, hop = x, x
         for layer in range(self.layers):
             gate: Tensor | float = self.fixed if self.fixed is not None else self._gate(layer, hop, graph)
             hop = graph(hop)
             total = total + gate * hop / self.layers
         return total
 
-    def _gate(self, layer: int, hop: Tensor, graph: Propagation) -> Tensor:
-        return torch.sigmoid(hop @ self.from_embedding[layer] + graph(self.from_graph[layer]) + self.bias[layer])
 
+class Interests(nn.Module):
+    """Eq. 6: the embedding of an item's cluster, through an MLP."""
 
-class MeanOfHops(nn.Module):
-    """Plain mean over 0..L hops, as the released code enriches its ids."""
-
-    def __init__(self, layers: int) -> None:
+    def __init__(self, count: int, dim: int) -> None:
         super().__init__()
-        self.layers = layers
+        self.table = nn.Embedding(count, dim)
+        self.table.apply(initialise)
+        self.mlp = nn.Sequential(Linear(dim, dim), nn.ReLU(), Linear(dim, dim))
+        self.mlp.apply(initialise)
 
-    def forward(self, x_ID: Tensor, graph: Propagation) -> Tensor:
-        """[I, D] -> [I, D]."""
-        total, hop = x_ID, x_ID
-        for _ in range(self.layers):
-            hop = graph(hop)
-            total = total + hop
-        return total / (self.layers + 1)
+    def forward(self, assignment: Tensor) -> Tensor:
+        """[I] cluster numbers -> [I, D]."""
+        embedded: Tensor = self.mlp(self.table.weight)
+        return embedded.index_select(0, assignment)
 
 
 class ModalAdapter(nn.Module):
-    """From raw features to enriched representations in the space of behaviour (eq. 8, then eq. 3)."""
+    """Eq. 7 and 8: from raw features to the space of behaviour, then enriched (eq. 3)."""
 
     def __init__(self, config: DecorecConfig, width: int, item_count: int) -> None:
         super().__init__()
@@ -100,45 +103,6 @@ class ModalAdapter(nn.Module):
         return adapted
 
 
-class Interests(nn.Module):
-    """Embedding of an item's cluster, through an MLP (eq. 6), or a bare table that starts at zero (released code)."""
-
-    def __init__(self, config: DecorecConfig, count: int) -> None:
-        super().__init__()
-        self.table = nn.Embedding(count, config.dim)
-        self.mlp = None
-        if config.interest_mlp:
-            self.table.apply(initialise)
-            self.mlp = nn.Sequential(Linear(config.dim, config.dim), nn.ReLU(), Linear(config.dim, config.dim))
-            self.mlp.apply(initialise)
-        else:
-            nn.init.zeros_(self.table.weight)
-
-    def forward(self, assignment: Tensor) -> Tensor:
-        """[I] cluster numbers -> [I, D]."""
-        embedded = self.table.weight if self.mlp is None else self.mlp(self.table.weight)
-        return embedded.index_select(0, assignment)
-
-
-def _shares(x: Tensor) -> Tensor:
-    """Each row over its sum; rows of zeros stay."""
-    return x / x.sum(1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
-
-
-def _relative(x: Tensor) -> Tensor:
-    """Each row [I] of non-negative numbers over the mean of those that are not 0; rows of zeros stay."""
-    return _shares(x) * (x > 0).sum(1, keepdim=True)
-
-
-def _with_repeats(scores: Tensor, batch: Batch, rate: Tensor) -> Tensor:
-    """Scores [P, I] whose items of the history hold ``rate`` of the sum; the order on either side stays."""
-    past = torch.zeros_like(scores, dtype=torch.bool)
-    past[batch.rows(), batch.items] = True
-    shares, tiny = _shares(scores), torch.finfo(scores.dtype).tiny
-    mass = (shares * past).sum(1, keepdim=True)
-    return shares * torch.where(past, rate / mass.clamp_min(tiny), (1 - rate) / (1 - mass).clamp_min(tiny))
-
-
 class DeCoRec(Recommender):
     """The model of both stages; ids and interests exist from stage 2 on (or from the start in joint training)."""
 
@@ -150,14 +114,11 @@ class DeCoRec(Recommender):
         super().__init__(config, item_data, stage)
         fused = stage != "stage1"
         count = item_data.item_count
-        self.adapters = nn.ModuleDict(
-            {name: ModalAdapter(config, item_data[f"features.{name}"].shape[1], count) for name in config.modalities}
-        )
+        self.widths = {name: item_data[f"features.{name}"].shape[1] for name in config.modalities}
+        self.adapters = nn.ModuleDict({name: ModalAdapter(config, width, count) for name, width in self.widths.items()})
         self.encoder = SequenceEncoder(config.dim, config.encoder)
         if config.initialisation == "torch":
-            for module in self.encoder.modules():
-                if isinstance(module, SelfAttention):
-                    nn.init.xavier_uniform_(module.qkv.weight)
+            decorec_released.start_attention_as_torch_does(self.encoder)
         self.graph = None
         if "graph.crow" in item_data:
             self.graph = Propagation(item_data["graph.crow"], item_data["graph.col"], item_data["graph.values"])
@@ -166,33 +127,24 @@ class DeCoRec(Recommender):
             self.ids = nn.Embedding(count, config.dim)
             nn.init.normal_(self.ids.weight, std=config.id_deviation)
             if config.id_layers:
+                released = config.id_enrichment == "mean"
                 self.enrich_ids = (
-                    MeanOfHops(config.id_layers)
-                    if config.id_enrichment == "mean"
+                    decorec_released.MeanOfHops(config.id_layers)
+                    if released
                     else Enrichment(config, config.id_layers, count)
                 )
         self.interests = None
         if fused and config.interests:
             clusters = {name: int(item_data[f"interests.{name}"].max()) + 1 for name in config.modalities}
-            self.interests = nn.ModuleDict({name: Interests(config, clusters[name]) for name in config.modalities})
-        # None or the share of interactions with something that the user had before.
+            kind = Interests if config.interest_mlp else decorec_released.InterestTable
+            self.interests = nn.ModuleDict({name: kind(clusters[name], config.dim) for name in config.modalities})
         self.register_buffer("repeat_rate", torch.zeros(()) if fused and config.repeats == "counted" else None)
         self._frozen: Tensor | None = None
         if stage == "stage2" and config.freeze:
             self.adapters.requires_grad_(False)
 
-    def start_from(self, previous: dict[str, Tensor]) -> None:
-        """Take over the adapters and the encoder of stage 1; what only stage 2 has keeps its fresh start."""
-        own = self.state_dict()
-        shared = {name: tensor for name, tensor in previous.items() if name.split(".")[0] in ("adapters", "encoder")}
-        expected = {name for name in own if name.split(".")[0] in ("adapters", "encoder")}
-        if set(shared) != expected:
-            raise ValueError(f"stage 1 and 2 differ in {sorted(set(shared) ^ expected)}")
-        self.load_state_dict(own | shared)
-        self._frozen = None
-
     def modal(self) -> Tensor:
-        """Enriched modal representations, [M, I, D]; computed once where the adapters are frozen."""
+        """Eq. 7 and 8: enriched modal representations, [M, I, D]; computed once where the adapters are frozen."""
         frozen = self.stage == "stage2" and self.config.freeze
         if frozen and self._frozen is not None:
             return self._frozen
@@ -203,7 +155,7 @@ class DeCoRec(Recommender):
         return modal
 
     def item_representations(self) -> Tensor:
-        """A_m(F_m) enriched + enriched ids + interest embedding of m (eq. 10), [M, I, D]."""
+        """Eq. 10: enriched modality m + enriched ids + interest embedding of m, [M, I, D]; in stage 1 the first alone."""
         representation = self.modal()
         if self.ids is not None:
             ids = self.ids.weight
@@ -216,73 +168,63 @@ class DeCoRec(Recommender):
         return representation
 
     def _states(self, batch: Batch, representations: Tensor) -> Tensor:
+        """Eq. 9 and 11: one causal transformer for all modalities, [M, P, D]."""
         states: Tensor = self.encoder(rows_of(representations, batch.items), batch)
         return states
 
-    def _padding(self) -> Tensor:
-        """The released code's padding row: adapted zero features, [M, 1, D]."""
-        width = {name: self.item_data[f"features.{name}"].shape[1] for name in self.adapters}
-        device = self.item_data.device
-        return torch.stack(
-            [adapter(torch.zeros(1, width[name], device=device), None) for name, adapter in self.adapters.items()]
-        )
-
     def _comparable(self, states: Tensor, representations: Tensor) -> tuple[Tensor, Tensor]:
+        """Both sides of the product in eq. 12."""
         if self.config.similarity == "cosine":
             return functional.normalize(states, dim=-1), functional.normalize(representations, dim=-1)
         return states, representations
 
     def loss(self, batch: Batch) -> Tensor:
-        """Eq. 12 to 15."""
+        """Eq. 12 to 15: each state retrieves the target in all modalities (see ``cross_modal_loss``)."""
         return self.loss_over(self.item_representations(), batch)
 
     def loss_over(self, representations: Tensor, batch: Batch) -> Tensor:
-        """The same loss with ``representations`` [M, I, D] as the representations of the items."""
+        """The same loss with other ``representations`` [M, I, D] of the items."""
         states = self._states(batch, representations)
         if self.config.padding_negative:
-            representations = torch.cat([representations, self._padding()], 1)
+            padding = decorec_released.padding_row(self.adapters, self.widths, self.item_data.device)
+            representations = torch.cat([representations, padding], 1)
         states, representations = self._comparable(states, representations)
         temperature, alpha = self.config.temperature, self.config.alpha
         return cross_modal_loss(states, representations, batch.targets, temperature, alpha, self.sampled_negatives())
 
     def scores(self, batch: Batch, representations: Tensor) -> Tensor:
-        """Eq. 16 to 18, [P, I]; two corrections of decorec-plus, which are not in the paper, come after them.
-
-        ``neighbourhood``: times 1 + neighbourhood * q, q being the item's co-occurrence with the history, later items
-        counting more, as in item-kNN, in units of the mean over all items that co-occur with it. Adapters and hops blur
-        what was bought with what; this product of experts says it once more. A share of all co-occurrence would not do
-        for q: long histories have many neighbours, each with a small share.
-
-        ``repeats``: the items of the history share what repeats had in training, and no more: a state is made of the
-        history, so that its items score highly, however rarely anybody comes back to one (RepeatNet, Ren et al. 2019,
-        learns that probability; here it is counted).
-        """
+        """Eq. 16 to 18, then the corrections of decorec-plus where they are switched on, [P, I]."""
         states, whole = self._comparable(self._states(batch, representations), representations)
         modalities, items, width = whole.shape
-        # Rows are states of all modalities, columns representations of all modalities: one product.
+        # Rows are states of all modalities, columns representations in all modalities: one product.
         logits = product((states / self.config.temperature).reshape(-1, width), whole.reshape(-1, width))
         if self.config.scoring == "exponentials":
-            largest = logits.view(modalities, -1, logits.shape[1]).amax((0, 2)).repeat(modalities)
-            logits = logits.sub_(largest[:, None]).exp_()
+            shares = decorec_released.shared_exponentials(logits, modalities)
         else:
-            logits = torch.softmax(logits, 1, out=logits)  # row by row, in place
-        parts = logits.view(modalities, -1, modalities, items)
+            shares = torch.softmax(logits, 1, out=logits)  # eq. 16, row by row, in place
+        parts = shares.view(modalities, -1, modalities, items)
         total = torch.zeros_like(parts[0, :, 0])
-        for own in range(modalities):
+        for own in range(modalities):  # eq. 18: the sum over the modalities of eq. 17
             for other in range(modalities):
                 total.add_(parts[own, :, other], alpha=1.0 if own == other else self.config.alpha)
         if self.config.neighbourhood and self.graph is not None:
-            near = neighbours(self.graph, batch, items)
-            total.mul_(1 + self.config.neighbourhood * _relative(near))
-        return total if self.repeat_rate is None else _with_repeats(total, batch, self.repeat_rate)
+            total = decorec_plus.with_neighbourhood(total, batch, self.graph, self.config.neighbourhood)
+        return total if self.repeat_rate is None else decorec_plus.with_repeats(total, batch, self.repeat_rate)
+
+    def start_from(self, previous: dict[str, Tensor]) -> None:
+        """Stage 2 takes over the adapters and the encoder of stage 1; what only stage 2 has keeps its fresh start."""
+        own = self.state_dict()
+        shared = {name: tensor for name, tensor in previous.items() if name.split(".")[0] in ("adapters", "encoder")}
+        expected = {name for name in own if name.split(".")[0] in ("adapters", "encoder")}
+        if set(shared) != expected:
+            raise ValueError(f"stage 1 and 2 differ in {sorted(set(shared) ^ expected)}")
+        self.load_state_dict(own | shared)
+        self._frozen = None
 
     def observe(self, training: Sequences) -> None:
-        """Count how often a user took what the user had taken before."""
+        """Count repeats, where the scores are corrected by them."""
         if self.repeat_rate is not None:
-            users = np.repeat(np.arange(len(training.users)), training.lengths)
-            first = len(np.unique(users * self.item_data.item_count + training.items))
-            again, chances = len(training.items) - first, len(training.items) - int((training.lengths > 0).sum())
-            self.repeat_rate.fill_((again + 1) / (chances + 2))  # rule of succession: never is not impossible
+            self.repeat_rate.fill_(decorec_plus.repeat_rate(training, self.item_data.item_count))
 
     def parameter_groups(self, train: StageConfig) -> list[dict[str, Any]]:
         """Ids and interests learn at their own rate."""

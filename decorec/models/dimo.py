@@ -72,11 +72,11 @@ class Neighbours(nn.Module):
         pairs = row * items + col.long()  # sorted: rows ascend, and columns within a row
         self.register_buffer("never", _without(pairs, items, count), persistent=False)
 
-    def contrast(self, x_ID: Tensor) -> Tensor:
+    def contrast(self, x: Tensor) -> Tensor:
         """Loss that draws each item to the mean of its neighbours, summed over items (natural pairs of the ids)."""
-        unit = functional.normalize(x_ID, dim=1)
-        mean = (self.weight[..., None] * x_ID[self.most.clamp_min(0)]).sum(1)
-        near = functional.cosine_similarity(x_ID, mean, dim=1)
+        unit = functional.normalize(x, dim=1)
+        mean = (self.weight[..., None] * x[self.most.clamp_min(0)]).sum(1)
+        near = functional.cosine_similarity(x, mean, dim=1)
         far = torch.einsum("id,ikd->ik", unit, unit[self.never])
         return (torch.logsumexp(torch.cat([near[:, None], far], 1), 1) - near).sum() / math.log(10)
 

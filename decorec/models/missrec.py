@@ -72,11 +72,11 @@ class Decoder(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON) for _ in range(4))
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x_TD: Tensor, batch: Batch, memory_UD: Tensor, interests: tuple[Group, ...]) -> Tensor:
+    def forward(self, x: Tensor, batch: Batch, memory: Tensor, interests: tuple[Group, ...]) -> Tensor:
         """[P, D]."""
-        state = x_TD.index_select(0, batch.predict)
-        state = self.norms[0](state + self.dropout(self.attention(state, x_TD, batch.groups)))
-        state = self.norms[1](state + self.dropout(self.cross(state, memory_UD, interests)))
+        state = x.index_select(0, batch.predict)
+        state = self.norms[0](state + self.dropout(self.attention(state, x, batch.groups)))
+        state = self.norms[1](state + self.dropout(self.cross(state, memory, interests)))
         state = self.norms[2](state + self.dropout(self.down(functional.gelu(self.up(state)))))
         out: Tensor = self.norms[3](state)
         return out

@@ -82,21 +82,21 @@ class _ReadHidden(Function):
         return for_x, for_weight, for_bias, for_down, None
 
     @staticmethod
-    def scratch(x_PWD: Tensor, bias_HD: Tensor) -> Tensor:
+    def scratch(x: Tensor, bias: Tensor) -> Tensor:
         """Memory for the hidden layer of as many sequences as are computed at a time."""
-        count = len(x_PWD) if x_PWD.device.type != "cpu" else max(1, HIDDEN_AT_ONCE // bias_HD.numel())
-        return x_PWD.new_empty(min(count, len(x_PWD)), *bias_HD.shape)
+        count = len(x) if x.device.type != "cpu" else max(1, HIDDEN_AT_ONCE // bias.numel())
+        return x.new_empty(min(count, len(x)), *bias.shape)
 
     @staticmethod
-    def parts(x_PWD: Tensor, scratch: Tensor) -> Iterator[slice]:
+    def parts(x: Tensor, scratch: Tensor) -> Iterator[slice]:
         """Sequences, so many at a time."""
-        return (slice(begin, begin + len(scratch)) for begin in range(0, len(x_PWD), max(1, len(scratch))))
+        return (slice(begin, begin + len(scratch)) for begin in range(0, len(x), max(1, len(scratch))))
 
     @staticmethod
-    def fill(out: Tensor, x_PWD: Tensor, weight_HW: Tensor, bias_HD: Tensor) -> None:
+    def fill(out: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> None:
         """The hidden layer before its activation, [P, H, D]."""
-        count = len(x_PWD)
-        torch.baddbmm(bias_HD.expand(count, -1, -1), weight_HW.expand(count, -1, -1), x_PWD, out=out)
+        count = len(x)
+        torch.baddbmm(bias.expand(count, -1, -1), weight.expand(count, -1, -1), x, out=out)
 
 
 class Mixer(nn.Module):
@@ -116,17 +116,17 @@ class Mixer(nn.Module):
         out: Tensor = x + self.dropout(self.channel_down(hidden))
         return out
 
-    def forward(self, x_PLD: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """All slots of one round, [P, L, D] -> [P, L, D]."""
-        across = self.slot_norm(x_PLD).transpose(1, 2)
+        across = self.slot_norm(x).transpose(1, 2)
         hidden = self.dropout(functional.gelu(self.slot_up(across)))
-        return self._channels(x_PLD + self.dropout(self.slot_down(hidden)).transpose(1, 2))
+        return self._channels(x + self.dropout(self.slot_down(hidden)).transpose(1, 2))
 
-    def read(self, x_PWD: Tensor, empty: Tensor, slots: slice, place: Tensor) -> Tensor:
+    def read(self, x: Tensor, empty: Tensor, slots: slice, place: Tensor) -> Tensor:
         """The same round where one slot of each sequence is all that is read.
 
         Args:
-            x_PWD: the filled slots.
+            x: the filled slots.
             empty: [D] what stands in each other slot.
             slots: which of the L slots are filled.
             place: [P] which of the W filled ones is read.
@@ -140,10 +140,10 @@ class Mixer(nn.Module):
         bias = others[:, None] * self.slot_norm(empty) + self.slot_up.bias[:, None]  # [H, D]
         down = self.slot_down.weight.index_select(0, slot)
         rate = self.dropout.p if self.training else 0.0
-        x, bias = self.slot_norm(x_PWD).to(weight.dtype), bias.to(weight.dtype)
-        mixed = _ReadHidden.apply(x, weight[:, slots], bias, down, rate)
+        normed, bias = self.slot_norm(x).to(weight.dtype), bias.to(weight.dtype)
+        mixed = _ReadHidden.apply(normed, weight[:, slots], bias, down, rate)
         mixed = self.dropout(mixed + self.slot_down.bias.index_select(0, slot)[:, None])
-        return self._channels(x_PWD[torch.arange(len(place), device=place.device), place] + mixed)
+        return self._channels(x[torch.arange(len(place), device=place.device), place] + mixed)
 
 
 class MMMLP(Recommender):

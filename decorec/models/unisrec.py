@@ -35,20 +35,20 @@ class Adaptor(nn.Module):
         self.noise = nn.Parameter(torch.zeros(width, config.experts))
         self.dropout = config.adaptor_dropout
 
-    def gates(self, x_NF: Tensor) -> Tensor:
+    def gates(self, x: Tensor) -> Tensor:
         """Weights of the experts, [N, F] -> [N, experts]."""
-        logits = x_NF @ self.gate
+        logits = x @ self.gate
         if self.training:
-            logits = logits + torch.randn_like(logits) * (functional.softplus(x_NF @ self.noise) + LEAST_NOISE)
+            logits = logits + torch.randn_like(logits) * (functional.softplus(x @ self.noise) + LEAST_NOISE)
         return torch.softmax(logits, 1)
 
-    def forward(self, x_NF: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """[N, F] -> [N, D]."""
-        weights = self.gates(x_NF).unbind(1)
-        total = x_NF.new_zeros(())
+        weights = self.gates(x).unbind(1)
+        total = x.new_zeros(())
         for expert, shift, weight in zip(self.experts, self.shift, weights, strict=True):
             # W (x - b) as W x - W b: features are constant, so that no gradient flows back through the large product.
-            white = expert(dropout(x_NF, self.dropout, self.training)) - expert(shift[None])
+            white = expert(dropout(x, self.dropout, self.training)) - expert(shift[None])
             total = total + weight[:, None] * white
         return total
 

@@ -27,19 +27,19 @@ class SelfAttention(nn.Module):
 
     def forward(
         self,
-        x_MTD: Tensor,
+        x: Tensor,
         groups: tuple[Group, ...],
         tokens: Tensor | None = None,
         at_ends: bool = False,
         rows: Tensor | None = None,
     ) -> Tensor:
         if at_ends and tokens is not None:  # one query per sequence, which sees all of it
-            (weight, bias), dim = (self.qkv.weight, self.qkv.bias), x_MTD.shape[-1]
-            query = linear(x_MTD.index_select(1, tokens), weight[:dim], bias[:dim])
+            (weight, bias), dim = (self.qkv.weight, self.qkv.bias), x.shape[-1]
+            query = linear(x.index_select(1, tokens), weight[:dim], bias[:dim])
             rate = self.dropout if self.training else 0.0
-            read = _read(query, x_MTD, weight[dim:], bias[dim:], groups, self.heads, rate)
+            read = _read(query, x, weight[dim:], bias[dim:], groups, self.heads, rate)
             return self.out(read)  # type: ignore[no-any-return]
-        qkv = self.qkv(x_MTD) if rows is None else self.qkv(x_MTD).index_select(1, rows)
+        qkv = self.qkv(x) if rows is None else self.qkv(x).index_select(1, rows)
         parts = qkv.split([group.end - group.begin for group in groups], 1)
         attended = torch.cat([self._attend(part, group) for part, group in zip(parts, groups, strict=True)], 1)
         out: Tensor = self.out(attended if tokens is None else attended.index_select(1, tokens))
@@ -129,9 +129,9 @@ class ReadingAttention(nn.Module):
         self.key_value = Linear(dim, 2 * dim)
         self.out = Linear(dim, dim) if output else None
 
-    def forward(self, query_BD: Tensor, tokens_TD: Tensor, groups: tuple[Group, ...]) -> Tensor:
+    def forward(self, query: Tensor, tokens: Tensor, groups: tuple[Group, ...]) -> Tensor:
         """[B, D]; sequence b reads its own tokens alone."""
         rate, (weight, bias) = self.dropout if self.training else 0.0, (self.key_value.weight, self.key_value.bias)
-        read = _read(self.query(query_BD)[None], tokens_TD[None], weight, bias, groups, self.heads, rate)[0]
+        read = _read(self.query(query)[None], tokens[None], weight, bias, groups, self.heads, rate)[0]
         out: Tensor = read if self.out is None else self.out(read)
         return out

@@ -74,11 +74,11 @@ class Propagation(nn.Module):
             self._pair = matrix, transposed
         return self._pair
 
-    def forward(self, x_ID: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """[I, D] -> [I, D], in the type of the matrix: its products are bound by memory, not by arithmetic."""
         matrix, transposed = self._matrices()
-        with torch.autocast(x_ID.device.type, enabled=False):
-            out: Tensor = _SparseProduct.apply(x_ID.to(matrix.dtype), matrix, transposed)
+        with torch.autocast(x.device.type, enabled=False):
+            out: Tensor = _SparseProduct.apply(x.to(matrix.dtype), matrix, transposed)
         return out
 
 

@@ -42,7 +42,7 @@ class Block(nn.Module):
 
     def forward(
         self,
-        x_MTD: Tensor,
+        x: Tensor,
         groups: tuple[Group, ...],
         tokens: Tensor | None = None,
         at_ends: bool = False,
@@ -50,16 +50,16 @@ class Block(nn.Module):
     ) -> Tensor:
         """States after all tokens, or only after ``tokens``; ``at_ends``: those are the last ones of all sequences.
 
-        ``rows`` [T]: where few different inputs repeat, ``x_MTD`` holds each once, and this names that of each token.
+        ``rows`` [T]: where few different inputs repeat, ``x`` holds each once, and this names that of each token.
         """
-        attended = self.attention(x_MTD, groups, tokens, at_ends, rows)
+        attended = self.attention(x, groups, tokens, at_ends, rows)
         if rows is not None:
-            x_MTD = x_MTD.index_select(1, rows)
+            x = x.index_select(1, rows)
         if tokens is not None:
-            x_MTD = x_MTD.index_select(1, tokens)
-        x_MTD = self.attention_norm(x_MTD + self.dropout(attended))
-        hidden = self.down(functional.gelu(self.up(x_MTD)))
-        out: Tensor = self.output_norm(x_MTD + self.dropout(hidden))
+            x = x.index_select(1, tokens)
+        x = self.attention_norm(x + self.dropout(attended))
+        hidden = self.down(functional.gelu(self.up(x)))
+        out: Tensor = self.output_norm(x + self.dropout(hidden))
         return out
 
 
@@ -75,15 +75,15 @@ class SequenceEncoder(nn.Module):
         self.blocks = nn.ModuleList(Block(dim, config, causal) for _ in range(config.layers))
         self.apply(initialise)
 
-    def forward(self, x_MTD: Tensor, batch: Batch) -> Tensor:
+    def forward(self, x: Tensor, batch: Batch) -> Tensor:
         """States after the tokens whose next item is predicted, [M, T, D] -> [M, P, D]."""
         if self.positions is not None:
-            x_MTD = x_MTD + self.positions.weight.index_select(0, batch.positions)
-        x_MTD = self.dropout(self.norm(x_MTD))
+            x = x + self.positions.weight.index_select(0, batch.positions)
+        x = self.dropout(self.norm(x))
         *inner, last = self.blocks
         for block in inner:
-            x_MTD = block(x_MTD, batch.groups)
+            x = block(x, batch.groups)
         # In training every token may be predicted from; at inference only the last one of each sequence is.
         everything = len(batch.predict) == len(batch.items)
-        states: Tensor = last(x_MTD, batch.groups, None if everything else batch.predict, batch.at_ends)
+        states: Tensor = last(x, batch.groups, None if everything else batch.predict, batch.at_ends)
         return states

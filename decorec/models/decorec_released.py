@@ -1,0 +1,70 @@
+"""What the authors' released code does in place of the paper's equations; the preset ``method: released`` switches it on.
+
+Each part stands in for one equation of ``decorec.models.decorec`` and is chosen by one key of the model section.
+
+Shapes: M modalities, I items, D width, P predictions, K interests.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from decorec.nn.attention import SelfAttention
+from decorec.nn.sparse import Propagation
+
+__all__ = ["InterestTable", "MeanOfHops", "padding_row", "shared_exponentials", "start_attention_as_torch_does"]
+
+
+class MeanOfHops(nn.Module):
+    """``id_enrichment: mean``, for eq. 2 and 3 of the ids: the plain mean over 0 to L hops, without a gate."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x: Tensor, graph: Propagation) -> Tensor:
+        """[I, D] -> [I, D]."""
+        total, hop = x, x
+        for _ in range(self.layers):
+            hop = graph(hop)
+            total = total + hop
+        return total / (self.layers + 1)
+
+
+class InterestTable(nn.Module):
+    """``interest_mlp: false``, for eq. 6: a bare table of the clusters that starts at zero."""
+
+    def __init__(self, count: int, dim: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(count, dim)
+        nn.init.zeros_(self.table.weight)
+
+    def forward(self, assignment: Tensor) -> Tensor:
+        """[I] cluster numbers -> [I, D]."""
+        return self.table.weight.index_select(0, assignment)
+
+
+def padding_row(adapters: nn.ModuleDict, widths: dict[str, int], device: torch.device) -> Tensor:
+    """``padding_negative: true``, for the denominator of eq. 15: adapted zero features, [M, 1, D]."""
+    return torch.stack(
+        [adapter(torch.zeros(1, widths[name], device=device), None) for name, adapter in adapters.items()]
+    )
+
+
+def shared_exponentials(logits: Tensor, modalities: int) -> Tensor:
+    """``scoring: exponentials``, for eq. 16: exponentials over one common constant instead of a softmax per user.
+
+    Args:
+        logits: [M * P, M * I]; overwritten.
+        modalities: M.
+    """
+    largest = logits.view(modalities, -1, logits.shape[1]).amax((0, 2)).repeat(modalities)
+    return logits.sub_(largest[:, None]).exp_()
+
+
+def start_attention_as_torch_does(encoder: nn.Module) -> None:
+    """``initialisation: torch``, for the transformer of eq. 9: torch's own start of the input projections."""
+    for module in encoder.modules():
+        if isinstance(module, SelfAttention):
+            nn.init.xavier_uniform_(module.qkv.weight)
