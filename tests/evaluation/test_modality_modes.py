@@ -1,0 +1,135 @@
+"""Modes of scoring: second evaluations of the same weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from decorec.config.evaluation import EvaluateConfig
+from decorec.data.batches import histories
+from decorec.data.sequences import Sequences, write_vocab
+from decorec.errors import DecorecError
+from decorec.evaluation.evaluate import evaluate
+from decorec.evaluation.modality_modes import MODES, modes, modes_of
+from decorec.models import checkpoint
+from decorec.tables.retrieval import retrieval_table
+from tests.support import small
+from tests.support.fabricated_ranks import EVALUATE, assert_tex_is_well_formed, html_root, records
+
+ITEMS = [f"i{number}" for number in range(40)]
+
+
+def world(folder: Path, stage: str = "stage2", **model: object) -> tuple[dict[str, Path], Sequences]:
+    data, run = small.sequences(), small.run(**model)
+    files = {name: folder / name for name in ("vocab", "sequences", "model", "config")}
+    write_vocab(files["vocab"], ITEMS)
+    data.write(files["sequences"])
+    checkpoint.save(small.model(data, run, stage), run, 0, ITEMS, files["model"], files["config"])
+    return files, data
+
+
+def test_cross_is_what_evaluate_ranks(tmp_path: Path) -> None:
+    files, _ = world(tmp_path)
+    before = files["model"].read_bytes()
+    modes(evaluate=EvaluateConfig(), **files, modes=tmp_path / "modes")
+    evaluate(evaluate=EvaluateConfig(), **files, ranks=tmp_path / "ranks", metrics=tmp_path / "metrics")
+    frame = pl.read_parquet(tmp_path / "modes")
+    assert tuple(frame["mode"].unique(maintain_order=True)) == MODES
+    cross = frame.filter(mode="cross")
+    assert cross.drop("mode").equals(pl.read_parquet(tmp_path / "ranks").select("user", "target", "rank"))
+    assert not np.array_equal(cross["rank"], frame.filter(mode="intra")["rank"])
+    assert files["model"].read_bytes() == before
+
+
+def test_scores_of_a_mode_by_hand() -> None:
+    """softmax(h_m . E_m / tau) for one modality; their sum for intra."""
+    data = small.sequences()
+    model = small.model(data, small.run(), "stage2").eval()
+    (_, batch), *_ = histories(data, "test", 50).in_order(4096)
+    with torch.no_grad():
+        representations = model.item_representations()
+        expected = {}
+        for index, name in enumerate(("text", "image")):
+            states = model.encoder(representations[index : index + 1][:, batch.items], batch)[0]
+            expected[name] = torch.softmax(states @ representations[index].T / 2.0, 1)
+        expected["intra"] = expected["text"] + expected["image"]
+        found = {name: mode.scores(batch, mode.item_representations()) for name, mode in modes_of(model).items()}
+    for name, scores in expected.items():
+        torch.testing.assert_close(found[name], scores)
+
+
+def test_a_model_of_one_modality_has_its_own_mode_alone(tmp_path: Path) -> None:
+    files, _ = world(tmp_path, modalities=["text"])
+    modes(evaluate=EvaluateConfig(), **files, modes=tmp_path / "modes")
+    evaluate(evaluate=EvaluateConfig(), **files, ranks=tmp_path / "ranks", metrics=tmp_path / "metrics")
+    frame = pl.read_parquet(tmp_path / "modes")
+    assert frame["mode"].unique().to_list() == ["text"]
+    assert frame["rank"].equals(pl.read_parquet(tmp_path / "ranks")["rank"])
+
+
+def test_a_model_without_modalities_is_refused(tmp_path: Path) -> None:
+    files, _ = world(tmp_path, stage="fit", name="sasrec")
+    with pytest.raises(DecorecError, match="expected a run of decorec, found sasrec"):
+        modes(evaluate=EvaluateConfig(), **files, modes=tmp_path / "modes")
+
+
+def write_modes(file: Path, names: tuple[str, ...], seed: int) -> Path:
+    """Ranks that are the better the later the mode stands in ``names``."""
+    random = np.random.default_rng(seed)
+    users = [f"u{number}" for number in range(50)]
+    frames = [
+        pl.DataFrame(
+            {
+                "mode": mode,
+                "user": users,
+                "target": np.arange(50, dtype=np.int32),
+                "rank": np.ceil(random.exponential(40 / place, 50)) + 0.0,
+            }
+        )
+        for place, mode in enumerate(names, 1)
+    ]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pl.concat(frames).write_parquet(file)
+    return file
+
+
+def test_the_table_has_a_row_per_run_and_mode(tmp_path: Path) -> None:
+    files = []
+    for dataset in ("shop", "other"):
+        for run, names in (("text-only", ("text",)), ("decorec", MODES)):
+            for seed in (0, 1):
+                place = tmp_path / dataset / "runs" / run / f"seed-{seed}" / "modes.parquet"
+                files.append(write_modes(place, names, seed + len(names)))
+    outputs = {kind: tmp_path / f"table.{kind}" for kind in ("csv", "tex", "html")}
+    runs = ["text-only", "decorec"]
+    retrieval_table(modes=files, runs=runs, reference="decorec", evaluate=EVALUATE, **outputs)
+    rows = records(outputs["csv"])
+    assert [(row["run"], row["mode"]) for row in rows[:5]] == [
+        ("text-only", "text"),
+        *(("decorec", mode) for mode in MODES),
+    ]
+    assert len(rows) == 2 * 6 * 5
+    first = pl.read_parquet(files[2]).filter(mode="intra")["rank"]
+    second = pl.read_parquet(files[3]).filter(mode="intra")["rank"]
+    (row,) = [r for r in rows if (r["dataset"], r["metric"], r["mode"]) == ("shop", "Hit@10", "intra")]
+    assert float(row["mean"]) == pytest.approx(((first <= 10).mean() + (second <= 10).mean()) / 2, abs=1e-6)
+    assert {row["p_value"] == "" for row in rows if row["mode"] == "cross"} == {True}
+    assert "" not in {row["p_value"] for row in rows if row["mode"] != "cross"}
+    assert_tex_is_well_formed(outputs["tex"].read_text(), columns=6)
+    assert len(html_root(outputs["html"]).findall(".//tbody")) == 2
+
+
+def test_runs_of_one_modality_each_make_a_table(tmp_path: Path) -> None:
+    names = {"text-only": ("text",), "image-only": ("image",)}
+    files = [write_modes(tmp_path / "shop" / "runs" / run / "seed-0" / "modes.parquet", names[run], 0) for run in names]
+    outputs = {kind: tmp_path / f"table.{kind}" for kind in ("csv", "tex", "html")}
+    retrieval_table(modes=files, runs=list(names), reference="decorec", evaluate=EVALUATE, **outputs)
+    rows = records(outputs["csv"])
+    assert {(row["run"], row["mode"], row["p_value"]) for row in rows} == {
+        ("text-only", "text", ""),
+        ("image-only", "image", ""),
+    }

@@ -1,0 +1,119 @@
+"""Recall without training, counted again the plain way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from decorec.artifacts.files import write_sparse
+from decorec.config.prepare import GraphConfig
+from decorec.data.item_features import FeatureFile
+from decorec.data.sequences import Sequences, write_vocab
+from decorec.errors import DecorecError
+from decorec.evaluation.neighbour_recall import (
+    VIEWS,
+    Neighbours,
+    intersect,
+    nearest_by_features,
+    nearest_in_graph,
+    predict,
+    recall,
+)
+from decorec.prepare.cooccurrence import count_pairs
+from decorec.tables.recall import recall_table
+from tests.support import small
+from tests.support.fabricated_ranks import NAMES, assert_tex_is_well_formed, html_root, records
+
+ITEMS = [f"i{number}" for number in range(40)]
+
+
+def files(folder: Path, data: Sequences) -> dict[str, Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("vocab", "sequences", "cooccurrence", "text_features", "image_features")
+    found = {name: folder / name for name in names}
+    write_vocab(found["vocab"], ITEMS)
+    data.write(found["sequences"])
+    write_sparse(found["cooccurrence"], count_pairs(data.training(), 40, GraphConfig()))
+    random = np.random.default_rng(1)
+    for name in ("text_features", "image_features"):
+        x = random.normal(size=(40, 12)).astype(np.float32)
+        FeatureFile(x, np.ones(40, dtype=bool), ITEMS).write(found[name])
+    return found
+
+
+def neighbours(pairs: dict[int, list[int]]) -> Neighbours:
+    rows = [(i, j, level, -float(level)) for i, others in pairs.items() for level, j in enumerate(others, 1)]
+    item, other, level, score = (np.array(column) for column in zip(*rows, strict=True))
+    return Neighbours(item, other, level, score)
+
+
+def test_neighbours_by_hand() -> None:
+    data = small.sequences()
+    matrix = count_pairs(data.training(), 40, GraphConfig())
+    dense = matrix.toarray()
+    near = nearest_in_graph(matrix)
+    mine = near.other[near.item == 7]
+    assert mine[0] == dense[7].argmax()
+    assert (np.diff(dense[7][mine]) <= 0).all()
+    assert near.level[near.item == 7].tolist() == list(range(1, len(mine) + 1))
+    features = [np.random.default_rng(seed).normal(size=(40, 12)).astype(np.float32) for seed in (0, 1)]
+    alike = nearest_by_features(features)
+    cosine = sum(x @ x[7] / np.linalg.norm(x, axis=1) / np.linalg.norm(x[7]) for x in features)
+    assert alike.other[alike.item == 7].tolist() == [i for i in np.argsort(-cosine, kind="stable") if i != 7]
+
+
+def test_both_views_need_both_levels() -> None:
+    both = intersect(neighbours({0: [1, 2, 3]}), neighbours({0: [3, 4, 1], 5: [0]}))
+    assert dict(zip(both.other.tolist(), both.level.tolist(), strict=True)) == {1: 3, 3: 3}
+
+
+def test_predictions_by_hand() -> None:
+    """History 0, 1 (target 9): nearest first, an item once, nothing from the history."""
+    data = Sequences(["u"], np.array([0, 3]), np.array([0, 1, 9], dtype=np.int32))
+    near = neighbours({0: [1, 5, 6], 1: [5, 9, 7]})
+    assert predict(data, near, 2)["other"].to_list() == [5, 9]
+    assert sorted(predict(data, near, 99)["other"].to_list()) == [5, 6, 7, 9]
+
+
+def test_views_have_equally_many_predictions_and_their_hits_are_targets(tmp_path: Path) -> None:
+    data = small.sequences(users=300)
+    recall(**files(tmp_path, data), predictions=2, recall=tmp_path / "recall.parquet")
+    frame = pl.read_parquet(tmp_path / "recall.parquet")
+    totals = frame.group_by("view", maintain_order=True).agg(pl.col("predictions").sum(), pl.col("hits").sum())
+    assert totals["view"].to_list() == list(VIEWS)
+    assert totals["predictions"].n_unique() == 1
+    assert 300 < totals["predictions"][0] <= 600
+    assert frame["hits"].max() == 1
+    assert (frame["hits"] <= frame["predictions"]).all()
+    hits = dict(zip(totals["view"], totals["hits"], strict=True))
+    assert hits["interest"] > 2 * hits["modal-similarity"], "the features are noise, the walks have structure"
+
+
+def test_the_table_sums_up(tmp_path: Path) -> None:
+    found = []
+    for dataset in ("scientific", "shop"):
+        file = tmp_path / dataset / "recall.parquet"
+        recall(**files(tmp_path / dataset, small.sequences()), predictions=3, recall=file)
+        found.append(file)
+    outputs = {kind: tmp_path / f"recall.{kind}" for kind in ("csv", "tex", "html")}
+    recall_table(recalls=found, paper=NAMES, **outputs)
+    rows = records(outputs["csv"])
+    assert [(row["dataset"], row["view"]) for row in rows] == [(d, v) for d in ("scientific", "shop") for v in VIEWS]
+    for row in rows:
+        part = pl.read_parquet(tmp_path / row["dataset"] / "recall.parquet").filter(view=row["view"])
+        assert int(row["hits"]) == part["hits"].sum()
+        assert float(row["precision"]) == pytest.approx(part["hits"].sum() / part["predictions"].sum(), abs=1e-6)
+    assert rows[2]["paper_hits"] == "354.000000"
+    assert rows[3]["paper_hits"] == ""
+    assert_tex_is_well_formed(outputs["tex"].read_text(), columns=5)
+    assert len(html_root(outputs["html"]).findall(".//tbody")) == 2
+
+
+def test_a_graph_of_other_items_is_refused(tmp_path: Path) -> None:
+    found = files(tmp_path, small.sequences())
+    write_vocab(found["vocab"], ITEMS[:39])
+    with pytest.raises(DecorecError, match="39 x 39"):
+        recall(**found, predictions=3, recall=tmp_path / "recall.parquet")

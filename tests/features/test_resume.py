@@ -1,0 +1,92 @@
+"""kill -9 at random moments of the features step: the result is that of an undisturbed run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from decorec.config.features import FeaturesConfig
+from tests.support.small_shop import step_files, write_shop
+
+CONFIG = {"encoder": "fit", "epochs": 1, "batch_size": 4, "device": "cpu"}
+ITEMS = 64
+
+
+def run_step(folder: str) -> None:
+    """The features step in a process of its own, with small chunks."""
+    from decorec.features.step import extract, features
+
+    extract.CHUNK = 8
+    features(features=FeaturesConfig.model_validate(CONFIG), **step_files(Path(folder)), threads=1)
+
+
+@pytest.fixture(scope="module")
+def context() -> ForkServerContext:
+    """Processes that start with everything imported: a kill then hits work, not imports."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["decorec.features.fitted_encoder", "decorec.features.extract", __name__])
+    first = context.Process(target=os.getpid)
+    first.start()
+    first.join()
+    return context
+
+
+def _chunks(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in (folder / "cache" / "features").rglob("*.safetensors")}
+
+
+def _outputs(folder: Path) -> Iterator[bytes]:
+    for name in ("text", "image"):
+        yield step_files(folder)[name].read_bytes()
+
+
+def _run(context: ForkServerContext, folder: Path, chunks: int | None = None, seconds: float = 0.0) -> int | None:
+    """Exit code of the step; killed with SIGKILL ``seconds`` after it has written ``chunks`` chunks."""
+    process = context.Process(target=run_step, args=(str(folder),))
+    process.start()
+    if chunks is not None:
+        enough = len(_chunks(folder)) + chunks
+        while process.is_alive() and len(_chunks(folder)) < enough:
+            time.sleep(0.002)
+        process.join(seconds)
+        if process.is_alive():
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    return process.exitcode
+
+
+def test_killed_ten_times_gives_the_same_bytes(tmp_path: Path, context: ForkServerContext) -> None:
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    for folder in (undisturbed, killed):
+        folder.mkdir()
+        write_shop(folder, ITEMS)
+    assert _run(context, undisturbed) == 0
+    assert not _chunks(undisturbed), "chunks are deleted once the outputs are there"
+
+    random = np.random.default_rng(0)
+    kills, progressed = 0, 0
+    while kills < 10:
+        before = _chunks(killed)
+        code = _run(context, killed, int(random.integers(0, 4)), float(random.uniform(0, 0.3)))
+        if code == 0:  # it was faster: without its outputs it starts over, but for the trained encoder
+            for name in ("text", "image"):
+                step_files(killed)[name].unlink()
+            continue
+        assert code == -signal.SIGKILL
+        kills += 1
+        after = _chunks(killed)
+        assert all(after[path] == written for path, written in before.items() if path in after), "chunk written again"
+        progressed += len(after) > len(before)
+    assert progressed >= 3, "the kills hit the extraction"
+    assert _run(context, killed) == 0
+    assert list(_outputs(killed)) == list(_outputs(undisturbed))
+    assert not _chunks(killed)

@@ -1,0 +1,300 @@
+"""The mathematics of the models: one pass against windows, causality, scores, freezing, optimizer groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from decorec.config.training import StageConfig
+from decorec.data.batches import Batch, Windows, histories, training_windows
+from decorec.data.sequences import Sequences
+from decorec.models.base import Recommender
+from decorec.models.decorec import DeCoRec
+from decorec.models.registry import layers
+from decorec.training.loop import train
+from decorec.training.optimizer import build_optimizer
+from tests.support import small
+
+MODELS: list[tuple[str, str, dict[str, Any]]] = [
+    ("sasrec", "fit", {"name": "sasrec"}),
+    ("unisrec", "fit", {"name": "unisrec"}),
+    ("decorec stage 1", "stage1", {}),
+    ("decorec stage 2", "stage2", {}),
+    ("decorec with positions", "stage2", {"encoder": {**small.TINY["encoder"], "positions": "learned", "layers": 2}}),
+    ("decorec cosine", "stage2", {"similarity": "cosine", "temperature": 0.07, "alpha": 0.4}),
+    ("decorec of the released code", "stage2", {"id_enrichment": "mean", "interest_mlp": False, "modal_layers": 0}),
+]
+
+
+def chosen_model(data: Sequences, stage: str, options: dict[str, Any], length: int) -> Recommender:
+    encoder = small.TINY["encoder"] | options.get("encoder", {}) | {"length": length}
+    run = small.run(**(options | {"encoder": encoder}))
+    return small.model(data, run, stage).eval()  # the gate of UniSRec draws noise in training
+
+
+def explicit_windows(data: Sequences, length: int) -> Windows:
+    """One sample per prefix, as the sliding-window augmentation of the literature materialises it."""
+    training = data.training()
+    start, size = [], []
+    for user, count in enumerate(training.lengths):
+        for t in range(1, count):
+            first = max(0, t - length)
+            start.append(training.offsets[user] + first)
+            size.append(t - first)
+    sizes = np.array(size)
+    return Windows(training.items, np.array(start), sizes, sizes - 1, np.array(start) + sizes + 1)
+
+
+@pytest.mark.parametrize("length", [50, 4])
+@pytest.mark.parametrize(("stage", "options"), [m[1:] for m in MODELS], ids=[m[0] for m in MODELS])
+def test_one_pass_equals_explicit_sliding_windows(stage: str, options: dict[str, Any], length: int) -> None:
+    data = small.sequences(users=25)
+    model = chosen_model(data, stage, options, length).double()
+    results = []
+    for windows in (training_windows(data, length), explicit_windows(data, length)):
+        model.zero_grad()
+        loss = model.loss(windows.batch(np.arange(len(windows))))
+        loss.backward()
+        results.append((loss.item(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}))
+    (one, ours), (other, theirs) = results
+    assert one == pytest.approx(other, rel=1e-9)
+    assert ours.keys() == theirs.keys()
+    assert len(ours) > 5
+    for name, gradient in ours.items():
+        error = (gradient - theirs[name]).norm() / theirs[name].norm().clamp_min(1e-30)
+        assert error < 1e-9 or theirs[name].norm() < 1e-12, name
+
+
+@pytest.mark.parametrize(("stage", "options"), [m[1:] for m in MODELS], ids=[m[0] for m in MODELS])
+def test_a_later_item_does_not_change_an_earlier_state(stage: str, options: dict[str, Any]) -> None:
+    data = small.sequences(users=1, shortest=9, longest=9)
+    model = chosen_model(data, stage, options, 50).eval()
+    changed = Sequences(data.users, data.offsets, np.where(np.arange(9) == 5, (data.items + 7) % 40, data.items))
+    with torch.no_grad():
+        scores = [
+            model.scores(training_windows(d, 50).batch(np.arange(1)), model.item_representations())
+            for d in (data, changed)
+        ]
+    torch.testing.assert_close(scores[0][:5], scores[1][:5])
+    assert not torch.allclose(scores[0][5], scores[1][5])
+
+
+@pytest.mark.parametrize(("stage", "options"), [m[1:] for m in MODELS], ids=[m[0] for m in MODELS])
+def test_scores_do_not_depend_on_the_batch(stage: str, options: dict[str, Any]) -> None:
+    data = small.sequences(users=20)
+    model = chosen_model(data, stage, options, 50).eval()
+    windows = histories(data, "test", 50)
+    with torch.no_grad():
+        representations = model.item_representations()
+        together = torch.empty(20, 40)
+        for chosen, batch in windows.in_order(10_000):
+            together[torch.from_numpy(chosen)] = model.scores(batch, representations)
+        alone = torch.cat([model.scores(windows.batch(np.array([user])), representations) for user in range(20)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6)
+
+
+def reference_states(model: DeCoRec, representation: Tensor, history: Tensor) -> Tensor:
+    """Last state of one sequence through torch's own transformer layer with the model's weights."""
+    block: Any = model.encoder.blocks[0]
+    dim = representation.shape[-1]
+    layer = nn.TransformerEncoderLayer(
+        dim, block.attention.heads, block.up.out_features, 0.0, "gelu", layer_norm_eps=1e-12, batch_first=True
+    ).eval()
+    layer.load_state_dict(
+        {
+            "self_attn.in_proj_weight": block.attention.qkv.weight,
+            "self_attn.in_proj_bias": block.attention.qkv.bias,
+            "self_attn.out_proj.weight": block.attention.out.weight,
+            "self_attn.out_proj.bias": block.attention.out.bias,
+            "linear1.weight": block.up.weight,
+            "linear1.bias": block.up.bias,
+            "linear2.weight": block.down.weight,
+            "linear2.bias": block.down.bias,
+            "norm1.weight": block.attention_norm.weight,
+            "norm1.bias": block.attention_norm.bias,
+            "norm2.weight": block.output_norm.weight,
+            "norm2.bias": block.output_norm.bias,
+        }
+    )
+    mask = nn.Transformer.generate_square_subsequent_mask(len(history))
+    out: Tensor = layer(model.encoder.norm(representation[history])[None], src_mask=mask)
+    return out[0, -1]
+
+
+def test_scores_of_decorec_follow_equations_10_to_18() -> None:
+    data = small.sequences(users=6)
+    run = small.run(alpha=0.3)
+    model = small.model(data, run, "stage2").eval()
+    assert isinstance(model, DeCoRec)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    catalogue = model.catalogue
+    shape = (40, 40)
+    graph = torch.sparse_csr_tensor(
+        catalogue["graph.crow"], catalogue["graph.col"], catalogue["graph.values"], shape, check_invariants=True
+    ).to_dense()
+
+    def enriched(x: Tensor, module: Any) -> Tensor:
+        total, hop = x, x
+        for layer in range(module.layers):
+            gate = torch.sigmoid(
+                torch.cat([hop, graph], 1) @ torch.cat([module.from_embedding[layer], module.from_graph[layer]])
+                + module.bias[layer]
+            )
+            hop = graph @ hop
+            total = total + gate * hop / module.layers
+        return total
+
+    with torch.no_grad():
+        assert model.ids is not None and model.interests is not None
+        whole = []
+        for name in ("text", "image"):
+            adapter: Any = model.adapters[name]
+            modal = enriched(adapter.project(catalogue[f"features.{name}"]), adapter.enrich)
+            table: Any = model.interests[name]
+            interest = table.mlp(table.table.weight)[catalogue[f"interests.{name}"]]
+            whole.append(modal + enriched(model.ids.weight, model.enrich_ids) + interest)
+        torch.testing.assert_close(model.item_representations(), torch.stack(whole), rtol=1e-4, atol=1e-5)
+        windows = histories(data, "test", 50)
+        for user in range(6):
+            batch = windows.batch(np.array([user]))
+            expected = torch.zeros(40)
+            for m in range(2):
+                state = reference_states(model, whole[m], batch.items)
+                logits = torch.cat([whole[0], whole[1]]) @ state / 2.0
+                softmax = torch.softmax(logits, 0).view(2, 40)
+                expected += softmax[m] + 0.3 * softmax[1 - m]
+            torch.testing.assert_close(
+                model.scores(batch, model.item_representations())[0], expected, rtol=1e-3, atol=1e-6
+            )
+
+
+def test_neighbourhood_multiplies_the_scores_by_what_was_bought_with_the_history() -> None:
+    data = small.sequences(users=6)
+    plain = small.model(data, small.run(), "stage2").eval()
+    plus = small.model(data, small.run(neighbourhood=3.0), "stage2").eval()
+    plus.load_state_dict(plain.state_dict())
+    catalogue = plus.catalogue
+    graph = torch.sparse_csr_tensor(
+        catalogue["graph.crow"], catalogue["graph.col"], catalogue["graph.values"], (40, 40), check_invariants=True
+    ).to_dense()
+    with torch.no_grad():
+        for user in range(6):
+            batch = histories(data, "test", 50).batch(np.array([user]))
+            ages = torch.arange(len(batch.items), 0, -1.0)
+            near = (graph[batch.items] / ages[:, None]).sum(0)
+            expected = plain.scores(batch, plain.item_representations())[0] * (1 + 3 * near / near[near > 0].mean())
+            torch.testing.assert_close(plus.scores(batch, plus.item_representations())[0], expected)
+            assert (near == 0).any() and (near > 0).any()
+
+
+def test_neighbourhood_leaves_the_scores_where_the_history_has_no_neighbours() -> None:
+    data = small.sequences(users=1)
+    model = small.model(data, small.run(neighbourhood=3.0), "stage2").eval()
+    assert isinstance(model, DeCoRec) and model.graph is not None
+    model.graph.values.zero_()
+    batch = histories(data, "test", 50).batch(np.array([0]))
+    with torch.no_grad():
+        total = model.scores(batch, model.item_representations()).sum()
+    torch.testing.assert_close(total, torch.tensor(2.0))  # a softmax over all representations per modality
+
+
+def test_repeats_have_the_share_of_the_scores_that_they_had_in_training() -> None:
+    data = small.sequences(users=12)
+    items = data.items.copy()
+    items[data.offsets[:4] + 2] = items[data.offsets[:4]]  # four users come back to their first item
+    data = Sequences(data.users, data.offsets, items)
+    plain = small.model(data, small.run(alpha=0.4), "stage2").eval()
+    model = small.model(data, small.run(alpha=0.4, repeats="counted"), "stage2").eval()
+    model.load_state_dict(plain.state_dict(), strict=False)
+    training = data.training()
+    model.observe(training)
+    seen: list[bool] = []
+    for first, last in zip(training.offsets, training.offsets[1:], strict=False):
+        past = training.items[first:last].tolist()
+        seen += [item in past[:t] for t, item in enumerate(past) if t]
+    rate = (sum(seen) + 1) / (len(seen) + 2)
+    assert sum(seen) >= 4
+    for user in range(12):
+        batch = histories(data, "test", 50).batch(np.array([user]))
+        with torch.no_grad():
+            before, after = (one.scores(batch, one.item_representations())[0] for one in (plain, model))
+        past = torch.zeros(40, dtype=torch.bool).index_fill_(0, batch.items, True)
+        torch.testing.assert_close(after.sum(), torch.tensor(1.0))
+        torch.testing.assert_close(after[past].sum(), torch.tensor(rate))
+        for side in (past, ~past):
+            assert torch.equal(after[side].argsort(), before[side].argsort())
+
+
+def first_batch(data: Sequences) -> Batch:
+    windows = training_windows(data, 50)
+    return windows.batch(np.arange(len(windows)))
+
+
+def test_frozen_adapters_stay_and_everything_else_moves() -> None:
+    data = small.sequences()
+    run = small.run()
+    first = small.model(data, run, "stage1")
+    train(first, data, run.train.stage("stage1"), 0)
+    second = small.model(data, run, "stage2", seed=5)
+    assert isinstance(second, DeCoRec)
+    second.start_from(first.state_dict())
+    before = {name: parameter.detach().clone() for name, parameter in second.named_parameters()}
+    for name, parameter in first.named_parameters():
+        assert torch.equal(before[name], parameter), name
+    adam = build_optimizer(second, run.train.stage("stage2"))
+    second.train()
+    for _ in range(3):
+        adam.zero_grad()
+        second.loss(first_batch(data)).backward()
+        adam.step()
+    for name, parameter in second.named_parameters():
+        frozen = name.startswith("adapters.")
+        assert parameter.requires_grad != frozen
+        assert torch.equal(before[name], parameter) == frozen, name
+
+
+def test_stage_1_has_neither_ids_nor_interests() -> None:
+    data = small.sequences()
+    names = [name for name, _ in small.model(data, small.run(), "stage1").named_parameters()]
+    assert not [name for name in names if name.split(".")[0] in ("ids", "enrich_ids", "interests")]
+
+
+class Forgetful(DeCoRec):
+    """A model whose groups leave out the ids, as the released code's do."""
+
+    def parameter_groups(self, train: StageConfig) -> list[dict[str, Any]]:
+        return super().parameter_groups(train)[:1]
+
+
+def test_an_optimiser_that_forgets_a_parameter_is_refused() -> None:
+    data = small.sequences()
+    run = small.run()
+    with pytest.raises(ValueError, match="exactly once"):
+        build_optimizer(Forgetful(run.model, small.catalogue(data, run), "stage2"), run.train.stage("stage2"))
+
+
+@pytest.mark.parametrize("slice_size", [1, 40 * 17, 1 << 18])
+def test_sparse_product_in_slices_equals_the_dense_one(slice_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "SLICE", slice_size)
+    torch.manual_seed(0)
+    dense = torch.randn(40, 40).double() * (torch.rand(40, 40) < 0.2)
+    matrix = dense.to_sparse_csr()
+    propagation = layers.Propagation(matrix.crow_indices(), matrix.col_indices(), matrix.values())
+    x = torch.randn(40, 50, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(40, 50, dtype=torch.float64)
+    out = propagation(x)
+    torch.testing.assert_close(out, dense @ x)
+    (gradient,) = torch.autograd.grad((out * weight).sum(), x)
+    torch.testing.assert_close(gradient, dense.T @ weight)
+
+
+def test_one_stage_trains_ids_interests_and_adapters_together() -> None:
+    data = small.sequences()
+    model = small.model(data, small.run(phased=False), "fit")
+    trainable = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trainable == {"adapters", "encoder", "ids", "enrich_ids", "interests"}

@@ -1,0 +1,230 @@
+"""Fingerprints of code, and what runs share."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from decorec.config import describe, load
+from decorec.errors import DecorecError
+from decorec.plan.plan import Plan, _closure, code_fingerprint
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def plan(**sections: object) -> Plan:
+    return Plan(load({"datasets": {"shop": {"source": "sample"}}, **sections}))
+
+
+def test_a_fingerprint_covers_what_a_step_imports_and_nothing_else() -> None:
+    stages = _closure("decorec.training.steps")
+    assert {"decorec.training.loop", "decorec.nn.losses", "decorec.models.decorec", "decorec.data.sequences"} <= stages
+    assert not {"decorec.acquire.crawl.step", "decorec.tables", "decorec.prepare.cooccurrence"} & stages
+    assert "decorec.prepare.cooccurrence" not in _closure("decorec.evaluation.evaluate")
+    assert code_fingerprint("decorec.training.steps") != code_fingerprint("decorec.prepare.cooccurrence")
+
+
+def test_runs_share_the_graph_and_stage_1_of_the_first_with_equal_values() -> None:
+    runs = {
+        "decorec": {},
+        "released": {"method": "released"},
+        "also-released": {"method": "released", "model": {"interests": False}},
+        "other-clusters": {"interests": {"seed": 3}},
+        "joint-learning-rate": {"train": {"learning_rate": 0.01}},
+    }
+    found = plan(runs=runs, tables={"main": ["decorec"]})
+    assert [found.variant(name, "graph") for name in runs] == ["", "runs/released/", "runs/released/", "", ""]
+    assert [found.variant(name, "interests") for name in runs] == [
+        "",
+        "runs/released/",
+        "runs/released/",
+        "runs/other-clusters/",
+        "",
+    ]
+    assert found.graph_of_interests("runs/other-clusters/") == ""
+    assert found.graph_of_interests("runs/released/") == "runs/released/"
+    assert [found.first_stage_run(name) for name in runs] == [
+        "decorec",
+        "released",
+        "released",
+        "decorec",
+        "joint-learning-rate",
+    ]
+
+
+def test_one_stage_is_a_run_of_its_own_and_leaves_the_others_as_they_were() -> None:
+    runs = {"decorec": {}, "sasrec": {"model": {"name": "sasrec"}}, "no-phase": {"model": {"phased": False}}}
+    found = plan(runs=runs, tables={"main": ["decorec"]})
+    assert found.last_stage("no-phase") == "fit"
+    needed = found.inputs("shop", "no-phase", "fit", "0")
+    assert needed["text_features"] and needed["cooccurrence"] and needed["image_interests"]
+    assert "phased" in found.run("no-phase", "fit")
+    assert "phased" not in found.run("decorec", "stage2"), "what is tracked of older runs has not changed"
+
+
+def test_a_variant_of_the_scores_shares_stage_1_and_leaves_the_others_as_they_were() -> None:
+    found = plan(
+        runs={"decorec": {}, "plus": {"model": {"neighbourhood": 1, "repeats": "counted"}}},
+        tables={"main": ["decorec"]},
+    )
+    first, second = (found.inputs("shop", run, "stage2", "0")["start"] for run in ("decorec", "plus"))
+    assert first == second
+    assert "neighbourhood" in found.run("plus", "stage2")
+    assert "neighbourhood" not in found.run("decorec", "stage2") and "repeats" not in found.run("decorec", "stage2"), (
+        "what is tracked of older runs has not changed"
+    )
+
+
+def test_values_chosen_on_a_data_set_hold_there_and_for_ablations_of_the_run() -> None:
+    runs = {
+        "decorec": {},
+        "released": {"method": "released"},
+        "no-cluster": {"model": {"interests": False}},
+        "shallow": {"model": {"modal_layers": 1}},
+        "sasrec": {"model": {"name": "sasrec"}},
+    }
+    sections = {"runs": runs, "tables": {"main": ["decorec"]}, "seeds": [0]}
+    values = {"decorec": {"model": {"modal_layers": 2}, "train": {"learning_rate": 3e-4}}}
+    plain, found = plan(**sections), plan(**sections, tuned={"shop": values, "elsewhere": {"sasrec": {}}})
+    for name in ("released", "sasrec"):
+        assert found.run(name, "fit", "shop") == plain.run(name, "fit", "shop")
+    chosen = {name: json.loads(found.run(name, "stage2", "shop")) for name in ("decorec", "no-cluster", "shallow")}
+    assert [run["train"]["learning_rate"] for run in chosen.values()] == [3e-4] * 3
+    assert [run["model"]["modal_layers"] for run in chosen.values()] == [2, 2, 1], "a run's own difference stays"
+    assert [found.first_stage_run(name, "shop") for name in chosen] == ["decorec", "decorec", "shallow"]
+    assert json.loads(found.first_stages(["shallow"])) == {"shop": {"shallow": "shallow"}}
+    assert json.loads(plain.first_stages(["shallow"])) == {"shop": {"shallow": "decorec"}}
+    assert found.models(["shallow"])[0] == "results/shop/runs/shallow/seed-0/stage1/model.safetensors"
+    assert found.whole_run("decorec") == plain.whole_run("decorec"), "tuning starts from the same values again"
+    assert json.loads(found.chosen(["decorec", "sasrec"])) == {"shop": values}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"nothing": {}},
+        {"decorec": {"model": {"modal_layers": 9}}},
+        {"decorec": {"graph": {"distance": "1"}}},
+        {"decorec": {"model": {"phased": False}}},
+    ],
+)
+def test_chosen_values_that_fit_no_run_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(DecorecError, match=r"tuned\.shop"):
+        plan(runs={"decorec": {}}, tables={"main": ["decorec"]}, tuned={"shop": values})
+
+
+def test_tables_and_figures_follow_the_runs_that_there_are() -> None:
+    small = plan(tables={"main": ["decorec"]}, runs={"decorec": {}})
+    optional = {"ablations", "retrieval", "fusion", "curves", "alpha", "tau", "clusters", "gradients", "embedding"}
+    assert not optional & set(small.tables())
+    assert small.figures() == ["fig9", "pareto"]
+    assert small.shown_models("shop") == ["results/shop/runs/decorec/seed-0/stage2/model.safetensors"]
+    runs = {"decorec": {}, "sasrec": {"model": {"name": "sasrec"}}, "no-cluster": {"model": {"interests": False}}}
+    tables = {name: ["decorec", "no-cluster"] for name in ("ablations", "retrieval", "fusion")}
+    runs["naive"] = {"model": {"phased": False}}
+    tables |= {"gradients": ["naive"], "embedding": ["no-cluster", "decorec"]}
+    whole = plan(tables={"main": ["decorec", "sasrec"], **tables}, runs=runs, seeds=[3])
+    assert whole.figures() == ["fig2", "fig3", "fig4", "fig6", "fig7", "fig8", "fig9", "pareto"]
+    assert not {"curves", "gradients", "embedding"} & set(whole.printed_tables())
+    assert whole.embedded_models() == [
+        f"results/shop/runs/{run}/seed-3/stage2/model.safetensors" for run in ("no-cluster", "decorec")
+    ]
+    assert whole.histories() == [
+        "results/shop/runs/sasrec/seed-3/fit/history.parquet",
+        "results/shop/runs/decorec/seed-3/stage1/history.parquet",
+    ]
+    assert whole.models(["decorec", "no-cluster"]) == [
+        "results/shop/runs/decorec/seed-3/stage1/model.safetensors",
+        "results/shop/runs/decorec/seed-3/stage2/model.safetensors",
+        "results/shop/runs/no-cluster/seed-3/stage2/model.safetensors",
+    ]
+
+
+def test_sensitivity_adds_runs_that_share_what_they_can() -> None:
+    runs = {"decorec": {"model": {"modal_layers": 2}}, "no-cross": {"model": {"modal_layers": 2, "alpha": 0}}}
+    tables = {"main": ["decorec"], "alpha": [0.25, 0], "tau": [8], "clusters": [0.02, 0.1], "sensitivity_seeds": 2}
+    found = plan(runs=runs, tables=tables, seeds=[3, 4, 5])
+    assert json.loads(found.values("alpha")) == {"no-cross": 0.0, "alpha-0-25": 0.25, "decorec": 1.0}
+    assert json.loads(found.values("tau")) == {"decorec": 2.0, "tau-8": 8.0}
+    assert json.loads(found.values("clusters")) == {"clusters-0-02": 0.02, "decorec": 0.1}
+    varied = json.loads(found.whole_run("alpha-0-25"))
+    assert varied["model"].pop("alpha") == 0.25
+    assert varied["model"]["modal_layers"] == 2, "a difference against the reference, not against the defaults"
+    reference = json.loads(found.whole_run("decorec"))
+    assert reference["model"].pop("alpha") == 1.0
+    assert varied == reference
+    assert found.first_stage_run("clusters-0-02") == "decorec", "only stage 2 has clusters"
+    assert found.variant("clusters-0-02", "interests") == "runs/clusters-0-02/"
+    assert found.graph_of_interests("runs/clusters-0-02/") == "", "the graph is shared"
+    assert found.first_stage_run("alpha-0-25") == "alpha-0-25", "the loss of both stages has alpha"
+    assert found.sensitivity("tau", "metrics.json") == [
+        f"results/shop/runs/{run}/seed-{seed}/metrics.json" for run in ("decorec", "tau-8") for seed in (3, 4)
+    ]
+    assert set(found.tables()) >= {"alpha", "tau", "clusters"}
+    assert set(found.figures()) >= {"alpha", "tau", "clusters"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"tables": {"main": ["decorec"], "alpha": [1.5]}}, "tables.alpha"),
+        ({"tables": {"main": ["decorec"], "tau": [4]}, "runs": {"decorec": {}, "tau-4": {}}}, "runs.tau-4"),
+        ({"tables": {"main": ["sasrec"], "reference": "sasrec", "clusters": [0.2], "alpha": [0.5]}}, "model.alpha"),
+        ({"tables": {"main": ["decorec"], "gradients": ["decorec"]}}, "tables.gradients.*phased"),
+        ({"tables": {"main": ["decorec"], "gradients": ["sasrec"]}}, "tables.gradients.*'sasrec'"),
+        ({"tables": {"main": ["decorec"], "embedding": ["sasrec"]}}, "tables.embedding.*'sasrec'"),
+        ({"tables": {"main": ["decorec"], "embedding": ["absent"]}}, "tables.embedding.*'absent'"),
+    ],
+)
+def test_tables_that_their_runs_cannot_fill_are_refused(sections: dict[str, Any], message: str) -> None:
+    with pytest.raises(DecorecError, match=message):
+        plan(**sections)
+
+
+def test_a_swap_of_two_values_changes_what_is_tracked() -> None:
+    one = plan(graph={"window": 3}).section("graph")
+    assert json.loads(one) == {"distance": "1/D", "window": 3}
+    assert plan(crawl={"timeout": 5, "deadline": 9}).section("crawl") != plan(
+        crawl={"timeout": 9, "deadline": 5}
+    ).section("crawl")
+
+
+def test_the_schema_is_the_one_that_the_configuration_generates() -> None:
+    file = REPOSITORY / "workflow/schemas/config.schema.json"
+    assert json.loads(file.read_text()) == describe(), "run: make schema"
+
+
+OVERLAYS = sorted(f"config/{file.name}" for file in (REPOSITORY / "config").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", ["config.yaml", *OVERLAYS])
+def test_the_configurations_in_the_repository_are_valid(name: str) -> None:
+    assert {"config/scientific.yaml", "config/competitors.yaml", "config/tuned-scientific.yaml"} <= set(OVERLAYS)
+    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | yaml.safe_load((REPOSITORY / name).read_text())
+    assert load(config).datasets
+
+
+def test_planning_loads_no_library_of_the_steps() -> None:
+    """Every job of a cluster reads the Snakefile anew."""
+    code = "import decorec.plan.plan, sys; print(*{name.split('.')[0] for name in sys.modules})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"numpy", "polars", "matplotlib", "torch"} & set(result.stdout.split())
+
+
+def test_conda_environments_have_the_versions_of_the_lock_file() -> None:
+    locked: dict[str, str] = {}
+    for name, version in re.findall(r"^([\w-]+)==(\S+)", (REPOSITORY / "requirements.lock").read_text(), re.MULTILINE):
+        locked.setdefault(name, version)  # the first of several markers is the one of Python 3.11
+    other_names = {"dask-core": "dask", "pytorch-cpu": "torch", "pytorch-gpu": "torch", "matplotlib-base": "matplotlib"}
+    for file in (REPOSITORY / "envs").glob("*.yaml"):
+        for entry in yaml.safe_load(file.read_text())["dependencies"]:
+            name, _, version = entry.partition("=")
+            if name != "python":
+                assert locked[other_names.get(name, name)] == version, f"{file.name}: {name}"

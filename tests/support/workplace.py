@@ -1,0 +1,68 @@
+"""A folder of its own in which the workflow runs as a user runs it."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+TINY: dict[str, Any] = {
+    "datasets": {"sample": {"source": "sample", "items": 90, "users": 220}},
+    "features": {"encoder": "fit", "epochs": 1},
+    "model": {"dim": 8, "encoder": {"heads": 2, "feed_forward": 8}},
+    "train": {"epochs": 2, "patience": 1},
+    "seeds": [0],
+    "runs": {"decorec": {}},
+    "tables": {"main": ["decorec"]},
+}
+"""A configuration whose every step takes seconds."""
+
+
+class Workplace:
+    """A copy of the workflow and the package in a folder of its own, with a configuration and what to compute."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], *targets: str) -> None:
+        self.folder, self.targets = folder, targets
+        folder.mkdir()
+        for name in ("Snakefile", "workflow", "decorec", "envs"):
+            source = REPOSITORY / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, folder / name)
+        self.configure(config)
+
+    def copy(self, folder: Path, config: dict[str, Any]) -> Workplace:
+        """The same with all that has been computed, elsewhere and with another configuration."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        other = copy.copy(self)
+        other.folder = folder
+        other.configure(config)
+        return other
+
+    def configure(self, config: dict[str, Any]) -> None:
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--workflow-profile", "none", *arguments]
+        environment = {**os.environ, "PYTHONPATH": ""}
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=900)
+
+    def planned(self, *targets: str) -> dict[str, int]:
+        """Jobs by rule that a call would run for ``targets``, else for those of this workplace."""
+        result = self.snakemake("--dry-run", "--quiet", "host", "--", *(targets or self.targets))
+        assert result.returncode == 0, result.stdout + result.stderr
+        output = result.stdout + result.stderr
+        table = re.search(r"^job +count\n[- ]+\n((?:\S+ +\d+\n)+)", output, re.MULTILINE)
+        if table is None:
+            assert "Nothing to be done" in output, output
+            return {}
+        return {name: int(count) for name, count in (line.split() for line in table[1].splitlines())}

@@ -1,0 +1,123 @@
+"""Claims: verdicts are computed, corrected by Holm, and honest about what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from decorec.evaluation.modality_modes import MODES
+from decorec.evaluation.neighbour_recall import VIEWS
+from decorec.evaluation.significance import holm
+from decorec.tables.claims import claims_table
+from tests.evaluation.test_modality_modes import write_modes
+from tests.support.fabricated_ranks import (
+    EVALUATE,
+    LENGTHS,
+    USERS,
+    assert_tex_is_well_formed,
+    html_root,
+    records,
+    write_ranks,
+)
+
+MAIN = ["decorec", "sasrec", "popularity"]
+
+
+def make(folder: Path, modes: bool = True, recalls: bool = True, **changes: object) -> list[dict[str, str]]:
+    random = np.random.default_rng(0)
+    ranks = []
+    shop = folder / "results" / "shop"
+    for run, offset in {"decorec": 0, "sasrec": 60, "popularity": 200, "no-cluster": 0}.items():
+        rank = random.integers(1, 5, USERS) + float(offset) * (LENGTHS <= 4) + (offset > 0)
+        if run == "no-cluster":
+            rank = random.integers(1, 5, USERS) + 0.0
+        ranks.append(write_ranks(shop / "runs" / run / "seed-0" / "ranks.parquet", rank))
+    users = [f"user {number:02}" for number in range(USERS)]
+    found = pl.concat(
+        pl.DataFrame({"view": view, "user": users, "hits": [int(view == VIEWS[2])] * USERS, "predictions": 10})
+        for view in VIEWS
+    )
+    found.cast({"hits": pl.Int64, "predictions": pl.Int64}).write_parquet(shop / "recall.parquet")
+    files = [write_modes(shop / "runs" / "decorec" / "seed-0" / "modes.parquet", MODES, 1)] if modes else []
+    outputs = {kind: folder / f"claims.{kind}" for kind in ("csv", "tex", "html", "md")}
+    arguments: dict[str, object] = {
+        "ranks": ranks,
+        "modes": files,
+        "recalls": [shop / "recall.parquet"] if recalls else [],
+        "main": MAIN,
+        "ablations": ["no-cluster", "decorec"],
+        "retrieval": ["decorec"],
+        "reference": "decorec",
+        "baseline": "sasrec",
+        "cold": 0.4,
+        "evaluate": EVALUATE,
+    }
+    claims_table(**(arguments | changes), **outputs)  # type: ignore[arg-type]
+    assert_tex_is_well_formed(outputs["tex"].read_text(), columns=7)
+    assert html_root(outputs["html"]).find(".//table") is not None
+    return records(outputs["csv"])
+
+
+def test_the_page_of_documentation_says_what_the_table_says(tmp_path: Path) -> None:
+    rows = {row["claim"]: row for row in make(tmp_path) if row["metric"] in ("NDCG@10", "hits per user")}
+    lines = (tmp_path / "claims.md").read_text().splitlines()
+    assert lines[0] == "# The paper's claims against what was measured"
+    assert "- Seeds per run: 1." in lines
+    printed = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    found = {cells[0]: cells[1:6] for cells in printed if cells[0] not in ("Claim", "---")}
+    assert set(found) == set(rows)
+    for claim, (difference, interval, p, holm_p, verdict) in found.items():
+        row = rows[claim]
+        assert verdict == (row["verdict"] or "not in the paper")
+        if row["p_value"]:
+            assert difference == f"{float(row['difference']):+.4f}"
+            assert interval == f"[{float(row['ci_low']):+.4f}, {float(row['ci_high']):+.4f}]"
+            assert [p, holm_p] == [f"{float(row[key]):.4f}" for key in ("p_value", "p_holm")]
+
+
+def verdicts(rows: list[dict[str, str]], kind: str, metric: str = "NDCG@10") -> dict[str, str]:
+    return {row["claim"]: row["verdict"] for row in rows if row["kind"] == kind and row["metric"] == metric}
+
+
+def test_verdicts(tmp_path: Path) -> None:
+    rows = make(tmp_path)
+    main = verdicts(rows, "main")
+    assert main["DeCoRec beats SASRec"] == "reproduced"
+    assert main["DeCoRec beats Popularity"] == "", "better, but the paper does not say so"
+    assert sum(verdict == "not testable here" for verdict in main.values()) == 5, "the paper's other competitors"
+    ablations = verdicts(rows, "ablations")
+    assert ablations["DeCoRec beats no-cluster"] == "not reproduced", "equally good"
+    assert sum(verdict == "not testable here" for verdict in ablations.values()) == 5
+    assert set(verdicts(rows, "recall", "hits per user").values()) == {"reproduced"}
+    assert set(verdicts(rows, "single").values()) == {"not testable here"}
+    cold = verdicts(rows, "cold")
+    assert cold["Cold users gain more over SASRec than the others"] == "reproduced"
+    assert cold["On cold users DeCoRec beats SASRec"] == "reproduced"
+
+
+def test_p_is_corrected_over_the_rows_of_a_kind(tmp_path: Path) -> None:
+    rows = [row for row in make(tmp_path) if row["kind"] == "main" and row["p_value"]]
+    assert len(rows) == 2 * 6
+    expected = holm([float(row["p_value"]) for row in rows])
+    assert [float(row["p_holm"]) for row in rows] == pytest.approx(expected.tolist(), abs=2e-5)
+    assert any(row["p_holm"] != row["p_value"] for row in rows)
+
+
+def test_a_positive_difference_alone_reproduces_nothing(tmp_path: Path) -> None:
+    strict = EVALUATE.model_copy(update={"level": 0.99999})
+    found = verdicts(make(tmp_path, evaluate=strict), "main")
+    assert found["DeCoRec beats SASRec"] == "not reproduced"
+
+
+def test_what_is_missing_is_not_testable(tmp_path: Path) -> None:
+    rows = make(
+        tmp_path, modes=False, recalls=False, baseline="unisrec", main=MAIN, ablations=["no-cluster", "decorec"]
+    )
+    for kind in ("modes", "single", "recall", "cold"):
+        chosen = [row for row in rows if row["kind"] == kind]
+        assert chosen
+        assert {row["verdict"] for row in chosen} == {"not testable here"}
+        assert {row["p_holm"] for row in chosen} == {""}

@@ -1,0 +1,167 @@
+"""The page of results: both cut-offs, the paper, the released code and the protocol."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from decorec.cli import main, step_function
+from decorec.errors import DecorecError
+from decorec.tables import results_page
+from decorec.tables.labels import label
+from decorec.tables.results_page import ChosenValues, standard_errors
+from decorec.tables.summary import METRICS, Summary
+from tests.support.fabricated_ranks import (
+    EVALUATE,
+    NAMES,
+    RUNS,
+    SEEDS,
+    USERS,
+    fabricate,
+    main_table,
+    make,
+    records,
+    seed_means,
+    statistics_file,
+)
+
+
+def page(files: list[Path], tmp_path: Path, **changes: Any) -> str:
+    statistics = [statistics_file(tmp_path / "results" / name, USERS, 90, 300) for name in ("scientific", "shop")]
+    arguments = {"ranks": files, "runs": RUNS, "references": ["decorec"], "evaluate": EVALUATE, "paper": NAMES}
+    arguments["chosen"] = ChosenValues({})
+    results_page(**(arguments | changes), statistics=statistics, output=tmp_path / "results.md")
+    return (tmp_path / "results.md").read_text(encoding="utf-8")
+
+
+def table_after(text: str, heading: str) -> list[list[str]]:
+    """Cells of the first table after ``heading``, without its rule."""
+    lines = text.split(heading, 1)[1].splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("|"))
+    end = next(
+        index for index in range(start, len(lines) + 1) if index == len(lines) or not lines[index].startswith("|")
+    )
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start:end]]
+    assert len({len(row) for row in rows}) == 1
+    return [rows[0], *rows[2:]]
+
+
+def test_results_page_has_both_cut_offs_and_the_paper(tmp_path: Path) -> None:
+    files, ranks = fabricate(tmp_path)
+    text = page(files, tmp_path)
+    section = text.split("## scientific\n")[1].split("\n## ")[0]
+    true = table_after(section, "### True cut-offs")
+    assert true[0] == ["run", "seeds", *METRICS]
+    compatible = table_after(section, "### At the cut-offs of the paper")
+    assert compatible[0] == ["run", "seeds", "Hit@11", "Hit@51", "NDCG@11", "NDCG@51", "MRR@11", "MRR@51"]
+    ours = [row for row in compatible if not row[0].startswith("the paper")]
+    for table in (true, ours):
+        for run, row in zip(RUNS, table[1:], strict=True):
+            assert row[:2] == [label(run), str(len(SEEDS[run]))]
+            for metric, cell in zip(table[0][2:], row[2:], strict=True):
+                means = seed_means(metric, ranks["scientific"][run])
+                spread = f" ± {np.std(means, ddof=1):.4f}" if len(means) > 1 else ""
+                assert cell == f"{np.mean(means):.4f}{spread}"
+    printed = [row[2:] for row in compatible if row[0] == "the paper, decorec"]
+    assert printed == [["0.1779", "0.3559", "0.0897", "0.1292", "", ""]]
+    assert "### At the cut-offs of the paper" not in text.split("## shop\n")[1].split("\n## ")[0]
+
+
+def test_results_page_shows_the_values_chosen_on_a_data_set(tmp_path: Path) -> None:
+    files, _ = fabricate(tmp_path)
+    values = {"decorec": {"model": {"encoder": {"dropout": 0.2}}, "train": {"learning_rate": 0.0003}}}
+    text = page(files, tmp_path, chosen=ChosenValues.model_validate({"scientific": values}))
+    table = table_after(text.split("## scientific\n")[1], "Values chosen on validation")
+    assert table == [
+        ["run", "values"],
+        [label("decorec"), "model.encoder.dropout = 0.2, train.learning_rate = 0.0003"],
+    ]
+    assert "No values were chosen" in text.split("## shop\n")[1]
+
+
+def test_results_page_compares_with_the_released_code(tmp_path: Path) -> None:
+    files, ranks = fabricate(tmp_path)
+    text = page(files, tmp_path)
+    table = table_after(text, "### Against the authors' released code")
+    assert table[0][1:3] == ["released code (3 seeds)", "DeCoRec (as described) (3 seeds)"]
+    row = next(row for row in table if row[0] == "NDCG@10")
+    means = seed_means("NDCG@10", ranks["scientific"]["decorec"])
+    difference = np.mean(means) - 0.0861
+    error = math.sqrt(np.var(means, ddof=1) / 3 + 0.0011**2 / 3)
+    assert row[1] == "0.0861 ± 0.0011"
+    assert row[3:] == [f"{difference:+.4f}", f"{difference / error:+.1f}"]
+    assert next(row for row in table if row[0] == "MRR@10")[-1] == "", "no deviation recorded"
+
+
+def test_results_page_shows_the_same_intervals_and_tests_as_the_csv(tmp_path: Path) -> None:
+    files, _ = fabricate(tmp_path)
+    section = page(files, tmp_path).split("## shop\n")[1]
+    spans = table_after(section, "Intervals over users:")
+    differences = table_after(section, f"### {label('decorec')} less each other run")
+    assert [row[0] for row in differences[1:]] == [label(run) for run in RUNS if run != "decorec"]
+    rows = [row for row in records(make(main_table, files, tmp_path)[0]) if row["dataset"] == "shop"]
+    means = {(row["model"], row["metric"]): float(row["mean"]) for row in rows}
+    for row in rows:
+        column = METRICS.index(row["metric"])
+        cell = spans[1 + RUNS.index(row["model"])][2 + column]
+        assert cell == f"{float(row['ci_low']):.4f} to {float(row['ci_high']):.4f}"
+        if row["p_value"]:
+            found = next(line for line in differences if line[0] == label(row["model"]))[1 + column]
+            assert f"p = {float(row['p_value']):.4f}" in found
+            expected = means["decorec", row["metric"]] - means[row["model"], row["metric"]]
+            assert float(found.split(" ")[0]) == pytest.approx(expected, abs=6e-5)
+            low, high = (float(word.strip("(;")) for word in (found.split(" ")[1], found.split(" ")[3]))
+            assert low <= float(found.split(" ")[0]) <= high
+
+
+def test_results_page_compares_every_reference_with_all_others(tmp_path: Path) -> None:
+    files, _ = fabricate(tmp_path)
+    section = page(files, tmp_path, references=["decorec", RUNS[1]]).split("## shop\n")[1]
+    one, two = (table_after(section, f"### {label(run)} less each other run") for run in ("decorec", RUNS[1]))
+    forward = next(row for row in one if row[0] == label(RUNS[1]))[1]
+    backward = next(row for row in two if row[0] == label("decorec"))[1]
+    assert float(forward.split(" ")[0]) == -float(backward.split(" ")[0])
+    with pytest.raises(DecorecError, match=r"--references.*tables\.variants"):
+        page(files, tmp_path, references=["decorec", "absent"])
+
+
+def test_results_page_states_the_protocol_in_force(tmp_path: Path) -> None:
+    files, _ = fabricate(tmp_path)
+    text = page(files, tmp_path)
+    assert "history is not masked" in text
+    assert "90% percentile bootstrap" in text
+    assert "200 resamples" in text
+    assert "history is masked" in page(files, tmp_path, evaluate=EVALUATE.model_copy(update={"mask_history": True}))
+
+
+def test_standard_errors_need_deviations() -> None:
+    row = Summary("d", "Hit@10", "r", 0.5, 0.03, 9, 0.4, 0.6, None, 30)
+    assert standard_errors(row, 0.46, 0.0, 3) == pytest.approx(4.0)
+    assert standard_errors(row, 0.46, None, 3) is None
+    single = Summary("d", "Hit@10", "r", 0.5, None, 1, 0.4, 0.6, None, 30)
+    assert standard_errors(single, 0.46, 0.01, 3) is None
+
+
+def test_steps_run_from_the_command_line(tmp_path: Path) -> None:
+    files, _ = fabricate(tmp_path)
+    statistics = [statistics_file(tmp_path / "results" / name, USERS, 90, 300) for name in ("scientific", "shop")]
+    common = ["--runs", *RUNS, "--evaluate", '{"bootstrap": 200, "level": 0.9}']
+    reference = ["--reference", "decorec"]
+    names = ["--paper", '{"scientific": "Scientific", "shop": null}']
+    ranks = ["--ranks", *map(str, files)]
+    outputs = [flag for kind in ("csv", "tex", "html") for flag in (f"--{kind}", str(tmp_path / f"cli.{kind}"))]
+    main(["comparison-table", "--kind", "main", *ranks, *common, *reference, *names, *outputs])
+    assert (tmp_path / "cli.csv").read_bytes() == make(main_table, files, tmp_path)[0].read_bytes()
+    main(["comparison-table", "--kind", "ablations", *ranks, *common, *reference, *names, *outputs])
+    assert "variant" in (tmp_path / "cli.csv").read_text()
+    shown = ["--statistics", *map(str, statistics)]
+    main(["statistics-table", *shown, *names, *outputs])
+    assert (tmp_path / "cli.csv").read_text().startswith("dataset,users,items,interactions,")
+    page_flags = ["--references", "decorec", "--chosen", "{}", "--output", str(tmp_path / "cli.md")]
+    main(["results-page", *ranks, *shown, *common, *names, *page_flags])
+    assert (tmp_path / "cli.md").read_text(encoding="utf-8") == page(files, tmp_path)
+    assert step_function("results-page") is results_page

@@ -1,0 +1,91 @@
+"""The tables of sensitivity: validation from the files of metrics, test from the files of ranks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decorec.errors import DecorecError
+from decorec.tables.sensitivity import RunValues, sensitivity_table
+from decorec.tables.summary import METRICS
+from tests.support.fabricated_ranks import (
+    EVALUATE,
+    RUNS,
+    SEEDS,
+    Ranks,
+    assert_tex_is_well_formed,
+    fabricate,
+    html_root,
+    records,
+    seed_means,
+)
+
+VALUES = RunValues({"my-run": 0.5, "decorec": 2.0, "sasrec": 8.0})
+
+
+def metrics(ranks: list[Path]) -> list[Path]:
+    """A metrics.json beside each file of ranks; the figure on validation tells the run and the seed."""
+    files = []
+    for file in ranks:
+        run, seed = file.parents[1].name, int(file.parent.name.removeprefix("seed-"))
+        valid = {metric: 0.1 * (RUNS.index(run) + 1) + 0.01 * seed for metric in METRICS}
+        files.append(file.with_name("metrics.json"))
+        files[-1].write_text(json.dumps({"valid": valid, "test": {}}))
+    return files
+
+
+def make(folder: Path, **changes: Any) -> tuple[list[dict[str, str]], Ranks]:
+    files, ranks = fabricate(folder)
+    outputs = {kind: folder / f"tau.{kind}" for kind in ("csv", "tex", "html")}
+    given = {"knob": "tau", "ranks": files, "metrics": metrics(files), "values": VALUES, "reference": "decorec"}
+    sensitivity_table(**(given | {"evaluate": EVALUATE} | changes), **outputs)  # type: ignore[arg-type]
+    assert_tex_is_well_formed(outputs["tex"].read_text(), columns=4)
+    root = html_root(outputs["html"])
+    headings = [cell.text for cell in root.findall(".//thead/tr/th[@scope='col']")]
+    assert headings == ["Metric", "tau = 0.5", "tau = 2", "tau = 8"]
+    assert len(root.findall(".//tbody")) == 4
+    return records(outputs["csv"]), ranks
+
+
+def test_every_number(tmp_path: Path) -> None:
+    rows, ranks = make(tmp_path)
+    assert len(rows) == 2 * 2 * len(METRICS) * len(RUNS)
+    for row in rows:
+        assert float(row["value"]) == VALUES.root[row["run"]]
+        assert row["seeds"] == str(len(SEEDS[row["run"]]))
+        if row["split"] == "valid":
+            seeds = SEEDS[row["run"]]
+            mean = 0.1 * (RUNS.index(row["run"]) + 1) + 0.01 * sum(seeds) / len(seeds)
+            assert float(row["mean"]) == pytest.approx(mean, abs=1e-6)
+            assert row["std"] == ("" if len(seeds) == 1 else "0.010000"), "0, 0.01 and 0.02"
+            assert row["ci_low"] == row["ci_high"] == row["p_value"] == ""
+            continue
+        means = seed_means(row["metric"], ranks[row["dataset"]][row["run"]])
+        assert float(row["mean"]) == pytest.approx(sum(means) / len(means), abs=1e-6)
+        assert float(row["ci_low"]) <= float(row["mean"]) <= float(row["ci_high"])
+        assert (row["p_value"] == "") == (row["run"] == "decorec")
+
+
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DecorecError, match=r"--knob.*alpha, tau, clusters.*'beta'"):
+        make(tmp_path, knob="beta")
+    files, _ = fabricate(tmp_path)
+    given = metrics(files)
+    with pytest.raises(DecorecError, match="of every run on shop"):
+        make(tmp_path, metrics=[file for file in given if "shop/runs/sasrec" not in file.as_posix()])
+    given[2].write_text('{"valid": {"Hit@10": null}}')
+    (tmp_path / "broken").mkdir()
+    with pytest.raises(DecorecError, match=r"seed-\d/metrics\.json: expected a number at valid\.Hit@10"):
+        sensitivity_table(
+            knob="tau",
+            ranks=files,
+            metrics=given,
+            values=VALUES,
+            reference="decorec",
+            evaluate=EVALUATE,
+            **{kind: tmp_path / f"broken/tau.{kind}" for kind in ("csv", "tex", "html")},
+        )
+    assert not list((tmp_path / "broken").iterdir())

@@ -1,0 +1,127 @@
+"""Tuning: a fixed number of trials on validation, kept across kills, and the overlay of the best values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from decorec.config import load
+from decorec.config.runs import Run, nested
+from decorec.config.training import TuningConfig
+from decorec.data.sequences import Sequences, write_vocab
+from decorec.plan.plan import Plan
+from decorec.tables import tuned, tuning_table
+from decorec.training.tuning import _study, choices, tune, with_values
+from tests.support import small
+
+RUN = small.run(name="sasrec", dim=8)
+
+
+def files(folder: Path, data: Sequences) -> dict[str, Any]:
+    folder.mkdir(exist_ok=True)
+    write_vocab(folder / "vocab.parquet", [f"item {number}" for number in range(40)])
+    data.write(folder / "sequences.parquet")
+    return {
+        "vocab": folder / "vocab.parquet",
+        "sequences": folder / "sequences.parquet",
+        "cache": folder / "cache",
+        "trials": folder / "sasrec.parquet",
+    }
+
+
+def test_trials_are_kept_each_combination_comes_once_and_the_own_values_first(tmp_path: Path) -> None:
+    given = files(tmp_path, small.sequences())
+    tune(run=RUN, tuning=TuningConfig(trials=2), **given)
+    first = pl.read_parquet(given["trials"])
+    assert len(first) == 2
+    # A kill leaves a trial that is marked as running: it is run again.
+    cut_off = _study(RUN, TuningConfig(), given["cache"]).ask()
+    for key, values in choices(RUN).items():
+        cut_off.suggest_categorical(key, values)
+    tune(run=RUN, tuning=TuningConfig(trials=5), **given)
+    table = pl.read_parquet(given["trials"])
+    assert len(table) == 5
+    assert table.head(2).equals(first)
+    assert table["values"].n_unique() == 5
+    assert json.loads(table["values"][0])["train.learning_rate"] == RUN.train.learning_rate
+    assert set(table["state"]) <= {"COMPLETE", "PRUNED"}
+    assert table["NDCG@10"].is_between(0, 1).all()
+    tune(run=RUN, tuning=TuningConfig(trials=5), **given)
+    assert pl.read_parquet(given["trials"]).equals(table)
+
+
+def test_tuning_looks_at_no_test_item(tmp_path: Path) -> None:
+    data = small.sequences()
+    other = data.items.copy()
+    last = data.offsets[1:] - 1
+    other[last] = (other[last] + 11) % 40
+    tables = []
+    for name, items in (("one", data.items), ("two", other)):
+        given = files(tmp_path / name, Sequences(data.users, data.offsets, items))
+        tune(run=RUN, tuning=TuningConfig(trials=2), **given)
+        tables.append(pl.read_parquet(given["trials"]))
+    assert tables[0].equals(tables[1])
+
+
+def test_the_overlay_holds_the_best_values_of_every_run(tmp_path: Path) -> None:
+    files_of = []
+    for run, figures in {"sasrec": [0.1, 0.3, 0.9], "dimo": [0.4, 0.2, 0.1]}.items():
+        rows = [
+            (n, "PRUNED" if figure == 0.9 else "COMPLETE", figure, json.dumps({"train.learning_rate": 0.001 * (n + 1)}))
+            for n, figure in enumerate(figures)
+        ]
+        frame = pl.DataFrame(rows, schema=["trial", "state", "NDCG@10", "values"], orient="row")
+        frame.write_parquet(tmp_path / f"{run}.parquet")
+        files_of.append(tmp_path / f"{run}.parquet")
+    tuning_table(trials=files_of, csv=tmp_path / "shop.csv")
+    tuned(csv=tmp_path / "shop.csv", output=tmp_path / "tuned.yaml")
+    overlay = yaml.safe_load((tmp_path / "tuned.yaml").read_text())
+    values = {"sasrec": {"train": {"learning_rate": 0.002}}, "dimo": {"train": {"learning_rate": 0.001}}}
+    assert overlay == {"tuned": {"shop": values}}
+    runs = {name: {"model": {"name": name}} for name in ("decorec", *values)}
+    config = load(
+        {"datasets": {"shop": {"source": "sample"}}, "runs": runs, "tables": {"main": ["decorec"]}, **overlay}
+    )
+    assert config.run("sasrec", "shop").train.learning_rate == 0.002
+    assert config.run("sasrec", "other") == config.run("sasrec")
+
+
+@pytest.mark.parametrize("name", ["decorec", "sasrec", "bert4rec", "unisrec", "missrec", "mmmlp", "dimo"])
+def test_spaces_hold_valid_values_the_default_among_them_and_as_many_for_every_model(name: str) -> None:
+    run = Run.model_validate({"model": {"name": name}})
+    own = run.dump()
+    assert len(run.model.space) == 3
+    for key, values in run.model.space.items():
+        found = own
+        for part in key.split("."):
+            found = found[part]
+        assert found in values, key
+        for value in values:
+            chosen = with_values(run, {key: value})
+            assert (chosen == run) == (value == found)
+            assert (chosen.graph, chosen.interests) == (run.graph, run.interests)
+
+
+@pytest.mark.parametrize("name", ["decorec", "sasrec", "bert4rec", "unisrec", "missrec", "mmmlp", "dimo"])
+def test_what_a_trial_trained_is_what_its_overlay_trains(name: str) -> None:
+    sections = {"datasets": {"shop": {"source": "sample"}}, "tables": {"main": ["decorec"]}}
+    runs = {"decorec": {}, name: {"model": {"name": name}}}
+    own = load({**sections, "runs": runs}).run(name)
+    for values in ({key: value} for key, found in own.model.space.items() for value in found):
+        overlay = {"tuned": {"shop": {name: nested(values)}}}
+        assert load({**sections, "runs": runs, **overlay}).run(name, "shop") == with_values(own, values), values
+
+
+def test_every_described_run_of_the_main_table_is_tuned_with_the_same_number_of_trials() -> None:
+    runs = {name: {"model": {"name": name}} for name in ("decorec", "sasrec", "popularity")}
+    runs["decorec-released"] = {"method": "released"}  # type: ignore[dict-item]
+    runs["decorec-plus"] = {"model": {"name": "decorec"}}  # a variant: it follows what is chosen for its model
+    plan = Plan(load({"datasets": {"shop": {"source": "sample"}}, "runs": runs, "tables": {"main": list(runs)}}))
+    assert plan.trials("shop") == ["results/tuning/shop/decorec.parquet", "results/tuning/shop/sasrec.parquet"]
+    assert set(plan.tuning_inputs("shop", "decorec")) >= {"text_features", "cooccurrence", "text_interests"}
+    assert nested({"a.b": 1, "a.c": 2, "d": 3}) == {"a": {"b": 1, "c": 2}, "d": 3}

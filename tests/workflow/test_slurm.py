@@ -1,0 +1,66 @@
+"""Submission to a cluster: a real SLURM on this machine runs the sample pipeline through the profile."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.cluster import cluster, missing
+from tests.support.workplace import REPOSITORY, TINY, Workplace
+
+pytestmark = pytest.mark.workflow
+
+PROFILE = REPOSITORY / "profiles" / "slurm"
+TABLE = "results/tables/main.csv"
+ON_GPU = {"features", "stage1", "stage2", "fit", "tune", "evaluate", "modes", "probe"}
+
+
+@pytest.mark.timeout(1500)
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+def test_the_profile_runs_every_step_under_slurm_with_the_same_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = Workplace(tmp_path / "local", TINY, TABLE)
+    result = local.snakemake("--", TABLE)
+    assert result.returncode == 0, result.stdout + result.stderr
+    submitted = Workplace(tmp_path / "submitted", TINY, TABLE)
+    planned = submitted.planned()
+    assert planned.pop("total") == sum(planned.values())
+    with cluster(tmp_path / "slurm") as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        # The profile as it is; only the waiting is shortened, and the logs of successful jobs are kept to be counted.
+        # The cluster has no accounting, which is what `sacct` would ask.
+        quick = (
+            "--slurm-status-command",
+            "squeue",
+            "--seconds-between-status-checks",
+            "1",
+            "--slurm-init-seconds-before-status-checks",
+            "1",
+        )
+        result = submitted.snakemake("--profile", str(PROFILE), *quick, "--slurm-keep-successful-logs", "--", TABLE)
+        assert result.returncode == 0, result.stdout + result.stderr
+        shown = ["scontrol", "--oneliner", "show", "jobs"]
+        jobs = subprocess.run(shown, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert (submitted.folder / TABLE).read_bytes() == (local.folder / TABLE).read_bytes()
+
+    assert len(jobs) == sum(planned.values())
+    assert all("JobState=COMPLETED" in job for job in jobs)
+    assert sum(bool(re.search(r"TresPer\w+=gres:gpu:1\b", job)) for job in jobs) == len(ON_GPU & set(planned))
+    logs = submitted.folder / "logs" / "slurm"
+    under_slurm = {folder.name.removeprefix("rule_"): len(list(folder.rglob("*.log"))) for folder in logs.iterdir()}
+    assert under_slurm == planned
+
+
+def test_the_profile_asks_for_a_gpu_where_the_environment_has_one() -> None:
+    """Steps whose conda environment is the one for GPUs, and no others; with `tasks: 0` against doubled starts."""
+    text = "\n".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
+    rules = dict(re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", text, re.MULTILINE | re.DOTALL))
+    asked = yaml.safe_load((PROFILE / "profile.yaml").read_text())["set-resources"]
+    assert set(asked) == {name for name, body in rules.items() if "envs/gpu.yaml" in body} == ON_GPU
+    assert all(resources["gpu"] == 1 and resources["tasks"] == 0 for resources in asked.values())

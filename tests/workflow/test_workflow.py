@@ -1,0 +1,303 @@
+"""The workflow as a user runs it: a tiny shop through the whole chain, then what a change makes run again."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from decorec.cli import STEPS, step_function
+from tests.support.traced import TABLES, World, mistakes, strangers
+from tests.support.workplace import REPOSITORY, TINY, Workplace
+
+pytestmark = pytest.mark.workflow
+RULES = sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))
+SETTINGS: dict[str, Any] = TINY | {
+    "runs": {
+        "decorec": {},
+        "sasrec": {"model": {"name": "sasrec", "dim": 8}},
+        "no-cluster": {"model": {"interests": False}},
+        "other-graph": {"graph": {"distance": "1/(D+1)"}},
+    },
+    "tables": {
+        "main": ["decorec", "sasrec"],
+        "ablations": ["no-cluster", "other-graph", "decorec"],
+        "retrieval": ["decorec"],
+    },
+}
+
+
+PAGE = "results/report/index.html"
+WHOLE: dict[str, Any] = SETTINGS | {
+    "seeds": [0, 1],
+    "runs": SETTINGS["runs"]
+    | {"naive-fusion": {"model": {"phased": False, "modal_layers": 0, "id_layers": 0, "interests": False}}},
+    "tables": SETTINGS["tables"]
+    | {
+        "fusion": ["sasrec", "decorec"],
+        "alpha": [0.25],
+        "clusters": [0.3],
+        "sensitivity_seeds": 1,
+        "gradients": ["naive-fusion"],
+        "embedding": ["no-cluster", "decorec"],
+    },
+}
+"""The same with a second seed and with every kind of table and figure."""
+TARGETS = ("results/tables/main.csv", "results/tables/ablations.csv", "results/tables/statistics.csv")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A workplace in which everything has been computed."""
+    workplace = Workplace(tmp_path_factory.mktemp("first") / "shop", SETTINGS, *TARGETS)
+    result = workplace.snakemake("--show-failed-logs", "--", *TARGETS)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return workplace
+
+
+@pytest.fixture
+def workplace(finished: Workplace) -> Any:
+    """The finished workplace, put back as it was afterwards."""
+    yield finished
+    finished.configure(SETTINGS)
+    shutil.copytree(REPOSITORY / "decorec", finished.folder / "decorec", dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="module")
+def whole(finished: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A workplace that goes on from the finished one to the page with everything."""
+    workplace = finished.copy(tmp_path_factory.mktemp("whole") / "shop", WHOLE)
+    result = workplace.snakemake("--show-failed-logs", "--", PAGE)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return workplace
+
+
+def changed(**sections: Any) -> dict[str, Any]:
+    return {**SETTINGS, **sections}
+
+
+def test_the_chain_gives_every_table_and_leaves_logs_and_benchmarks(finished: Workplace) -> None:
+    results = finished.folder / "results"
+    for target in TARGETS:
+        for suffix in (".csv", ".tex", ".html"):
+            assert (finished.folder / target).with_suffix(suffix).stat().st_size > 50
+    lines = (results / "tables/main.csv").read_text().splitlines()
+    assert lines[0] == "dataset,metric,model,mean,std,seeds,ci_low,ci_high,paper,p_value"
+    assert len(lines) == 1 + 2 * 6
+    assert (results / "tables/ablations.csv").read_text().startswith("dataset,metric,variant,")
+    for step in ("sample", "download", "ingest", "crawl", "features", "split", "cooccurrence", "cluster"):
+        assert (finished.folder / f"logs/sample/{step}.log").exists()
+        assert (results / f"benchmarks/sample/{step}.tsv").stat().st_size > 0
+    assert not list(results.rglob("*.part"))
+
+
+def test_a_second_run_does_nothing(workplace: Workplace) -> None:
+    assert workplace.planned() == {}
+    assert "Nothing to be done" in workplace.snakemake("--", *TARGETS).stderr
+
+
+def test_two_runs_from_scratch_are_byte_identical(finished: Workplace, tmp_path: Path) -> None:
+    other = Workplace(tmp_path / "again", SETTINGS)
+    assert other.snakemake("--", *TARGETS).returncode == 0
+    ranks = sorted(path.relative_to(finished.folder) for path in finished.folder.glob("results/**/ranks.parquet"))
+    assert len(ranks) == 4
+    for name in [*ranks, "results/tables/main.csv", "results/sample/images.parquet", "results/sample/vocab.parquet"]:
+        assert (finished.folder / name).read_bytes() == (other.folder / name).read_bytes(), name
+
+
+def test_changing_one_run_runs_that_run_alone(workplace: Workplace) -> None:
+    workplace.configure(changed(runs=SETTINGS["runs"] | {"sasrec": {"model": {"name": "sasrec", "dim": 12}}}))
+    assert workplace.planned() == {"fit": 1, "evaluate": 1, "comparison_table": 1, "total": 3}
+    assert workplace.planned("results/tables/ablations.csv") == {}
+
+
+def test_values_chosen_on_a_data_set_train_those_runs_alone_and_there_alone(workplace: Workplace) -> None:
+    faster = {"train": {"learning_rate": 0.002}}
+    workplace.configure(changed(tuned={"sample": {"sasrec": faster}, "elsewhere": {"decorec": faster}}))
+    assert workplace.planned() == {"fit": 1, "evaluate": 1, "comparison_table": 1, "total": 3}
+    workplace.configure(changed(tuned={"elsewhere": {"sasrec": faster}}))
+    assert workplace.planned() == {}
+
+
+def test_changing_an_ablation_runs_that_ablation_alone(workplace: Workplace) -> None:
+    workplace.configure(
+        changed(runs=SETTINGS["runs"] | {"no-cluster": {"model": {"interests": False, "freeze": False}}})
+    )
+    assert workplace.planned() == {"stage2": 1, "evaluate": 1, "comparison_table": 1, "total": 3}
+    assert workplace.planned("results/tables/main.csv") == {}
+
+
+def test_variants_that_differ_in_stage_2_share_stage_1(finished: Workplace) -> None:
+    runs = finished.folder / "results/sample/runs"
+    assert sorted(path.parts[-4] for path in runs.glob("*/seed-0/stage1/model.safetensors")) == [
+        "decorec",
+        "other-graph",
+    ]
+
+
+def test_changing_epochs_runs_no_feature_graph_or_cluster_again(workplace: Workplace) -> None:
+    workplace.configure(changed(train={"epochs": 3, "patience": 1}))
+    assert workplace.planned() == {
+        "stage1": 2,
+        "stage2": 3,
+        "fit": 1,
+        "evaluate": 4,
+        "comparison_table": 2,
+        "total": 12,
+    }
+
+
+def test_changing_stage_2_keeps_stage_1(workplace: Workplace) -> None:
+    workplace.configure(changed(train={"epochs": 2, "patience": 1, "stage2": {"epochs": 3}}))
+    planned = workplace.planned()
+    assert planned["stage2"] == 3
+    assert not {"stage1", "fit"} & set(planned)
+
+
+def test_editing_the_co_occurrence_code_runs_the_graph_and_what_follows(workplace: Workplace) -> None:
+    source = workplace.folder / "decorec/cooccurrence.py"
+    source.write_text(source.read_text() + "\n# an edit\n")
+    planned = workplace.planned()
+    assert planned["cooccurrence"] == 2
+    assert planned["cluster"] == 2
+    assert planned["stage1"] == 2
+    assert not {"sample", "download", "ingest", "crawl", "features", "split", "fit"} & set(planned)
+
+
+def test_editing_the_crawler_does_not_download_again(workplace: Workplace) -> None:
+    source = workplace.folder / "decorec/crawl/__init__.py"
+    source.write_text(source.read_text() + "\n# an edit\n")
+    planned = workplace.planned()
+    assert planned["crawl"] == 1
+    assert not {"sample", "download", "ingest"} & set(planned)
+
+
+def test_one_more_seed_trains_that_seed_alone(workplace: Workplace) -> None:
+    workplace.configure(changed(seeds=[0, 1]))
+    planned = workplace.planned("results/tables/main.csv")
+    assert planned == {"stage1": 1, "stage2": 1, "fit": 1, "evaluate": 2, "comparison_table": 1, "total": 6}
+
+
+def test_the_page_trains_nothing_again(workplace: Workplace) -> None:
+    planned = workplace.planned(PAGE)
+    assert not {"stage1", "stage2", "fit", "evaluate", "crawl", "features"} & set(planned)
+    assert planned["modes"] == planned["recall"] == planned["gallery"] == planned["report_page"] == 1
+
+
+def test_the_page_has_every_table_and_figure(whole: Workplace) -> None:
+    text = (whole.folder / PAGE).read_text(encoding="utf-8")
+    drawn = {"curves", "gradients", "embedding"}
+    for name in set(TABLES) - drawn:
+        assert f'id="table-{name}"' in text
+    assert 'id="table-tau"' not in text, "no values were given"
+    for name in ("fig2", "fig3", "fig4", "fig6", "fig7", "fig8", "fig9", "alpha", "clusters", "pareto"):
+        assert f'<figure class="drawing" id="{name}">' in text
+        assert (whole.folder / f"results/figures/{name}.pdf").read_bytes().startswith(b"%PDF")
+    assert 'src="data:image/jpeg;base64,' in text
+    assert whole.planned(PAGE) == {}
+
+
+def test_the_report_of_snakemake_has_captions_and_labels(whole: Workplace) -> None:
+    result = whole.snakemake("--report", "report.zip", "--", PAGE)
+    assert result.returncode == 0, result.stdout + result.stderr
+    with zipfile.ZipFile(whole.folder / "report.zip") as archive:
+        text = "".join(archive.read(name).decode() for name in archive.namelist() if name.endswith((".html", ".js")))
+    for label in ("Table 2", "Table 4", "Figure 4", "sensitivity to alpha"):
+        assert label in text
+    for kind in ("Models against each other", "Variants of DeCoRec", "Ids alone, modalities alone"):
+        assert text.count(kind) == 1, "one caption for each of the three"
+
+
+def test_sensitivity_and_probe_compute_nothing_that_is_there(whole: Workplace) -> None:
+    runs = whole.folder / "results/sample/runs"
+    trained = {path.relative_to(runs).as_posix() for path in runs.glob("*/seed-*/stage*/model.safetensors")}
+    assert {name for name in trained if name.startswith("clusters-0-3")} == {
+        "clusters-0-3/seed-0/stage2/model.safetensors"
+    }, "stage 1 is that of the reference, and one seed is enough"
+    assert {name for name in trained if name.startswith("alpha")} == {
+        f"alpha-0-25/seed-0/{stage}/model.safetensors" for stage in ("stage1", "stage2")
+    }
+    assert not (runs / "clusters-0-3/graph").exists()
+    assert not (runs / "naive-fusion/seed-0/fit").exists(), "no table needs the run itself, only the probe of it"
+
+
+def test_the_tables_are_all_traced(whole: Workplace) -> None:
+    written = {file.stem for file in (whole.folder / "results/tables").glob("*.csv")}
+    assert written == set(TABLES) | {"embedding"}, "the last one holds places in a drawing"
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_number_of_every_table_is_traced(whole: Workplace, table: str) -> None:
+    file = whole.folder / f"results/tables/{table}.csv"
+    assert mistakes(file, list(TABLES[table](World(whole.folder, WHOLE)))) == []
+    if file.with_suffix(".html").exists():
+        assert strangers(file) == []
+
+
+def test_a_wrong_number_would_be_found(whole: Workplace, tmp_path: Path) -> None:
+    source = whole.folder / "results/tables/main.csv"
+    expected = list(TABLES["main"](World(whole.folder, WHOLE)))
+    for suffix in (".html", ".tex"):
+        shutil.copy(source.with_suffix(suffix), tmp_path / f"main{suffix}")
+    frame = pl.read_csv(source)
+    for column in ("mean", "std", "seeds", "ci_low", "ci_high", "p_value"):
+        frame.with_columns(pl.col(column) + (1 if column == "seeds" else 0.001)).write_csv(tmp_path / "main.csv")
+        assert any(f" {column}: " in mistake for mistake in mistakes(tmp_path / "main.csv", expected))
+    frame.with_columns(pl.col("mean", "std", "ci_low", "ci_high", "p_value") + 10).write_csv(tmp_path / "main.csv")
+    assert strangers(tmp_path / "main.csv")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sedes": [0]}, "sedes: unknown key"),
+        ({"train": {"epochs": 0}}, "train.epochs"),
+        ({"runs": SETTINGS["runs"] | {"decorec": {"model": {"dims": 8}}}}, "dims: unknown key"),
+        ({"tables": {"main": ["unknown"]}}, "unknown"),
+        ({"datasets": {"Shop": {"source": "sample"}}}, "Shop"),
+    ],
+)
+def test_a_wrong_configuration_is_one_clear_message(workplace: Workplace, change: dict[str, Any], message: str) -> None:
+    workplace.configure(changed(**change))
+    result = workplace.snakemake("--dry-run")
+    assert result.returncode != 0
+    assert message in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+RESERVED = {"items": "catalogue"}
+"""Snakemake keeps some names for itself; the rules call these arguments otherwise."""
+
+
+def rules() -> list[tuple[str, str]]:
+    """(name, body) of every rule that calls a step."""
+    found = []
+    for file in RULES:
+        for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", file.read_text(), re.MULTILINE | re.DOTALL):
+            if "python -m decorec" in body:
+                found.append((name, body))
+    return found
+
+
+@pytest.mark.parametrize(("name", "body"), rules(), ids=[name for name, _ in rules()])
+def test_rules_flags_and_functions_share_one_vocabulary(name: str, body: str) -> None:
+    command = re.search(r"python -m decorec ([\w-]+)(.*?)2> \{log\}", body, re.DOTALL)
+    assert command is not None
+    assert command[1] == name.replace("_", "-")
+    parameters = inspect.signature(step_function(command[1])).parameters
+    given = re.findall(r"--([\w-]+) \{((?:input|output|params|wildcards)\.)?(\w+)(?::q)?\}", command[2])
+    for flag, _, value in given:
+        assert RESERVED.get(flag, flag.replace("-", "_")) == value
+    required = {key for key, value in parameters.items() if value.default is inspect.Parameter.empty}
+    flags = {flag.replace("-", "_") for flag, _, _ in given}
+    assert required <= flags <= set(parameters)
+
+
+def test_every_step_has_a_rule() -> None:
+    assert {name.replace("_", "-") for name, _ in rules()} == set(STEPS) - {"schema", "tuned"}
