@@ -70,7 +70,7 @@ class Recommender(nn.Module, ABC):
         """What has to be done anew in every epoch of training, without gradient."""
 
     def own_state(self) -> dict[str, Tensor]:
-        """Weights and buffers, without the item_data's: what a checkpoint keeps of the model itself."""
+        """Weights and buffers, without those of the item data: what a checkpoint keeps of the model itself."""
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("item_data.")}
 
     def parameter_groups(self, train: StageConfig) -> list[dict[str, Any]]:

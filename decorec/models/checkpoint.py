@@ -1,6 +1,6 @@
-"""Trained models on disk: weights, the item_data they were trained with, and the configuration of the run.
+"""Trained models on disk: weights, the item data they were trained with, and the configuration of the run.
 
-A stage's folder is self-contained: model.safetensors holds weights (``model.*``), the item_data's tensors
+A stage's folder is self-contained: model.safetensors holds weights (``model.*``), the tensors of the item data
 (``item_data.*``) and the item ids (``items``, utf-8, newline-joined); config.json the run, stage, seed and versions.
 """
 

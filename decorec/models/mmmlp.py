@@ -1,7 +1,8 @@
 """MMMLP (Liang et al., WWW 2023) over features of a frozen encoder: mixing across slots and channels, no attention.
 
 A history fills the first (or the last) of L slots; the others are zero embeddings that are mixed as well. Three
-branches (id, text, picture) are mixed by themselves, then concatenated and projected. Item representations are the ids alone.
+branches (id, text, picture) are mixed by themselves, then concatenated and projected. Items are represented by ids
+alone.
 
 Shapes: P sequences, L slots, W slots that a group of sequences fills, D width, H hidden width.
 """

@@ -1,7 +1,7 @@
 """The training losses, always in log space, with bounded memory.
 
-Shapes: M modalities, P predictions, K targets of a prediction, C representations per modality, D width, R rows (states of
-all modalities).
+Shapes: M modalities, P predictions, K targets of a prediction, C rows of representations per modality, D width, R rows
+(states of all modalities).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KEPT = 1 << 26
 
 @dataclass(frozen=True)
 class SampledNegatives:
-    """Items drawn with replacement, which stand for all representations of the denominator."""
+    """Items drawn with replacement, which stand for all items in the denominator."""
 
     items: Tensor
     """[S] int64, or fewer: the different items drawn."""
@@ -45,7 +45,7 @@ def cross_modal_loss(
 ) -> Tensor:
     """Mean over targets of the sum over modalities of eq. 15.
 
-    With logits_m = states_m . [representations of all modalities] / temperature (eq. 12), the loss of modality m is
+    With logits_m = states_m . [representations in all modalities] / temperature (eq. 12), the loss of modality m is
     logsumexp(all logits_m) - logsumexp(logit of the target in m, alpha * its logits in the others); the denominator's
     logits are not scaled by alpha. One modality gives plain cross-entropy over all items.
 
@@ -57,10 +57,10 @@ def cross_modal_loss(
     Args:
         states: [M, P, D].
         representations: [M, C, D]; rows beyond the items only enter the denominator.
-        targets: [P] or [P, K] int64, row of the target in each modality's representations; -1 where there is none.
+        targets: [P] or [P, K] int64, row of the target in each modality; -1 where there is none.
         temperature: tau.
         alpha: weight of the other modalities' logits of the target, in [0, 1].
-        drawn: representations of the denominator besides the target (Bengio and Senecal 2008); None: all.
+        drawn: items of the denominator besides the target (Bengio and Senecal 2008); None: all.
     """
     loss: Tensor = _CrossModalLoss.apply(states, representations, targets, temperature, alpha, drawn)
     return loss
@@ -154,9 +154,9 @@ def _block(
     Args:
         rows: [R, D] states, divided by the temperature.
         whole: [M * C, D].
-        chosen: [R, K, M] rows of the targets' representations in ``whole``; -1: none.
+        chosen: [R, K, M] rows of the targets in ``whole``; -1: none.
         weights: [R, K] of the targets; 0: none.
-        scale: [R, M] factor of a target's representations in the numerator.
+        scale: [R, M] factor of a target's logits in the numerator.
         columns: None for all.
         grad_rows: [R, D] or None.
         grad_whole: [M * C, D] or None.
@@ -168,7 +168,7 @@ def _block(
     precise = rows.to(scale.dtype)
     logits = (targets.flatten(1, 2) @ precise[:, :, None]).view(chosen.shape)
     total = weights.sum(1)
-    if columns is not None:  # targets are representations of their own, none of the sampled
+    if columns is not None:  # the target joins the sampled items, from which it is left out
         own = logits.masked_fill(~_distinct(chosen[..., 0])[..., None], -torch.inf)
         denominator = torch.logaddexp(denominator, torch.logsumexp(own, (1, 2)))
     positive = logits * scale[:, None]

@@ -1,4 +1,4 @@
-"""Items that stand for all representations of the loss where the item_data is too large for the full softmax."""
+"""Items that stand for all others in the loss, where there are too many for the full softmax."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ SLICE = 1 << 18
 def rows_of(representations: Tensor, items: Tensor) -> Tensor:
     """Representations of the batch's items, [M, I, D] and [T] -> [M, T, D].
 
-    The gradient is sparse: it is added to that of the loss, so that no second array of the size of all representations is
-    filled.
+    The gradient is sparse: it is added to that of the loss, so that no second array of the size of all representations
+    is filled.
     """
     rows: Tensor = _Rows.apply(representations, items)
     return rows

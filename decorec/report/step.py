@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from decorec.artifacts import layout
 from decorec.artifacts.files import read_json, read_table, read_text, write_text
 from decorec.errors import DecorecError
 from decorec.figures.registry import FIGURES
-from decorec.report.page import PAGE
 from decorec.tables.labels import short
 from decorec.tables.render import STYLE, fragment
 
@@ -89,9 +89,10 @@ def report_page(
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
+    template = resources.files("decorec.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals["short"] = short
-    text = environment.from_string(PAGE).render(
+    text = environment.from_string(template).render(
         style=Markup(STYLE),
         tables={file.stem: Markup(fragment(file)) for file in tables},  # escaped already
         figures={file.stem: (Markup(_drawing(file)), FIGURES[file.stem].caption) for file in figures},

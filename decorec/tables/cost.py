@@ -19,7 +19,18 @@ from decorec.tables.render import Cell, Group, Table, write
 
 __all__ = ["FirstStages", "cost_table"]
 
-PREPARATION = ("sample", "download", "ingest", "crawl", "features", "split", "atomic", "cooccurrence", "cluster")
+PREPARATION = (
+    "sample",
+    "download",
+    "ingest",
+    "crawl",
+    "features",
+    "split",
+    "atomic",
+    "atomic-features",
+    "cooccurrence",
+    "cluster",
+)
 TRAINING = ("stage1", "stage2", "fit")
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("dataset", "run", "step"), pl.String),
@@ -109,9 +120,8 @@ def cost_table(
     rows: list[dict[str, Any]] = []
     for dataset, trained in found.items():
         for step in PREPARATION:
-            file = Path(layout.benchmark(f"{dataset}/{step}", str(benchmarks)))
-            if file.is_file():
-                rows.append({"dataset": dataset, "run": "", "step": step} | _measured([file]))
+            for file in _measurements(benchmarks, dataset, step):
+                rows.append({"dataset": dataset, "run": "", "step": file.stem} | _measured([file]))
         for run, first in first_stages.root[dataset].items():
             for stage in (*TRAINING, "evaluate"):
                 owner = first if stage == "stage1" else run
@@ -142,6 +152,12 @@ def cost_table(
     )
     write(table, csv, tex, html, md)
     logging.getLogger("decorec").info("%s: %d steps", csv, len(rows))
+
+
+def _measurements(benchmarks: Path, dataset: str, step: str) -> list[Path]:
+    """Measurements of a preparing step: one file, or one for each modality (STEP-MODALITY)."""
+    file = Path(layout.benchmark(f"{dataset}/{step}", str(benchmarks)))
+    return [file] if file.is_file() else sorted(file.parent.glob(f"{step}-*.tsv"))
 
 
 def _seeds(trained: dict[tuple[str, str], dict[int, Path]], run: str) -> set[int]:

@@ -13,92 +13,88 @@ __all__ = ["LABELS", "Label", "PaperNames", "label", "note", "paper_name", "shor
 
 @dataclass(frozen=True)
 class Label:
-    """Names of one run."""
+    """Names of one run, and what it is. What was measured does not stand here: it is computed, or dated in the log."""
 
     text: str
     """In printed tables."""
     paper: str
     """Of the paper's row that it is read against, spelt as in paper.yaml."""
     note: str = ""
-    """Why its figures differ from the paper's, for the page of results."""
+    """What the run is, for the page of results."""
+    paper_note: str = ""
+    """What is known of the paper's row of the same name, for data sets that the paper has."""
     short: str = ""
-    """In drawings, where the text without what stands in brackets would not do."""
+    """In drawings, where the text without its brackets would not do."""
 
 
 LABELS: dict[str, Label] = {
     "decorec": Label(
         "DeCoRec (as described)",
         "decorec",
-        "Built from the equations: enrichment inside the forward pass for the modalities as well, one pass over each "
-        "sequence, Adam's moments anew every epoch and averaged weights. At the paper's cut-offs it comes close to the "
-        "paper's row and stays below it by one to four per cent; the paper gives one figure without seeds, and "
-        "intervals over users are several times wider than that distance. What is not reproduced is that the second "
-        "stage gains: on validation it keeps what the first one reached.",
+        "Built from the paper's equations. The modalities are enriched inside the forward pass, one pass over a sequence "
+        "trains all of its positions, Adam's moments start anew every epoch, and the weights are averaged.",
+        "The paper gives one value without seeds.",
     ),
     "decorec-released": Label(
         "DeCoRec (preset of the released code)",
         "decorec",
         "What the authors' code computes where it differs from the paper: no enrichment of the modalities, "
         "co-occurrence over 1/(D+1) divided by both degrees, bare interest tables, ids and interests that are never "
-        "trained, one row per prefix. It agrees with that code, run by us on the same files, within the noise of "
-        "seeds; both stay below the paper's row.",
+        "trained, one row per prefix.",
         short="DeCoRec released",
     ),
     "decorec-plus": Label(
         "DeCoRec-plus (not in the paper)",
         "decorec",
         "A variant of this project, chosen on the validation items of Scientific and of H&M together. It is trained to "
-        "give the next three items, the k-th of which counts 1 / k. Its scores are times 1 + q, q being the "
-        "candidate's co-occurrence with the user's history in units of the mean over all items that co-occur with it; "
-        "then the items of the history share as much as repeats had in training. Both are counted in the training "
-        "part. Most of the gain comes from repeats, which are rare: any model gains about as much where the history "
-        "is masked, see the log.",
+        "give the next three items, the k-th of which counts 1 / k. Its scores are multiplied by 1 + q, where q is the "
+        "candidate's co-occurrence with the user's history in units of the mean over all items that co-occur with it. "
+        "Then the items of the history get the share that repeats had in training. Both are counted in the training part.",
     ),
     "sasrec": Label(
         "SASRec (full cross-entropy)",
         "sasrec",
         "Trained with cross-entropy over all items, one pass over each sequence, width 300, two layers. The original "
-        "samples one negative per position, which is much weaker; the paper does not say which it used, and its row "
-        "fits full cross-entropy at the cut-offs of its evaluator.",
+        "samples one negative per position.",
+        "The paper does not say which loss it used.",
     ),
     "bert4rec": Label(
         "BERT4Rec (corrected, full CE)",
         "bert4rec",
-        "The paper's row is about half of SASRec's, as the old library version behind its code base gives: there the "
-        "last training item is never predicted, no mask stands at the end of a sequence in training, position 0 drops "
-        "out of the loss, and the output layer and its bias are missing. Here half of the samples mask the last item "
-        "alone, all masked positions count, and an epoch holds several passes with fresh masks, since the model is "
-        "known to need long training. A much higher row than the paper's is what a correct implementation gives.",
+        "Half of the samples mask the last item alone, all masked positions count, and an epoch holds several passes with "
+        "fresh masks, because the model is known to need long training.",
+        "In the old library version behind the paper's code base the last training item is never predicted, no mask "
+        "stands at the end of a sequence in training, position 0 drops out of the loss, and the output layer and its bias "
+        "are missing.",
     ),
     "unisrec": Label(
         "UniSRec (text+ID, CLIP text, no pre-training)",
         "unisrec",
         "Trained from scratch on each data set, transductive, with the CLIP text features that the other models have. "
-        "The published model starts from weights pre-trained on five other categories with BERT texts; the paper does "
-        "not say whether its row does. On the full data sets pre-training is worth a few per cent.",
+        "The published model starts from weights pre-trained on five other categories with BERT texts.",
+        "The paper does not say whether its row is pre-trained.",
     ),
     "missrec": Label(
         "MISSRec (text+image+ID, no pre-training)",
         "missrec",
-        "Trained from scratch on each data set. The published model is pre-trained on other categories, worth 0 to 6 % "
-        "of Hit by its authors' own tables; the paper does not say whether its row is. The regulariser sums real "
-        "tokens only, and the clusters belong to the checkpoint.",
+        "Trained from scratch on each data set; the published model is pre-trained on other categories. The regulariser "
+        "sums real tokens only, and the clusters belong to the checkpoint.",
+        "The paper does not say whether its row is pre-trained.",
     ),
     "mmmlp": Label(
         "MMMLP (CLIP features)",
         "mmmlp",
-        "A re-implementation: the released code does not run as shipped and has neither data nor settings for these "
-        "categories, so that every figure on them is one. Features come from the same frozen CLIP as everywhere here, "
-        "not from the mixers over raw pixels and word vectors. One of the paper's four figures on Office cannot be "
-        "right: no list of ranks gives all four.",
+        "A re-implementation. Its features come from the same frozen CLIP as those of the other models, not from the "
+        "published mixers over raw pixels and word vectors.",
+        "The released code does not run as shipped, and has neither data nor settings for these categories.",
     ),
     "dimo": Label(
         "DIMO (corrected re-implementation, train-only graph, CLIP features)",
         "dimo",
-        "The released code overwrites its content features with noise, counts co-occurrences of test sessions, swaps "
-        "arguments of one loss, trains without dropout after its first evaluation and prints its best test figure. "
-        "None of that is repeated here; whether the paper's row did is unknown. The model is made for sessions of one "
-        "day and is off its ground on histories of years.",
+        "Made for sessions of one day. The released code overwrites its content features with noise, counts "
+        "co-occurrences of test sessions, swaps arguments of one loss, trains without dropout after its first evaluation "
+        "and prints its best test result. None of that is repeated here.",
+        "Whether the paper's row has these faults is unknown.",
     ),
     "popularity": Label("Popularity", "popularity"),
     "item-knn": Label("Item-kNN (co-occurrence)", "item-knn"),
@@ -117,9 +113,12 @@ def short(run: str) -> str:
     return (LABELS[run].short if run in LABELS else "") or label(run).partition(" (")[0]
 
 
-def note(run: str) -> str:
-    """Why the figures of ``run`` differ from the paper's; "" where there is nothing to say."""
-    return LABELS[run].note if run in LABELS else ""
+def note(run: str, in_paper: bool) -> str:
+    """What ``run`` is, and where the paper has the data set also what is known of its row; "" where nothing is."""
+    if run not in LABELS:
+        return ""
+    found = LABELS[run]
+    return " ".join(filter(None, [found.note, found.paper_note if in_paper else ""]))
 
 
 def paper_name(run: str) -> str:

@@ -68,7 +68,9 @@ def paper() -> Paper:
     """All figures; read once per process."""
     import yaml
 
-    return Paper.model_validate(yaml.safe_load(files("decorec").joinpath("paper.yaml").read_text(encoding="utf-8")))
+    return Paper.model_validate(
+        yaml.safe_load(files("decorec.tables").joinpath("paper.yaml").read_text(encoding="utf-8"))
+    )
 
 
 def paper_figure(table: Literal["main", "ablations"], dataset: str | None, name: str, metric: str) -> float | None:

@@ -227,10 +227,11 @@ def _section(
     return lines
 
 
-def _notes(runs: Sequence[str]) -> list[str]:
-    """One paragraph per run that the paper has under the same name but that is not the same."""
-    noted = [f"- **{label(run)}.** {note(run)}" for run in runs if note(run)]
-    return ["## Why rows differ from the paper's", "", *noted, ""] if noted else []
+def _notes(runs: Sequence[str], in_paper: bool) -> list[str]:
+    """One paragraph per run that is described."""
+    described = {run: note(run, in_paper) for run in runs}
+    noted = [f"- **{label(run)}.** {text}" for run, text in described.items() if text]
+    return ["## What the rows are", "", *noted, ""] if noted else []
 
 
 def results_page(
@@ -259,7 +260,8 @@ def results_page(
             f"--references: expected runs of the page ({', '.join(runs)}), found {', '.join(references)}; "
             "correct tables.reference and tables.variants or add the run to tables.main"
         )
-    lines = _protocol(references, evaluate) + _statistics(statistics, paper) + _notes(runs)
+    lines = _protocol(references, evaluate) + _statistics(statistics, paper)
+    lines += _notes(runs, any(paper.root.values()))
     for dataset, found in read_runs(ranks, runs).items():
         lines += _section(dataset, found, references, evaluate, paper.of(dataset), chosen.root.get(dataset, {}))
     write_text(output, "\n".join(lines).rstrip() + "\n")

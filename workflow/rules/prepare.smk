@@ -74,9 +74,9 @@ rule atomic_features:
     output:
         features=layout.FEATURES,
     log:
-        layout.log("{dataset}/features/{modality}"),
+        layout.log("{dataset}/atomic-features-{modality}"),
     benchmark:
-        layout.benchmark("{dataset}/features/{modality}")
+        layout.benchmark("{dataset}/atomic-features-{modality}")
     wildcard_constraints:
         dataset=plan.pattern("atomic"),
     conda:
@@ -131,9 +131,9 @@ rule cluster:
     output:
         interests=layout.INTERESTS,
     log:
-        layout.log("{dataset}/{variant}interests/{modality}"),
+        layout.log("{dataset}/{variant}cluster-{modality}"),
     benchmark:
-        layout.benchmark("{dataset}/{variant}interests/{modality}")
+        layout.benchmark("{dataset}/{variant}cluster-{modality}")
     conda:
         "../../envs/cpu.yaml"
     resources:

@@ -111,7 +111,7 @@ class _Shopping:
         return np.asarray(sum(self.tastes[name][active[:, None], value] for name, value in values.items()))
 
     def _pick(self, active: Integers, step: int, offered: Integers, scores: Floats) -> Integers:
-        """Draw one offered product per customer from softmax(scores) among those on sale and not yet bought; -1 if none."""
+        """Draw one product per customer from softmax(scores) of those on sale and not yet bought; -1 if none."""
         refused = (offered < 0) | (self.products.launch[offered] > self.days[active, step][:, None])
         for earlier in range(step):
             refused |= offered == self.bought[active, earlier][:, None]
