@@ -17,8 +17,8 @@ from decorec.config.prepare import GraphConfig
 from decorec.data.graph import normalise
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import Sequences, read_vocab
-from decorec.models.item_data import Catalogue
-from decorec.prepare.atomic import atomic
+from decorec.models.item_data import ItemData
+from decorec.prepare.atomic import atomic, atomic_features
 from decorec.prepare.cooccurrence import count_pairs
 
 __all__ = ["SCIENTIFIC", "World", "describe_machine", "generated", "scientific"]
@@ -33,21 +33,24 @@ class World:
 
     name: str
     sequences: Sequences
-    catalogue: Catalogue
+    item_data: ItemData
 
 
 def scientific(folder: Path = SCIENTIFIC) -> World:
     """The paper's Industrial and Scientific set from its atomic files."""
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary)
-        files = {name: out / name for name in ("items", "text", "image", "vocab", "sequences", "statistics")}
-        atomic(dataset=AtomicDataset(source="atomic", path=str(folder), name="Scientific"), **files)
+        dataset = AtomicDataset(source="atomic", path=str(folder), name="Scientific")
+        files = {name: out / name for name in ("catalogue", "vocab", "sequences", "statistics")}
+        atomic(dataset=dataset, **files)
         names = read_vocab(files["vocab"])
-        features = {
-            name: torch.from_numpy(FeatureFile.read(files[name]).aligned(names)[0].copy()) for name in MODALITIES
-        }
+        features = {}
+        for modality in MODALITIES:
+            file = out / f"{modality}.safetensors"
+            atomic_features(dataset=dataset, modality=modality, features=file)
+            features[modality] = torch.from_numpy(FeatureFile.read(file).aligned(names)[0].copy())
         sequences = Sequences.read(files["sequences"])
-    return World("Scientific", sequences, _catalogue(sequences, len(names), features, graph=True))
+    return World("Scientific", sequences, _item_data(sequences, len(names), features, graph=True))
 
 
 def generated(
@@ -64,10 +67,10 @@ def generated(
     sequences = Sequences([], offsets, purchases(lengths, items, 50, 0.5, 2.2, random))
     generator = torch.Generator().manual_seed(0)
     features = {name: torch.empty(items, 512).normal_(0, 0.4, generator=generator) for name in modalities}
-    return World(name, sequences, _catalogue(sequences, items, features, graph))
+    return World(name, sequences, _item_data(sequences, items, features, graph))
 
 
-def _catalogue(sequences: Sequences, items: int, features: dict[str, Tensor], graph: bool) -> Catalogue:
+def _item_data(sequences: Sequences, items: int, features: dict[str, Tensor], graph: bool) -> ItemData:
     generator = torch.Generator().manual_seed(1)
     tensors: dict[str, Any] = {f"features.{name}": x for name, x in features.items()}
     for name in features:
@@ -77,7 +80,7 @@ def _catalogue(sequences: Sequences, items: int, features: dict[str, Tensor], gr
         tensors["graph.crow"] = torch.from_numpy(matrix.indptr.astype(np.int32))
         tensors["graph.col"] = torch.from_numpy(matrix.indices.astype(np.int32))
         tensors["graph.values"] = torch.from_numpy(matrix.data.astype(np.float32))
-    return Catalogue(items, tensors)
+    return ItemData(items, tensors)
 
 
 def describe_machine() -> str:

@@ -62,7 +62,7 @@ def main() -> None:
         write_vocab(folder / "vocab.parquet", [f"item {index}" for index in range(count)])
         sequences.write(folder / "sequences.parquet")
         step = [sys.executable, "-m", "decorec", "cooccurrence", "--threads", str(threads), "--graph", "{}"]
-        for name, file in (("vocab", "vocab.parquet"), ("sequences", "sequences.parquet"), ("cooccurrence", "s.npz")):
+        for name, file in (("vocab", "vocab.parquet"), ("sequences", "sequences.parquet"), ("matrix", "s.npz")):
             step += [f"--{name}", str(folder / file)]
         print(cost_of_command(step).line("step, a process"))
 

@@ -61,15 +61,15 @@ def _line(label: str, cost: Cost, pictures: int) -> str:
 
 
 def _crawl(urls: list[str], threads: int, folder: Path) -> Cost:
-    items = folder / "bench" / "items.parquet"
-    items.parent.mkdir(parents=True)
+    catalogue = folder / "bench" / "items.parquet"
+    catalogue.parent.mkdir(parents=True)
     names = [f"{number:08d}" for number in range(len(urls))]
-    pl.DataFrame({"item": names, "image_urls": [[url] for url in urls]}).write_parquet(items)
-    images = items.with_name("images.parquet")
+    pl.DataFrame({"item": names, "image_urls": [[url] for url in urls]}).write_parquet(catalogue)
+    images = catalogue.with_name("images.parquet")
     config = {"concurrency": threads, "per_host": threads, "rate": 1e9, "private_hosts": True, "side": SIDE}
     dataset = {"source": "amazon2018", "category": "bench"}
-    files = ["--items", items, "--cache", folder / "cache", "--images", images]
-    settings = ["--dataset", json.dumps(dataset), "--crawl", json.dumps(config)]
+    files = ["--catalogue", catalogue, "--cache", folder / "cache", "--images", images]
+    settings = ["--dataset", json.dumps(dataset), "--settings", json.dumps(config)]
     cost = cost_of_command([sys.executable, "-m", "decorec", "crawl", *settings, *files])
     fetched = pl.read_parquet(images).filter(pl.col("status") == "ok").height
     stored = sum(1 for _ in (folder / "cache" / "images").rglob("*.jpg"))

@@ -31,10 +31,10 @@ import torch
 from PIL import Image
 from scipy.stats import binom
 
-from decorec.acquire.crawl.step import picture_path
+from decorec.artifacts.layout import picture_path
 from decorec.data.item_features import FeatureFile
 from decorec.features.decode import Pictures
-from decorec.features.encoder_inputs import Catalogue, read_catalogue
+from decorec.features.encoder_inputs import EncoderInputs, read_encoder_inputs
 from decorec.features.encoders import Encoder, build_encoder, pick_device
 from decorec.features.extract import Job, extract
 
@@ -43,7 +43,7 @@ __all__ = ["main"]
 SIZES = ((256, 256), (256, 341), (341, 256), (256, 384))
 
 
-def _store_pictures(folder: Path, count: int) -> Catalogue:
+def _store_pictures(folder: Path, count: int) -> EncoderInputs:
     """Write ``count`` pictures with the detail of photographs, and the tables that name them."""
     random = np.random.default_rng(0)
     hashes = [f"{number:064x}" for number in range(count)]
@@ -56,10 +56,10 @@ def _store_pictures(folder: Path, count: int) -> Catalogue:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8)).save(path, "JPEG", quality=92)
     names = [f"i{number}" for number in range(count)]
-    items, images = folder / "items.parquet", folder / "images.parquet"
-    pl.DataFrame({"item": names, "text": [""] * count}).write_parquet(items)
+    catalogue, images = folder / "items.parquet", folder / "images.parquet"
+    pl.DataFrame({"item": names, "text": [""] * count}).write_parquet(catalogue)
     pl.DataFrame({"item": names, "status": ["ok"] * count, "sha256": hashes}).write_parquet(images)
-    return read_catalogue(items, images, folder / "cache")
+    return read_encoder_inputs(catalogue, images, folder / "cache")
 
 
 class Seconds(NamedTuple):
@@ -92,15 +92,15 @@ def _forward(encoder: Encoder, count: int, batch_size: int) -> Callable[[], None
 
 
 def _extraction(
-    encoder: Encoder, catalogue: Catalogue, folder: Path, batch_size: int, threads: int
+    encoder: Encoder, inputs: EncoderInputs, folder: Path, batch_size: int, threads: int
 ) -> Callable[[], None]:
     def work() -> None:
         with tempfile.TemporaryDirectory(dir=folder) as name:
-            source = Pictures(catalogue.picture_paths, encoder.geometry)
-            job = Job("pictures", catalogue.pictures, source, encoder.encode_images, Path(name) / "chunks")
+            source = Pictures(inputs.picture_paths, encoder.geometry)
+            job = Job("pictures", inputs.pictures, source, encoder.encode_images, Path(name) / "chunks")
             result = extract(job, encoder, batch_size, threads)
-            x = catalogue.pictures.spread(result.x)
-            FeatureFile(x, catalogue.pictures.present, catalogue.items).write(Path(name) / "image.safetensors")
+            x = inputs.pictures.spread(result.x)
+            FeatureFile(x, inputs.pictures.present, inputs.items).write(Path(name) / "image.safetensors")
 
     return work
 
@@ -127,9 +127,9 @@ def main() -> None:
     count, batch_size, threads = arguments.pictures, arguments.batch_size, arguments.threads
     print(f"{count} pictures, {arguments.model}, {arguments.precision} on {device.type}, {threads} threads", flush=True)
     with tempfile.TemporaryDirectory(prefix="decorec-encode-") as name:
-        catalogue = _store_pictures(Path(name), count)
+        inputs = _store_pictures(Path(name), count)
         forward = _forward(encoder, count, batch_size)
-        extraction = _extraction(encoder, catalogue, Path(name), batch_size, threads)
+        extraction = _extraction(encoder, inputs, Path(name), batch_size, threads)
         _seconds(_forward(encoder, batch_size, batch_size), device)
         forwards = [_seconds(forward, device)]
         extractions = []

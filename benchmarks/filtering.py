@@ -84,10 +84,10 @@ def _steps(folder: Path, features: Path) -> tuple[Cost, Cost]:
     section = json.dumps({"kcore": KCORE, "require": []})
     command = [sys.executable, "-m", "decorec"]
     given = ["--threads", threads, "--filter", section]
-    files = ["--interactions", str(folder / "kept.parquet"), "--items", str(folder / "items.parquet")]
+    files = ["--interactions", str(folder / "kept.parquet"), "--catalogue", str(folder / "items.parquet")]
     table = json.dumps({"source": "table", "path": str(folder)})
     ingest = [*command, "ingest", *given, *files, "--dataset", table, "--counts", str(folder / "counts.json")]
-    split = [*command, "split", *given, *files, "--text", str(features), "--image", str(features)]
+    split = [*command, "split", *given, *files, "--features"]
     for name in ("vocab.parquet", "sequences.parquet", "statistics.json"):
         split += [f"--{name.split('.')[0]}", str(folder / name)]
     return cost_of_command(ingest), cost_of_command(split)

@@ -48,7 +48,7 @@ def main() -> None:
         step = [sys.executable, "-m", "decorec", "ingest", "--threads", str(os.cpu_count()), "--filter", "{}"]
         step += ["--dataset", '{"source": "amazon2018", "category": "Generated"}']
         step += ["--reviews", str(files[0]), "--meta", str(files[1])]
-        for name, file in (("interactions", "interactions.parquet"), ("items", "items.parquet"), ("counts", "c.json")):
+        for name, file in (("interactions", "interactions.parquet"), ("catalogue", "items.parquet"), ("counts", "c.json")):
             step += [f"--{name}", str(folder / file)]
         rounds = [(cost_of_command(bare), cost_of_command(step)) for _ in range(options.rounds)]
     print(f"{options.reviews:,} reviews, {os.cpu_count()} processors, polars {pl.__version__}")

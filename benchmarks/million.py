@@ -40,12 +40,12 @@ def main() -> None:
     parser.add_argument("--targets", type=int, default=10_000_000)
     parser.add_argument("--users", type=int, default=64, help="users ranked")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--representations", type=int, default=8192, help="of the sampled loss")
+    parser.add_argument("--negatives", type=int, default=8192, help="items of the sampled loss")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.alone:
-        print("RESULT", json.dumps(_measure(options.items[0], options.targets, options.users, options.candidates)))
+        print("RESULT", json.dumps(_measure(options.items[0], options.targets, options.users, options.negatives)))
         return
     print(describe_machine())
     figures = [_in_a_process(items, options) for items in options.items]
@@ -68,19 +68,19 @@ def _in_a_process(items: int, options: argparse.Namespace) -> dict[str, float]:
     return found
 
 
-def _measure(items: int, targets: int, users: int, representations: int) -> dict[str, float]:
+def _measure(items: int, targets: int, users: int, negatives: int) -> dict[str, float]:
     world = generated("million", items, round(targets / 6.7), 9.7, ("text",), graph=False)
     options = {"modalities": ["text"], "modal_layers": 0, "ids": False, "interests": False}
     run = resolve({}, "described", {"model": options})
     config = run.train.stage("stage1")
-    model = build(run.model, world.catalogue, "stage1")
+    model = build(run.model, world.item_data, "stage1")
     windows = training_windows(world.sequences, run.model.length)
     found: dict[str, float] = {"targets": windows.target_count, "data memory": _memory()}
     adam = build_optimizer(model, config)
     batch = next(windows.epoch(config.batch_size, torch.Generator().manual_seed(0)))
     for name, sampler in (
         ("training", None),
-        ("sampled", Sampler(world.sequences.training().items, items, representations, 0)),
+        ("sampled", Sampler(world.sequences.training().items, items, negatives, 0)),
     ):
         model.sampler = sampler
         start = clock()

@@ -34,7 +34,7 @@ from decorec.evaluation.full_ranking import rank_users
 from decorec.evaluation.metrics import parse_metric
 from decorec.models.registry import build
 from decorec.training.ema import ExponentialMovingAverage
-from decorec.training.loop import train, train_step
+from decorec.training.loop import train_model, train_step
 from decorec.training.optimizer import build_optimizer
 
 __all__ = ["main"]
@@ -86,11 +86,11 @@ def main() -> None:
 
 
 def _epoch(world: World, name: str, stage: str, precision: str) -> float:
-    """Seconds of one epoch of ours, as train() runs it."""
+    """Seconds of one epoch of ours, as train_model runs it."""
     run = resolve({}, "described", {"model": {"name": name}, "train": {"precision": precision}})
     config = run.train.stage(stage)
     torch.manual_seed(0)
-    model = build(run.model, world.catalogue, stage)
+    model = build(run.model, world.item_data, stage)
     adam, average = build_optimizer(model, config), ExponentialMovingAverage(model, config.averaging)
     generator = torch.Generator().manual_seed(0)
     start = clock()
@@ -103,8 +103,8 @@ def _epoch(world: World, name: str, stage: str, precision: str) -> float:
 def _accuracy(world: World) -> str:
     run = resolve({}, "described", {"model": {"name": "sasrec"}})
     torch.manual_seed(0)
-    model = build(run.model, world.catalogue, "fit")
-    history = train(model, world.sequences, run.train.stage("fit"), 0)
+    model = build(run.model, world.item_data, "fit")
+    history = train_model(model, world.sequences, run.train.stage("fit"), 0)
     rank = rank_users(model, world.sequences, "test")
     figures = ", ".join(f"{parse_metric(name)(rank).mean():.4f}" for name in ("Hit@10", "NDCG@10"))
     return f"{figures} after {len(history)} epochs"

@@ -19,11 +19,12 @@ import numpy as np
 import torch
 
 from benchmarks._worlds import describe_machine
-from decorec.config.runs import merge, resolve
+from decorec.config.base import merge
+from decorec.config.runs import resolve
 from decorec.data.sequences import Sequences, read_vocab
+from decorec.models.inputs import ModelInputs
 from decorec.models.registry import build
-from decorec.training.loop import MONITORED, train
-from decorec.training.steps import read_catalogue
+from decorec.training.loop import MONITORED, train_model
 
 __all__ = ["main"]
 
@@ -58,12 +59,12 @@ def _best(folder: Path, sections: dict[str, Any], seed: int) -> list[float]:
     run = resolve({}, "described", sections)
     stage = run.stages[0]
     items = read_vocab(folder / "vocab.parquet")
-    features = [folder / "features" / f"{name}.safetensors" for name in ("text", "image")]
-    catalogue = read_catalogue(run, stage, items, *features, folder / "graph" / "cooccurrence.npz", None, None)
+    features = {name: folder / "features" / f"{name}.safetensors" for name in ("text", "image")}
+    inputs = ModelInputs(features=features, cooccurrence=folder / "graph" / "cooccurrence.npz")
     torch.manual_seed(seed)
-    model = build(run.model, catalogue, stage)
+    model = build(run.model, inputs.item_data(run, stage, items), stage)
     start = time.process_time()
-    history = train(model, Sequences.read(folder / "sequences.parquet"), run.train.stage(stage), seed)
+    history = train_model(model, Sequences.read(folder / "sequences.parquet"), run.train.stage(stage), seed)
     seconds = time.process_time() - start
     best = history.filter("best").row(0, named=True)
     return [*(best[name] for name in MONITORED), float(len(history)), seconds]

@@ -39,7 +39,7 @@ def main() -> None:
     world = generated("generated", options.items, options.users, 9.7)
     torch.manual_seed(0)
     config = resolve({}, "described", {}).model
-    model = build(config, world.catalogue, "stage1").eval()
+    model = build(config, world.item_data, "stage1").eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)  # away from the start, where all scores are nearly equal

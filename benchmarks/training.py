@@ -1,9 +1,9 @@
 """Share of the processor's matrix-product rate that a training step reaches, and where the rest of the time goes.
 
 Counted are the floating-point operations that the mathematics needs: real tokens only, causal halves of the attention
-only, all representations, each product once forward and once per gradient that is needed. The peak is the best rate of dense
-products in the same type in the same run, measured before and after. With one thread times are processor times: on a
-machine that has other work they are steadier than the clock, and on a quiet one the same.
+only, all representations, each product once forward and once per gradient that is needed. The peak is the best rate of
+dense products in the same type in the same run, measured before and after. With one thread times are processor times:
+on a machine that has other work they are steadier than the clock, and on a quiet one the same.
 
     python -m benchmarks training [--threads 1] [--precision fp32 bf16] [--sizes scientific office] [--steps 10]
 """
@@ -86,7 +86,7 @@ def peak(dtype: torch.dtype) -> float:
 
 def operations(model: Any, world: World, batch: Batch) -> dict[str, float]:
     """Floating-point operations of one training step, by part."""
-    config, stage, items = model.config, model.stage, world.catalogue.item_count
+    config, stage, items = model.config, model.stage, world.item_data.item_count
     dim, encoder, tokens, predictions = config.dim, config.encoder, len(batch.items), len(batch.targets)
     lengths = torch.cat([group.lengths for group in batch.groups]).double()
     modalities = len(config.modalities) if config.name == "decorec" else 1
@@ -98,7 +98,7 @@ def operations(model: Any, world: World, batch: Batch) -> dict[str, float]:
     }
     if config.name == "decorec":
         hops = modalities if stage == "stage1" else config.id_layers
-        parts["graph"] = 2 * hops * 2 * len(world.catalogue["graph.col"]) * dim
+        parts["graph"] = 2 * hops * 2 * len(world.item_data["graph.col"]) * dim
         hidden = config.adapter_hidden or dim
         first, second = 2 * items * 512 * hidden, 2 * items * hidden * dim
         if stage == "stage1":  # no gradient with respect to the features
@@ -113,7 +113,7 @@ def report(world: World, name: str, stage: str, precision: str, steps: int) -> N
     run = resolve({}, "described", {"model": {"name": name}, "train": {"precision": precision}})
     config = run.train.stage(stage)
     torch.manual_seed(0)
-    model: Any = build(run.model, world.catalogue, stage)
+    model: Any = build(run.model, world.item_data, stage)
     windows = training_windows(world.sequences, run.model.length)
     adam, average = build_optimizer(model, config), ExponentialMovingAverage(model, config.averaging)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32

@@ -1,1 +1,1 @@
-"""From the network or from files of one's own to interactions, items and pictures."""
+"""Gets interactions, items and pictures, from the network or from the user's own files."""

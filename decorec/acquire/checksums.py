@@ -1,4 +1,4 @@
-"""Is a file whole, and does it fit on the disk: checksums, gzip integrity, free space."""
+"""Checks of files: checksums, complete gzip files, free disk space."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sums(path: Path) -> Sums:
 
 
 def gzip_problem(path: Path) -> str | None:
-    """What is wrong with a gzip file, None if it decompresses to its end and its checksums (CRC-32) fit."""
+    """What is wrong with a gzip file; None if it decompresses to its end and its checksums (CRC-32) match."""
     try:
         with (
             path.open("rb") as raw,

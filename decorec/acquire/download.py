@@ -1,4 +1,4 @@
-"""Fetches the reviews and the metadata of a data set, as served."""
+"""Step download: fetches the reviews and the metadata of a data set, as served."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHUNK = 1 << 20
 
 
 def _publish(source: Path, target: Path) -> None:
-    """Make the cached file the output: as a second name of the same bytes where the file system can."""
+    """Make the cached file the output: as a hard link where the file system has them, else as a copy."""
     if target.exists() and target.samefile(source):  # renaming one name of a file to another does nothing
         os.utime(target)
         return
@@ -68,7 +68,7 @@ def _copy(source: Path, target: Path, url: str) -> Sums:
 def _bring(
     wanted: Mapping[str, tuple[str, Path]], client: requests.Session, options: DownloadConfig, cache: Path
 ) -> dict[str, tuple[str, Sums]]:
-    """Bring every file: name -> (URL, target), by way of the folder ``cache``; returns name -> (URL, checksums)."""
+    """Fetch every file in ``wanted`` (name -> (URL, target)) through ``cache``; returns name -> (URL, checksums)."""
     found = {}
     for name, (url, target) in wanted.items():
         if (path := amazon.local_path(url)) is not None:
@@ -90,13 +90,23 @@ def download(
     checksums: Path,
     shop: Path | None = None,
 ) -> None:
-    """Fetch the data set's files as they are served and write their checksums.
+    """Fetch the reviews and the metadata of a data set, as served, and write their checksums.
 
-    ``cache`` is a folder that outlives the step: broken downloads continue from there, complete ones are not fetched
-    again. ``shop`` is the folder of the sample shop (source sample), which is served on loopback meanwhile.
+    A broken download continues where it stopped. A complete one is not fetched again unless the server's file changed.
+
+    Args:
+        dataset: the data set, of the source sample, amazon2018 or amazon2023.
+        settings: the section download of the configuration.
+        cache: folder that is kept between runs (read and written): complete and partial downloads under downloads/.
+        reviews: the reviews (written): gzip, one JSON object per line.
+        meta: the metadata of the items (written): gzip, one JSON object per line.
+        checksums: a JSON file (written): url, bytes and sha256 of both files.
+        shop: folder of the sample shop (read), which is served on the loopback interface meanwhile; only for source
+            sample.
 
     Raises:
-        DecorecError: unknown category, no such file, no connection, a damaged file, or not enough disk.
+        DecorecError: the category is unknown, a file is missing or damaged, there is no connection or too little disk
+            space, or the source has nothing to download.
     """
     if isinstance(dataset, SampleDataset):
         if shop is None:
@@ -108,7 +118,7 @@ def download(
         raise DecorecError(f"--dataset: source {dataset.source} has nothing to download; its files are under its path")
     wanted = {"reviews": (urls[0], reviews), "meta": (urls[1], meta)}
     if isinstance(dataset, SampleDataset) and shop is not None:
-        # All sample shops have the same URLs; a folder each keeps them apart.
+        # All sample shops have the same URLs, so each one gets a folder of its own.
         folder = cache / "downloads" / f"sample-{dataset.items}-{dataset.users}-{dataset.seed}"
         with shop_server(shop) as port, session(connect_to={HOST: ("127.0.0.1", port)}) as client:
             found = _bring(wanted, client, settings, folder)

@@ -1,4 +1,4 @@
-"""What every HTTP client of the pipeline shares: session, host map, time limits, waits between attempts."""
+"""Shared parts of all HTTP clients: session, host map, time limits, waits between attempts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from decorec import __version__
 __all__ = ["USER_AGENT", "HostMap", "backoff", "retry_after", "session", "timeouts"]
 
 HostMap = Mapping[str, tuple[str, int]]
-"""Host name -> (address, port) that its connections go to."""
+"""Host name -> (network address, port) to which its connections go."""
 
 USER_AGENT = f"decorec/{__version__}"
 LONGEST_CONNECT = 10.0
 
 
 class _MappedAdapter(HTTPAdapter):
-    """Connects mapped host names to given addresses; URL, Host header and TLS name stay those of the request."""
+    """Connects mapped host names to given addresses; URL, Host header and TLS name do not change."""
 
     def __init__(self, connect_to: HostMap, pool_size: int) -> None:
         self._connect_to = {host.lower(): target for host, target in connect_to.items()}
@@ -53,9 +53,9 @@ class _MappedAdapter(HTTPAdapter):
 def session(user_agent: str = USER_AGENT, connect_to: HostMap | None = None, pool_size: int = 16) -> requests.Session:
     """A session that sends ``user_agent`` and connects the host names in ``connect_to`` to the given addresses.
 
-    The host map works like curl's ``--connect-to``: the URL and the Host header are those of the mapped name, so that
-    files which contain such URLs do not depend on the port that a local server happened to get. ``pool_size`` is
-    the number of connections kept open per host.
+    The host map works like curl's ``--connect-to``: the URL and the Host header keep the mapped name. Files that
+    contain such URLs do therefore not depend on the port of the local server. ``pool_size`` is the number of
+    connections that are kept open per host.
     """
     result = requests.Session()
     adapter = _MappedAdapter(connect_to or {}, pool_size)
@@ -66,24 +66,24 @@ def session(user_agent: str = USER_AGENT, connect_to: HostMap | None = None, poo
 
 
 def timeouts(seconds: float) -> tuple[float, float]:
-    """The (connect, read) time limits in seconds that requests takes, from the longest silence accepted."""
+    """The (connect, read) time limits for requests, from the longest wait for a byte; all in seconds."""
     return min(seconds, LONGEST_CONNECT), seconds
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Seconds to wait according to the Retry-After header (RFC 9110, section 10.2.3: seconds or a date).
 
-    ``headers`` must ignore case, as those of requests do; ``now`` is the Unix time. None if the header is absent or
-    unreadable; a date in the past gives 0.
+    ``headers`` must ignore case, as those of requests do; ``now`` is the Unix time. Returns None if the header is
+    absent or unreadable, and 0 for a date in the past.
     """
     value = headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return float(value)
     try:
         date = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):  # OverflowError: a year of twenty digits
+    except (ValueError, OverflowError):  # OverflowError: for example a year of twenty digits
         return None
-    # A date without zone is taken as GMT, the only zone that HTTP knows.
+    # A date without a time zone is read as GMT, the only zone in HTTP.
     return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
 
 

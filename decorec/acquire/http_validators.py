@@ -1,4 +1,4 @@
-"""What an HTTP server says about a file: enough to tell later whether it is still the same file."""
+"""What an HTTP server says about a file, so that one can check later whether it is still the same file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Remote", "content_range"]
 
 
 def content_range(response: requests.Response) -> tuple[int | None, int | None]:
-    """(first byte, size of the whole file) of the Content-Range header; None for what it does not say."""
+    """(first byte, size of the whole file) of the Content-Range header; None for a missing part."""
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
     if not match:
         return None, None
@@ -20,7 +20,7 @@ def content_range(response: requests.Response) -> tuple[int | None, int | None]:
 
 @dataclass(frozen=True)
 class Remote:
-    """Identity of a file on a server; None for what the server does not say. ``size`` in bytes."""
+    """Identity of a file on a server; None for what the server does not send. ``size`` is in bytes."""
 
     url: str
     etag: str | None
@@ -37,13 +37,13 @@ class Remote:
 
     @property
     def range_condition(self) -> dict[str, str]:
-        """If-Range: continue only this very file. Weak entity tags are not allowed there (RFC 9110, 13.1.5)."""
+        """If-Range: continue only if the file is the same. Weak entity tags are not allowed here (RFC 9110, 13.1.5)."""
         validator = self.etag if self.etag and not self.etag.startswith("W/") else self.modified
         return {"If-Range": validator} if validator else {}
 
     @property
     def changed_condition(self) -> dict[str, str]:
-        """If-None-Match or If-Modified-Since: answer with the file only if it is another one by now."""
+        """If-None-Match or If-Modified-Since: send the file only if it has changed."""
         if self.etag:
             return {"If-None-Match": self.etag}
         return {"If-Modified-Since": self.modified} if self.modified else {}

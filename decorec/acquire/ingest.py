@@ -1,4 +1,4 @@
-"""Step ingest: from the source's own files to interactions and items, cleaned and cut to the k-core."""
+"""Step ingest: reads interactions and items from the source's files, cleans them and keeps the k-core."""
 
 from __future__ import annotations
 
@@ -39,12 +39,23 @@ def ingest(
     meta: Path | None = None,
     threads: int = 1,
 ) -> None:
-    """Read, clean and pre-filter a source.
+    """Read the interactions and items of a source, clean them, and keep the k-core.
 
-    interactions: user, item, rating (null where unknown), timestamp (seconds), in the order of the source. catalogue: one
-    row per item, in order of first appearance there. counts: what was read, dropped and repaired, by reason. Only the
-    k-core is kept, so that no picture is fetched in vain. reviews, meta: gzipped JSON lines of a shop; tables are found
-    by the path of their data set. threads: processes for the texts; polars takes its own from the command line.
+    Duplicates and interactions with an item without metadata are dropped first. Only the k-core is kept, so that no
+    picture is fetched for an item that is not used.
+
+    Args:
+        dataset: the data set, of the source sample, amazon2018, amazon2023 or table. For source table, its path is the
+            folder of the tables (read).
+        filter: the section filter of the configuration; filter.require is applied later, by the step split.
+        interactions: interactions.parquet (written), in the order of the source: user, item, rating (null where
+            unknown), timestamp (seconds since 1970).
+        catalogue: items.parquet (written), one row per item, in order of first appearance in interactions: item, title,
+            brand, categories, description, text, image_urls.
+        counts: ingest.json (written): what was read, dropped and repaired, by reason, and what was kept.
+        reviews: reviews (read): gzip, one JSON object per line; for all sources but table.
+        meta: metadata of the items (read): gzip, one JSON object per line; for all sources but table.
+        threads: number of processes that clean texts, and number of threads of polars.
 
     Raises:
         DecorecError: a file is missing or unreadable, no interaction has an item with metadata, or the k-core is empty.
@@ -71,7 +82,7 @@ def ingest(
 
 @dataclass(frozen=True)
 class _Source:
-    """How a source is read: its interactions, the metadata of given items, and a row of items.parquet from a record."""
+    """How to read a source: its interactions, the metadata of given items, and the row of items.parquet of a record."""
 
     name: str
     items_file: Path
@@ -101,9 +112,9 @@ def _source(dataset: Dataset, reviews: Path | None, meta: Path | None) -> _Sourc
 
 
 def _reduce(found: Interactions, filter: FilterConfig, source: _Source) -> tuple[Filtered, Metadata]:
-    """Drop duplicates, interactions without metadata and what is outside of the k-core.
+    """Drop duplicates, interactions with an item without metadata, and those outside of the k-core.
 
-    Metadata are read in full only for the items with k interactions: the core lies among them.
+    Complete metadata are read only for items with at least k interactions, because the core contains no others.
     """
     filtered = Filtered.start(found.user, found.item)
     filtered.drop(repeated(found, filter.duplicates), "duplicates", f"duplicate ({filter.duplicates})")

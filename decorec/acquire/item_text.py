@@ -1,8 +1,8 @@
-"""Text of an item, from fields that may hold lists, entities, tags or the style sheet of a page.
+"""The text of an item, from fields that may contain lists, entities, tags or the style sheet of a page.
 
-A field becomes a sentence as UniSRec's preparation makes it: lists joined by blanks, HTML entities decoded, double
-quotes and line breaks deleted, full stops at the end replaced by one, 2,000 characters or more dropped. Beyond that,
-tags are removed and fields that hold code instead of words are emptied.
+A field becomes a sentence in the same way as in UniSRec's preparation: lists are joined with blanks, HTML entities are
+decoded, double quotes and line breaks are deleted, full stops at the end become one, and fields of 2,000 characters or
+more are dropped. In addition, tags are removed, and fields that contain code instead of words become empty.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 __all__ = ["clean", "is_code", "sentences"]
 
 TOO_LONG = 2_000
-"""Length from which on a field is taken for garbage."""
+"""Fields of at least this many characters are dropped."""
 
 TAG = re.compile(
     r"<!--.*?-->|<(style|script)\b.*?(?:</\1\s*>|$)|</?[a-zA-Z][^<>]*>|<![a-zA-Z][^<>]*>", re.DOTALL | re.IGNORECASE
@@ -25,7 +25,7 @@ CODE = re.compile(r"\{[^{}]*[\w-]\s*:[^{}]*\}|\(new Date\(|\.getTime\(|\bfunctio
 
 
 def clean(value: object) -> str:
-    """``value`` as plain text: see the module. A list is joined with blanks, an object is written out."""
+    """``value`` as plain text, see the module. A list is joined with blanks; an object becomes its Python text."""
     if isinstance(value, list):
         return " ".join(clean(part) for part in value if part is not None)
     text = html.unescape(str(value)).replace("\xa0", " ")
@@ -39,14 +39,15 @@ def clean(value: object) -> str:
 
 
 def is_code(text: str) -> bool:
-    """Whether ``text`` is a piece of a style sheet or script rather than words."""
+    """Whether ``text`` is part of a style sheet or script, not words."""
     return ("{" in text or "(" in text) and CODE.search(text) is not None
 
 
 def sentences(cleaned: Iterable[str | None]) -> str:
-    """One sentence per cleaned field, joined by blanks; None is a field that the record lacks, "" an empty one.
+    """One sentence per cleaned field, joined with blanks; None stands for a missing field, "" for an empty one.
 
-    An empty field is a lone full stop, one that is too long is left out; a text without any letter or digit is "".
+    An empty field becomes a single full stop. One that is too long is left out. A text without any letter or digit
+    becomes "".
     """
     parts = [text.rstrip(".") + "." for text in cleaned if text is not None]
     joined = " ".join(part for part in parts if len(part) < TOO_LONG)

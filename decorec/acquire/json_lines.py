@@ -1,7 +1,7 @@
-"""Gzipped JSON lines, record by record, however dirty: streamed by polars, bad lines counted and left out.
+"""Reads gzipped JSON lines as a stream with polars; bad lines are counted and left out.
 
-Every field is read as text, whatever it is: a number or a string as it stands, a list or an object as JSON. So a field
-that changes its type from one record to the next is no obstacle, and what it means is decided where it is used.
+Every field is read as text: a number or a string as written, a list or an object as JSON. A field may therefore change
+its type from one record to the next; the code that uses it decides what it means.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GZIP = b"\x1f\x8b"
 
 @contextmanager
 def reading(path: Path, what: str) -> Iterator[None]:
-    """Turn the failures of reading ``path``, which should be ``what``, into one message.
+    """Turn a failure to read ``path``, which should be ``what``, into one message.
 
     Raises:
         DecorecError: the file is missing, damaged or of another format.
@@ -46,17 +46,23 @@ Select = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 
 def read_records(path: Path, fields: Sequence[str], what: str, select: Select) -> tuple[pl.DataFrame, Counter[str]]:
-    """The records of a .json.gz file in order, as ``select`` leaves them, in bounded memory.
+    """The records of a .json.gz file, in order, after ``select``; the use of memory is limited.
 
-    ``select`` gets a frame with one string column per field, null where a record lacks it, and keeps all rows. ``what``
-    names the content for messages. The counter holds "lines" (blank ones aside), "not JSON" (left out), and
-    "undecodable characters" (lines with bytes that are not UTF-8, replaced by U+FFFD).
+    A file with bad lines is read a second time to find them, which takes about twice as long.
 
-    A file without bad lines takes the time of decompressing and parsing; one with them is read a second time, at about
-    twice the cost, to set them apart.
+    Args:
+        path: the file.
+        fields: the fields to read.
+        what: the content that is expected, for messages.
+        select: gets a frame with one string column per field (null where a record does not have it) and must keep all
+            rows.
+
+    Returns:
+        The frame, and a counter of "lines" (without blank ones), "not JSON" (lines left out) and "undecodable
+        characters" (lines with bytes that are not UTF-8, which become U+FFFD).
 
     Raises:
-        DecorecError: no such file, not gzip, or damaged.
+        DecorecError: the file is missing, not gzip, or damaged.
     """
     with reading(path, what):
         with path.open("rb") as handle:
@@ -77,9 +83,9 @@ def read_records(path: Path, fields: Sequence[str], what: str, select: Select) -
 
 
 def _scan_lines(path: Path, schema: pl.Schema, counts: Counter[str]) -> pl.LazyFrame:
-    """The records of good lines; ``counts`` fills while the frame is collected."""
-    # A csv file without quotes and of one column is a file of lines, and read in lossy UTF-8: one broken character
-    # shall not cost the file. The separator is a character that JSON does not allow inside of a line.
+    """The records of valid lines; ``counts`` is filled while the frame is collected."""
+    # The file is read as a csv file of one column without quotes, in lossy UTF-8, so that one broken character does not
+    # make it unreadable. The separator is a character that JSON does not allow within a line.
     lines = pl.scan_csv(
         path,
         separator="\x01",
@@ -109,7 +115,7 @@ def _parser(schema: pl.Struct, counts: Counter[str]) -> Callable[[pl.Series], pl
 
 
 def _decode(lines: pl.Series, schema: pl.Struct) -> pl.Series:
-    """Records of ``lines``; null where a line is not JSON. Halves the batch until the bad lines are alone."""
+    """Records of ``lines``; null where a line is not JSON. Halves the batch until only bad lines are left."""
     try:
         return lines.str.json_decode(schema)
     except pl.exceptions.ComputeError:

@@ -1,7 +1,7 @@
-"""Fetching one large gzip file over HTTP: resumable after a broken connection or a kill, verified, fetched once.
+"""Fetches a large gzip file over HTTP: continues after a broken connection or a kill, checks the file, fetches it once.
 
-A cache folder holds, per URL (by its sha256): ``.part`` (bytes so far) with ``.part.json`` (what the server said
-about the file when its first byte came), then ``.gz`` (complete and verified) with ``.json`` (size and checksum).
+For each URL (by its sha256), a cache folder holds: ``.part`` (bytes so far) with ``.part.json`` (what the server said
+about the file when the download began), later ``.gz`` (complete and verified) with ``.json`` (size and checksum).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ __all__ = ["Stored", "fetch"]
 log = logging.getLogger("decorec")
 
 CHUNK = 1 << 16
-"""Bytes per read; what a broken connection loses at most."""
+"""Bytes per read; a broken connection loses no more than these."""
 PROGRESS = CHUNK
-"""Bytes beyond all that came before that a connection must bring to count as progress."""
+"""New bytes that a connection must bring to count as progress."""
 LONGEST_WAIT = 900.0
-"""Seconds of Retry-After that are waited for; beyond that the user is told to come back."""
+"""Longest Retry-After, in seconds, that is waited for; after a longer one the step fails with a message."""
 PERMANENT = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
@@ -47,7 +47,7 @@ PERMANENT = (
 
 
 class _TransientError(Exception):
-    """This connection failed; another one may not. ``wait``: seconds that the server asked for."""
+    """This connection failed; another one may succeed. ``wait``: seconds that the server asked to wait."""
 
     def __init__(self, problem: str, wait: float | None = None) -> None:
         super().__init__(problem)
@@ -56,7 +56,7 @@ class _TransientError(Exception):
 
 @dataclass(frozen=True)
 class Stored:
-    """A complete, verified file in the cache."""
+    """A complete and checked file in the cache."""
 
     path: Path
     remote: Remote
@@ -65,7 +65,7 @@ class Stored:
 
 @contextmanager
 def _locked(path: Path, url: str) -> Iterator[None]:
-    """Hold the lock of one URL, so that two steps never write the same part; a kill releases it."""
+    """Hold the lock of one URL, so that two steps never write the same part. A kill releases the lock."""
     with path.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -76,7 +76,7 @@ def _locked(path: Path, url: str) -> Iterator[None]:
 
 
 class _Transfer:
-    """One URL's way into the cache."""
+    """The download of one URL into the cache."""
 
     def __init__(self, url: str, folder: Path, session: requests.Session, timeout: float) -> None:
         self.url, self.session, self.timeout = url, session, timeout
@@ -85,30 +85,30 @@ class _Transfer:
         self.done, self.done_facts = stem.with_suffix(".gz"), stem.with_suffix(".json")
         self.lock = stem.with_suffix(".lock")
         self.pieces = 2 if self.part.exists() else 0
-        """Connections that the part is made of; of an older part it is only known that there may be several."""
+        """Connections that wrote the part; 2 for a part of an earlier run, which may have had several."""
 
     def _get(self, headers: dict[str, str]) -> requests.Response:
         headers = {"Accept-Encoding": "identity", **headers}
         return self.session.get(self.url, headers=headers, stream=True, timeout=timeouts(self.timeout))
 
     def offset(self) -> int:
-        """Bytes that are here already."""
+        """Bytes of the part so far."""
         return self.part.stat().st_size if self.part.exists() else 0
 
     def discard(self) -> None:
-        """Forget the part. A new file is begun, never the old one overwritten: an output may share its bytes."""
+        """Delete the part. The old file is never overwritten, because an output may be a hard link to it."""
         self.part.unlink(missing_ok=True)
         self.part_facts.unlink(missing_ok=True)
 
     def expected(self) -> Remote | None:
-        """What the part is a part of; None (and no part) if nothing is known about it."""
+        """The file that the part belongs to; None if that is unknown, and then the part is deleted."""
         if self.part.exists() and self.part_facts.exists():
             return Remote(**read_json(self.part_facts))
         self.discard()
         return None
 
     def complete(self) -> Stored | None:
-        """The finished file, if it is here and undamaged."""
+        """The complete file, if it is in the cache and undamaged."""
         if not (self.done.exists() and self.done_facts.exists()):
             return None
         facts = read_json(self.done_facts)
@@ -120,7 +120,7 @@ class _Transfer:
         return None
 
     def unchanged(self, stored: Stored) -> bool:
-        """Ask the server whether its file is still the stored one; without an answer the stored one is good."""
+        """Ask the server whether its file is still the stored one; without an answer the stored one is used."""
         try:
             with self._get(stored.remote.changed_condition) as response:
                 if response.status_code == 200:
@@ -133,11 +133,11 @@ class _Transfer:
         return True
 
     def connect(self) -> None:
-        """One connection: continue the part, or begin it. Returns when all bytes are here.
+        """Continue or begin the part with one connection. Returns when it is complete.
 
         Raises:
-            _TransientError: try again; what came is kept.
-            DecorecError: trying again would not help.
+            _TransientError: another attempt may succeed; the bytes so far are kept.
+            DecorecError: another attempt cannot succeed.
         """
         expected, offset = self.expected(), self.offset()
         headers = {"Range": f"bytes={offset}-", **expected.range_condition} if expected and offset else {}
@@ -150,7 +150,9 @@ class _Transfer:
                     write_json(self.part_facts, asdict(expected))
                 elif not (expected and expected.continued_by(response, offset)):
                     self.discard()
-                    raise _TransientError("the server continued another file or another place; starting over")
+                    raise _TransientError(
+                        "the server sent bytes of another file or from another position; starting over"
+                    )
                 self.pieces += 1
                 self._append(response, expected.size, offset)
         except PERMANENT as error:
@@ -164,7 +166,9 @@ class _Transfer:
             return
         if status == 416:
             self.discard()
-            raise _TransientError("HTTP 416: the file on the server is shorter than what came before; starting over")
+            raise _TransientError(
+                "HTTP 416: the file on the server is shorter than the bytes fetched so far; starting over"
+            )
         if status in (408, 429) or status >= 500:
             raise _TransientError(f"HTTP {status} {response.reason}", retry_after(response.headers, time.time()))
         raise DecorecError(
@@ -177,7 +181,7 @@ class _Transfer:
         require_space(self.part.parent, remaining or 0, self.url)
         label = f"fetching {self.url.rpartition('/')[2]}"
         with self.part.open("ab", buffering=0) as handle, progress(label, remaining, unit="B") as advance:
-            # Raw bytes: a server that labels .gz files as Content-Encoding: gzip still sends the file itself.
+            # Raw bytes: some servers label .gz files as Content-Encoding: gzip although they send the file itself.
             for chunk in response.raw.stream(CHUNK, decode_content=False):
                 self._write(handle, chunk)
                 advance(len(chunk))
@@ -187,29 +191,29 @@ class _Transfer:
     def _write(self, handle: FileIO, chunk: bytes) -> None:
         rest = memoryview(chunk)
         try:
-            while rest:  # an unbuffered write may take less than it was given
+            while rest:  # an unbuffered write may write fewer bytes than it was given
                 rest = rest[handle.write(rest) :]
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
             raise DecorecError(
                 f"{self.url}: the disk under {self.part.parent} is full; free some space, then run again:"
-                " it continues where it stopped"
+                " the download continues where it stopped"
             ) from error
 
     def finish(self) -> Stored:
-        """Verify the part and keep it as complete.
+        """Check the part and store it as complete.
 
         Raises:
-            _TransientError: bytes of several connections do not fit together; the part is dropped.
-            DecorecError: the bytes of one single connection are no gzip file.
+            _TransientError: the bytes of several connections do not form a gzip file; the part is deleted.
+            DecorecError: the bytes of a single connection are not a gzip file.
         """
         remote = self.expected()
         problem = gzip_problem(self.part) if remote else "nothing"
         if problem or remote is None:
             self.discard()
             if self.pieces > 1:
-                raise _TransientError(f"the pieces do not make a gzip file ({problem}); starting over")
+                raise _TransientError(f"the parts do not form a gzip file ({problem}); starting over")
             raise DecorecError(
                 f"{self.url}: expected a complete gzip file, found {problem}; the server's copy is damaged or cut off:"
                 " run again later, or set base_url to another mirror"
@@ -230,13 +234,20 @@ def fetch(
     timeout: float,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Stored:
-    """Bring the gzip file at ``url`` into the cache ``folder`` unless it is there.
+    """Fetch the gzip file at ``url`` into the cache ``folder`` unless it is there.
 
-    ``attempts``: connections in a row without progress before giving up; ``timeout``: seconds without a byte before a
-    connection counts as broken. A complete copy is not fetched again as long as the server calls it unchanged.
+    A complete copy is not fetched again as long as the server says that it is unchanged.
+
+    Args:
+        url: of the file.
+        folder: the cache.
+        session: to connect with.
+        attempts: number of connections in a row without progress after which the download fails.
+        timeout: seconds without a byte after which a connection counts as broken.
+        sleep: waits for a number of seconds.
 
     Raises:
-        DecorecError: no such file, no connection, a damaged file, or not enough disk.
+        DecorecError: the file is missing or damaged, there is no connection, or too little disk space.
     """
     folder.mkdir(parents=True, exist_ok=True)
     transfer = _Transfer(url, folder, session, timeout)
@@ -264,7 +275,7 @@ def _wait(url: str, problem: _TransientError, failures: int, attempts: int, slee
     if failures >= attempts:
         raise DecorecError(
             f"{url}: {failures} connections in a row failed, the last one with: {problem};"
-            " check the network and base_url, then run again: it continues where it stopped"
+            " check the network and base_url, then run again: the download continues where it stopped"
         ) from problem
     if problem.wait is not None and problem.wait > LONGEST_WAIT:
         raise DecorecError(f"{url}: {problem}; the server asks to wait {problem.wait:.0f} s, run again after that")

@@ -1,1 +1,1 @@
-"""The data contract: interactions, filters, sequences, batches, features and graphs in memory."""
+"""Data in memory: interactions, filters, sequences, batches, features and graphs."""

@@ -1,4 +1,4 @@
-"""Batches of ragged sequences, without padding: what models are trained and evaluated on.
+"""Batches of sequences of different lengths, without padding, for training and evaluation.
 
 Shapes: T tokens, B sequences, P predictions of a batch.
 """
@@ -35,15 +35,15 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Group:
-    """Sequences of like length within a batch: where attention needs a padded layout, little of it is padding."""
+    """Sequences of similar length within a batch, so that the padded layout of attention has little padding."""
 
     begin: int
     end: int
-    """The group's tokens in the batch: begin to end."""
+    """The group has the tokens begin to end of the batch."""
     width: int
-    """Length of its longest sequence."""
+    """Length of the group's longest sequence."""
     lengths: Tensor
-    """[B] int64: tokens of each of its sequences."""
+    """[B] int64: number of tokens of each of its sequences."""
     slots: Tensor
     """[end - begin] int64: place of each of its tokens in the padded [B, width] layout, flattened."""
 
@@ -52,8 +52,8 @@ class Group:
 class Batch:
     """Packed sequences: one row per token, no padding.
 
-    A sequence's tokens are neighbours, oldest first; short sequences come first. ``predict`` names the tokens after
-    which the next item is predicted.
+    The tokens of a sequence stand together, oldest first; short sequences come first. ``predict`` holds the tokens
+    after which the next item is predicted.
     """
 
     items: Tensor
@@ -66,7 +66,7 @@ class Batch:
     targets: Tensor
     """[P] int64: those next items; [P, K]: the K items that came next, -1 where there are fewer."""
     at_ends: bool
-    """Whether the predictions are those after the last token of each sequence."""
+    """Whether there is exactly one prediction per sequence, after its last token."""
 
     def rows(self) -> Tensor:
         """[T] int64: sequence of each token."""
@@ -88,7 +88,7 @@ class Batch:
 
 
 class Samples(Protocol):
-    """What a model is trained on."""
+    """Training samples of a model."""
 
     @property
     def target_count(self) -> int:
@@ -100,14 +100,14 @@ class Samples(Protocol):
 
 @dataclass(frozen=True)
 class Windows:
-    """Stretches of the flat item array; predictions are made after the tokens from ``first`` on."""
+    """Parts of the flat item array; predictions are made after the tokens from ``first`` on."""
 
     source: npt.NDArray[np.int32]
     start: IntArray
     size: IntArray
     first: IntArray
     ends: IntArray
-    """Where in ``source`` the items end that may be targets of each window."""
+    """For each window, the end in ``source`` of the items that may be its targets."""
     horizon: int = 1
     """Items after a token that are its targets."""
 
@@ -120,7 +120,7 @@ class Windows:
         return int((self.size - self.first).sum())
 
     def batch(self, chosen: IntArray) -> Batch:
-        """Pack the windows ``chosen``; sequences come out in order of their length (ties: in the order given)."""
+        """Pack the windows ``chosen``, in order of their length (ties: in the given order)."""
         chosen = chosen[np.argsort(self.size[chosen], kind="stable")]
         start, size, first = self.start[chosen], self.size[chosen], self.first[chosen]
         positions = _positions(size)
@@ -129,7 +129,7 @@ class Windows:
         return pack(self.source[where], size, predict, self._targets(where[predict], chosen, size - first))
 
     def _targets(self, places: IntArray, chosen: IntArray, counts: IntArray) -> npt.NDArray[np.int32]:
-        """What follows ``places`` in the source, of which each of the windows ``chosen`` has ``counts``."""
+        """The items that follow ``places`` in the source; each of the windows ``chosen`` has ``counts`` places."""
         if self.horizon == 1:
             return self.source[places + 1]
         ahead = places[:, None] + np.arange(1, self.horizon + 1)
@@ -139,14 +139,14 @@ class Windows:
     def epoch(self, target_count: int, generator: torch.Generator) -> Iterator[Batch]:
         """All windows in random order.
 
-        Batches have about ``target_count`` predictions and are of like size; if every window makes one prediction,
-        they have exactly so many, and the last one has the rest.
+        Batches have about ``target_count`` predictions and similar sizes. If every window makes one prediction, they
+        have exactly that many, except the last one.
         """
         for chosen in shuffled(self.size - self.first, target_count, generator):
             yield self.batch(chosen)
 
     def in_order(self, token_count: int, window_count: int | None = None) -> Iterator[tuple[IntArray, Batch]]:
-        """All windows, those of like length together, with their indices.
+        """All windows with their indices, sorted by length.
 
         A batch has about ``token_count`` tokens, and at most ``window_count`` windows.
         """
@@ -159,12 +159,14 @@ class Windows:
 
 
 def shuffled(counts: IntArray, target_count: int, generator: torch.Generator) -> Iterator[IntArray]:
-    """Samples in random order, cut into batches of about ``target_count`` predictions and of like size.
+    """Samples in random order, in batches of about ``target_count`` predictions and of similar size.
 
-    If every sample makes one prediction, batches have exactly so many, and the last one has the rest.
+    If every sample makes one prediction, batches have exactly that many, except the last one.
 
     Args:
-        counts: predictions of each sample, at least 1.
+        counts: number of predictions of each sample, at least 1.
+        target_count: number of predictions of a batch.
+        generator: of the random order.
     """
     if not len(counts):
         return
@@ -185,9 +187,9 @@ def pack(items: npt.NDArray[np.int32], size: IntArray, predict: IntArray, target
 
     Args:
         items: [T] sequence after sequence.
-        size: [B] tokens of each.
-        predict: [P] tokens after which, or in place of which, something is predicted.
-        targets: [P] or [P, K] what that is.
+        size: [B] number of tokens of each sequence.
+        predict: [P] tokens after which, or in place of which, an item is predicted.
+        targets: [P] or [P, K] the items to predict.
     """
     return Batch(
         items=torch.from_numpy(items.astype(np.int64)),
@@ -200,7 +202,7 @@ def pack(items: npt.NDArray[np.int32], size: IntArray, predict: IntArray, target
 
 
 def append(batch: Batch, token: int) -> Batch:
-    """The batch with one more token behind each sequence, which is where the prediction now stands.
+    """The batch with one more token at the end of each sequence; the prediction is made at that token.
 
     Every sequence of ``batch`` has one prediction, after its last token.
     """
@@ -215,11 +217,11 @@ def append(batch: Batch, token: int) -> Batch:
 
 
 def regroup(groups: tuple[Group, ...], lengths: Tensor) -> tuple[Group, ...]:
-    """Groups over the same sequences with other tokens.
+    """Groups of the same sequences with other lengths.
 
     Args:
-        groups: of the batch.
-        lengths: [B] tokens of each sequence now, at least 1.
+        groups: those of the batch.
+        lengths: [B] new number of tokens of each sequence, at least 1.
     """
     result, begin = [], 0
     for part in torch.split(lengths, [len(group.lengths) for group in groups]):
@@ -238,7 +240,7 @@ def _positions(size: IntArray) -> IntArray:
 
 
 def _groups(size: IntArray) -> Iterator[Group]:
-    """Cut sequences that are sorted by length wherever the length passes a power of two."""
+    """Groups of sequences that are sorted by length; a new group begins at each power of two."""
     ends, positions = np.cumsum(size), _positions(size)
     scale = np.ceil(np.log2(size)).astype(np.int64)
     cuts = [0, *(np.flatnonzero(np.diff(scale)) + 1), len(size)]
@@ -259,15 +261,16 @@ def histories(sequences: Sequences, split: Literal["valid", "test"], length: int
 def training_windows(
     sequences: Sequences, length: int, samples: Literal["sequences", "prefixes"] = "sequences", horizon: int = 1
 ) -> Windows:
-    """The training part: every item that has a predecessor there is predicted exactly once.
+    """Windows of the training part: every item but the first of each user is predicted exactly once.
 
-    sequences: a user's first window holds its first ``length`` inputs and predicts after each of them. A causal encoder
-    makes that the same as one sample per prefix. Inputs beyond ``length`` get one sliding window each, which predicts
-    after its last token only.
-
-    prefixes: every prefix is a window of at most ``length`` inputs, which predicts after its last token only.
-
-    With a ``horizon`` beyond 1 the items after the next one are targets as well, as far as the training part goes.
+    Args:
+        sequences: of all users; only the training part is used.
+        length: largest number of inputs of a window.
+        samples: "sequences": a user's first window has the first ``length`` inputs and predicts after each of them; with
+            a causal encoder this equals one sample per prefix. Each input beyond ``length`` gets one sliding window,
+            which predicts after its last token only. "prefixes": every prefix is a window of at most ``length`` inputs,
+            which predicts after its last token only.
+        horizon: number of next items that are targets of a prediction, as far as the training part has them.
     """
     training = sequences.training()
     if samples == "prefixes":

@@ -1,4 +1,4 @@
-"""What a data set counts: the content of statistics.json."""
+"""Counts of a data set: the content of statistics.json."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["describe"]
 def describe(sequences: Sequences, items: int, losses: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     """Counts of a data set of ``items`` items.
 
-    ``losses``: what each pass of the filter removed, in order. ``paper`` counts as the paper's table of statistics
-    does: the padding item is an item, and the rows of the training, validation and test files (one fewer than
-    interactions per user) are the interactions.
+    ``losses``: what each pass of the filter removed, in order. The entry ``paper`` counts in the way of the paper's
+    table of statistics: the padding item counts as an item, and interactions are the rows of the training, validation
+    and test files (one fewer per user than interactions).
     """
     users, interactions = len(sequences.users), len(sequences.items)
     lengths = sequences.lengths

@@ -1,4 +1,4 @@
-"""Interactions under filters: which rows are left, and what each step dropped for which reason."""
+"""Filters interactions: which rows are left, and how many each step dropped for which reason."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Filtered:
         return cls(user, item, np.arange(len(user)))
 
     def drop(self, rows: npt.NDArray[np.bool_], step: str, reason: str) -> None:
-        """Drop some of the interactions that are left (``rows``: one flag for each of them) for ``reason``."""
+        """Drop some of the remaining interactions (``rows``: one flag for each of them) for ``reason``."""
         self.rows = self.rows[~rows]
         self.note(step, {reason: int(rows.sum())})
 
@@ -46,7 +46,7 @@ class Filtered:
         """Reduce to the k-core.
 
         Raises:
-            DecorecError: it is empty; the message tells what each step left, and ``advice``.
+            DecorecError: it is empty; the message says what each step left, and ends with ``advice``.
         """
         core = kcore(self.user[self.rows], self.item[self.rows], k)
         self.rows = self.rows[core.keep]
@@ -62,7 +62,7 @@ class Filtered:
             )
 
     def note(self, step: str, dropped: dict[str, int]) -> None:
-        """Enter a step and what it left."""
+        """Record a step and what it left."""
         left = {
             "users": distinct(self.user[self.rows]),
             "items": distinct(self.item[self.rows]),

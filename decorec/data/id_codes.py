@@ -1,4 +1,4 @@
-"""Ids as small integers."""
+"""Numbers ids with small integers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def factorise(values: pl.Series) -> tuple[Codes, pl.Series]:
     rows = len(values)
     codes, firsts = np.empty(rows, np.int64), np.empty(rows, np.int64)
     for seed in count():
-        # Hashes are numbered in place of strings; a number that two strings share shows up below.
+        # Hashes are numbered instead of strings; two strings with the same hash are detected below.
         slots = 1 << (rows + rows // 2).bit_length()
         found = number(values.hash(seed).to_numpy(writable=True), np.zeros(slots, np.uint32), codes, firsts)
         names = values.gather(firsts[:found])
@@ -38,7 +38,7 @@ def codes_in(values: pl.Series, names: pl.Series) -> Codes:
 
 
 def distinct(codes: Codes) -> int:
-    """How many different codes there are."""
+    """Number of different codes."""
     from decorec.data.kernels import tally
 
     return tally(codes, np.zeros(int(codes.max(initial=-1)) + 1, np.int32))
@@ -47,14 +47,14 @@ def distinct(codes: Codes) -> int:
 def first_appearances(codes: Codes, count: int) -> Codes:
     """Those of the codes 0 to ``count`` - 1 that occur, in order of first appearance."""
     first = np.full(count, -1, dtype=np.int64)
-    # Of several assignments to one place the last one stays: backwards, that is the first appearance.
+    # Of several assignments to one place the last one stays; in reverse order that is the first appearance.
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
     occurring = np.flatnonzero(first >= 0)
     return occurring[np.argsort(first[occurring])]
 
 
 def sorted_by(values: Codes, rows: Codes) -> Codes:
-    """``rows`` in the order of their ``values``; those of equal values stay in the order that they have."""
+    """``rows`` in the order of their ``values``; rows with equal values keep their order."""
     if not len(rows):
         return rows
     keys, bits = values[rows], len(rows).bit_length()

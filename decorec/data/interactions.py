@@ -1,4 +1,4 @@
-"""Interactions on their way from the source to interactions.parquet: what was read, dropped and repaired."""
+"""Interactions as read from a source, with counts of what was read, dropped and repaired."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REQUIRED = ("user", "item", "timestamp")
 
 @dataclass(frozen=True)
 class Account:
-    """What a source held, and the records that were dropped or repaired, by reason."""
+    """Counts of what was read from a source, and of records dropped or repaired, by reason."""
 
     summary: dict[str, int]
     dropped: dict[str, int]
@@ -32,7 +32,7 @@ class Interactions:
     """Interactions in the order of the source.
 
     ``user``, ``item`` [interactions]: positions in ``users`` and ``items``, the distinct ids in order of first
-    appearance. ``rating``: float32, null where unknown. ``timestamp``: int64, ``per_second`` units to the second.
+    appearance. ``rating``: float32, null where unknown. ``timestamp``: int64, in units of which ``per_second`` make a second.
     """
 
     user: Codes
@@ -57,14 +57,14 @@ class Interactions:
 def complete(
     frame: pl.DataFrame, account: Account, per_second: int, origin: str, expected: str
 ) -> tuple[Interactions, Account]:
-    """Drop rows without user, item or timestamp, counted under the first that is missing, and number the ids.
+    """Drop rows without user, item or timestamp, counted by the first one that is missing, and number the ids.
 
     Args:
         frame: user, item (strings), rating (float32), timestamp (int64).
         account: of what was read so far.
-        per_second: units of the timestamp to the second.
-        origin: the file.
-        expected: what should have been in it.
+        per_second: number of units of the timestamp in a second.
+        origin: the file, for messages.
+        expected: the content that is expected, for messages.
 
     Raises:
         DecorecError: no row is left.
@@ -77,7 +77,7 @@ def complete(
     if frame.is_empty():
         reasons = ", ".join(f"{reason}: {count}" for reason, count in lost.items() if count) or "the file is empty"
         raise DecorecError(f"{origin}: expected {expected}, found none ({reasons}); check that it is the right file")
-    # One after the other: side by side their tables would be in memory together, more than the data themselves.
+    # One after the other: together, their tables would take more memory than the data.
     user, users = factorise(frame["user"])
     item, items = factorise(frame["item"])
     summary = {**account.summary, "users": len(users), "items": len(items)}
@@ -89,13 +89,13 @@ def complete(
 def repeated(found: Interactions, kind: Literal["exact", "pair"]) -> npt.NDArray[np.bool_]:
     """Which interactions repeat another one that stays, [interactions].
 
-    exact: equal user, item, rating and timestamp; the first in the source stays. pair: equal user and item; the
-    earliest stays, of several at the same time the first in the source.
+    Kind "exact": equal user, item, rating and timestamp; the first one in the source stays. Kind "pair": equal user and
+    item; the earliest one stays, and of several at the same time the first one in the source.
     """
     from decorec.data.kernels import possible_repeats
 
     pair = found.user * len(found.items) + found.item
-    # Eight to sixteen marks for an interaction: one in ten is such a row by chance.
+    # Eight to sixteen marks per interaction: one row in ten is marked by chance.
     rows = np.flatnonzero(possible_repeats(pair, np.zeros(1 << len(pair).bit_length(), np.uint8)))
     table = pl.DataFrame(
         {

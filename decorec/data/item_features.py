@@ -1,4 +1,4 @@
-"""The file of item features: one row per item, with the items it belongs to inside."""
+"""The file of item features: one row per item, and the ids of the items."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ class FeatureFile:
         """
         _check_shapes(path, self.x, self.present, self.items)
         if any("\n" in item for item in self.items):
-            raise DecorecError(f"{path}: expected item ids without line breaks, found one with; rename the item")
+            raise DecorecError(
+                f"{path}: expected item ids without line breaks, found one with a line break; rename the item"
+            )
         arrays = {
             "x": self.x.astype(np.float32, copy=False),
             "present": self.present,
@@ -56,7 +58,7 @@ class FeatureFile:
         """Read a file written by :meth:`write`.
 
         Raises:
-            DecorecError: not a features file, wrong lengths or types, or ids that do not match their checksum.
+            DecorecError: this is not a features file, lengths or types are wrong, or the ids do not match their checksum.
         """
         arrays, metadata = read_arrays(path)
         missing = {"x", "present", "items"} - set(arrays)
@@ -84,7 +86,7 @@ class FeatureFile:
         """Rows and presence in the order of ``items``; rows of absent items are zero.
 
         Raises:
-            DecorecError: an item has no row here.
+            DecorecError: an item has no row in this file.
         """
         row = {item: index for index, item in enumerate(self.items)}
         unknown = [item for item in items if item not in row]

@@ -1,4 +1,4 @@
-"""The k-core of users and items: everybody has at least k interactions."""
+"""The k-core: all users and all items have at least k interactions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Core", "kcore"]
 
 @dataclass(frozen=True)
 class Core:
-    """``keep`` [interactions] bool; ``passes``: per pass, what was dropped why and what was left."""
+    """``keep`` [interactions] bool; ``passes``: per pass, how many were dropped for which reason, and what was left."""
 
     keep: npt.NDArray[np.bool_]
     passes: list[dict[str, object]] = field(default_factory=list)
@@ -23,8 +23,8 @@ class Core:
 def kcore(users: Codes, items: Codes, k: int) -> Core:
     """Drop interactions of users and of items with fewer than ``k``, again and again, until nothing changes.
 
-    The fixed point does not depend on the order of dropping. A pass counts an interaction of a small user under the
-    user, and only the others of small items under the item.
+    The result does not depend on the order of dropping. If user and item of an interaction both have fewer than ``k``,
+    it is counted under the user.
 
     Args:
         users: [interactions] codes from 0.

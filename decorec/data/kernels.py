@@ -1,6 +1,6 @@
 """Compiled loops over millions of interactions: numbering of hashes, repeated numbers, the k-core.
 
-All of them wait for memory: an access at random costs a hundred times an addition.
+All of them are limited by memory access: a random access takes a hundred times as long as an addition.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Counts = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
 
 BATCH = 32
-"""Rows for which memory is asked together, so that they do not wait one after the other."""
+"""Rows whose memory accesses are started together, so that their waiting times overlap."""
 
 
 @njit(nogil=True, cache=True)
@@ -27,13 +27,13 @@ def number(hashes: Hashes, slots: Slots, codes: Codes, firsts: Codes) -> int:
     """Number hashes by first appearance.
 
     Args:
-        hashes: [rows] is overwritten, with the hash of each number as far as there are numbers.
-        slots: zeros, a power of two of them and more than there are rows.
+        hashes: [rows] is overwritten: its first entries become the hash of each number.
+        slots: zeros; their count is a power of two and larger than the number of rows.
         codes: [rows] is filled with the number of each row.
-        firsts: [rows] is filled, as far as there are numbers, with the row where each appears first.
+        firsts: [rows] its first entries become the row in which each number appears first.
 
     Returns:
-        how many numbers there are.
+        the number of different hashes.
     """
     mask = np.uint64(len(slots) - 1)
     places, held = np.empty(BATCH, np.int64), np.empty(BATCH, np.uint64)
@@ -57,7 +57,7 @@ def number(hashes: Hashes, slots: Slots, codes: Codes, firsts: Codes) -> int:
                     code = np.int64(slots[slot]) - 1
                 if code < 0:
                     code = found
-                    hashes[code] = value  # in the place of a row that has its number
+                    hashes[code] = value  # this row has its number already
                     firsts[code] = row
                     found += 1
                     slots[slot] = found
@@ -67,11 +67,11 @@ def number(hashes: Hashes, slots: Slots, codes: Codes, firsts: Codes) -> int:
 
 @njit(nogil=True, cache=True)
 def possible_repeats(numbers: Codes, marks: Bytes) -> Flags:
-    """Which rows may repeat another's number, or be repeated: all that do, and a few more.
+    """Which rows may have the same number as another row: all that do, and a few more.
 
     Args:
         numbers: [rows]
-        marks: zeros, a power of two of them; the more, the fewer others are among them.
+        marks: zeros; their count is a power of two. More marks give fewer wrong rows.
     """
     bits = np.uint64(0)
     while np.uint64(8 * len(marks)) >> bits != np.uint64(1):
@@ -98,7 +98,7 @@ def _scatter(value: int, bits: np.uint64) -> np.uint64:
 
 @njit(nogil=True, cache=True)
 def tally(codes: Codes, counts: Counts) -> int:
-    """Count codes into ``counts`` [codes], zeros; returns how many different ones there are."""
+    """Count codes into ``counts`` [codes], zeros; returns the number of different ones."""
     found = 0
     for code in codes:
         before = counts[code]
@@ -111,18 +111,18 @@ def tally(codes: Codes, counts: Counts) -> int:
 def peel(
     users: Counts, items: Counts, rows: Codes, stay: Flags, user_counts: Counts, item_counts: Counts, k: int
 ) -> tuple[int, int, int, int, int]:
-    """One pass of the k-core: what stays moves to the start, in its order, and the counts go down by what does not.
+    """One pass of the k-core: interactions that stay move to the start, in order; the counts lose the others.
 
     Args:
         users, items: [interactions] codes.
-        rows: [interactions] moves along.
-        stay: [interactions] space.
+        rows: [interactions] is moved in the same way.
+        stay: [interactions] working memory.
         user_counts, item_counts: interactions of each code.
         k: least number of interactions of a user and of an item.
 
     Returns:
         interactions that stay; dropped ones of users below ``k``; other dropped ones, of items below ``k``; users and
-        items that have none any more.
+        items that have none left.
     """
     left = small_users = small_items = users_gone = items_gone = 0
     for index in range(len(rows)):

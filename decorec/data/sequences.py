@@ -1,4 +1,4 @@
-"""Users' sequences as one flat array: how vocab.parquet and sequences.parquet are written and read."""
+"""Users' sequences as one flat array; reads and writes vocab.parquet and sequences.parquet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HELD_OUT = 2
 
 
 def write_vocab(path: Path, items: list[str]) -> None:
-    """Write the items of a data set; the row is the index."""
+    """Write the items of a data set; an item's row is its index."""
     index = pl.Series("index", np.arange(len(items), dtype=np.int32))
     write_table(path, pl.DataFrame([index, pl.Series("item", items, dtype=pl.String)]))
 
@@ -29,11 +29,13 @@ def read_vocab(path: Path) -> list[str]:
     """Items in the order of their index.
 
     Raises:
-        DecorecError: not a vocabulary, or its index is not 0, 1, 2, ...
+        DecorecError: the file is not a vocabulary, or its index is not 0, 1, 2, ...
     """
     table = read_table(path, {"index": pl.Int32, "item": pl.String})
     if not np.array_equal(table["index"].to_numpy(), np.arange(len(table))):
-        raise DecorecError(f"{path}: expected the index 0 to {len(table) - 1} in order, found another; split again")
+        raise DecorecError(
+            f"{path}: expected the index 0 to {len(table) - 1} in order, found another index; run the split step again"
+        )
     return table["item"].to_list()
 
 
@@ -41,7 +43,7 @@ def read_vocab(path: Path) -> list[str]:
 class Sequences:
     """Sequences of all users, oldest item first.
 
-    ``items`` [interactions] int32 vocabulary indices, user after user; ``offsets`` [users + 1] int64: user u owns
+    ``items`` [interactions] int32 vocabulary indices, user after user; ``offsets`` [users + 1] int64: user u has
     ``items[offsets[u]:offsets[u + 1]]``. ``timestamps`` [interactions] int64 seconds, or None where unknown.
     """
 
@@ -92,7 +94,7 @@ class Sequences:
         """Read a file written by :meth:`write`.
 
         Raises:
-            DecorecError: not a table of sequences.
+            DecorecError: the file is not a table of sequences.
         """
         columns: dict[str, Any] = {"user": pl.String, "items": pl.List(pl.Int32), "timestamps": pl.List(pl.Int64)}
         table = read_table(path, columns)

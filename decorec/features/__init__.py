@@ -1,1 +1,1 @@
-"""From pictures and texts to feature vectors."""
+"""Encodes pictures and texts as feature vectors."""

@@ -24,7 +24,7 @@ DRAFT_MARGIN = 3
 
 
 class Batch(NamedTuple):
-    """Input of one forward pass. ``truncated``: texts cut. ``problem``: why there is no input, else empty."""
+    """Input of one forward pass. ``truncated``: number of texts cut. ``problem``: why there is no input, or ""."""
 
     inputs: Tensor
     truncated: int = 0
@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
 
 class Source(Protocol):
-    """Inputs that can be made batch by batch, in any process."""
+    """Inputs that any process can prepare, batch by batch."""
 
     def __len__(self) -> int:
         """Number of inputs."""
@@ -93,8 +93,8 @@ class Texts:
 def decode(path: Path, geometry: Geometry) -> npt.NDArray[np.uint8]:
     """One stored picture as the model's input, [height, width, 3] uint8.
 
-    A picture many times larger than the model's input is decoded at a fraction of its size (JPEG allows 1/2, 1/4
-    and 1/8), never below three times the input, where the difference to a full decode vanishes in the resize.
+    A picture much larger than the model's input is decoded at a fraction of its size (JPEG allows 1/2, 1/4 and 1/8),
+    but never below three times the input; the resize then hides the difference to a full decode.
 
     Raises:
         DecorecError: the file is missing or cannot be decoded.
@@ -128,8 +128,8 @@ class _Batches(Dataset[Batch]):
 def batches(source: Source, ranges: Sequence[tuple[int, int]], threads: int, device: torch.device) -> Iterator[Batch]:
     """Prepare the batches ``ranges`` (start, stop) of ``source`` in order.
 
-    On a GPU, worker processes prepare pinned batches while the model computes. On a CPU the model keeps every core
-    busy itself, so that a batch is prepared by threads between two passes.
+    On a GPU, worker processes prepare pinned batches while the model computes. On a CPU the model uses every core
+    itself, so threads prepare a batch between two passes.
 
     Raises:
         DecorecError: an input could not be prepared.

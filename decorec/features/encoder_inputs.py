@@ -1,4 +1,4 @@
-"""What has to be encoded: the distinct pictures and texts of a inputs, and which of them each item has."""
+"""The inputs of the encoder: the distinct pictures and texts, and which of them each item has."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ log = logging.getLogger("decorec")
 
 @dataclass(frozen=True)
 class Distinct:
-    """Distinct things in order of first appearance, and for each item the position of its own, -1 for none."""
+    """Distinct values in order of first appearance, and for each item the position of its own value, or -1."""
 
     values: list[str]
     rows: npt.NDArray[np.int64]
 
     @classmethod
     def of(cls, things: list[str | None]) -> Distinct:
-        """Deduplicate ``things``, one per item; None is an item without."""
+        """Deduplicate ``things``, one per item; None stands for an item without one."""
         positions: dict[str, int] = {}
         rows = [-1 if thing is None else positions.setdefault(thing, len(positions)) for thing in things]
         return cls(list(positions), np.array(rows, dtype=np.int64))
@@ -39,7 +39,7 @@ class Distinct:
         return self.rows >= 0
 
     def spread(self, encoded: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Rows of ``encoded`` [distinct, width] in the order of the items; zero for items without."""
+        """Rows of ``encoded`` [distinct, width] in the order of the items; zeros for items without one."""
         x = np.zeros((len(self.rows), encoded.shape[1]), dtype=np.float32)
         x[self.present] = encoded[self.rows[self.present]]
         return x
@@ -47,7 +47,7 @@ class Distinct:
 
 @dataclass(frozen=True)
 class EncoderInputs:
-    """Items in the order of items.parquet, their texts, and their pictures by sha256 of the fetched file."""
+    """Items in the order of items.parquet, their texts, and their pictures by the sha256 of the fetched file."""
 
     items: list[str]
     texts: Distinct
@@ -61,7 +61,7 @@ class EncoderInputs:
 
 
 def read_encoder_inputs(items: Path, images: Path, cache: Path) -> EncoderInputs:
-    """Read items.parquet and images.parquet; the first fetched picture of an item is its picture.
+    """Read items.parquet and images.parquet; an item's picture is the first one that was fetched.
 
     Raises:
         DecorecError: a file is missing or lacks a column, or images.parquet names items that do not exist.

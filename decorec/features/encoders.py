@@ -27,13 +27,13 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Geometry:
-    """The part of open_clip's preprocessing that works on the picture itself: resize, crop, colour mode."""
+    """The steps of open_clip's preprocessing that change the picture: resize, crop, colour mode."""
 
     steps: tuple[Callable[[Any], Any], ...]
     size: int
 
     def __call__(self, picture: Any) -> Any:
-        """A PIL picture of the model's input size, RGB."""
+        """The picture in the model's input size, as a PIL picture in RGB."""
         for step in self.steps:
             picture = step(picture)
         return picture
@@ -62,7 +62,7 @@ class Encoder:
     def normalised(self, pictures: Tensor) -> Tensor:
         """The model's input [batch, 3, height, width] float32 of ``pictures`` [batch, height, width, 3] uint8.
 
-        The arithmetic of torchvision's ToTensor and Normalize, for a whole batch and where the model lives.
+        Computes the same as torchvision's ToTensor and Normalize, for a whole batch and on the device of the model.
         """
         pictures = pictures.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         scaled = pictures.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
@@ -78,7 +78,7 @@ class Encoder:
 
     @property
     def width(self) -> int:
-        """Length of a feature vector, as the model has it."""
+        """Length of a feature vector of the model."""
         return int(self.encode_texts(self.tokenizer([""])).shape[1])
 
     def arithmetic(self) -> torch.autocast:
@@ -90,7 +90,7 @@ def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     """The device of ``features.device``.
 
     Raises:
-        DecorecError: cuda is asked for and there is none.
+        DecorecError: the name is cuda and there is no CUDA device.
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
@@ -116,10 +116,10 @@ def load_encoder(model: str, weights: str, precision: Precision, device: torch.d
 
 
 def build_encoder(model: str, source: Weights | None, precision: Precision, device: torch.device) -> Encoder:
-    """The encoder itself; without ``source`` its weights are drawn from torch's generator.
+    """Build the encoder; without ``source``, torch's generator draws its weights.
 
     Raises:
-        DecorecError: the model's tokenizer cannot be had.
+        DecorecError: the model's tokenizer cannot be loaded.
     """
     _register_small_clip()
     required, source = source is not None, source or Weights(model, None)
@@ -130,7 +130,7 @@ def build_encoder(model: str, source: Weights | None, precision: Precision, devi
             device=device,
             weights_only=source.weights_only,
             **source.settings,
-            # Without this, a model folder or repository that lacks its weights file gives random weights.
+            # Without this, a model folder or repository without a weights file gives random weights.
             require_pretrained=required,
         )
     network.eval().requires_grad_(False)
@@ -159,7 +159,7 @@ def build_encoder(model: str, source: Weights | None, precision: Precision, devi
 
 @contextmanager
 def _open_clip_silent() -> Iterator[None]:
-    """Hold back open_clip's lines in the root logger: about ten per model, and every failure also raises."""
+    """Hide open_clip's log lines, about ten per model; every failure also raises an error."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""Features of many pictures or texts, computed in chunks that survive a kill."""
+"""Features of many pictures or texts, computed in chunks; finished chunks are kept after a kill."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHUNK = 2_048
 
 @dataclass(frozen=True)
 class Job:
-    """The distinct things of one modality, how to prepare and encode them, and the folder of finished chunks."""
+    """The distinct inputs of one modality, how to prepare and encode them, and the folder of finished chunks."""
 
     label: str
     distinct: Distinct
@@ -39,7 +39,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Extraction:
-    """Features [distinct, width] float32, and what the extraction found out."""
+    """Features [distinct, width] float32, and facts for the metadata of the file."""
 
     x: npt.NDArray[np.float32]
     facts: dict[str, str]
@@ -54,7 +54,7 @@ def chunk_folder(cache: Path, encoder: Mapping[str, str], batch_size: int, input
 def extract(job: Job, encoder: Encoder, batch_size: int, threads: int) -> Extraction:
     """Encode the inputs of ``job``; finished chunks in its folder are read, new ones are written there.
 
-    Batches never span chunks, so that a batch holds the same inputs whether or not the step was interrupted.
+    A batch never crosses the border of a chunk, so that it has the same inputs whether or not the step was interrupted.
     """
     count = len(job.source)
     chunks = list(_ranges(0, count, max(1, CHUNK // batch_size) * batch_size))
@@ -73,7 +73,7 @@ def extract(job: Job, encoder: Encoder, batch_size: int, threads: int) -> Extrac
             x = torch.cat(features).cpu().numpy()
             write_arrays(_chunk_file(job.folder, chunk), {"x": x}, {"truncated": str(truncated)})
     parts = [read_arrays(_chunk_file(job.folder, chunk)) for chunk in chunks]
-    # Only without any input is the width asked of the model, at the price of a forward pass.
+    # Without any input, the model tells the width, which costs a forward pass.
     found = [arrays["x"] for arrays, _ in parts] or [np.zeros((0, encoder.width), dtype=np.float32)]
     x = np.concatenate(found)
     return Extraction(x, _facts(job, count, sum(int(metadata["truncated"]) for _, metadata in parts)))
@@ -82,7 +82,7 @@ def extract(job: Job, encoder: Encoder, batch_size: int, threads: int) -> Extrac
 def _facts(job: Job, count: int, truncated: int) -> dict[str, str]:
     if job.label != "texts":
         return {}
-    log.info("features: %d of %d texts are longer than the model reads and were cut", truncated, count)
+    log.info("features: %d of %d texts were longer than the context length of the model and were cut", truncated, count)
     return {"truncated_texts": f"{truncated / max(1, count):.4f}"}
 
 

@@ -1,4 +1,4 @@
-"""A small open_clip model trained on the catalogue's own (picture, text) pairs, for use without published weights."""
+"""A small open_clip model that is trained on the (picture, text) pairs of the data set, without published weights."""
 
 from __future__ import annotations
 
@@ -55,10 +55,11 @@ class Pairs:
 
 
 def fit_encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int) -> tuple[Path, dict[str, str]]:
-    """Train the model of small-clip.json, or find it trained in the cache; returns (weights file, metadata).
+    """Train the model of small-clip.json, or take it from the cache; returns (weights file, metadata).
 
-    A tenth of the pairs is held out; the metadata hold the text-to-picture recall@10 among these, their number and
-    the recall of guessing. The same pairs, configuration and versions give the same bytes: training runs on the CPU.
+    A tenth of the pairs is held out. The metadata hold the text-to-picture recall@10 on these, their number, and the
+    recall of random guesses. The same pairs, configuration and versions give the same bytes, because training runs on
+    the CPU.
 
     Raises:
         DecorecError: fewer than 32 distinct pairs.
@@ -67,7 +68,7 @@ def fit_encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int) -
     if len(rows) < LEAST_PAIRS:
         raise DecorecError(
             f"features.encoder: fit needs at least {LEAST_PAIRS} distinct pairs of picture and text, found "
-            f"{len(rows)}; set features.encoder to clip, or see in images.parquet which pictures were not fetched"
+            f"{len(rows)}; set features.encoder to clip, or look into images.parquet for pictures that were not fetched"
         )
     generator = np.random.default_rng(features.seed)
     rows = rows[generator.permutation(len(rows))[:MOST_PAIRS]]
@@ -167,7 +168,7 @@ def _descend(encoder: Encoder, pairs: Pairs, epochs: int, generator: np.random.G
 
 
 def _shuffled(pairs: Pairs, generator: np.random.Generator) -> Iterator[Pairs]:
-    """Batches of one epoch; the rest that fills no batch is left for the next epoch's order."""
+    """Batches of one epoch; pairs that do not fill a batch are left out of this epoch."""
     size = min(BATCH, len(pairs))
     order = generator.permutation(len(pairs))
     for start in range(0, len(order) - size + 1, size):
@@ -175,7 +176,7 @@ def _shuffled(pairs: Pairs, generator: np.random.Generator) -> Iterator[Pairs]:
 
 
 def _augment(pairs: Pairs, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Pictures shifted by a few pixels and mirrored by chance; a share of the words left out."""
+    """Pictures shifted by a few pixels and randomly mirrored; texts with some of their words left out."""
     pictures = []
     padded = np.pad(pairs.pictures.numpy(), ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), mode="edge")
     height, width = pairs.pictures.shape[1:3]
@@ -195,7 +196,7 @@ def _augment(pairs: Pairs, generator: np.random.Generator) -> tuple[Tensor, Tens
 
 
 def _similarity(encoder: Encoder, pairs: Pairs) -> Tensor:
-    """Cosine of each text (rows) and each picture (columns)."""
+    """Cosine similarity of each text (rows) and each picture (columns)."""
     pictures = torch.cat([encoder.encode_images(part) for part in torch.split(pairs.pictures, BATCH)])
     texts = torch.cat([encoder.encode_texts(part) for part in torch.split(pairs.tokens, BATCH)])
     return torch.nn.functional.normalize(texts) @ torch.nn.functional.normalize(pictures).T

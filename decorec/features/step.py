@@ -1,4 +1,4 @@
-"""Features of pictures and texts: the encoder, its weights, and the resumable extraction."""
+"""Step features: encodes the texts and pictures of the items."""
 
 from __future__ import annotations
 
@@ -34,19 +34,27 @@ def features(
 ) -> None:
     """Encode the texts and pictures of all items.
 
-    Reads items.parquet (``item``, ``text``), images.parquet (the first row with status ok is an item's picture) and
-    the stored pictures under ``cache``. Writes one row per item, in the order of ``catalogue``, to ``text`` and
-    ``image``: float32, not normalised; an item without text or picture has present = false and a row of zeros.
-    Distinct pictures and texts are encoded once. An interrupted step continues from the chunks it has finished.
+    Equal pictures and equal texts are encoded once. An interrupted step continues after the chunks it has finished.
+
+    Args:
+        settings: the section features of the configuration.
+        catalogue: items.parquet (read): item, text.
+        images: images.parquet (read): an item's picture is its first row with status ok.
+        cache: folder that is kept between runs (read and written): stored pictures, finished chunks, fitted encoders.
+        text: text.safetensors (written): x [items, width] float32, not normalised, in the order of the catalogue;
+            present [items], false for an item without text, whose row in x is zero; the item ids; and the encoder and
+            its weights as metadata.
+        image: image.safetensors (written): the same for pictures.
+        threads: number of threads that prepare inputs and of threads of torch.
 
     Raises:
-        DecorecError: weights that cannot be fetched, a missing or damaged picture, inputs that do not fit.
+        DecorecError: the weights cannot be fetched, a picture is missing or damaged, or the inputs do not fit together.
     """
     from decorec.features.encoder_inputs import read_encoder_inputs
     from decorec.features.extract import extract
 
     inputs = read_encoder_inputs(catalogue, images, cache)
-    # One thread makes the small model the same whatever the number of cores; decoding is the larger part of its work.
+    # With one thread the small model does not depend on the number of cores; most of its work is decoding anyway.
     with _torch_threads(1 if settings.encoder == "fit" else threads):
         encoder, facts = _encoder(settings, inputs, threads)
         jobs = _jobs(settings, encoder, inputs)
@@ -64,7 +72,7 @@ def _write(path: Path, job: Job, result: Extraction, inputs: EncoderInputs, meta
 
 
 def _encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int) -> tuple[Encoder, dict[str, str]]:
-    """The encoder, and what its training found out."""
+    """The encoder, and facts about its training, if it was trained here."""
     from decorec.features.encoders import SMALL_CLIP, load_encoder, pick_device
 
     device = pick_device(features.device)

@@ -1,4 +1,4 @@
-"""Where the weights of an encoder come from, and what to say when they cannot be had."""
+"""Finds the weights of an encoder, and explains why they cannot be loaded."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ log = logging.getLogger("decorec")
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 HUB, FOLDER = "hf-hub:", "local-dir:"
 LOADING_ERRORS = (RuntimeError, OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
-"""What fetching and reading of weights files raises."""
+"""Errors raised when weights files are fetched and read."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights as open_clip's loader takes them.
+    """Weights in the form that open_clip's loader takes.
 
-    ``pretrained``: tag, path or None (the model name brings its weights). ``weights_only``: refuse anything but plain
+    ``pretrained``: tag, path or None (the model name includes its weights). ``weights_only``: accept only plain
     tensors. ``sha256`` of local files, else empty. ``settings``: preprocessing and activation that belong to them.
     """
 
@@ -47,18 +47,18 @@ class Weights:
         if self.sha256:
             return DecorecError(
                 f"features.weights: expected weights of {self.model} in {self.pretrained or 'its folder'}, found "
-                f"something that does not fit ({reason}); set features.model to the model that the file belongs to, or "
+                f"a file that does not fit ({reason}); set features.model to the model that the file belongs to, or "
                 "get the right file"
             )
         if self.pretrained is None:
             return DecorecError(
                 f"features.model: expected to fetch {self.model}, found: {reason}; copy the repository into a folder "
-                f"on a machine that can, and set features.model to {FOLDER}<folder>"
+                f"on a machine with network access, and set features.model to {FOLDER}<folder>"
             )
         where, name = _origin(self.model, self.pretrained)
         return DecorecError(
             f"features.weights: expected to fetch the weights {self.pretrained!r} of {self.model}, found: {reason}.\n"
-            f"Get the file {where} on a machine that can, put it at weights/{name} (or anywhere), and set\n"
+            f"Get the file {where} on a machine with network access, put it at weights/{name} (or anywhere), and set\n"
             f"  features:\n    model: {self.model}\n    weights: weights/{name}\n"
             "in the configuration; or set features.encoder to fit, which needs no weights."
         )
@@ -105,18 +105,18 @@ def _origin(model: str, tag: str) -> tuple[str, str]:
 def _settings(published: Mapping[str, Any]) -> dict[str, Any]:
     """What open_clip knows about published weights, as arguments of its loader.
 
-    The activation is among them: open_clip itself only warns when weights trained with QuickGELU are put into a model
-    without, and the features come out wrong.
+    The activation is one of them: when weights trained with QuickGELU are loaded into a model without it, open_clip
+    only warns, and the features are wrong.
     """
     settings = {f"image_{key}": published[key] for key in PREPROCESSING if key in published}
     return settings | {"force_quick_gelu": bool(published.get("quick_gelu", False))}
 
 
 def _settings_of_file(model: str, file: str) -> dict[str, Any]:
-    """Settings for a local file, which does not hold them.
+    """Settings for a local file, which does not contain them.
 
-    Those of the tag that publishes a file of this name, else those that all tags of the model agree on; where they
-    differ, open_clip's default.
+    They are those of the tag that publishes a file of this name, otherwise those on which all tags of the model agree.
+    Where the tags differ, open_clip's default is used.
     """
     tags = open_clip.list_pretrained_tags_by_model(model)
     known = [get_pretrained_cfg(model, tag) for tag in tags]
@@ -149,7 +149,7 @@ def _digest(*paths: Path) -> str:
 
 
 def _is_torchscript(path: Path) -> bool:
-    """Whether the file is a TorchScript archive, as OpenAI publishes its models; torch reads those by other means."""
+    """Whether the file is a TorchScript archive, as OpenAI publishes its models; torch loads those in another way."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

@@ -120,10 +120,9 @@ class Inputs(Sharing):
         """The co-occurrences that the interests of a variant are computed from."""
         return layout.fill(layout.COOCCURRENCE, dataset=dataset, variant=self.graph_of_interests(variant))
 
-    def features_of(self, dataset: str) -> list[str]:
-        """Features of all modalities of a data set."""
-        modalities = self.config.datasets[dataset].modalities
-        return [layout.fill(layout.FEATURES, dataset=dataset, modality=modality) for modality in modalities]
+    def compared_features(self, dataset: str) -> list[str]:
+        """Features that the recall without training compares by: those of the paper's two modalities."""
+        return [layout.fill(layout.FEATURES, dataset=dataset, modality=modality) for modality in ("text", "image")]
 
     def training(self, dataset: str, run: str, stage: str, seed: str = "0") -> dict[str, Any]:
         """Input files of a training stage by the names of the step's arguments; [] for those that it does not need."""

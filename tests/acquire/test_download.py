@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from decorec import transfer
+from decorec.acquire import resumable_download
 from decorec.acquire.download import download
 from decorec.acquire.sources.amazon import RELEASES, urls
 from decorec.config.acquire import DownloadConfig
@@ -41,10 +41,10 @@ def test_step_over_http(tmp_path: Path) -> None:
     paths = outputs(tmp_path)
     with Loopback(files) as server:
         dataset = AmazonDataset(source="amazon2018", category=CATEGORY, base_url=server.url + "/")
-        download(dataset=dataset, download=DownloadConfig(), **paths)
+        download(dataset=dataset, settings=DownloadConfig(), **paths)
         shutil.rmtree(tmp_path / "raw")  # as the workflow does before a job
-        download(dataset=dataset, download=DownloadConfig(), **paths)
-        download(dataset=dataset, download=DownloadConfig(), **paths)
+        download(dataset=dataset, settings=DownloadConfig(), **paths)
+        download(dataset=dataset, settings=DownloadConfig(), **paths)
     assert server.served == sum(map(len, files.values()))
     assert paths["reviews"].read_bytes() == files[REVIEWS]
     assert paths["meta"].read_bytes() == files[META]
@@ -68,15 +68,15 @@ def test_step_from_a_local_copy(tmp_path: Path, flat: bool, monkeypatch: pytest.
         target.write_bytes(zipped(50_000))
     paths = outputs(tmp_path)
     dataset = AmazonDataset(source="amazon2018", category=CATEGORY, base_url="file:mirror%20with%20blank")
-    download(dataset=dataset, download=DownloadConfig(), **paths)
+    download(dataset=dataset, settings=DownloadConfig(), **paths)
     assert paths["reviews"].read_bytes() == zipped(50_000)
     damaged = next(copy.rglob(f"{CATEGORY}.json.gz"))
     damaged.write_bytes(damaged.read_bytes()[:-10])
     with pytest.raises(DecorecError, match="complete gzip file"):
-        download(dataset=dataset, download=DownloadConfig(), **paths)
+        download(dataset=dataset, settings=DownloadConfig(), **paths)
     damaged.unlink()
     with pytest.raises(DecorecError, match=r"expected a file, found none.*base_url"):
-        download(dataset=dataset, download=DownloadConfig(), **paths)
+        download(dataset=dataset, settings=DownloadConfig(), **paths)
 
 
 def test_step_for_the_sample(tmp_path: Path) -> None:
@@ -85,24 +85,24 @@ def test_step_for_the_sample(tmp_path: Path) -> None:
     for name in ("reviews.json.gz", "meta.json.gz"):
         (shop / name).write_bytes(zipped(10_000))
     paths = outputs(tmp_path)
-    download(dataset=SampleDataset(source="sample"), download=DownloadConfig(), shop=shop, **paths)
+    download(dataset=SampleDataset(source="sample"), settings=DownloadConfig(), shop=shop, **paths)
     assert paths["meta"].read_bytes() == zipped(10_000)
     # The port of the loopback server is nowhere in the outputs: they are the same on every run.
     assert json.loads(paths["checksums"].read_text())["reviews"]["url"] == "http://shop.example/reviews.json.gz"
     # Another shop under the same URLs does not touch this one's files in the cache.
     other = SampleDataset(source="sample", seed=1)
     (shop / "meta.json.gz").write_bytes(zipped(20_000))
-    download(dataset=other, download=DownloadConfig(), shop=shop, **paths)
+    download(dataset=other, settings=DownloadConfig(), shop=shop, **paths)
     assert paths["meta"].read_bytes() == zipped(20_000)
     assert len(list((tmp_path / "cache" / "downloads").iterdir())) == 2
     with pytest.raises(DecorecError, match="--shop"):
-        download(dataset=SampleDataset(source="sample"), download=DownloadConfig(), **paths)
+        download(dataset=SampleDataset(source="sample"), settings=DownloadConfig(), **paths)
 
 
 def test_step_for_a_source_without_files(tmp_path: Path) -> None:
     with pytest.raises(DecorecError, match="nothing to download"):
         download(
-            dataset=AtomicDataset(source="atomic", path="x", name="y"), download=DownloadConfig(), **outputs(tmp_path)
+            dataset=AtomicDataset(source="atomic", path="x", name="y"), settings=DownloadConfig(), **outputs(tmp_path)
         )
 
 
@@ -115,7 +115,7 @@ class Victim:
     def start(self) -> subprocess.Popen[bytes]:
         dataset = {"source": "amazon2018", "category": CATEGORY, "base_url": self.server.url}
         flags = [f"--{name}={path}" for name, path in outputs(self.folder).items()]
-        command = [sys.executable, "-m", "decorec", "download", "--dataset", json.dumps(dataset), "--download", "{}"]
+        command = [sys.executable, "-m", "decorec", "download", "--dataset", json.dumps(dataset), "--settings", "{}"]
         return subprocess.Popen([*command, *flags], stderr=subprocess.DEVNULL)
 
     def run_until(self, served: int, delay: float) -> None:
@@ -148,7 +148,7 @@ def test_ten_kills_then_the_same_bytes_and_little_fetched_twice(tmp_path: Path) 
     assert paths["reviews"].read_bytes() == files[REVIEWS]
     assert paths["meta"].read_bytes() == files[META]
     # What a kill loses is what was on its way: a read and the sockets' buffers.
-    assert 0 <= lost < 8 * (transfer.CHUNK + 500_000) < sum(marks)
+    assert 0 <= lost < 8 * (resumable_download.CHUNK + 500_000) < sum(marks)
     assert sum(request.status == 206 for request in server.requests) >= 6
 
 

@@ -29,7 +29,7 @@ def run(
     threads: int = 1,
 ) -> tuple[pl.DataFrame, pl.DataFrame, Any]:
     """Interactions, items and counts."""
-    outputs = {name: folder / name for name in ("interactions", "items", "counts")}
+    outputs = {name: folder / name for name in ("interactions", "catalogue", "counts")}
     ingest(
         dataset=AmazonDataset.model_validate({"source": source, "category": "Things"}),
         filter=FilterConfig.model_validate({"kcore": kcore, "duplicates": duplicates}),
@@ -38,7 +38,7 @@ def run(
         threads=threads,
         **outputs,
     )
-    tables = (pl.read_parquet(outputs[name]) for name in ("interactions", "items"))
+    tables = (pl.read_parquet(outputs[name]) for name in ("interactions", "catalogue"))
     return (*tables, json.loads(outputs["counts"].read_text()))  # type: ignore[return-value]
 
 
@@ -184,7 +184,7 @@ def test_equal_bytes_from_equal_input(tmp_path: Path) -> None:
     written = []
     for _ in range(2):
         run(tmp_path, [*reviews(40, 30), b"{"], metadata(30))
-        written.append([(tmp_path / name).read_bytes() for name in ("interactions", "items", "counts")])
+        written.append([(tmp_path / name).read_bytes() for name in ("interactions", "catalogue", "counts")])
     assert written[0] == written[1]
 
 
@@ -195,7 +195,7 @@ def test_processes_give_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest.Mon
     written = []
     for threads in (1, 2):
         run(tmp_path, reviews(40, 30), meta, threads=threads)
-        written.append([(tmp_path / name).read_bytes() for name in ("interactions", "items", "counts")])
+        written.append([(tmp_path / name).read_bytes() for name in ("interactions", "catalogue", "counts")])
         monkeypatch.setattr(catalogue, "PART", 7)
     assert written[0] == written[1]
 
@@ -238,12 +238,12 @@ def test_no_records_at_all(tmp_path: Path) -> None:
 def test_a_source_without_files() -> None:
     atomic = AtomicDataset(source="atomic", path="nowhere", name="D")
     with pytest.raises(DecorecError, match="found the source 'atomic' with --reviews None"):
-        ingest(dataset=atomic, filter=FilterConfig(), interactions=Path("i"), items=Path("t"), counts=Path("c"))
+        ingest(dataset=atomic, filter=FilterConfig(), interactions=Path("i"), catalogue=Path("t"), counts=Path("c"))
 
 
 @pytest.mark.skipif(not GIFT_CARDS.exists(), reason="real data not at data/amazon2018_gift_cards")
 def test_gift_cards_come_through_whole(tmp_path: Path) -> None:
-    files = {name: tmp_path / name for name in ("interactions", "items", "counts")}
+    files = {name: tmp_path / name for name in ("interactions", "catalogue", "counts")}
     ingest(
         dataset=AmazonDataset(source="amazon2018", category="Gift_Cards"),
         filter=FilterConfig(duplicates="pair"),
@@ -256,6 +256,6 @@ def test_gift_cards_come_through_whole(tmp_path: Path) -> None:
     assert (found["records"], found["users"], found["items"]) == (2_972, 458, 148)
     assert counts["items"]["records"] == counts["items"]["items"] == 1_547
     assert counts["kept"] == {"users": 453, "items": 147, "interactions": 2_941}
-    items = pl.read_parquet(files["items"])
+    items = pl.read_parquet(files["catalogue"])
     assert len(items) == 147 and (items["text"] != "").all()
     assert items.filter(pl.col("title").str.contains('[<>"]|&amp;|&quot;')).is_empty()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from decorec import integrity
+from decorec.acquire import checksums
 from decorec.acquire.http_session import session
 from decorec.acquire.resumable_download import Stored, fetch
 from decorec.errors import DecorecError
@@ -233,7 +233,7 @@ def test_labelled_as_encoded_is_stored_as_served(tmp_path: Path) -> None:
 
 def test_full_disk_is_found_before_the_body_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000)
-    monkeypatch.setattr(integrity.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(checksums.shutil, "disk_usage", lambda folder: usage)
     with (
         Loopback({PATH: zipped(100_000)}) as server,
         pytest.raises(DecorecError, match=r"free disk under .*free some space"),

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decorec.data.batches import Batch, histories, training_windows
-from tests.support import small
+from tests.support.small import sequences
 
 LENGTHS = st.lists(st.integers(3, 20), min_size=1, max_size=12)
 
@@ -31,7 +31,7 @@ def pairs(batch: Batch) -> list[tuple[tuple[int, ...], int]]:
 @settings(deadline=None, max_examples=50)
 @given(LENGTHS, st.integers(1, 12), st.integers(1, 30))
 def test_one_pass_is_the_sliding_window_expansion(lengths: list[int], length: int, size: int) -> None:
-    data = small.sequences(len(lengths), items=7)
+    data = sequences(len(lengths), items=7)
     data = type(data)(
         [f"u{i}" for i in range(len(lengths))],
         np.concatenate([[0], np.cumsum(lengths)]),
@@ -56,7 +56,7 @@ def test_a_horizon_adds_what_follows_the_next_item_in_training(
 ) -> None:
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     items = np.arange(sum(lengths), dtype=np.int32)  # every interaction has an item of its own
-    data = type(small.sequences(1))([f"u{i}" for i in range(len(lengths))], offsets, items)
+    data = type(sequences(1))([f"u{i}" for i in range(len(lengths))], offsets, items)
     last = {item: end - 3 for begin, end in pairwise(offsets.tolist()) for item in range(begin, end)}
     found = 0
     for batch in training_windows(data, length, samples, horizon).epoch(7, torch.Generator().manual_seed(0)):
@@ -74,7 +74,7 @@ def test_a_horizon_adds_what_follows_the_next_item_in_training(
 def test_histories_end_before_the_target(lengths: list[int], length: int) -> None:
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     items = np.random.default_rng(1).integers(0, 7, sum(lengths)).astype(np.int32)
-    data = type(small.sequences(1))([f"u{i}" for i in range(len(lengths))], offsets, items)
+    data = type(sequences(1))([f"u{i}" for i in range(len(lengths))], offsets, items)
     for split, back in (("valid", 2), ("test", 1)):
         windows = histories(data, split, length)  # type: ignore[arg-type]
         for chosen, batch in windows.in_order(25):
@@ -86,14 +86,14 @@ def test_histories_end_before_the_target(lengths: list[int], length: int) -> Non
 
 @pytest.mark.parametrize("limit", [1, 3, 1000])
 def test_blocks_of_histories_hold_every_window_once_within_the_limit(limit: int) -> None:
-    windows = histories(small.sequences(), "test", 50)
+    windows = histories(sequences(), "test", 50)
     blocks = [chosen for chosen, _ in windows.in_order(60, limit)]
     assert sorted(np.concatenate(blocks)) == list(range(60))
     assert max(map(len, blocks)) <= limit
 
 
 def test_epochs_differ_and_repeat_with_the_seed() -> None:
-    windows = training_windows(small.sequences(), 50)
+    windows = training_windows(sequences(), 50)
 
     def order(seed: int) -> list[int]:
         generator = torch.Generator().manual_seed(seed)
@@ -104,13 +104,13 @@ def test_epochs_differ_and_repeat_with_the_seed() -> None:
 
 
 def test_batches_hold_about_as_many_targets_as_asked_for() -> None:
-    windows = training_windows(small.sequences(users=500), 50)
+    windows = training_windows(sequences(users=500), 50)
     sizes = [len(batch.targets) for batch in windows.epoch(256, torch.Generator().manual_seed(0))]
     assert max(sizes) <= 256 + 20
     assert min(sizes) >= 256 - 40
 
 
 def test_batches_of_prefixes_hold_as_many_as_asked_for_and_the_last_one_the_rest() -> None:
-    windows = training_windows(small.sequences(users=100), 50, "prefixes")
+    windows = training_windows(sequences(users=100), 50, "prefixes")
     sizes = [len(batch.targets) for batch in windows.epoch(64, torch.Generator().manual_seed(0))]
     assert sizes == [64] * (len(windows) // 64) + [len(windows) % 64]

@@ -14,12 +14,13 @@ from decorec.data.batches import histories
 from decorec.data.sequences import Sequences, write_vocab
 from decorec.errors import DecorecError
 from decorec.evaluation.evaluate import evaluate
-from decorec.evaluation.modality_modes import MODES, modes, modes_of
+from decorec.evaluation.modality_modes import modality_modes, modes_of
 from decorec.models import checkpoint
 from decorec.tables.retrieval import retrieval_table
 from tests.support import small
 from tests.support.fabricated_ranks import EVALUATE, assert_tex_is_well_formed, html_root, records
 
+MODES = ("image", "text", "intra", "cross")
 ITEMS = [f"i{number}" for number in range(40)]
 
 
@@ -35,8 +36,8 @@ def world(folder: Path, stage: str = "stage2", **model: object) -> tuple[dict[st
 def test_cross_is_what_evaluate_ranks(tmp_path: Path) -> None:
     files, _ = world(tmp_path)
     before = files["model"].read_bytes()
-    modes(evaluate=EvaluateConfig(), **files, modes=tmp_path / "modes")
-    evaluate(evaluate=EvaluateConfig(), **files, ranks=tmp_path / "ranks", metrics=tmp_path / "metrics")
+    modality_modes(evaluate=EvaluateConfig(), **files, modes=tmp_path / "modes")
+    evaluate(settings=EvaluateConfig(), **files, ranks=tmp_path / "ranks", metrics=tmp_path / "metrics")
     frame = pl.read_parquet(tmp_path / "modes")
     assert tuple(frame["mode"].unique(maintain_order=True)) == MODES
     cross = frame.filter(mode="cross")
@@ -64,8 +65,8 @@ def test_scores_of_a_mode_by_hand() -> None:
 
 def test_a_model_of_one_modality_has_its_own_mode_alone(tmp_path: Path) -> None:
     files, _ = world(tmp_path, modalities=["text"])
-    modes(evaluate=EvaluateConfig(), **files, modes=tmp_path / "modes")
-    evaluate(evaluate=EvaluateConfig(), **files, ranks=tmp_path / "ranks", metrics=tmp_path / "metrics")
+    modality_modes(evaluate=EvaluateConfig(), **files, modes=tmp_path / "modes")
+    evaluate(settings=EvaluateConfig(), **files, ranks=tmp_path / "ranks", metrics=tmp_path / "metrics")
     frame = pl.read_parquet(tmp_path / "modes")
     assert frame["mode"].unique().to_list() == ["text"]
     assert frame["rank"].equals(pl.read_parquet(tmp_path / "ranks")["rank"])
@@ -74,7 +75,7 @@ def test_a_model_of_one_modality_has_its_own_mode_alone(tmp_path: Path) -> None:
 def test_a_model_without_modalities_is_refused(tmp_path: Path) -> None:
     files, _ = world(tmp_path, stage="fit", name="sasrec")
     with pytest.raises(DecorecError, match="expected a run of decorec, found sasrec"):
-        modes(evaluate=EvaluateConfig(), **files, modes=tmp_path / "modes")
+        modality_modes(evaluate=EvaluateConfig(), **files, modes=tmp_path / "modes")
 
 
 def write_modes(file: Path, names: tuple[str, ...], seed: int) -> Path:
@@ -104,7 +105,7 @@ def test_the_table_has_a_row_per_run_and_mode(tmp_path: Path) -> None:
             for seed in (0, 1):
                 place = tmp_path / dataset / "runs" / run / f"seed-{seed}" / "modes.parquet"
                 files.append(write_modes(place, names, seed + len(names)))
-    outputs = {kind: tmp_path / f"table.{kind}" for kind in ("csv", "tex", "html")}
+    outputs = {kind: tmp_path / f"table.{kind}" for kind in ("csv", "tex", "html", "md")}
     runs = ["text-only", "decorec"]
     retrieval_table(modes=files, runs=runs, reference="decorec", evaluate=EVALUATE, **outputs)
     rows = records(outputs["csv"])
@@ -126,7 +127,7 @@ def test_the_table_has_a_row_per_run_and_mode(tmp_path: Path) -> None:
 def test_runs_of_one_modality_each_make_a_table(tmp_path: Path) -> None:
     names = {"text-only": ("text",), "image-only": ("image",)}
     files = [write_modes(tmp_path / "shop" / "runs" / run / "seed-0" / "modes.parquet", names[run], 0) for run in names]
-    outputs = {kind: tmp_path / f"table.{kind}" for kind in ("csv", "tex", "html")}
+    outputs = {kind: tmp_path / f"table.{kind}" for kind in ("csv", "tex", "html", "md")}
     retrieval_table(modes=files, runs=list(names), reference="decorec", evaluate=EVALUATE, **outputs)
     rows = records(outputs["csv"])
     assert {(row["run"], row["mode"], row["p_value"]) for row in rows} == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,8 +20,8 @@ from decorec.evaluation.neighbour_recall import (
     intersect,
     nearest_by_features,
     nearest_in_graph,
+    neighbour_recall,
     predict,
-    recall,
 )
 from decorec.prepare.cooccurrence import count_pairs
 from decorec.tables.recall import recall_table
@@ -30,17 +31,17 @@ from tests.support.fabricated_ranks import NAMES, assert_tex_is_well_formed, htm
 ITEMS = [f"i{number}" for number in range(40)]
 
 
-def files(folder: Path, data: Sequences) -> dict[str, Path]:
+def files(folder: Path, data: Sequences) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
-    names = ("vocab", "sequences", "cooccurrence", "text_features", "image_features")
-    found = {name: folder / name for name in names}
+    found: dict[str, Any] = {name: folder / name for name in ("vocab", "sequences", "cooccurrence")}
+    found["features"] = [folder / "text.safetensors", folder / "image.safetensors"]
     write_vocab(found["vocab"], ITEMS)
     data.write(found["sequences"])
     write_sparse(found["cooccurrence"], count_pairs(data.training(), 40, GraphConfig()))
     random = np.random.default_rng(1)
-    for name in ("text_features", "image_features"):
+    for file in found["features"]:
         x = random.normal(size=(40, 12)).astype(np.float32)
-        FeatureFile(x, np.ones(40, dtype=bool), ITEMS).write(found[name])
+        FeatureFile(x, np.ones(40, dtype=bool), ITEMS).write(file)
     return found
 
 
@@ -80,7 +81,7 @@ def test_predictions_by_hand() -> None:
 
 def test_views_have_equally_many_predictions_and_their_hits_are_targets(tmp_path: Path) -> None:
     data = small.sequences(users=300)
-    recall(**files(tmp_path, data), predictions=2, recall=tmp_path / "recall.parquet")
+    neighbour_recall(**files(tmp_path, data), predictions=2, recall=tmp_path / "recall.parquet")
     frame = pl.read_parquet(tmp_path / "recall.parquet")
     totals = frame.group_by("view", maintain_order=True).agg(pl.col("predictions").sum(), pl.col("hits").sum())
     assert totals["view"].to_list() == list(VIEWS)
@@ -96,9 +97,9 @@ def test_the_table_sums_up(tmp_path: Path) -> None:
     found = []
     for dataset in ("scientific", "shop"):
         file = tmp_path / dataset / "recall.parquet"
-        recall(**files(tmp_path / dataset, small.sequences()), predictions=3, recall=file)
+        neighbour_recall(**files(tmp_path / dataset, small.sequences()), predictions=3, recall=file)
         found.append(file)
-    outputs = {kind: tmp_path / f"recall.{kind}" for kind in ("csv", "tex", "html")}
+    outputs = {kind: tmp_path / f"recall.{kind}" for kind in ("csv", "tex", "html", "md")}
     recall_table(recalls=found, paper=NAMES, **outputs)
     rows = records(outputs["csv"])
     assert [(row["dataset"], row["view"]) for row in rows] == [(d, v) for d in ("scientific", "shop") for v in VIEWS]
@@ -116,4 +117,4 @@ def test_a_graph_of_other_items_is_refused(tmp_path: Path) -> None:
     found = files(tmp_path, small.sequences())
     write_vocab(found["vocab"], ITEMS[:39])
     with pytest.raises(DecorecError, match="39 x 39"):
-        recall(**found, predictions=3, recall=tmp_path / "recall.parquet")
+        neighbour_recall(**found, predictions=3, recall=tmp_path / "recall.parquet")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from decorec import significance
+from decorec.evaluation import significance
 from decorec.evaluation.significance import bootstrap_interval, holm, paired_test
 
 

@@ -43,7 +43,7 @@ def test_absent_pictures_and_texts_are_marked_and_zero(tmp_path: Path, weights: 
     rows = [(0, "permanent", None), (0, "ok", first), (0, "ok", second), (1, "transient", None), (3, "ok", second)]
     write_tables(tmp_path, texts, rows)
     files = step_files(tmp_path)
-    features(features=_config(weights), **files)
+    features(settings=_config(weights), **files)
     text, image = FeatureFile.read(files["text"]), FeatureFile.read(files["image"])
     assert text.items == image.items == [f"i{number}" for number in range(5)]
     assert text.present.tolist() == [True, False, False, False, True]
@@ -60,7 +60,7 @@ def test_absent_pictures_and_texts_are_marked_and_zero(tmp_path: Path, weights: 
 def test_no_item_has_a_picture(tmp_path: Path, weights: Path) -> None:
     write_tables(tmp_path, ["red circle"], [])
     files = step_files(tmp_path)
-    features(features=_config(weights), **files)
+    features(settings=_config(weights), **files)
     image = FeatureFile.read(files["image"])
     assert image.x.shape == (1, 128) and not image.x.any() and not image.present.any()
 
@@ -68,7 +68,7 @@ def test_no_item_has_a_picture(tmp_path: Path, weights: Path) -> None:
 def test_duplicates_are_encoded_once(
     tmp_path: Path, weights: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from decorec.features.step import decode
+    from decorec.features import decode
 
     decoded: list[Path] = []
     original = decode.decode
@@ -77,7 +77,7 @@ def test_duplicates_are_encoded_once(
     write_tables(tmp_path, ["same text"] * 6, [(item, "ok", sha256) for item in range(6)])
     files = step_files(tmp_path)
     with caplog.at_level("INFO", "decorec"):
-        features(features=_config(weights), **files)
+        features(settings=_config(weights), **files)
     assert "6 with text (1 distinct), 6 with a picture (1 distinct)" in caplog.text
     assert len(decoded) == 1
     for name in ("text", "image"):
@@ -91,7 +91,7 @@ def test_metadata_say_how_the_features_were_made(tmp_path: Path, weights: Path) 
     long = table.with_columns(text=pl.when(pl.col("item") == "i0").then(pl.lit("word " * 60)).otherwise(pl.col("text")))
     long.write_parquet(tmp_path / "items.parquet")
     files = step_files(tmp_path)
-    features(features=_config(weights), **files)
+    features(settings=_config(weights), **files)
     metadata = FeatureFile.read(files["text"]).metadata
     assert metadata["encoder"] == "clip" and metadata["model"] == "small-clip"
     assert metadata["weights"] == str(weights) and len(metadata["weights_sha256"]) == 64
@@ -106,9 +106,9 @@ def test_metadata_say_how_the_features_were_made(tmp_path: Path, weights: Path) 
 def test_low_precision_is_close_and_stored_as_float32(tmp_path: Path, weights: Path, precision: str) -> None:
     write_shop(tmp_path, 12)
     files = step_files(tmp_path)
-    features(features=_config(weights), **files)
+    features(settings=_config(weights), **files)
     exact = FeatureFile.read(files["image"]).x
-    features(features=_config(weights, precision=precision), **files)
+    features(settings=_config(weights, precision=precision), **files)
     close = FeatureFile.read(files["image"]).x
     assert close.dtype == np.float32 and not np.array_equal(close, exact)
     cosine = (close * exact).sum(1) / np.linalg.norm(close, axis=1) / np.linalg.norm(exact, axis=1)
@@ -121,10 +121,10 @@ def test_missing_picture_is_named(tmp_path: Path, weights: Path) -> None:
     victim.write_bytes(victim.read_bytes()[:300])
     files = step_files(tmp_path)
     with pytest.raises(DecorecError, match=f"(?s){victim.name}.*run the crawl step again"):
-        features(features=_config(weights), **files)
+        features(settings=_config(weights), **files)
     victim.unlink()
     with pytest.raises(DecorecError, match=victim.name):
-        features(features=_config(weights), **files)
+        features(settings=_config(weights), **files)
     assert not files["text"].exists() and not files["image"].exists()
 
 
@@ -132,11 +132,11 @@ def test_pictures_of_other_items_are_refused(tmp_path: Path, weights: Path) -> N
     write_shop(tmp_path, 4)
     pl.read_parquet(tmp_path / "items.parquet").head(3).write_parquet(tmp_path / "items.parquet")
     with pytest.raises(DecorecError, match="found 1 other items \\(first: 'i3'\\)"):
-        features(features=_config(weights), **step_files(tmp_path))
+        features(settings=_config(weights), **step_files(tmp_path))
 
 
 def test_cuda_that_is_not_there(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     write_shop(tmp_path, 4)
     with pytest.raises(DecorecError, match="expected a CUDA device"):
-        features(features=_config(weights, device="cuda"), **step_files(tmp_path))
+        features(settings=_config(weights, device="cuda"), **step_files(tmp_path))

@@ -12,8 +12,9 @@ import torch
 from decorec.config.features import FeaturesConfig
 from decorec.data.item_features import FeatureFile
 from decorec.errors import DecorecError
+from decorec.features import fitted_encoder
 from decorec.features.encoder_inputs import Distinct
-from decorec.features.step import features, fit
+from decorec.features.step import features
 from tests.support.small_shop import step_files, write_shop
 
 CONFIG = FeaturesConfig(encoder="fit", epochs=12, batch_size=32, device="cpu")
@@ -25,7 +26,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A catalogue of drawings in eight colours, encoded."""
     folder = tmp_path_factory.mktemp("fitted")
     write_shop(folder, ITEMS)
-    features(features=CONFIG, **step_files(folder), threads=1)
+    features(settings=CONFIG, **step_files(folder), threads=1)
     return folder
 
 
@@ -55,9 +56,9 @@ def test_metadata_tell_the_quality_on_held_out_pairs(fitted: Path) -> None:
 
 def test_recall_counts_texts_whose_own_picture_is_among_the_nearest() -> None:
     scores = torch.tensor([[0.9, 0.1, 0.2], [0.8, 0.7, 0.1], [0.5, 0.5, 0.5]])
-    assert fit.recall(scores, 1) == pytest.approx(1 / 3)
-    assert fit.recall(scores, 2) == pytest.approx(2 / 3)
-    assert fit.recall(scores, 3) == 1
+    assert fitted_encoder.recall(scores, 1) == pytest.approx(1 / 3)
+    assert fitted_encoder.recall(scores, 2) == pytest.approx(2 / 3)
+    assert fitted_encoder.recall(scores, 3) == 1
 
 
 def test_a_trained_encoder_is_not_trained_again(fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,8 +66,8 @@ def test_a_trained_encoder_is_not_trained_again(fitted: Path, monkeypatch: pytes
     before = files["text"].read_bytes(), files["image"].read_bytes()
     for path in (files["text"], files["image"]):
         path.unlink()
-    monkeypatch.setattr(fit, "_descend", lambda *_: pytest.fail("trained again"))
-    features(features=CONFIG, **files, threads=1)
+    monkeypatch.setattr(fitted_encoder, "_descend", lambda *_: pytest.fail("trained again"))
+    features(settings=CONFIG, **files, threads=1)
     assert (files["text"].read_bytes(), files["image"].read_bytes()) == before
 
 
@@ -78,18 +79,18 @@ def test_same_bytes_from_scratch_whatever_the_threads(tmp_path: Path) -> None:
         folder.mkdir()
         write_shop(folder, 96)
         files = step_files(folder)
-        features(features=config, **files, threads=threads)
+        features(settings=config, **files, threads=threads)
         (encoder,) = (folder / "cache" / "encoders").iterdir()
         contents.append((encoder.name, *(path.read_bytes() for path in (encoder, files["text"], files["image"]))))
     assert contents[0] == contents[1]
-    features(features=config.model_copy(update={"seed": 1}), **files)
+    features(settings=config.model_copy(update={"seed": 1}), **files)
     assert files["text"].read_bytes() != contents[0][2]
 
 
 def test_too_few_pairs(tmp_path: Path) -> None:
     write_shop(tmp_path, 31)
     with pytest.raises(DecorecError, match="at least 32 distinct pairs of picture and text, found 31"):
-        features(features=CONFIG, **step_files(tmp_path))
+        features(settings=CONFIG, **step_files(tmp_path))
 
 
 def test_batches_cover_an_epoch_and_augmentation_keeps_the_ends() -> None:
@@ -98,9 +99,9 @@ def test_batches_cover_an_epoch_and_augmentation_keeps_the_ends() -> None:
         tokens[row, :length] = torch.arange(1, length + 1)
         tokens[row, 0], tokens[row, length - 1] = 100, 999
     pictures = torch.arange(5 * 8 * 8 * 3, dtype=torch.uint8).reshape(5, 8, 8, 3)
-    pairs = fit.Pairs(pictures, tokens)
+    pairs = fitted_encoder.Pairs(pictures, tokens)
     for seed in range(20):
-        changed, shorter = fit._augment(pairs, np.random.default_rng(seed))
+        changed, shorter = fitted_encoder._augment(pairs, np.random.default_rng(seed))
         assert changed.shape == pictures.shape and changed.dtype == torch.uint8
         for row, original in zip(shorter.tolist(), tokens.tolist(), strict=True):
             kept = [token for token in row if token]

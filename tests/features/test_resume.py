@@ -22,10 +22,11 @@ ITEMS = 64
 
 def run_step(folder: str) -> None:
     """The features step in a process of its own, with small chunks."""
-    from decorec.features.step import extract, features
+    from decorec.features import extract
+    from decorec.features.step import features
 
     extract.CHUNK = 8
-    features(features=FeaturesConfig.model_validate(CONFIG), **step_files(Path(folder)), threads=1)
+    features(settings=FeaturesConfig.model_validate(CONFIG), **step_files(Path(folder)), threads=1)
 
 
 @pytest.fixture(scope="module")

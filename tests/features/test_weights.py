@@ -32,9 +32,9 @@ def test_weights_that_cannot_be_fetched(tmp_path: Path, monkeypatch: pytest.Monk
     write_shop(tmp_path, 2)
     config = FeaturesConfig(model="ViT-B-32-quickgelu", weights="openai", device="cpu")
     with pytest.raises(DecorecError) as caught:
-        features(features=config, **step_files(tmp_path))
+        features(settings=config, **step_files(tmp_path))
     message = str(caught.value)
-    assert "/ViT-B-32.pt on a machine that can, put it at weights/ViT-B-32.pt" in message
+    assert "/ViT-B-32.pt on a machine with network access, put it at weights/ViT-B-32.pt" in message
     assert "weights: weights/ViT-B-32.pt" in message and "model: ViT-B-32-quickgelu" in message
     assert "Failed to download" in message, "the reason is part of the message"
     assert not (tmp_path / "features").exists()

@@ -8,20 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from decorec.models.layers import _read
 from torch import Tensor, nn
 from torch.nn import functional
 
 from decorec.config.encoder import EncoderConfig
 from decorec.data.batches import Batch, histories, training_windows
 from decorec.data.sequences import Sequences
+from decorec.models import mmmlp
 from decorec.models.base import Recommender
 from decorec.models.bert4rec import BERT4Rec, MaskedSequences
 from decorec.models.dimo import DIMO, Neighbours, principal_components
 from decorec.models.missrec import MISSRec, lloyd
 from decorec.models.mmmlp import MMMLP
-from decorec.models.registry import MODELS, mmmlp
+from decorec.models.registry import MODELS
 from decorec.models.unisrec import UniSRec
+from decorec.nn.attention import _read
 from decorec.nn.transformer import Block
 from tests.support import small
 
@@ -56,7 +57,7 @@ def all_scores(model: Recommender, data: Sequences) -> Tensor:
 
 def tensors_of(model: Recommender, data: Sequences) -> dict[str, Tensor]:
     """Everything that training starts from: weights, statistics, clusters, graph, neighbours, and the samples."""
-    found = {**model.catalogue.tensors(), **dict(model.named_buffers()), **dict(model.named_parameters())}
+    found = {**model.item_data.tensors(), **dict(model.named_buffers()), **dict(model.named_parameters())}
     if any(parameter.requires_grad for parameter in model.parameters()):
         for number, batch in enumerate(batches(model, data, model.stage)):
             found |= {f"{number}.items": batch.items, f"{number}.targets": batch.targets, f"{number}.at": batch.predict}
@@ -210,7 +211,7 @@ def test_unisrec_gates_start_uniform_and_evaluation_is_deterministic() -> None:
     data = small.sequences(users=10)
     model = seeded(data, name="unisrec", adaptor_dropout=0.2)
     assert isinstance(model, UniSRec)
-    text = model.catalogue["features.text"]
+    text = model.item_data["features.text"]
     torch.testing.assert_close(model.eval().adaptor.gates(text), torch.full((40, 8), 1 / 8))
     assert torch.equal(all_scores(model, data), all_scores(model, data))
     model.train()
@@ -223,7 +224,7 @@ def test_unisrec_adaptor_is_a_mixture_of_whitened_features() -> None:
     adaptor = model.adaptor
     for parameter in adaptor.parameters():
         nn.init.normal_(parameter)
-    x = model.catalogue["features.text"]
+    x = model.item_data["features.text"]
     gates = torch.softmax(x @ adaptor.gate, 1)
     weights = torch.stack([expert.weight for expert in adaptor.experts])  # type: ignore[misc]
     expected = torch.einsum("ne,edf,nef->nd", gates, weights, x[:, None] - adaptor.shift)
@@ -375,7 +376,7 @@ def test_dimo_starts_from_the_principal_components_of_the_features() -> None:
     data = small.sequences(users=20)
     model = seeded(data, name="dimo", feature_deviation=0.5)
     assert isinstance(model, DIMO)
-    content = torch.cat([model.catalogue["features.text"], model.catalogue["features.image"]], 1)
+    content = torch.cat([model.item_data["features.text"], model.item_data["features.image"]], 1)
     torch.testing.assert_close(model.modal.data, 0.5 * principal_components(content, 16))
     left = np.linalg.svd((content - content.mean(0)).numpy(), full_matrices=False)
     scores = left[0] * left[1]
@@ -436,7 +437,7 @@ def test_floors_score_as_defined() -> None:
         last = int(history[-1])
         cosines = sum(
             functional.cosine_similarity(x[last][None], x)
-            for x in (content.catalogue["features.text"], content.catalogue["features.image"])
+            for x in (content.item_data["features.text"], content.item_data["features.image"])
         )
         assert by_content[user, last] == -torch.inf
         rest = [item for item in range(40) if item != last]

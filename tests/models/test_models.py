@@ -14,8 +14,8 @@ from decorec.data.batches import Batch, Windows, histories, training_windows
 from decorec.data.sequences import Sequences
 from decorec.models.base import Recommender
 from decorec.models.decorec import DeCoRec
-from decorec.models.registry import layers
-from decorec.training.loop import train
+from decorec.nn import sparse
+from decorec.training.loop import train_model
 from decorec.training.optimizer import build_optimizer
 from tests.support import small
 
@@ -132,10 +132,10 @@ def test_scores_of_decorec_follow_equations_10_to_18() -> None:
     assert isinstance(model, DeCoRec)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
-    catalogue = model.catalogue
+    item_data = model.item_data
     shape = (40, 40)
     graph = torch.sparse_csr_tensor(
-        catalogue["graph.crow"], catalogue["graph.col"], catalogue["graph.values"], shape, check_invariants=True
+        item_data["graph.crow"], item_data["graph.col"], item_data["graph.values"], shape, check_invariants=True
     ).to_dense()
 
     def enriched(x: Tensor, module: Any) -> Tensor:
@@ -154,9 +154,9 @@ def test_scores_of_decorec_follow_equations_10_to_18() -> None:
         whole = []
         for name in ("text", "image"):
             adapter: Any = model.adapters[name]
-            modal = enriched(adapter.project(catalogue[f"features.{name}"]), adapter.enrich)
+            modal = enriched(adapter.project(item_data[f"features.{name}"]), adapter.enrich)
             table: Any = model.interests[name]
-            interest = table.mlp(table.table.weight)[catalogue[f"interests.{name}"]]
+            interest = table.mlp(table.table.weight)[item_data[f"interests.{name}"]]
             whole.append(modal + enriched(model.ids.weight, model.enrich_ids) + interest)
         torch.testing.assert_close(model.item_representations(), torch.stack(whole), rtol=1e-4, atol=1e-5)
         windows = histories(data, "test", 50)
@@ -178,9 +178,9 @@ def test_neighbourhood_multiplies_the_scores_by_what_was_bought_with_the_history
     plain = small.model(data, small.run(), "stage2").eval()
     plus = small.model(data, small.run(neighbourhood=3.0), "stage2").eval()
     plus.load_state_dict(plain.state_dict())
-    catalogue = plus.catalogue
+    item_data = plus.item_data
     graph = torch.sparse_csr_tensor(
-        catalogue["graph.crow"], catalogue["graph.col"], catalogue["graph.values"], (40, 40), check_invariants=True
+        item_data["graph.crow"], item_data["graph.col"], item_data["graph.values"], (40, 40), check_invariants=True
     ).to_dense()
     with torch.no_grad():
         for user in range(6):
@@ -239,7 +239,7 @@ def test_frozen_adapters_stay_and_everything_else_moves() -> None:
     data = small.sequences()
     run = small.run()
     first = small.model(data, run, "stage1")
-    train(first, data, run.train.stage("stage1"), 0)
+    train_model(first, data, run.train.stage("stage1"), 0)
     second = small.model(data, run, "stage2", seed=5)
     assert isinstance(second, DeCoRec)
     second.start_from(first.state_dict())
@@ -271,20 +271,20 @@ class Forgetful(DeCoRec):
         return super().parameter_groups(train)[:1]
 
 
-def test_an_optimiser_that_forgets_a_parameter_is_refused() -> None:
+def test_an_optimizer_that_forgets_a_parameter_is_refused() -> None:
     data = small.sequences()
     run = small.run()
     with pytest.raises(ValueError, match="exactly once"):
-        build_optimizer(Forgetful(run.model, small.catalogue(data, run), "stage2"), run.train.stage("stage2"))
+        build_optimizer(Forgetful(run.model, small.item_data(data, run), "stage2"), run.train.stage("stage2"))
 
 
 @pytest.mark.parametrize("slice_size", [1, 40 * 17, 1 << 18])
 def test_sparse_product_in_slices_equals_the_dense_one(slice_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "SLICE", slice_size)
+    monkeypatch.setattr(sparse, "SLICE", slice_size)
     torch.manual_seed(0)
     dense = torch.randn(40, 40).double() * (torch.rand(40, 40) < 0.2)
     matrix = dense.to_sparse_csr()
-    propagation = layers.Propagation(matrix.crow_indices(), matrix.col_indices(), matrix.values())
+    propagation = sparse.Propagation(matrix.crow_indices(), matrix.col_indices(), matrix.values())
     x = torch.randn(40, 50, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(40, 50, dtype=torch.float64)
     out = propagation(x)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from decorec import losses
+from decorec.nn import losses
 from decorec.nn.losses import SampledNegatives, cross_modal_loss
 from decorec.nn.sampled_softmax import Sampler
 

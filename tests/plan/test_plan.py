@@ -12,9 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
+from decorec.artifacts import layout
 from decorec.config import describe, load
 from decorec.errors import DecorecError
-from decorec.plan.plan import Plan, _closure, code_fingerprint
+from decorec.models.registry import MODELS
+from decorec.plan.fingerprints import closure, code_fingerprint, data_files
+from decorec.plan.plan import Plan
+from decorec.plan.tables import TABLES
+from decorec.steps import STEPS
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -24,11 +29,33 @@ def plan(**sections: object) -> Plan:
 
 
 def test_a_fingerprint_covers_what_a_step_imports_and_nothing_else() -> None:
-    stages = _closure("decorec.training.steps")
-    assert {"decorec.training.loop", "decorec.nn.losses", "decorec.models.decorec", "decorec.data.sequences"} <= stages
-    assert not {"decorec.acquire.crawl.step", "decorec.tables", "decorec.prepare.cooccurrence"} & stages
-    assert "decorec.prepare.cooccurrence" not in _closure("decorec.evaluation.evaluate")
+    found = closure("decorec.training.steps", "decorec.models.decorec")
+    assert {"decorec.training.loop", "decorec.nn.losses", "decorec.models.decorec", "decorec.data.sequences"} <= found
+    assert not {"decorec.acquire.crawl.step", "decorec.tables", "decorec.prepare.cooccurrence"} & found
+    assert "decorec.prepare.cooccurrence" not in closure("decorec.evaluation.evaluate")
     assert code_fingerprint("decorec.training.steps") != code_fingerprint("decorec.prepare.cooccurrence")
+
+
+@pytest.mark.parametrize("step", ["train", "tune", "evaluate"])
+def test_an_edit_of_one_model_changes_the_fingerprints_of_its_runs_alone(step: str) -> None:
+    modules = {name: entry.partition(":")[0] for name, entry in MODELS.items()}
+    for name, module in modules.items():
+        own = closure(STEPS[step].module, module)
+        others = {other for other in set(modules.values()) - {module} if other in own}
+        assert not others, f"{name} would be trained again after an edit of {others}"
+    fingerprints = {module: code_fingerprint(STEPS[step].module, module) for module in modules.values()}
+    assert len(set(fingerprints.values())) == len(fingerprints)
+
+
+def test_the_values_of_the_paper_belong_to_the_tables_that_print_them() -> None:
+    def reads(step: str, file: str) -> bool:
+        return file in {path.name for module in closure(STEPS[step].module) for path in data_files(module)}
+
+    tables = {job.step for job in TABLES.values()} | {"results-page"}
+    printing = {"comparison-table", "statistics-table", "recall-table", "claims-table", "results-page"}
+    assert {step for step in tables if reads(step, "paper.yaml")} == printing
+    assert [step for step in STEPS if reads(step, "small-clip.json")] == ["features"]
+    assert [step for step in STEPS if reads(step, "page.html.jinja")] == ["report-page"]
 
 
 def test_runs_share_the_graph_and_stage_1_of_the_first_with_equal_values() -> None:
@@ -63,8 +90,8 @@ def test_one_stage_is_a_run_of_its_own_and_leaves_the_others_as_they_were() -> N
     runs = {"decorec": {}, "sasrec": {"model": {"name": "sasrec"}}, "no-phase": {"model": {"phased": False}}}
     found = plan(runs=runs, tables={"main": ["decorec"]})
     assert found.last_stage("no-phase") == "fit"
-    needed = found.inputs("shop", "no-phase", "fit", "0")
-    assert needed["text_features"] and needed["cooccurrence"] and needed["image_interests"]
+    needed = found.training("shop", "no-phase", "fit", "0")
+    assert len(needed["features"]) == len(needed["interests"]) == 2 and needed["cooccurrence"]
     assert "phased" in found.run("no-phase", "fit")
     assert "phased" not in found.run("decorec", "stage2"), "what is tracked of older runs has not changed"
 
@@ -74,7 +101,7 @@ def test_a_variant_of_the_scores_shares_stage_1_and_leaves_the_others_as_they_we
         runs={"decorec": {}, "plus": {"model": {"neighbourhood": 1, "repeats": "counted"}}},
         tables={"main": ["decorec"]},
     )
-    first, second = (found.inputs("shop", run, "stage2", "0")["start"] for run in ("decorec", "plus"))
+    first, second = (found.training("shop", run, "stage2", "0")["start"] for run in ("decorec", "plus"))
     assert first == second
     assert "neighbourhood" in found.run("plus", "stage2")
     assert "neighbourhood" not in found.run("decorec", "stage2") and "repeats" not in found.run("decorec", "stage2"), (
@@ -133,7 +160,7 @@ def test_tables_and_figures_follow_the_runs_that_there_are() -> None:
     whole = plan(tables={"main": ["decorec", "sasrec"], **tables}, runs=runs, seeds=[3])
     assert whole.figures() == ["fig2", "fig3", "fig4", "fig6", "fig7", "fig8", "fig9", "pareto"]
     assert not {"curves", "gradients", "embedding"} & set(whole.printed_tables())
-    assert whole.embedded_models() == [
+    assert whole.last_models(whole.config.tables.embedding) == [
         f"results/shop/runs/{run}/seed-3/stage2/model.safetensors" for run in ("no-cluster", "decorec")
     ]
     assert whole.histories() == [
@@ -164,7 +191,7 @@ def test_sensitivity_adds_runs_that_share_what_they_can() -> None:
     assert found.variant("clusters-0-02", "interests") == "runs/clusters-0-02/"
     assert found.graph_of_interests("runs/clusters-0-02/") == "", "the graph is shared"
     assert found.first_stage_run("alpha-0-25") == "alpha-0-25", "the loss of both stages has alpha"
-    assert found.sensitivity("tau", "metrics.json") == [
+    assert found.sensitivity("tau", layout.METRICS) == [
         f"results/shop/runs/{run}/seed-{seed}/metrics.json" for run in ("decorec", "tau-8") for seed in (3, 4)
     ]
     assert set(found.tables()) >= {"alpha", "tau", "clusters"}
@@ -186,6 +213,32 @@ def test_sensitivity_adds_runs_that_share_what_they_can() -> None:
 def test_tables_that_their_runs_cannot_fill_are_refused(sections: dict[str, Any], message: str) -> None:
     with pytest.raises(DecorecError, match=message):
         plan(**sections)
+
+
+def test_a_third_modality_is_one_more_file_of_the_runs_that_use_it() -> None:
+    shop = {"source": "atomic", "path": "folder", "name": "Shop", "features": {"audio": "featAudio"}}
+    runs = {"decorec": {}, "with-audio": {"model": {"modalities": ["text", "image", "audio"]}}}
+    found = Plan(load({"datasets": {"shop": shop}, "runs": runs, "tables": {"main": ["decorec"]}}))
+    assert found.given_features("shop", "audio") == ["folder/Shop.item2index", "folder/Shop.featAudio"]
+    assert found.given_features("shop", "text") == ["folder/Shop.item2index", "folder/Shop.feat1CLS"]
+    with pytest.raises(DecorecError, match="video.*datasets.shop.features"):
+        found.given_features("shop", "video")
+    files = {run: found.training("shop", run, "stage2") for run in runs}
+    for kind in ("features", "interests"):
+        assert [Path(file).stem for file in files["decorec"][kind]] == ["text", "image"]
+        assert [Path(file).stem for file in files["with-audio"][kind]] == ["text", "image", "audio"]
+    assert [Path(file).stem for file in found.compared_features("shop")] == ["text", "image"], "as in the paper"
+
+
+def test_a_run_that_needs_a_modality_which_a_data_set_lacks_is_refused() -> None:
+    runs = {"decorec": {"model": {"modalities": ["text", "audio"]}}}
+    with pytest.raises(DecorecError, match=r"runs\.decorec.*'shop'.*text, image.*found audio"):
+        plan(runs=runs, tables={"main": ["decorec"]})
+
+
+def test_what_tuning_chooses_from_is_tracked() -> None:
+    found = plan(runs={"sasrec": {"model": {"name": "sasrec"}}}, tables={"main": ["sasrec"], "reference": "sasrec"})
+    assert json.loads(found.space("sasrec"))["model.encoder.layers"] == [1, 2]
 
 
 def test_a_swap_of_two_values_changes_what_is_tracked() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from decorec.config.datasets import AtomicDataset
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
-from decorec.prepare.atomic import atomic
+from decorec.prepare.atomic import atomic, atomic_features
 
 SCIENTIFIC = Path("data/scientific")
-OUTPUTS = ("items", "text", "image", "vocab", "sequences", "statistics")
+OUTPUTS = ("catalogue", "vocab", "sequences", "statistics")
+MODALITIES = ("text", "image")
 WIDTH = 4
 HEADER = "user_id:token\titem_id_list:token_seq\titem_id:token"
 
@@ -48,11 +50,24 @@ def write(folder: Path, walks: list[list[int]], items: int, **options: Any) -> N
     (-x).tofile(folder / "D.feat3CLS")
 
 
-def run(folder: Path, **options: Any) -> dict[str, Path]:
-    outputs = {name: folder / "out" / name for name in OUTPUTS}
-    dataset = AtomicDataset(source="atomic", path=str(folder), name="D", width=options.get("width", WIDTH))
+def described(folder: Path, **options: Any) -> AtomicDataset:
+    """The data set that ``write`` writes; ``options`` are keys of its configuration."""
+    values = {"source": "atomic", "path": str(folder), "name": "D", "width": WIDTH}
+    return AtomicDataset.model_validate(values | options)
+
+
+def steps(dataset: AtomicDataset, folder: Path, modalities: Sequence[str]) -> dict[str, Path]:
+    """The steps atomic and, for each of ``modalities``, atomic-features."""
+    outputs = {name: folder / name for name in OUTPUTS}
+    features = {modality: folder / f"{modality}.safetensors" for modality in modalities}
     atomic(dataset=dataset, **outputs)
-    return outputs
+    for modality, path in features.items():
+        atomic_features(dataset=dataset, modality=modality, features=path)
+    return outputs | features
+
+
+def run(folder: Path, **options: Any) -> dict[str, Path]:
+    return steps(described(folder, **options), folder / "out", MODALITIES)
 
 
 Walks = st.lists(st.lists(st.integers(0, 5), min_size=3, max_size=14), min_size=1, max_size=6)
@@ -81,7 +96,7 @@ def test_the_other_files(tmp_path: Path) -> None:
     write(tmp_path, [[0, 1, 2], [2, 1, 0, 1]], 3)
     outputs = run(tmp_path)
     assert read_vocab(outputs["vocab"]) == ["B0", "B1", "B2"]
-    items = pl.read_parquet(outputs["items"])
+    items = pl.read_parquet(outputs["catalogue"])
     assert items["text"].to_list() == ["Glue.", 'One "inch" tape.', ""]
     text, image = FeatureFile.read(outputs["text"]), FeatureFile.read(outputs["image"])
     assert text.x[1].tolist() == [5, 6, 7, 8] and text.present.all()
@@ -94,27 +109,44 @@ def test_the_other_files(tmp_path: Path) -> None:
 def test_the_texts_may_be_missing(tmp_path: Path) -> None:
     write(tmp_path, [[0, 1, 2]], 3)
     (tmp_path / "D.text").unlink()
-    assert pl.read_parquet(run(tmp_path)["items"])["text"].to_list() == ["", "", ""]
+    assert pl.read_parquet(run(tmp_path)["catalogue"])["text"].to_list() == ["", "", ""]
 
 
-def refused(folder: Path, match: str, **options: Any) -> None:
+def refused(folder: Path, match: str) -> None:
+    """The step atomic fails and writes nothing."""
     with pytest.raises(DecorecError, match=match):
-        run(folder, **options)
+        atomic(dataset=described(folder), **{name: folder / "out" / name for name in OUTPUTS})
     assert not (folder / "out").exists()
 
 
-@pytest.mark.parametrize("ending", ["train.inter", "valid.inter", "test.inter", "item2index", "user2index", "feat1CLS"])
+def features_refused(folder: Path, modality: str, match: str, **options: Any) -> None:
+    """The step atomic-features fails and writes nothing."""
+    with pytest.raises(DecorecError, match=match):
+        atomic_features(dataset=described(folder, **options), modality=modality, features=folder / "out" / "features")
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize("ending", ["train.inter", "valid.inter", "test.inter", "item2index", "user2index"])
 def test_a_missing_file(tmp_path: Path, ending: str) -> None:
     write(tmp_path, [[0, 1, 2, 3]], 4)
     (tmp_path / f"D.{ending}").unlink()
     refused(tmp_path, rf"D\.{ending}: expected .*, found no such file")
 
 
+@pytest.mark.parametrize(("ending", "modality"), [("item2index", "text"), ("feat1CLS", "text"), ("feat3CLS", "image")])
+def test_a_missing_file_of_features(tmp_path: Path, ending: str, modality: str) -> None:
+    write(tmp_path, [[0, 1, 2, 3]], 4)
+    (tmp_path / f"D.{ending}").unlink()
+    features_refused(tmp_path, modality, rf"D\.{ending}: expected .*, found no such file")
+
+
 def test_features_of_the_wrong_length(tmp_path: Path) -> None:
     write(tmp_path, [[0, 1, 2]], 3)
     np.zeros((2, WIDTH), dtype="<f4").tofile(tmp_path / "D.feat3CLS")
-    refused(tmp_path, r"D\.feat3CLS: expected 3 items x 4 values x 4 bytes = 48 bytes, found 32")
-    refused(tmp_path, r"D\.feat1CLS: expected 3 items x 5 values.*found 48 \(4 values per item\)", width=5)
+    features_refused(tmp_path, "image", r"D\.feat3CLS: expected 3 items x 4 values x 4 bytes = 48 bytes, found 32")
+    match = r"D\.feat1CLS: expected 3 items x 5 values.*found 48 \(4 values per item\)"
+    features_refused(tmp_path, "text", match, width=5)
+    features_refused(tmp_path, "text", match, width={"text": 5, "image": WIDTH})
 
 
 def test_features_that_are_no_numbers(tmp_path: Path) -> None:
@@ -122,7 +154,7 @@ def test_features_that_are_no_numbers(tmp_path: Path) -> None:
     x = np.ones((3, WIDTH), dtype="<f4")
     x[1, 2] = np.nan
     x.tofile(tmp_path / "D.feat1CLS")
-    refused(tmp_path, r"D\.feat1CLS, row 1 \(item 'B1'\): expected finite values")
+    features_refused(tmp_path, "text", r"D\.feat1CLS, row 1 \(item 'B1'\): expected finite values")
 
 
 @pytest.mark.parametrize(
@@ -154,12 +186,48 @@ def test_an_index_with_a_gap(tmp_path: Path) -> None:
     write(tmp_path, [[0, 1, 2]], 3)
     (tmp_path / "D.item2index").write_text("B0\t0\nB1\t1\nB2\t3\n")
     refused(tmp_path, r"D\.item2index: expected each id once, with the indices 0 to 2")
+    features_refused(tmp_path, "text", r"D\.item2index: expected each id once, with the indices 0 to 2")
+
+
+def test_a_third_modality_has_a_file_and_a_width_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path, [[0, 1, 2], [2, 1, 0, 1]], 3)
+    audio = np.array([[1, 2], [0, 0], [3, 4]], dtype="<f4")
+    audio.tofile(tmp_path / "D.featAudio")
+    dataset = described(tmp_path, features={"audio": "featAudio"}, width={"text": WIDTH, "image": WIDTH, "audio": 2})
+    assert sorted(dataset.modalities) == ["audio", "image", "text"], "text and image need not be named"
+    outputs = steps(dataset, tmp_path / "out", dataset.modalities)
+    found = FeatureFile.read(outputs["audio"])
+    assert found.x.tobytes() == audio.tobytes() and found.present.tolist() == [True, False, True]
+    assert found.items == read_vocab(outputs["vocab"]) == ["B0", "B1", "B2"]
+    assert found.metadata["encoder"] == "given" and found.metadata["source"] == "D.featAudio"
+    assert FeatureFile.read(outputs["text"]).x[1].tolist() == [5, 6, 7, 8]
+    assert FeatureFile.read(outputs["image"]).x[1].tolist() == [-5, -6, -7, -8]
+
+
+def test_endings_of_text_and_image_may_be_others(tmp_path: Path) -> None:
+    write(tmp_path, [[0, 1, 2]], 3)
+    (tmp_path / "D.feat1CLS").rename(tmp_path / "D.words")
+    outputs = run(tmp_path, features={"text": "words"})
+    assert FeatureFile.read(outputs["text"]).x[1].tolist() == [5, 6, 7, 8]
+    assert FeatureFile.read(outputs["image"]).x[1].tolist() == [-5, -6, -7, -8]
+
+
+def test_a_width_that_is_not_given_is_512(tmp_path: Path) -> None:
+    write(tmp_path, [[0, 1, 2]], 3)
+    (tmp_path / "D.feat1CLS").unlink()
+    np.ones((3, 512), dtype="<f4").tofile(tmp_path / "D.feat1CLS")
+    assert FeatureFile.read(run(tmp_path, width={"image": WIDTH})["text"]).x.shape == (3, 512)
+
+
+def test_an_unknown_modality(tmp_path: Path) -> None:
+    write(tmp_path, [[0, 1, 2]], 3)
+    match = r"--modality: expected one of text, image, found 'audio'; name its file under the data set's features"
+    features_refused(tmp_path, "audio", match)
 
 
 @pytest.mark.skipif(not SCIENTIFIC.exists(), reason="real data not at data/scientific")
 def test_scientific_has_the_published_counts(tmp_path: Path) -> None:
-    outputs = {name: tmp_path / name for name in OUTPUTS}
-    atomic(dataset=AtomicDataset(source="atomic", path=str(SCIENTIFIC), name="Scientific"), **outputs)
+    outputs = steps(AtomicDataset(source="atomic", path=str(SCIENTIFIC), name="Scientific"), tmp_path, MODALITIES)
     found = json.loads(outputs["statistics"].read_text())
     assert (found["items"], found["users"], found["interactions"]) == (1_585, 2_928, 19_712)
     assert found["paper"]["items"] == 1_586 and found["paper"]["interactions"] == 16_784
@@ -169,4 +237,4 @@ def test_scientific_has_the_published_counts(tmp_path: Path) -> None:
     assert text.x.shape == image.x.shape == (1_585, 512) and text.present.all() and image.present.all()
     assert text.items == read_vocab(outputs["vocab"])
     assert np.fromfile(SCIENTIFIC / "Scientific.feat1CLS", "<f4").tobytes() == text.x.tobytes()
-    assert (pl.read_parquet(outputs["items"])["text"] != "").all()
+    assert (pl.read_parquet(outputs["catalogue"])["text"] != "").all()

@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import scipy.sparse
+from threadpoolctl import threadpool_limits
 
 from decorec.artifacts.files import read_arrays, write_sparse
 from decorec.config.prepare import InterestsConfig
+from decorec.data.graph import normalise
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import write_vocab
 from decorec.errors import DecorecError
@@ -56,41 +58,62 @@ def test_kmeans_finds_the_groups_and_their_means() -> None:
 
 
 def files(folder: Path) -> dict[str, Path]:
-    """A data set; its items stand in another order in the features file, and one has no picture."""
+    """A data set; its items stand in another order in the files text and image, and one has no picture."""
     names = [f"i{index}" for index in range(ITEMS)]
     write_vocab(folder / "vocab.parquet", names)
     write_sparse(folder / "s.npz", graph())
     present = np.ones(ITEMS, dtype=bool)
-    FeatureFile(blobs()[::-1].copy(), present, names[::-1]).write(folder / "text_features")
+    FeatureFile(blobs()[::-1].copy(), present, names[::-1]).write(folder / "text")
     without = present.copy()
     without[ITEMS - 1 - 7] = False
-    FeatureFile(blobs()[::-1].copy(), without, names[::-1]).write(folder / "image_features")
-    return {
-        "cooccurrence": folder / "s.npz",
-        "vocab": folder / "vocab.parquet",
-        "text_features": folder / "text_features",
-        "image_features": folder / "image_features",
-    }
+    FeatureFile(blobs()[::-1].copy(), without, names[::-1]).write(folder / "image")
+    return {"cooccurrence": folder / "s.npz", "vocab": folder / "vocab.parquet"}
 
 
-def test_files_hold_clusters_in_vocabulary_order_for_any_number_of_threads(tmp_path: Path) -> None:
+@pytest.mark.parametrize("modality", ["text", "image"])
+def test_files_hold_clusters_in_vocabulary_order_and_the_same_bytes_every_time(tmp_path: Path, modality: str) -> None:
     given = files(tmp_path)
     config = InterestsConfig(ratio=0.1, layers=0)
     written = []
     for threads in (1, 2, 2):
-        text, image = tmp_path / "text", tmp_path / "image"
-        cluster(interests=config, **given, text=text, image=image, threads=threads)
-        written.append(text.read_bytes() + image.read_bytes())
+        with threadpool_limits(threads):
+            cluster(settings=config, **given, features=tmp_path / modality, interests=tmp_path / "interests")
+        written.append((tmp_path / "interests").read_bytes())
     assert written[0] == written[1] == written[2]
-    arrays, _ = read_arrays(tmp_path / "text")
+    arrays, _ = read_arrays(tmp_path / "interests")
     assert arrays["centroids"].shape == (6, WIDTH) and arrays["assignment"].shape == (ITEMS,)
-    expected = kmeans(blobs(), 6, config.seed)[1]
+    x = blobs()
+    if modality == "image":
+        x[7] = 0
+    expected = kmeans(x, 6, config.seed)[1]
     assert arrays["assignment"].tolist() == expected.tolist()
+
+
+def test_modalities_are_clustered_apart_and_enriched_by_one_graph(tmp_path: Path) -> None:
+    given, config = files(tmp_path), InterestsConfig(ratio=0.1, gate=0.5, layers=2)
+    neighbours = normalise(graph(), config.normalisation)
+    wide = np.concatenate([blobs(1), blobs(2)], axis=1)
+    names = [f"i{index}" for index in range(ITEMS)]
+    FeatureFile(wide, np.ones(ITEMS, dtype=bool), names).write(tmp_path / "audio")
+    for modality, x in (("text", blobs()), ("audio", wide)):
+        cluster(settings=config, **given, features=tmp_path / modality, interests=tmp_path / "interests")
+        arrays, _ = read_arrays(tmp_path / "interests")
+        centroids, assignment = kmeans(enrich(x, neighbours, config.gate, config.layers), 6, config.seed)
+        assert arrays["centroids"].tobytes() == centroids.tobytes() and centroids.shape == (6, x.shape[1])
+        assert arrays["assignment"].tolist() == assignment.tolist()
+
+
+def test_there_is_at_least_one_cluster(tmp_path: Path) -> None:
+    given, config = files(tmp_path), InterestsConfig(ratio=1e-4, layers=0)
+    cluster(settings=config, **given, features=tmp_path / "text", interests=tmp_path / "interests")
+    arrays, _ = read_arrays(tmp_path / "interests")
+    assert arrays["centroids"].shape == (1, WIDTH) and not arrays["assignment"].any()
 
 
 def test_an_absent_picture_is_the_zero_vector(tmp_path: Path) -> None:
     given = files(tmp_path)
-    cluster(interests=InterestsConfig(ratio=0.1, layers=0), **given, text=tmp_path / "t", image=tmp_path / "i")
+    config = InterestsConfig(ratio=0.1, layers=0)
+    cluster(settings=config, **given, features=tmp_path / "image", interests=tmp_path / "i")
     x = blobs()
     x[7] = 0
     expected = kmeans(x, 6, 0)[1]
@@ -100,14 +123,15 @@ def test_an_absent_picture_is_the_zero_vector(tmp_path: Path) -> None:
 def test_a_graph_of_other_items_is_refused(tmp_path: Path) -> None:
     given = files(tmp_path)
     write_sparse(tmp_path / "s.npz", graph()[:10, :10])
-    with pytest.raises(DecorecError, match=r"60 x 60.*found 10 x 10"):
-        cluster(interests=InterestsConfig(), **given, text=tmp_path / "t", image=tmp_path / "i")
-    assert not (tmp_path / "t").exists() and not (tmp_path / "i").exists()
+    for modality in ("text", "image"):
+        with pytest.raises(DecorecError, match=r"60 x 60.*found 10 x 10"):
+            cluster(settings=InterestsConfig(), **given, features=tmp_path / modality, interests=tmp_path / "i")
+        assert not (tmp_path / "i").exists()
 
 
 def test_features_of_other_items_are_refused(tmp_path: Path) -> None:
     given = files(tmp_path)
-    FeatureFile(blobs()[:5], np.ones(5, dtype=bool), [f"i{n}" for n in range(5)]).write(given["image_features"])
-    with pytest.raises(DecorecError, match=r"image_features: expected a row for each of 60 items.*'i5'"):
-        cluster(interests=InterestsConfig(), **given, text=tmp_path / "t", image=tmp_path / "i")
-    assert not (tmp_path / "t").exists() and not (tmp_path / "i").exists()
+    FeatureFile(blobs()[:5], np.ones(5, dtype=bool), [f"i{n}" for n in range(5)]).write(tmp_path / "image")
+    with pytest.raises(DecorecError, match=r"image: expected a row for each of 60 items.*'i5'"):
+        cluster(settings=InterestsConfig(), **given, features=tmp_path / "image", interests=tmp_path / "i")
+    assert not (tmp_path / "i").exists()

@@ -23,7 +23,7 @@ OUTPUTS = ("vocab", "sequences", "statistics")
 
 
 def write(folder: Path, rows: list[Row], items: int, text: set[int], image: set[int]) -> dict[str, Path]:
-    """Interactions (user, item, timestamp) and features; the sets hold the items that have the modality."""
+    """Interactions (user, item, timestamp), items and features; the sets hold the items that have the modality."""
     names = [f"i{item}" for item in range(items)]
     table = pl.DataFrame(
         {
@@ -35,17 +35,24 @@ def write(folder: Path, rows: list[Row], items: int, text: set[int], image: set[
         schema_overrides={"user": pl.String, "item": pl.String, "timestamp": pl.Int64},
     )
     table.write_parquet(folder / "interactions")
-    pl.DataFrame({"item": names}, schema={"item": pl.String}).write_parquet(folder / "items")
+    pl.DataFrame({"item": names}, schema={"item": pl.String}).write_parquet(folder / "catalogue")
     for name, having in (("text", text), ("image", image)):
         present = np.array([item in having for item in range(items)], dtype=bool)
-        FeatureFile(np.ones((items, 2), dtype=np.float32), present, names).write(folder / name)
-    return {name: folder / name for name in ("interactions", "items", "text", "image")}
+        FeatureFile(np.ones((items, 2), dtype=np.float32), present, names).write(folder / f"{name}.safetensors")
+    files = {name: folder / name for name in ("interactions", "catalogue")}
+    return files | {name: folder / f"{name}.safetensors" for name in ("text", "image")}
 
 
 def run(folder: Path, inputs: dict[str, Path], **options: Any) -> tuple[list[str], dict[str, list[str]], Any]:
-    """Vocabulary, item names per user, statistics."""
+    """Vocabulary, item names per user, statistics; all features in ``inputs`` are passed."""
     outputs = {name: folder / "out" / name for name in OUTPUTS}
-    split(filter=FilterConfig.model_validate({"kcore": 3} | options), **inputs, **outputs)
+    split(
+        filter=FilterConfig.model_validate({"kcore": 3} | options),
+        interactions=inputs["interactions"],
+        catalogue=inputs["catalogue"],
+        features=[path for name, path in inputs.items() if name not in ("interactions", "catalogue")],
+        **outputs,
+    )
     vocab, found = read_vocab(outputs["vocab"]), Sequences.read(outputs["sequences"])
     walks = {
         user: [vocab[item] for item in found.items[start:end]]
@@ -131,6 +138,19 @@ def test_a_modality_that_is_not_required_is_not_missed(tmp_path: Path) -> None:
     assert len(vocab) == 4
 
 
+@pytest.mark.parametrize("required", [[], ["text"], ["image"], ["text", "image"]])
+def test_only_the_required_features_need_be_passed(tmp_path: Path, required: list[str]) -> None:
+    rows = [(user, item, 10 * item) for user in range(4) for item in range(6)]
+    given = write(tmp_path, rows, 6, {0, 1, 2, 3, 4}, {1, 2, 3, 4, 5})
+    passed = {name: path for name, path in given.items() if name not in ("text", "image") or name in required}
+    vocab, _, statistics = run(tmp_path, passed, require=required)
+    having = {"text": {"i0", "i1", "i2", "i3", "i4"}, "image": {"i1", "i2", "i3", "i4", "i5"}}
+    expected = {f"i{item}" for item in range(6)}.intersection(*(having[name] for name in required))
+    assert set(vocab) == expected
+    steps = [step["step"] for step in statistics["filter"]]
+    assert [step for step in steps if step.startswith("items with")] == [f"items with {name}" for name in required]
+
+
 def refused(folder: Path, match: str, inputs: dict[str, Path], **options: Any) -> None:
     with pytest.raises(DecorecError, match=match):
         run(folder, inputs, **options)
@@ -153,10 +173,23 @@ def test_interactions_of_unknown_items(tmp_path: Path) -> None:
     refused(tmp_path, r"interactions: expected items of .*, found 4 interactions of others \(such as 'i3'\)", inputs)
 
 
+@pytest.mark.parametrize("missing", ["text", "image"])
+def test_a_required_modality_without_its_features(tmp_path: Path, missing: str) -> None:
+    inputs = write(tmp_path, everybody(), 4, set(range(4)), set(range(4)))
+    del inputs[missing]
+    refused(tmp_path, rf"--features: expected {missing}\.safetensors \(filter\.require\), found none; pass it", inputs)
+
+
+def test_two_files_of_one_modality(tmp_path: Path) -> None:
+    inputs = write(tmp_path, everybody(), 4, set(range(4)), set(range(4)))
+    inputs["again"] = tmp_path / "again" / "text.safetensors"
+    refused(tmp_path, r"again/text\.safetensors: expected one file per modality, found .*text\.safetensors", inputs)
+
+
 def test_features_of_other_items_or_of_the_wrong_length(tmp_path: Path) -> None:
     inputs = write(tmp_path, everybody(), 4, set(range(4)), set(range(4)))
     FeatureFile(np.ones((1, 2), dtype=np.float32), np.ones(1, dtype=bool), ["i0"]).write(inputs["image"])
-    refused(tmp_path, r"image: expected a row for each of 4 items, found none for 3", inputs)
+    refused(tmp_path, r"image\.safetensors: expected a row for each of 4 items, found none for 3", inputs)
 
 
 def test_interactions_without_a_column(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ SEEDS = {"decorec": (0, 1, 2), "sasrec": (0, 1, 2), "my-run": (4,)}
 NAMES = PaperNames({"scientific": "Scientific", "shop": None})
 EVALUATE = EvaluateConfig(bootstrap=200, level=0.9)
 USERS = 30
+KINDS = ("csv", "tex", "html", "md")
+"""Endings of the files of a printed table."""
 main_table = partial(comparison_table, kind="main")
 Ranks = dict[str, dict[str, dict[int, np.ndarray]]]
 
@@ -59,11 +61,17 @@ def fabricate(folder: Path) -> tuple[list[Path], Ranks]:
     return files, ranks
 
 
-def make(step: Any, files: list[Path], folder: Path, **changes: Any) -> tuple[Path, Path, Path]:
-    outputs = (folder / "table.csv", folder / "table.tex", folder / "table.html")
+def outputs_of(folder: Path, name: str) -> dict[str, Path]:
+    """The files of a printed table, by the arguments of its step."""
+    return {kind: folder / f"{name}.{kind}" for kind in KINDS}
+
+
+def make(step: Any, files: list[Path], folder: Path, **changes: Any) -> tuple[Path, ...]:
+    """Make a table of runs; returns its csv, tex, html and md."""
+    outputs = outputs_of(folder, "table")
     arguments = {"ranks": files, "runs": RUNS, "reference": "decorec", "evaluate": EVALUATE, "paper": NAMES}
-    step(**(arguments | changes), csv=outputs[0], tex=outputs[1], html=outputs[2])
-    return outputs
+    step(**(arguments | changes), **outputs)
+    return tuple(outputs.values())
 
 
 def records(file: Path) -> list[dict[str, str]]:
@@ -109,6 +117,35 @@ def html_root(file: Path) -> ElementTree.Element:
     return ElementTree.fromstring(text.removeprefix("<!DOCTYPE html>"))
 
 
+def markdown_rows(file: Path) -> list[list[str]]:
+    """Cells of all rows of a table's md file, headings and rules aside; the first cell is the name of the row."""
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
+    cells = [[cell.strip().replace(r"\|", "|") for cell in row] for row in cells]
+    rules = [index for index, row in enumerate(cells) if set("".join(row)) == set("-:")]
+    assert rules and all(len(row) == len(cells[0]) for row in cells)
+    return [row for index, row in enumerate(cells) if index not in rules and index + 1 not in rules]
+
+
+def assert_md_says_what_html_says(md: Path, html: Path) -> None:
+    """Caption, notes, titles of groups and every printed value stand in both; the second lines of cells in html only."""
+    root, text = html_root(html), md.read_text(encoding="utf-8")
+    rows = root.findall(".//tbody/tr/th[@scope='row']/..")
+    printed = [[_without_small(cell) for cell in row] for row in rows]
+    assert printed
+    assert markdown_rows(md) == printed
+    assert text.splitlines()[0] == f"# {root.findtext('.//caption/span')}"
+    for title in root.findall(".//th[@scope='rowgroup']/span"):
+        assert f"\n## {title.text}\n" in text
+    for note in root.findall(".//li"):
+        assert f"\n- {note.text}\n" in text
+
+
+def _without_small(cell: ElementTree.Element) -> str:
+    inner = ["".join(child.itertext()) + (child.tail or "") for child in cell if child.tag not in ("br", "small")]
+    return ((cell.text or "") + "".join(inner)).strip()
+
+
 def statistics_file(folder: Path, users: int, items: int, interactions: int) -> Path:
     rows = interactions - users
     found = {"users": users, "items": items, "interactions": interactions, "sparsity": 1 - interactions / users / items}
@@ -119,7 +156,7 @@ def statistics_file(folder: Path, users: int, items: int, interactions: int) -> 
     return folder / "statistics.json"
 
 
-def make_statistics(files: list[Path], folder: Path) -> tuple[Path, Path, Path]:
-    outputs = (folder / "s.csv", folder / "s.tex", folder / "s.html")
-    statistics_table(statistics=files, paper=NAMES, csv=outputs[0], tex=outputs[1], html=outputs[2])
-    return outputs
+def make_statistics(files: list[Path], folder: Path) -> tuple[Path, ...]:
+    outputs = outputs_of(folder, "s")
+    statistics_table(statistics=files, paper=NAMES, **outputs)
+    return tuple(outputs.values())

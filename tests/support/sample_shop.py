@@ -10,11 +10,11 @@ from typing import Any
 
 from decorec.acquire.sample.customers import Purchases
 from decorec.acquire.sample.dirt import Dirt
-from decorec.acquire.sample.products import Catalogue
+from decorec.acquire.sample.products import Products
 from decorec.acquire.sample.shop import draw_shop, sample
 from decorec.config.datasets import SampleDataset
 
-Shop = tuple[Catalogue, Purchases, Dirt]
+Shop = tuple[Products, Purchases, Dirt]
 SMALL = {"source": "sample", "items": 60, "users": 80}
 ABSENT = ("no metadata", "no picture", "dead link", "truncated picture", "html as picture")
 """Dirt that leaves a product without a picture or without metadata."""

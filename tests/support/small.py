@@ -11,7 +11,7 @@ from decorec.config.runs import Run, resolve
 from decorec.data.graph import normalise
 from decorec.data.sequences import Sequences
 from decorec.models.base import Recommender
-from decorec.models.item_data import Catalogue
+from decorec.models.item_data import ItemData
 from decorec.models.registry import build
 from decorec.prepare.cooccurrence import count_pairs
 
@@ -38,7 +38,7 @@ def sequences(users: int = 60, items: int = 40, seed: int = 0, shortest: int = 5
     return Sequences(names, offsets, np.concatenate(walks).astype(np.int32))
 
 
-def catalogue(data: Sequences, run: Run, items: int = 40, width: int = 12, seed: int = 0) -> Catalogue:
+def item_data(data: Sequences, run: Run, items: int = 40, width: int = 12, seed: int = 0) -> ItemData:
     """Features, interests and graph of the small world."""
     random = np.random.default_rng(seed)
     graph = count_pairs(data.training(), items, run.graph)
@@ -51,7 +51,7 @@ def catalogue(data: Sequences, run: Run, items: int = 40, width: int = 12, seed:
     for name in ("text", "image"):
         tensors[f"features.{name}"] = torch.from_numpy(random.normal(size=(items, width)).astype(np.float32))
         tensors[f"interests.{name}"] = torch.from_numpy(random.integers(0, 5, items))
-    return Catalogue(items, tensors)
+    return ItemData(items, tensors)
 
 
 def run(**model: Any) -> Run:
@@ -64,4 +64,4 @@ def run(**model: Any) -> Run:
 def model(data: Sequences, chosen: Run, stage: str, seed: int = 0, items: int = 40, width: int = 12) -> Recommender:
     """A freshly initialised model."""
     torch.manual_seed(seed)
-    return build(chosen.model, catalogue(data, chosen, items, width), stage)
+    return build(chosen.model, item_data(data, chosen, items, width), stage)

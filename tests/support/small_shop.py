@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw
 
-from decorec.acquire.crawl.step import picture_path
+from decorec.artifacts.layout import picture_path
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "black", "pink", "gray")
 SHAPES = ("circle", "square", "triangle", "cross")
@@ -72,7 +72,7 @@ def write_shop(folder: Path, items: int, seed: int = 0) -> None:
 def step_files(folder: Path) -> dict[str, Path]:
     """Arguments of the features step for the catalogue under ``folder``."""
     return {
-        "items": folder / "items.parquet",
+        "catalogue": folder / "items.parquet",
         "images": folder / "images.parquet",
         "cache": folder / "cache",
         "text": folder / "features" / "text.safetensors",

@@ -48,6 +48,16 @@ class Workplace:
         other.configure(config)
         return other
 
+    def edit(self, file: str, text: str = "\n# an edit\n") -> None:
+        """Append to a file of this workplace's own copy of the package."""
+        path = self.folder / "decorec" / file
+        path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+
+    def restore(self, config: dict[str, Any]) -> None:
+        """Put configuration and package back as they were."""
+        self.configure(config)
+        shutil.copytree(REPOSITORY / "decorec", self.folder / "decorec", dirs_exist_ok=True)
+
     def configure(self, config: dict[str, Any]) -> None:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
 
@@ -57,12 +67,32 @@ class Workplace:
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=900)
 
     def planned(self, *targets: str) -> dict[str, int]:
-        """Jobs by rule that a call would run for ``targets``, else for those of this workplace."""
+        """Jobs that a call would run for ``targets``, else for those of this workplace.
+
+        By rule; trainings are counted by their stage instead, which is what a user sees of them.
+        """
+        found, trainings = self._planned(*targets)
+        for _, stage in trainings:
+            found[stage] = found.get(stage, 0) + 1
+        if found.pop("train", 0) != len(trainings):
+            raise AssertionError(f"the rule train and its messages differ: {found}, {trainings}")
+        return found
+
+    def trained(self, *targets: str) -> set[tuple[str, str]]:
+        """(run, stage) of the trainings that a call would run."""
+        return set(self._planned(*targets)[1])
+
+    def planned_by_rule(self, *targets: str) -> dict[str, int]:
+        """Jobs by rule that a call would run."""
+        return self._planned(*targets)[0]
+
+    def _planned(self, *targets: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
         result = self.snakemake("--dry-run", "--quiet", "host", "--", *(targets or self.targets))
         assert result.returncode == 0, result.stdout + result.stderr
         output = result.stdout + result.stderr
         table = re.search(r"^job +count\n[- ]+\n((?:\S+ +\d+\n)+)", output, re.MULTILINE)
         if table is None:
             assert "Nothing to be done" in output, output
-            return {}
-        return {name: int(count) for name, count in (line.split() for line in table[1].splitlines())}
+            return {}, []
+        trainings = re.findall(r"^Job \d+: Training (\S+) on \S+: (\w+), seed \d+$", output, re.MULTILINE)
+        return {name: int(count) for name, count in (line.split() for line in table[1].splitlines())}, trainings

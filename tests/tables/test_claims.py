@@ -17,8 +17,10 @@ from tests.support.fabricated_ranks import (
     EVALUATE,
     LENGTHS,
     USERS,
+    assert_md_says_what_html_says,
     assert_tex_is_well_formed,
     html_root,
+    outputs_of,
     records,
     write_ranks,
 )
@@ -42,7 +44,7 @@ def make(folder: Path, modes: bool = True, recalls: bool = True, **changes: obje
     )
     found.cast({"hits": pl.Int64, "predictions": pl.Int64}).write_parquet(shop / "recall.parquet")
     files = [write_modes(shop / "runs" / "decorec" / "seed-0" / "modes.parquet", MODES, 1)] if modes else []
-    outputs = {kind: folder / f"claims.{kind}" for kind in ("csv", "tex", "html", "md")}
+    outputs = outputs_of(folder, "claims")
     arguments: dict[str, object] = {
         "ranks": ranks,
         "modes": files,
@@ -56,6 +58,7 @@ def make(folder: Path, modes: bool = True, recalls: bool = True, **changes: obje
         "evaluate": EVALUATE,
     }
     claims_table(**(arguments | changes), **outputs)  # type: ignore[arg-type]
+    assert_md_says_what_html_says(outputs["md"], outputs["html"])
     assert_tex_is_well_formed(outputs["tex"].read_text(), columns=7)
     assert html_root(outputs["html"]).find(".//table") is not None
     return records(outputs["csv"])

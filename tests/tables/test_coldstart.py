@@ -16,9 +16,11 @@ from tests.support.fabricated_ranks import (
     LENGTHS,
     RUNS,
     Ranks,
+    assert_md_says_what_html_says,
     assert_tex_is_well_formed,
     fabricate,
     html_root,
+    outputs_of,
     records,
 )
 from tests.support.fabricated_ranks import user_means as values_of
@@ -30,8 +32,9 @@ def make(folder: Path, baseline: str = "sasrec") -> tuple[list[dict[str, str]], 
 
 
 def table(folder: Path, files: list[Path], baseline: str = "sasrec") -> list[dict[str, str]]:
-    outputs = {kind: folder / f"cold.{kind}" for kind in ("csv", "tex", "html")}
+    outputs = outputs_of(folder, "cold")
     coldstart_table(ranks=files, runs=RUNS, baseline=baseline, cold=0.4, evaluate=EVALUATE, **outputs)
+    assert_md_says_what_html_says(outputs["md"], outputs["html"])
     assert_tex_is_well_formed(outputs["tex"].read_text(), columns=4)
     assert len(html_root(outputs["html"]).findall(".//tbody")) == 4
     return records(outputs["csv"])

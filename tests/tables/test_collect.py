@@ -11,7 +11,7 @@ import pytest
 
 from decorec.cli import main
 from decorec.errors import DecorecError
-from tests.support.fabricated_ranks import USERS, fabricate, main_table, make, make_statistics, write_ranks
+from tests.support.fabricated_ranks import KINDS, USERS, fabricate, main_table, make, make_statistics, write_ranks
 
 
 def spoil(file: Path, **columns: Any) -> None:
@@ -97,7 +97,7 @@ def test_bad_statistics_are_refused(tmp_path: Path, text: str) -> None:
 
 def test_command_line_explains_failures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "shop" / "runs" / "decorec" / "seed-0" / "ranks.parquet"
-    outputs = [flag for kind in ("csv", "tex", "html") for flag in (f"--{kind}", str(tmp_path / f"cli.{kind}"))]
+    outputs = [flag for kind in KINDS for flag in (f"--{kind}", str(tmp_path / f"cli.{kind}"))]
     common = [
         "comparison-table",
         "--kind",

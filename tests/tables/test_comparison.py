@@ -1,4 +1,4 @@
-"""Tables of runs: every figure recomputed by hand from made-up ranks, and the form of the three files."""
+"""Tables of runs: every figure recomputed by hand from made-up ranks, and the form of the four files."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ import numpy as np
 import polars as pl
 import pytest
 
+from decorec.evaluation.metrics import REPORTED
 from decorec.tables.labels import label
 from decorec.tables.paper import paper_figure
 from decorec.tables.render import Cell, Group, Table, emphasise, write
-from decorec.tables.summary import METRICS, summarise
+from decorec.tables.summary import summarise
 from tests.support.fabricated_ranks import (
     EVALUATE,
     NAMES,
     RUNS,
     SEEDS,
     USERS,
+    assert_md_says_what_html_says,
     assert_tex_is_well_formed,
     fabricate,
     html_root,
     main_table,
     make,
+    outputs_of,
     records,
     seed_means,
     user_means,
@@ -37,7 +40,7 @@ def test_every_number_of_the_main_table(tmp_path: Path) -> None:
     header = "dataset,metric,model,mean,std,seeds,ci_low,ci_high,paper,p_value"
     assert (tmp_path / "table.csv").read_text().splitlines()[0] == header
     keys = [(row["dataset"], row["metric"], row["model"]) for row in rows]
-    assert keys == [(d, m, r) for d in ("scientific", "shop") for m in METRICS for r in RUNS]
+    assert keys == [(d, m, r) for d in ("scientific", "shop") for m in REPORTED for r in RUNS]
     for row in rows:
         dataset, metric, run = row["dataset"], row["metric"], row["model"]
         means = seed_means(metric, ranks[dataset][run])
@@ -104,7 +107,7 @@ def test_tex_is_balanced_and_marks_best_and_second(tmp_path: Path) -> None:
     assert_tex_is_well_formed(text, columns=4)
     for dataset in ("scientific", "shop"):
         block = text.split(rf"\emph{{{dataset}, 30 users}}")[1]
-        for metric in METRICS:
+        for metric in REPORTED:
             (line,) = [line for line in block.splitlines() if line.startswith(f"{metric} ")][:1]
             means = [np.mean(seed_means(metric, ranks[dataset][run])) for run in RUNS]
             order = np.argsort(means)[::-1]
@@ -123,13 +126,14 @@ def test_html_is_well_formed_and_labelled(tmp_path: Path) -> None:
     headings = [cell.text for cell in root.findall(".//thead/tr/th[@scope='col']")]
     assert headings == ["Metric", *(f"{label(run)}, seeds: {len(SEEDS[run])}" for run in RUNS)]
     rows = root.findall(".//tbody/tr/th[@scope='row']/..")
-    assert len(rows) == 2 * len(METRICS)
+    assert len(rows) == 2 * len(REPORTED)
     cells = ["".join(cell.itertext()) for row in rows for cell in row.findall("td")]
     for cell, row in zip(cells, records(output[0]), strict=True):
         spread = f" ± {float(row['std']):.4f}" if row["std"] else ""
         test = f", p = {float(row['p_value']):.4f}" if row["p_value"] else ""
         interval = f"[{float(row['ci_low']):.4f}, {float(row['ci_high']):.4f}]"
         assert cell == f"{float(row['mean']):.4f}{spread}{interval}{test}"
+    assert_md_says_what_html_says(output[3], output[2])
 
 
 def test_text_is_escaped(tmp_path: Path) -> None:
@@ -141,13 +145,14 @@ def test_text_is_escaped(tmp_path: Path) -> None:
         groups=[Group(text, [(text, [Cell(text, "best", text, text)])])],
         notes=[text],
     )
-    files = (tmp_path / "a.csv", tmp_path / "a.tex", tmp_path / "a.html")
+    files = tuple(outputs_of(tmp_path, "a").values())
     write(table, *files)
     assert_tex_is_well_formed(files[1].read_text(), columns=2)
     root = html_root(files[2])
     assert root.find(".//script") is None
     assert root.findtext(".//caption/span") == root.findtext(".//strong") == root.findtext(".//li") == text
     assert records(files[0]) == [{"a": text}]
+    assert_md_says_what_html_says(files[3], files[2])
 
 
 def test_emphasis_is_of_what_is_printed() -> None:

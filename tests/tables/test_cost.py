@@ -10,7 +10,13 @@ from decorec.errors import DecorecError
 from decorec.models import checkpoint
 from decorec.tables.cost import FirstStages, cost_table
 from tests.support import small
-from tests.support.fabricated_ranks import assert_tex_is_well_formed, html_root, records
+from tests.support.fabricated_ranks import (
+    assert_md_says_what_html_says,
+    assert_tex_is_well_formed,
+    html_root,
+    outputs_of,
+    records,
+)
 
 STAGES = {"decorec": ("stage1", "stage2"), "no-cluster": ("stage2",), "sasrec": ("fit",)}
 RUNS = FirstStages({"shop": {"decorec": "decorec", "no-cluster": "decorec", "sasrec": "sasrec"}})
@@ -40,8 +46,9 @@ def world(folder: Path) -> tuple[list[Path], dict[str, int]]:
 
 
 def make(folder: Path, models: list[Path]) -> list[dict[str, str]]:
-    outputs = {kind: folder / f"cost.{kind}" for kind in ("csv", "tex", "html")}
+    outputs = outputs_of(folder, "cost")
     cost_table(models=models, first_stages=RUNS, benchmarks=folder / "benchmarks", **outputs)
+    assert_md_says_what_html_says(outputs["md"], outputs["html"])
     assert_tex_is_well_formed(outputs["tex"].read_text(), columns=6)
     assert len(html_root(outputs["html"]).findall(".//tbody")) == 1
     return records(outputs["csv"])

@@ -9,9 +9,10 @@ import polars as pl
 import pytest
 import torch
 
-from decorec import checkpoint, embedding
 from decorec.artifacts.files import write_arrays
 from decorec.errors import DecorecError
+from decorec.models import checkpoint
+from decorec.tables import embedding
 from decorec.tables.embedding import embedding_table, flatten, represent
 from tests.support import small
 

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from decorec.cli import main, step_function
+from decorec.cli import main
 from decorec.errors import DecorecError
+from decorec.evaluation.metrics import REPORTED
+from decorec.steps import step_function
 from decorec.tables import results_page
 from decorec.tables.labels import label
 from decorec.tables.results_page import ChosenValues, standard_errors
-from decorec.tables.summary import METRICS, Summary
+from decorec.tables.summary import Summary
 from tests.support.fabricated_ranks import (
     EVALUATE,
+    KINDS,
     NAMES,
     RUNS,
     SEEDS,
@@ -55,7 +58,7 @@ def test_results_page_has_both_cut_offs_and_the_paper(tmp_path: Path) -> None:
     text = page(files, tmp_path)
     section = text.split("## scientific\n")[1].split("\n## ")[0]
     true = table_after(section, "### True cut-offs")
-    assert true[0] == ["run", "seeds", *METRICS]
+    assert true[0] == ["run", "seeds", *REPORTED]
     compatible = table_after(section, "### At the cut-offs of the paper")
     assert compatible[0] == ["run", "seeds", "Hit@11", "Hit@51", "NDCG@11", "NDCG@51", "MRR@11", "MRR@51"]
     ours = [row for row in compatible if not row[0].startswith("the paper")]
@@ -106,7 +109,7 @@ def test_results_page_shows_the_same_intervals_and_tests_as_the_csv(tmp_path: Pa
     rows = [row for row in records(make(main_table, files, tmp_path)[0]) if row["dataset"] == "shop"]
     means = {(row["model"], row["metric"]): float(row["mean"]) for row in rows}
     for row in rows:
-        column = METRICS.index(row["metric"])
+        column = REPORTED.index(row["metric"])
         cell = spans[1 + RUNS.index(row["model"])][2 + column]
         assert cell == f"{float(row['ci_low']):.4f} to {float(row['ci_high']):.4f}"
         if row["p_value"]:
@@ -153,7 +156,7 @@ def test_steps_run_from_the_command_line(tmp_path: Path) -> None:
     reference = ["--reference", "decorec"]
     names = ["--paper", '{"scientific": "Scientific", "shop": null}']
     ranks = ["--ranks", *map(str, files)]
-    outputs = [flag for kind in ("csv", "tex", "html") for flag in (f"--{kind}", str(tmp_path / f"cli.{kind}"))]
+    outputs = [flag for kind in KINDS for flag in (f"--{kind}", str(tmp_path / f"cli.{kind}"))]
     main(["comparison-table", "--kind", "main", *ranks, *common, *reference, *names, *outputs])
     assert (tmp_path / "cli.csv").read_bytes() == make(main_table, files, tmp_path)[0].read_bytes()
     main(["comparison-table", "--kind", "ablations", *ranks, *common, *reference, *names, *outputs])

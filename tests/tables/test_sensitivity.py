@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 
 from decorec.errors import DecorecError
+from decorec.evaluation.metrics import REPORTED
 from decorec.tables.sensitivity import RunValues, sensitivity_table
-from decorec.tables.summary import METRICS
 from tests.support.fabricated_ranks import (
     EVALUATE,
     RUNS,
     SEEDS,
     Ranks,
+    assert_md_says_what_html_says,
     assert_tex_is_well_formed,
     fabricate,
     html_root,
+    outputs_of,
     records,
     seed_means,
 )
@@ -31,7 +33,7 @@ def metrics(ranks: list[Path]) -> list[Path]:
     files = []
     for file in ranks:
         run, seed = file.parents[1].name, int(file.parent.name.removeprefix("seed-"))
-        valid = {metric: 0.1 * (RUNS.index(run) + 1) + 0.01 * seed for metric in METRICS}
+        valid = {metric: 0.1 * (RUNS.index(run) + 1) + 0.01 * seed for metric in REPORTED}
         files.append(file.with_name("metrics.json"))
         files[-1].write_text(json.dumps({"valid": valid, "test": {}}))
     return files
@@ -39,9 +41,10 @@ def metrics(ranks: list[Path]) -> list[Path]:
 
 def make(folder: Path, **changes: Any) -> tuple[list[dict[str, str]], Ranks]:
     files, ranks = fabricate(folder)
-    outputs = {kind: folder / f"tau.{kind}" for kind in ("csv", "tex", "html")}
+    outputs = outputs_of(folder, "tau")
     given = {"knob": "tau", "ranks": files, "metrics": metrics(files), "values": VALUES, "reference": "decorec"}
     sensitivity_table(**(given | {"evaluate": EVALUATE} | changes), **outputs)  # type: ignore[arg-type]
+    assert_md_says_what_html_says(outputs["md"], outputs["html"])
     assert_tex_is_well_formed(outputs["tex"].read_text(), columns=4)
     root = html_root(outputs["html"])
     headings = [cell.text for cell in root.findall(".//thead/tr/th[@scope='col']")]
@@ -52,7 +55,7 @@ def make(folder: Path, **changes: Any) -> tuple[list[dict[str, str]], Ranks]:
 
 def test_every_number(tmp_path: Path) -> None:
     rows, ranks = make(tmp_path)
-    assert len(rows) == 2 * 2 * len(METRICS) * len(RUNS)
+    assert len(rows) == 2 * 2 * len(REPORTED) * len(RUNS)
     for row in rows:
         assert float(row["value"]) == VALUES.root[row["run"]]
         assert row["seeds"] == str(len(SEEDS[row["run"]]))
@@ -86,6 +89,6 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
             values=VALUES,
             reference="decorec",
             evaluate=EVALUATE,
-            **{kind: tmp_path / f"broken/tau.{kind}" for kind in ("csv", "tex", "html")},
+            **outputs_of(tmp_path / "broken", "tau"),
         )
     assert not list((tmp_path / "broken").iterdir())

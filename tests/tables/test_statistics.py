@@ -8,6 +8,7 @@ import pytest
 
 from decorec.tables.paper import paper, paper_figure, paper_statistics, released_figures
 from tests.support.fabricated_ranks import (
+    assert_md_says_what_html_says,
     assert_tex_is_well_formed,
     html_root,
     make_statistics,
@@ -23,6 +24,7 @@ def test_statistics_count_three_ways(tmp_path: Path) -> None:
         statistics_file(tmp_path / "shop", 10, 7, 55),
     ]
     output = make_statistics(files, tmp_path)
+    assert_md_says_what_html_says(output[3], output[2])
     first, second = records(output[0])
     assert first == {
         "dataset": "scientific",

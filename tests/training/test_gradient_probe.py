@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, jvp
 
+from decorec.artifacts.schemas import GRADIENTS
 from decorec.config.runs import Run
 from decorec.data.batches import Batch
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import write_vocab
 from decorec.errors import DecorecError
 from decorec.evaluation.full_ranking import rank_users
-from decorec.tables.gradients import GRADIENTS
-from decorec.training.gradient_probe import FIRST, GradientProbe, probe
-from decorec.training.loop import train
+from decorec.training.gradient_probe import FIRST, GradientProbe, gradient_probe
+from decorec.training.loop import train_model
 from tests.support import small
 
 NAIVE: dict[str, Any] = {"phased": False, "modal_layers": 0, "id_layers": 0, "interests": False}
@@ -30,7 +30,7 @@ def trained(run: Run, probed: bool) -> tuple[Any, pl.DataFrame, list[tuple[Any, 
     data = small.sequences()
     model = small.model(data, run, "fit")
     observer = GradientProbe(model, 1) if probed else None
-    history = train(model, data, run.train.stage("fit"), 0, on_gradients=observer)
+    history = train_model(model, data, run.train.stage("fit"), 0, on_gradients=observer)
     return model, history, observer.rows if observer else []
 
 
@@ -79,7 +79,7 @@ def test_together_is_what_a_step_on_each_part_does_to_the_items(difference: dict
     for name, adapter in model.adapters.items():
         weights = dict(adapter.named_parameters())
         slopes = {key: weight.grad for key, weight in weights.items()}
-        features = model.catalogue[f"features.{name}"]
+        features = model.item_data[f"features.{name}"]
         adapted.append(jvp(lambda w, a=adapter, f=features: functional_call(a, w, (f, None)), (weights,), (slopes,))[1])
     pushed = model.ids.weight.grad
     parts = [p for m in (model.ids, model.enrich_ids, model.interests) if m is not None for p in m.parameters()]
@@ -103,7 +103,7 @@ def test_together_is_what_a_step_on_each_part_does_to_the_items(difference: dict
 
 def test_apart_is_the_gradient_of_the_loss_with_one_part_alone() -> None:
     model, batch, (_, _, _, apart, _, _) = measured(small.run(**NAIVE))
-    modal = torch.stack([a(model.catalogue[f"features.{name}"], None) for name, a in model.adapters.items()]).detach()
+    modal = torch.stack([a(model.item_data[f"features.{name}"], None) for name, a in model.adapters.items()]).detach()
     gradients = []
     for part in (model.ids.weight.detach().expand(2, -1, -1).clone(), modal):
         items = part.requires_grad_()
@@ -131,14 +131,14 @@ def test_the_step_writes_one_row_per_measured_step(tmp_path: Path) -> None:
     data, run, items = small.sequences(), small.run(**NAIVE), [f"i{number}" for number in range(40)]
     write_vocab(tmp_path / "vocab", items)
     data.write(tmp_path / "sequences")
-    known = small.catalogue(data, run)
-    files = {}
+    known = small.item_data(data, run)
     for name in ("text", "image"):
-        files[f"{name}_features"] = tmp_path / name
         x = known[f"features.{name}"].numpy()
-        FeatureFile(items=items, x=x, present=np.ones(40, dtype=bool), metadata={}).write(tmp_path / name)
+        FeatureFile(items=items, x=x, present=np.ones(40, dtype=bool), metadata={}).write(
+            tmp_path / f"{name}.safetensors"
+        )
     named = {name: tmp_path / name for name in ("vocab", "sequences", "gradients")}
-    probe(run=run, seed=0, **named, **files, every=5)
+    gradient_probe(run=run, seed=0, **named, features=features, interests=[], every=5)
     frame = pl.read_parquet(tmp_path / "gradients")
     assert frame.schema == pl.Schema(GRADIENTS)
     assert frame["epoch"].to_list() == sorted(frame["epoch"].to_list())

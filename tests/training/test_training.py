@@ -10,14 +10,15 @@ import polars as pl
 import pytest
 import torch
 
-from decorec import checkpoint, training
 from decorec.data.batches import histories
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
+from decorec.evaluation import full_ranking
 from decorec.evaluation.full_ranking import rank_users
 from decorec.evaluation.metrics import parse_metric
+from decorec.models import checkpoint
 from decorec.models.registry import MODELS
-from decorec.training.loop import train
+from decorec.training.loop import train_model
 from decorec.training.optimizer import build_optimizer
 from tests.support import small
 
@@ -61,7 +62,7 @@ def test_two_trainings_with_one_seed_are_bit_identical_and_seeds_differ() -> Non
 
     def weights(seed: int) -> list[torch.Tensor]:
         model = small.model(data, run, "stage2", seed)
-        train(model, data, run.train.stage("stage2"), seed)
+        train_model(model, data, run.train.stage("stage2"), seed)
         return [parameter.detach() for parameter in model.parameters()]
 
     first, again, other = weights(0), weights(0), weights(1)
@@ -74,7 +75,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_training() -> None:
     run = small.run()
     model = small.model(data, run, "stage1")
     options = {"epochs": 60, "patience": 4, "learning_rate": 0.05}
-    history = train(model, data, run.train.stage("stage1").model_copy(update=options), 0)
+    history = train_model(model, data, run.train.stage("stage1").model_copy(update=options), 0)
     best = history.filter("best")
     assert len(best) == 1
     assert best["NDCG@10"][0] == history["NDCG@10"].max()
@@ -87,7 +88,7 @@ def test_monitoring_the_validation_loss() -> None:
     data = small.sequences()
     run = small.run()
     stage = run.train.stage("stage1").model_copy(update={"monitor": "loss", "epochs": 5})
-    history = train(small.model(data, run, "stage1"), data, stage, 0)
+    history = train_model(small.model(data, run, "stage1"), data, stage, 0)
     assert history.filter("best")["valid_loss"][0] == history["valid_loss"].min()
 
 
@@ -98,7 +99,7 @@ def test_rounded_figures_let_a_later_equal_epoch_win() -> None:
     histories = []
     for decimals in (None, 1):
         stage = run.train.stage("stage1").model_copy(update=options | {"decimals": decimals})
-        histories.append(train(small.model(data, run, "stage1"), data, stage, 0))
+        histories.append(train_model(small.model(data, run, "stage1"), data, stage, 0))
     exact, rounded = histories
     assert exact.filter("best")["NDCG@11"][0] == exact["NDCG@11"].max()
     equal = rounded.filter(pl.col("NDCG@11").round(1) == round(rounded["NDCG@11"].max(), 1))["epoch"]
@@ -116,7 +117,7 @@ def test_stale_gradients_pile_up_only_where_nothing_is_trained() -> None:
         )
         model = small.model(data, run, "stage2")
         before = model.ids.weight.detach().clone()
-        train(model, data, stage, 0)
+        train_model(model, data, stage, 0)
         assert torch.equal(model.ids.weight, before)
         norms.append([float(p.grad.norm()) for p in (model.ids.weight, model.encoder.blocks[0].up.weight)])
     (fresh, moving), (piled, still_moving) = norms
@@ -130,7 +131,7 @@ def test_weight_averaging_and_warm_up_change_the_result() -> None:
     results = []
     for options in ({}, {"averaging": 0.0}, {"warmup_epochs": 2.0}, {"restart": False}):
         model = small.model(data, run, "stage1")
-        train(model, data, run.train.stage("stage1").model_copy(update=options), 0)
+        train_model(model, data, run.train.stage("stage1").model_copy(update=options), 0)
         results.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
     for index, one in enumerate(results):
         for other in results[index + 1 :]:
@@ -162,21 +163,21 @@ def test_ranks_in_blocks_are_the_naive_ones(name: str, stage: str, split: Any, m
     model = small.model(data, small.run(name=name), stage).double().eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    monkeypatch.setattr(training, "LOGITS_AT_ONCE", 1)
-    monkeypatch.setattr(training, "FEWEST_AT_ONCE", 3)
+    monkeypatch.setattr(full_ranking, "LOGITS_AT_ONCE", 1)
+    monkeypatch.setattr(full_ranking, "FEWEST_AT_ONCE", 3)
     expected = [naive_rank(model, data, user, split) for user in range(20)]
     assert len(set(expected)) > 5
     assert rank_users(model, data, split).tolist() == expected
 
 
 @pytest.mark.parametrize(("name", "stage"), SOFTMAX)
-def test_sampled_candidates_train_and_the_seed_decides(name: str, stage: str) -> None:
+def test_sampled_negatives_train_and_the_seed_decides(name: str, stage: str) -> None:
     data = small.sequences()
     run = small.run(name=name)
     results = []
     for options, seed in (({"negatives": 20}, 0), ({"negatives": 20}, 0), ({"negatives": 20}, 1), ({}, 0)):
         model = small.model(data, run, stage)
-        history = train(model, data, run.train.stage(stage).model_copy(update={"epochs": 2} | options), seed)
+        history = train_model(model, data, run.train.stage(stage).model_copy(update={"epochs": 2} | options), seed)
         assert np.isfinite(history["loss"].to_numpy()).all()
         results.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
     assert torch.equal(results[0], results[1])
@@ -190,7 +191,7 @@ def test_a_model_refuses_what_its_loss_does_not_heed(key: str, expected: str, fo
     run = small.run(name="mmmlp")
     model = small.model(data, run, "fit")
     with pytest.raises(DecorecError, match=rf"train\.{key}: expected {expected}.*mmmlp.*found {found}"):
-        train(model, data, run.train.stage("fit").model_copy(update={key: found}), 0)
+        train_model(model, data, run.train.stage("fit").model_copy(update={key: found}), 0)
 
 
 @pytest.mark.parametrize(("name", "stage"), SOFTMAX)
@@ -200,7 +201,7 @@ def test_a_horizon_trains_on_later_items_too(name: str, stage: str) -> None:
     models = []
     for horizon in (1, 3):
         model = small.model(data, run, stage)
-        train(
+        train_model(
             model, data, run.train.stage(stage).model_copy(update={"epochs": 30, "patience": 30, "horizon": horizon}), 0
         )
         models.append(model)
@@ -220,7 +221,7 @@ def test_bf16_trains_to_identical_bytes_twice(name: str, stage: str) -> None:
     results = []
     for _ in range(2):
         model = small.model(data, run, stage)
-        history = train(model, data, config, 0)
+        history = train_model(model, data, config, 0)
         results.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
     assert history["loss"][-1] < history["loss"][0]
     assert torch.equal(*results)
@@ -246,7 +247,7 @@ def test_a_checkpoint_reloads_to_identical_ranks(
     data = small.sequences()
     run = small.run(name=name, **options)
     model = small.model(data, run, stage)
-    train(model, data, run.train.stage(stage), 0)
+    train_model(model, data, run.train.stage(stage), 0)
     items = [f"item {number}" for number in range(40)]
     files = tmp_path / "model.safetensors", tmp_path / "config.json"
     checkpoint.save(model, run, 0, items, *files)

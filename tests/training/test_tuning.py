@@ -15,7 +15,7 @@ from decorec.config.runs import Run, nested
 from decorec.config.training import TuningConfig
 from decorec.data.sequences import Sequences, write_vocab
 from decorec.plan.plan import Plan
-from decorec.tables import tuned, tuning_table
+from decorec.tables.trials import tuned, tuning_table
 from decorec.training.tuning import _study, choices, tune, with_values
 from tests.support import small
 
@@ -29,6 +29,8 @@ def files(folder: Path, data: Sequences) -> dict[str, Any]:
     return {
         "vocab": folder / "vocab.parquet",
         "sequences": folder / "sequences.parquet",
+        "features": [],
+        "interests": [],
         "cache": folder / "cache",
         "trials": folder / "sasrec.parquet",
     }
@@ -123,5 +125,8 @@ def test_every_described_run_of_the_main_table_is_tuned_with_the_same_number_of_
     runs["decorec-plus"] = {"model": {"name": "decorec"}}  # a variant: it follows what is chosen for its model
     plan = Plan(load({"datasets": {"shop": {"source": "sample"}}, "runs": runs, "tables": {"main": list(runs)}}))
     assert plan.trials("shop") == ["results/tuning/shop/decorec.parquet", "results/tuning/shop/sasrec.parquet"]
-    assert set(plan.tuning_inputs("shop", "decorec")) >= {"text_features", "cooccurrence", "text_interests"}
+    inputs = plan.tuning("shop", "decorec")
+    assert "results/shop/features/text.safetensors" in inputs["features"]
+    assert "results/shop/interests/text.safetensors" in inputs["interests"]
+    assert inputs["cooccurrence"] == "results/shop/graph/cooccurrence.npz"
     assert nested({"a.b": 1, "a.c": 2, "d": 3}) == {"a": {"b": 1, "c": 2}, "d": 3}

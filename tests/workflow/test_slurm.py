@@ -16,7 +16,7 @@ pytestmark = pytest.mark.workflow
 
 PROFILE = REPOSITORY / "profiles" / "slurm"
 TABLE = "results/tables/main.csv"
-ON_GPU = {"features", "stage1", "stage2", "fit", "tune", "evaluate", "modes", "probe"}
+ON_GPU = {"features", "train", "tune", "evaluate", "modality_modes", "gradient_probe"}
 
 
 @pytest.mark.timeout(1500)
@@ -28,7 +28,7 @@ def test_the_profile_runs_every_step_under_slurm_with_the_same_result(
     result = local.snakemake("--", TABLE)
     assert result.returncode == 0, result.stdout + result.stderr
     submitted = Workplace(tmp_path / "submitted", TINY, TABLE)
-    planned = submitted.planned()
+    planned = submitted.planned_by_rule()
     assert planned.pop("total") == sum(planned.values())
     with cluster(tmp_path / "slurm") as environment:
         for name, value in environment.items():
@@ -51,14 +51,16 @@ def test_the_profile_runs_every_step_under_slurm_with_the_same_result(
 
     assert len(jobs) == sum(planned.values())
     assert all("JobState=COMPLETED" in job for job in jobs)
-    assert sum(bool(re.search(r"TresPer\w+=gres:gpu:1\b", job)) for job in jobs) == len(ON_GPU & set(planned))
+    assert sum(bool(re.search(r"TresPer\w+=gres:gpu:1\b", job)) for job in jobs) == sum(
+        planned[rule] for rule in ON_GPU & set(planned)
+    )
     logs = submitted.folder / "logs" / "slurm"
     under_slurm = {folder.name.removeprefix("rule_"): len(list(folder.rglob("*.log"))) for folder in logs.iterdir()}
     assert under_slurm == planned
 
 
 def test_the_profile_asks_for_a_gpu_where_the_environment_has_one() -> None:
-    """Steps whose conda environment is the one for GPUs, and no others; with `tasks: 0` against doubled starts."""
+    """Rules whose conda environment is the one for GPUs, and no others; with `tasks: 0` against doubled starts."""
     text = "\n".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
     rules = dict(re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", text, re.MULTILINE | re.DOTALL))
     asked = yaml.safe_load((PROFILE / "profile.yaml").read_text())["set-resources"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+import shlex
 import shutil
 import zipfile
 from pathlib import Path
@@ -12,8 +14,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from decorec.cli import STEPS, step_function
-from tests.support.traced import TABLES, World, mistakes, strangers
+from decorec.config import load
+from decorec.plan.plan import Plan
+from decorec.plan.tables import TABLES
+from decorec.steps import STEPS, step_function
+from tests.support.traced import TABLES as TRACED
+from tests.support.traced import World, mistakes, strangers
 from tests.support.workplace import REPOSITORY, TINY, Workplace
 
 pytestmark = pytest.mark.workflow
@@ -65,8 +71,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 def workplace(finished: Workplace) -> Any:
     """The finished workplace, put back as it was afterwards."""
     yield finished
-    finished.configure(SETTINGS)
-    shutil.copytree(REPOSITORY / "decorec", finished.folder / "decorec", dirs_exist_ok=True)
+    finished.restore(SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +90,13 @@ def changed(**sections: Any) -> dict[str, Any]:
 def test_the_chain_gives_every_table_and_leaves_logs_and_benchmarks(finished: Workplace) -> None:
     results = finished.folder / "results"
     for target in TARGETS:
-        for suffix in (".csv", ".tex", ".html"):
+        for suffix in (".csv", ".tex", ".html", ".md"):
             assert (finished.folder / target).with_suffix(suffix).stat().st_size > 50
     lines = (results / "tables/main.csv").read_text().splitlines()
     assert lines[0] == "dataset,metric,model,mean,std,seeds,ci_low,ci_high,paper,p_value"
     assert len(lines) == 1 + 2 * 6
     assert (results / "tables/ablations.csv").read_text().startswith("dataset,metric,variant,")
-    for step in ("sample", "download", "ingest", "crawl", "features", "split", "cooccurrence", "cluster"):
+    for step in ("sample", "download", "ingest", "crawl", "features", "split", "cooccurrence", "cluster-text"):
         assert (finished.folder / f"logs/sample/{step}.log").exists()
         assert (results / f"benchmarks/sample/{step}.tsv").stat().st_size > 0
     assert not list(results.rglob("*.part"))
@@ -113,14 +118,14 @@ def test_two_runs_from_scratch_are_byte_identical(finished: Workplace, tmp_path:
 
 def test_changing_one_run_runs_that_run_alone(workplace: Workplace) -> None:
     workplace.configure(changed(runs=SETTINGS["runs"] | {"sasrec": {"model": {"name": "sasrec", "dim": 12}}}))
-    assert workplace.planned() == {"fit": 1, "evaluate": 1, "comparison_table": 1, "total": 3}
+    assert workplace.planned() == {"fit": 1, "evaluate": 1, "table": 1, "total": 3}
     assert workplace.planned("results/tables/ablations.csv") == {}
 
 
 def test_values_chosen_on_a_data_set_train_those_runs_alone_and_there_alone(workplace: Workplace) -> None:
     faster = {"train": {"learning_rate": 0.002}}
     workplace.configure(changed(tuned={"sample": {"sasrec": faster}, "elsewhere": {"decorec": faster}}))
-    assert workplace.planned() == {"fit": 1, "evaluate": 1, "comparison_table": 1, "total": 3}
+    assert workplace.planned() == {"fit": 1, "evaluate": 1, "table": 1, "total": 3}
     workplace.configure(changed(tuned={"elsewhere": {"sasrec": faster}}))
     assert workplace.planned() == {}
 
@@ -129,7 +134,7 @@ def test_changing_an_ablation_runs_that_ablation_alone(workplace: Workplace) -> 
     workplace.configure(
         changed(runs=SETTINGS["runs"] | {"no-cluster": {"model": {"interests": False, "freeze": False}}})
     )
-    assert workplace.planned() == {"stage2": 1, "evaluate": 1, "comparison_table": 1, "total": 3}
+    assert workplace.planned() == {"stage2": 1, "evaluate": 1, "table": 1, "total": 3}
     assert workplace.planned("results/tables/main.csv") == {}
 
 
@@ -148,7 +153,7 @@ def test_changing_epochs_runs_no_feature_graph_or_cluster_again(workplace: Workp
         "stage2": 3,
         "fit": 1,
         "evaluate": 4,
-        "comparison_table": 2,
+        "table": 2,
         "total": 12,
     }
 
@@ -161,39 +166,74 @@ def test_changing_stage_2_keeps_stage_1(workplace: Workplace) -> None:
 
 
 def test_editing_the_co_occurrence_code_runs_the_graph_and_what_follows(workplace: Workplace) -> None:
-    source = workplace.folder / "decorec/cooccurrence.py"
-    source.write_text(source.read_text() + "\n# an edit\n")
+    workplace.edit("prepare/cooccurrence.py")
     planned = workplace.planned()
     assert planned["cooccurrence"] == 2
-    assert planned["cluster"] == 2
+    assert planned["cluster"] == 4, "two graphs, two modalities"
     assert planned["stage1"] == 2
     assert not {"sample", "download", "ingest", "crawl", "features", "split", "fit"} & set(planned)
 
 
 def test_editing_the_crawler_does_not_download_again(workplace: Workplace) -> None:
-    source = workplace.folder / "decorec/crawl/__init__.py"
-    source.write_text(source.read_text() + "\n# an edit\n")
+    workplace.edit("acquire/crawl/step.py")
     planned = workplace.planned()
     assert planned["crawl"] == 1
     assert not {"sample", "download", "ingest"} & set(planned)
 
 
+def test_editing_a_model_trains_the_runs_of_that_model_alone(workplace: Workplace) -> None:
+    workplace.edit("models/dimo.py")
+    assert workplace.planned() == {}, "no run here is one of DIMO"
+    workplace.edit("models/sasrec.py")
+    assert workplace.trained() == {("sasrec", "fit")}
+    assert workplace.planned() == {"fit": 1, "evaluate": 1, "table": 1, "total": 3}
+    workplace.restore(SETTINGS)
+    workplace.edit("models/decorec_plus.py")
+    assert {stage for _, stage in workplace.trained()} == {"stage1", "stage2"}
+
+
+def test_naming_another_model_runs_nothing(workplace: Workplace) -> None:
+    workplace.edit("models/registry.py")
+    workplace.edit("config/baselines.py")
+    assert workplace.planned() == {}
+
+
+def test_editing_the_values_of_the_paper_makes_the_tables_that_print_them(workplace: Workplace) -> None:
+    workplace.edit("tables/paper.yaml")
+    assert workplace.planned() == {"table": 3, "total": 3}
+
+
+def test_editing_the_small_encoder_encodes_again_and_crawls_nothing(workplace: Workplace) -> None:
+    workplace.edit("features/small-clip.json", "\n")
+    planned = workplace.planned()
+    assert planned["features"] == planned["split"] == 1
+    assert not {"sample", "download", "ingest", "crawl"} & set(planned)
+
+
+def test_editing_the_template_makes_the_page_alone(whole: Workplace) -> None:
+    whole.edit("report/page.html.jinja", "<!-- an edit -->\n")
+    try:
+        assert whole.planned(PAGE) == {"report_page": 1, "total": 1}
+    finally:
+        whole.restore(WHOLE)
+
+
 def test_one_more_seed_trains_that_seed_alone(workplace: Workplace) -> None:
     workplace.configure(changed(seeds=[0, 1]))
     planned = workplace.planned("results/tables/main.csv")
-    assert planned == {"stage1": 1, "stage2": 1, "fit": 1, "evaluate": 2, "comparison_table": 1, "total": 6}
+    assert planned == {"stage1": 1, "stage2": 1, "fit": 1, "evaluate": 2, "table": 1, "total": 6}
 
 
 def test_the_page_trains_nothing_again(workplace: Workplace) -> None:
     planned = workplace.planned(PAGE)
     assert not {"stage1", "stage2", "fit", "evaluate", "crawl", "features"} & set(planned)
-    assert planned["modes"] == planned["recall"] == planned["gallery"] == planned["report_page"] == 1
+    assert planned["modality_modes"] == planned["neighbour_recall"] == planned["gallery"] == planned["report_page"] == 1
 
 
 def test_the_page_has_every_table_and_figure(whole: Workplace) -> None:
     text = (whole.folder / PAGE).read_text(encoding="utf-8")
     drawn = {"curves", "gradients", "embedding"}
-    for name in set(TABLES) - drawn:
+    for name in set(TRACED) - drawn:
         assert f'id="table-{name}"' in text
     assert 'id="table-tau"' not in text, "no values were given"
     for name in ("fig2", "fig3", "fig4", "fig6", "fig7", "fig8", "fig9", "alpha", "clusters", "pareto"):
@@ -229,20 +269,20 @@ def test_sensitivity_and_probe_compute_nothing_that_is_there(whole: Workplace) -
 
 def test_the_tables_are_all_traced(whole: Workplace) -> None:
     written = {file.stem for file in (whole.folder / "results/tables").glob("*.csv")}
-    assert written == set(TABLES) | {"embedding"}, "the last one holds places in a drawing"
+    assert written == set(TRACED) | {"embedding"}, "the last one holds places in a drawing"
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", TRACED)
 def test_every_number_of_every_table_is_traced(whole: Workplace, table: str) -> None:
     file = whole.folder / f"results/tables/{table}.csv"
-    assert mistakes(file, list(TABLES[table](World(whole.folder, WHOLE)))) == []
+    assert mistakes(file, list(TRACED[table](World(whole.folder, WHOLE)))) == []
     if file.with_suffix(".html").exists():
         assert strangers(file) == []
 
 
 def test_a_wrong_number_would_be_found(whole: Workplace, tmp_path: Path) -> None:
     source = whole.folder / "results/tables/main.csv"
-    expected = list(TABLES["main"](World(whole.folder, WHOLE)))
+    expected = list(TRACED["main"](World(whole.folder, WHOLE)))
     for suffix in (".html", ".tex"):
         shutil.copy(source.with_suffix(suffix), tmp_path / f"main{suffix}")
     frame = pl.read_csv(source)
@@ -271,33 +311,53 @@ def test_a_wrong_configuration_is_one_clear_message(workplace: Workplace, change
     assert "Traceback" not in result.stdout + result.stderr
 
 
-RESERVED = {"items": "catalogue"}
-"""Snakemake keeps some names for itself; the rules call these arguments otherwise."""
-
-
 def rules() -> list[tuple[str, str]]:
-    """(name, body) of every rule that calls a step."""
+    """(name, body) of every rule that calls a step of its own."""
     found = []
     for file in RULES:
         for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", file.read_text(), re.MULTILINE | re.DOTALL):
-            if "python -m decorec" in body:
+            if re.search(r"^ +step\(", body, re.MULTILINE):
                 found.append((name, body))
     return found
 
 
+def arguments(body: str) -> tuple[str, dict[str, list[str]]]:
+    """Name of the step that a rule calls, and what it is given by directive."""
+    source = re.search(r"^ +(step\(.*\))", body, re.MULTILINE | re.DOTALL)
+    assert source is not None
+    call = ast.parse(source[1], mode="eval").body
+    assert isinstance(call, ast.Call)
+    given = {keyword.arg: ast.literal_eval(keyword.value).split() for keyword in call.keywords}
+    return ast.literal_eval(call.args[0]), {str(directive): names for directive, names in given.items()}
+
+
 @pytest.mark.parametrize(("name", "body"), rules(), ids=[name for name, _ in rules()])
 def test_rules_flags_and_functions_share_one_vocabulary(name: str, body: str) -> None:
-    command = re.search(r"python -m decorec ([\w-]+)(.*?)2> \{log\}", body, re.DOTALL)
-    assert command is not None
-    assert command[1] == name.replace("_", "-")
-    parameters = inspect.signature(step_function(command[1])).parameters
-    given = re.findall(r"--([\w-]+) \{((?:input|output|params|wildcards)\.)?(\w+)(?::q)?\}", command[2])
-    for flag, _, value in given:
-        assert RESERVED.get(flag, flag.replace("-", "_")) == value
+    step, given = arguments(body)
+    assert step == name.replace("_", "-")
+    parameters = inspect.signature(step_function(step)).parameters
     required = {key for key, value in parameters.items() if value.default is inspect.Parameter.empty}
-    flags = {flag.replace("-", "_") for flag, _, _ in given}
-    assert required <= flags <= set(parameters)
+    names = [name for directive in given.values() for name in directive]
+    assert len(set(names)) == len(names)
+    assert required <= set(names) <= set(parameters)
+    for directive in ("params", "output"):
+        section = re.search(rf"^    {directive}:\n(.*?)(?=^    \w|\Z)", body, re.MULTILINE | re.DOTALL)
+        declared = set(re.findall(r"^        (\w+)=", section[1], re.MULTILINE)) if section else set()
+        assert set(given.get(directive, [])) <= declared, f"{directive}: given and not declared"
+
+
+def test_tables_are_called_with_the_arguments_of_their_steps() -> None:
+    plan = Plan(load(WHOLE))
+    for table in plan.tables():
+        step, *words = shlex.split(plan.table_call(table))
+        flags = {word.removeprefix("--").replace("-", "_") for word in words if word.startswith("--")}
+        written = {"csv"} if table not in plan.printed_tables() else {"csv", "tex", "html", "md"}
+        parameters = inspect.signature(step_function(step)).parameters
+        required = {key for key, value in parameters.items() if value.default is inspect.Parameter.empty}
+        assert not flags & written
+        assert required <= flags | written <= set(parameters), table
 
 
 def test_every_step_has_a_rule() -> None:
-    assert {name.replace("_", "-") for name, _ in rules()} == set(STEPS) - {"schema", "tuned"}
+    called = {name.replace("_", "-") for name, _ in rules()} | {job.step for job in TABLES.values()}
+    assert called == set(STEPS) - {"schema", "tuned"}

@@ -135,7 +135,7 @@ rule neighbour_recall:
         vocab=rules.split.output.vocab,
         sequences=rules.split.output.sequences,
         cooccurrence=layout.COOCCURRENCE.replace("{variant}", ""),
-        features=ask(plan.features_of),
+        features=ask(plan.compared_features),
     output:
         recall=layout.RECALL,
     log:

@@ -1,1 +1,1 @@
-"""The crawl: from picture addresses to pictures on disk, politely and resumably."""
+"""The crawl: fetches pictures by their addresses, at a polite pace, and continues after an interruption."""

@@ -1,4 +1,4 @@
-"""Connections that go to checked addresses only and are cut when the time of their request is up."""
+"""Connections that only go to checked addresses and are closed when the time of their request is over."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECONDS_BETWEEN_LOOKS = 0.05
 
 
 class _Watch:
-    """The sockets that one request uses, and when its time is up."""
+    """The sockets that one request uses, and the time at which it ends."""
 
     def __init__(self, end: float) -> None:
         self.end = end
@@ -33,11 +33,11 @@ class _Watch:
 
 
 class Watchdog:
-    """Cuts requests at their deadline.
+    """Closes the connections of requests whose deadline has passed.
 
-    Time limits of sockets start again with every byte, so that a server which sends one byte a second holds a client
-    for ever, in the headers as well as in the body or the TLS handshake. Shutting the connection down from another
-    thread ends all of them.
+    The time limit of a socket starts again with every byte. A server that sends one byte a second could hold a client
+    for ever: in the headers, in the body or in the TLS handshake. Closing the connection from another thread ends all
+    of these.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Watchdog:
 
     @contextmanager
     def until(self, end: float) -> Iterator[_Watch]:
-        """Cut what this thread has connected when ``time.monotonic()`` reaches ``end``."""
+        """Close the connections of this thread when ``time.monotonic()`` reaches ``end``."""
         watch = _Watch(end if not self._stopped.is_set() else 0.0)
         self._current.watch = watch
         with self._lock:
@@ -65,20 +65,20 @@ class Watchdog:
                     handle.close()
 
     def attach(self, connection: socket.socket) -> None:
-        """Count ``connection`` among those of this thread's request.
+        """Add ``connection`` to those of this thread's request.
 
-        A duplicate of the handle is kept, because TLS takes the handle over and responses outlive connections.
+        A duplicate of the handle is kept: TLS takes the handle over, and responses live longer than connections.
         """
         watch: _Watch | None = getattr(self._current, "watch", None)
         if watch is not None:
             handle = socket.socket(fileno=os.dup(connection.fileno()))  # dup() of TLS sockets is not implemented
             with self._lock:
                 watch.sockets.append(handle)
-                if watch.expired:  # while the name was looked up, say
+                if watch.expired:  # for example while the name was resolved
                     _shut_down(watch.sockets)
 
     def stop(self) -> None:
-        """Cut all requests in flight, let later ones fail, and end the thread."""
+        """Close the connections of all running requests, let later requests fail, and end the thread."""
         self._stopped.set()
         self._thread.join()
         with self._lock:
@@ -102,17 +102,17 @@ def _shut_down(handles: list[socket.socket]) -> None:
     for handle in handles:
         try:
             handle.shutdown(socket.SHUT_RDWR)
-        except OSError:  # the other side was faster
+        except OSError:  # the other side has closed it already
             continue
 
 
 def guard(
     session: requests.Session, resolver: Resolver, watchdog: Watchdog, trusted: Collection[tuple[str, int]]
 ) -> None:
-    """Let the connections of ``session`` go to addresses that ``resolver`` returned, watched by ``watchdog``.
+    """Let ``session`` connect only to addresses that ``resolver`` returned; ``watchdog`` watches the connections.
 
-    ``trusted`` (address, port) pairs are connected to without a check. Connections through a proxy are not guarded:
-    the proxy decides what it reaches.
+    The (address, port) pairs in ``trusted`` are not checked. Connections through a proxy are not checked either: the
+    proxy decides which addresses it reaches.
     """
 
     class Guarded:
@@ -162,7 +162,8 @@ def _connect(addresses: list[str], connect: Callable[[str], socket.socket]) -> s
     """The connection to the first address that can be reached.
 
     Raises:
-        OSError: what the last one failed with: ConnectionError, TimeoutError or UnreachableError.
+        OSError: no address can be reached; the error of the last one (ConnectionError, TimeoutError or
+            UnreachableError).
     """
     failure = OSError("no address")
     for address in addresses:

@@ -1,4 +1,4 @@
-"""Processes that work on pictures: outside of the crawl's interpreter lock, and none of them can bring it down."""
+"""Processes that decode pictures: they do not share the crawl's interpreter lock, and their crashes do not end it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from decorec.acquire.crawl.outcome import Outcome
 __all__ = ["DecoderPool", "Work"]
 
 Work = Callable[[str, bytes], Outcome]
-"""What is done with a picture, given the sha256 of its body and the body; it has to be picklable."""
+"""The work on one picture: a function of the sha256 of its body and of the body. It must be picklable."""
 
 PRELOADED = ["decorec.acquire.crawl.image_normalisation", "torch.nn.functional"]
-"""Modules that are imported once for all processes, most of all torch, which takes seconds."""
+"""Modules that are imported once for all processes; torch alone takes seconds."""
 
 AHEAD = 2
-"""Pictures that a process has at a time: one in work, and the next one, so that it need not wait for it."""
+"""Pictures that a process holds: the one it works on, and the next one, so that it does not have to wait."""
 ROOM = 64_000_000
-"""Bytes of pictures that may wait for a process; what fetches goes on meanwhile."""
+"""Bytes of pictures that may wait for a process while the crawl goes on fetching."""
 DEATHS = 2
-"""Processes that may die of a picture: the first death may have another cause, such as a machine short of memory."""
+"""Crashes after which a picture is given up: the first one may have another cause, such as too little memory."""
 DIGITS = 64
-"""Of a sha256 in hexadecimal."""
+"""Length of a sha256 in hexadecimal."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,10 +46,10 @@ class _Task:
 
 
 class DecoderPool:
-    """``count`` processes, started when needed, with one queue of pictures before them.
+    """``count`` processes that take pictures from one queue; each is started when it is needed.
 
-    They are forked off a server process without threads, end with this process however it ends, and are replaced when
-    they die. A thread for each of them hands over pictures and takes in answers.
+    The processes are forked from a server process without threads. They end with this process, however it ends, and
+    are replaced when they crash. One thread per process hands over pictures and receives answers.
     """
 
     def __init__(self, work: Work, count: int) -> None:
@@ -64,9 +64,9 @@ class DecoderPool:
             thread.start()
 
     def submit(self, sha256: str, body: bytes) -> Future[Outcome]:
-        """The outcome of the work on ``body``, or what it raised; "unreadable" if processes die of it.
+        """The outcome of the work on ``body``, or the exception it raised; "unreadable" if it crashes processes.
 
-        Waits while too much is in hand. Callbacks of the future run in a thread of this object.
+        Waits while too many bytes are queued. Callbacks of the future run in a thread of this object.
         """
         size = len(body)
         with self._change:
@@ -79,7 +79,7 @@ class DecoderPool:
         return task.future
 
     def close(self) -> None:
-        """Wait for the pictures in hand and end the processes."""
+        """Wait for the queued pictures and end the processes."""
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
@@ -92,7 +92,7 @@ class DecoderPool:
 
 
 class _Worker:
-    """Keeps one process busy with tasks from a queue, until a None comes out of it."""
+    """Gives one process tasks from a queue, until the queue returns None."""
 
     def __init__(self, work: Work, tasks: SimpleQueue[_Task | None]) -> None:
         self._work = work
@@ -121,7 +121,7 @@ class _Worker:
         self._stop()
 
     def _give(self) -> None:
-        """Hand over tasks; wait for one if the process has none at all."""
+        """Hand over tasks; wait for one if the process has none."""
         while len(self._given) < AHEAD and not self._over:
             try:
                 task = self._tasks.get(block=not self._given)
@@ -147,7 +147,7 @@ class _Worker:
         self._connection.send_bytes(task.sha256.encode() + task.body)
 
     def _recover(self) -> None:
-        """Go on with the tasks of a process that has died; the first of them is what it died of."""
+        """Continue with the tasks of a process that has crashed; the first of them caused the crash."""
         if self._given:
             first = self._given[0]
             first.deaths += 1
@@ -161,7 +161,7 @@ class _Worker:
                 self._send(task)
 
     def _start(self) -> None:
-        if self._failure is not None:  # it would only fail again
+        if self._failure is not None:  # it would fail again
             raise self._failure
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
@@ -173,8 +173,8 @@ class _Worker:
             self._connection.recv()
         except EOFError as error:
             raise RuntimeError(
-                "expected a process that decodes pictures to start, found it dead; its message is above (a script "
-                "that calls the crawl needs the guard `if __name__ == '__main__':`)"
+                "expected a process that decodes pictures to start, found that it ended; its message is above (a "
+                "script that calls the crawl needs the guard `if __name__ == '__main__':`)"
             ) from error
         self._process = process
 
@@ -188,8 +188,8 @@ class _Worker:
 
 
 def _serve(connection: Connection, work: Work) -> None:
-    """Do ``work`` on what comes until nobody is there any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from the terminal it reaches all; the crawl's own process decides
+    """Do ``work`` on each picture received, until the connection is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the crawl's own process reacts
     warnings.filterwarnings("ignore", module="PIL")
     gc.freeze()  # the collector need not look through the hundred thousand objects of the libraries
     with suppress(EOFError, ConnectionError):

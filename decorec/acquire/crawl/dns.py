@@ -18,13 +18,13 @@ class PrivateAddressError(OSError):
 
 
 class UnreachableError(OSError):
-    """There is no way to an address."""
+    """An address cannot be reached."""
 
 
 def is_public(address: str) -> bool:
     """Whether ``address`` (IPv4 or IPv6, with or without zone) is reachable on the public internet.
 
-    IPv6 forms that carry an IPv4 address (mapped, 6to4, NAT64, Teredo) are judged by the address that they carry.
+    IPv6 forms that carry an IPv4 address (mapped, 6to4, NAT64, Teredo) are judged by that address.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
@@ -37,7 +37,7 @@ def is_public(address: str) -> bool:
 
 
 class Resolver:
-    """Addresses of hosts, checked; the caller connects to what this returned, so a second answer cannot differ."""
+    """Checked addresses of hosts. The caller connects to the returned address, so no second lookup can differ."""
 
     def __init__(self, allow_private: bool) -> None:
         self._allow_private = allow_private
@@ -45,7 +45,7 @@ class Resolver:
         self._lock = threading.Lock()
 
     def addresses(self, host: str, port: int) -> list[str]:
-        """Addresses of ``host`` in the order to try them.
+        """Addresses of ``host``, in the order in which to try them.
 
         Raises:
             PrivateAddressError: one of them is not public, and private ones are not allowed.

@@ -1,4 +1,4 @@
-"""What to expect of a crawl, from a sample of it."""
+"""Estimates time and disk space of a crawl from a sample of its pictures."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ __all__ = ["expectation", "sample"]
 
 
 def sample(addresses: Sequence[Sequence[str]], count: int) -> list[int]:
-    """Rows of ``addresses`` to try: ``count`` of those that have any, drawn with a fixed seed, in order."""
+    """Indices of the rows of ``addresses`` to try: ``count`` rows that have any, drawn with a fixed seed, in order."""
     with_address = [index for index, row in enumerate(addresses) if row]
     return sorted(random.Random(0).sample(with_address, min(count, len(with_address))))
 
 
 def expectation(frontier: Frontier, cache: Path, total: int, worked: float, paced: float) -> str:
-    """The report of a probe.
+    """The text that ``crawl --estimate`` prints.
 
     Args:
-        frontier: the sample, with its outcomes.
+        frontier: the sampled items, with their outcomes.
         cache: folder of the stored pictures.
-        total: addresses that the crawl asks for first.
-        worked: seconds that all of them take at the pace of the sample.
-        paced: seconds that crawl.rate imposes on them.
+        total: number of items with a picture address, which the crawl would fetch first.
+        worked: seconds that all of these take at the speed of the sample.
+        paced: seconds that they take at least, because of crawl.rate.
     """
     outcomes = [outcome for _, _, outcome in frontier.rows()]
     if not outcomes:
-        return "probe: no item has an address of a picture"
+        return "estimate: no item has a picture address"
     classes = Counter(outcome.error or "ok" for outcome in outcomes)
-    lines = [f"probe: {len(outcomes)} of {total} first addresses tried"]
+    lines = [f"estimate: {len(outcomes)} of {total} first picture addresses tried"]
     lines += [f"  {name:<20} {count:6d} {100 * count / len(outcomes):5.1f} %" for name, count in classes.most_common()]
     why = ", set by crawl.rate" if paced > worked else ""
     lines.append(f"  time: about {_duration(max(paced, worked))}{why}")
@@ -42,7 +42,7 @@ def expectation(frontier: Frontier, cache: Path, total: int, worked: float, pace
     lines.append(
         f"  disk: about {size / 1e6:.1f} MB for {classes['ok'] * total / len(outcomes):.0f} items with a picture"
     )
-    lines.append("  items whose first address fails go on to the next one, which adds to both")
+    lines.append("  an item whose first address fails tries its next one, which adds to both")
     return "\n".join(lines)
 
 

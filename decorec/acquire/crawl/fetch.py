@@ -1,4 +1,4 @@
-"""From one URL to the bytes behind it, or to the class of its failure."""
+"""Fetches the bytes of one URL, or says which kind of failure it met."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NETWORK_ERRORS = (
     urllib3.exceptions.HTTPError,
     http.client.HTTPException,
     OSError,
-    UnicodeError,  # host names that are none
+    UnicodeError,  # not a host name
 )
 OPT_OUTS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
 
@@ -58,7 +58,7 @@ class Answer:
 
 
 def host_of(url: str) -> str:
-    """Host and port of ``url``, in lower case: the unit of politeness.
+    """Host and port of ``url``, in lower case; the limits of the crawl apply to each of these.
 
     Raises:
         PictureError: ``url`` is not an http or https URL with a host.
@@ -87,7 +87,7 @@ def opted_out(tags: tuple[str, ...], agent: str) -> bool:
 
 
 class Fetcher:
-    """One attempt at a URL: follows redirects by hand, bounded in time, size and hops."""
+    """One attempt at a URL: follows redirects itself, with limits of time, size and number of redirects."""
 
     def __init__(self, config: CrawlConfig, connect_to: HostMap) -> None:
         self._config = config
@@ -104,7 +104,7 @@ class Fetcher:
         self._session.close()
 
     def get(self, url: str, end: float, limit: int, before_hop: Callable[[str, float], None]) -> Answer:
-        """The response behind ``url``, redirects followed, by ``end`` (time.monotonic()).
+        """The response of ``url`` after all redirects, by ``end`` (time.monotonic()).
 
         ``before_hop(url, end)`` is called before a redirect is followed; it may wait, or raise PictureError.
 
@@ -131,7 +131,7 @@ class Fetcher:
             try:
                 response = self._send(url, host, watch.end)
                 answer = _read(response, end, limit)
-                if watch.expired:  # a connection that was cut may look like one that ended
+                if watch.expired:  # a connection that was closed early may look like one that ended
                     raise PictureError("deadline", permanent=False, http_status=answer.status)
                 return answer
             except NETWORK_ERRORS as error:
@@ -143,13 +143,13 @@ class Fetcher:
                     response.close()
 
     def _send(self, url: str, host: str, end: float) -> requests.Response:
-        # The adapter is called directly: cookies, authentication and redirects of a session are not wanted here.
+        # The adapter is called directly: a session would add cookies, authentication and redirects.
         request = requests.PreparedRequest()
         request.prepare_method("GET")
         request.prepare_headers(self._headers)
         try:
             request.prepare_url(url, None)
-        except ValueError as error:  # of requests, of the IDNA codec, of URL parsers
+        except ValueError as error:  # from requests, the IDNA codec or URL parsers
             raise PictureError("bad-url", permanent=True) from error
         seconds = min(self._config.timeout, end - time.monotonic())
         if seconds <= 0:
@@ -158,7 +158,7 @@ class Fetcher:
         return self._adapter.send(request, stream=True, timeout=timeouts(seconds), proxies=proxies, verify=verify)
 
     def _route(self, url: str, host: str) -> tuple[dict[str, str], bool | str]:
-        """Proxies and certificates that the environment names for the host of ``url``."""
+        """Proxies and certificates that the environment sets for the host of ``url``."""
         if host not in self._routes:
             settings = self._session.merge_environment_settings(url, {}, None, True, None)
             self._routes[host] = (dict(settings["proxies"]), settings["verify"] or True)
@@ -178,7 +178,7 @@ def _redirected(url: str, answer: Answer) -> str:
     location = answer.headers.get("Location")
     if not location:
         raise PictureError("bad-redirect", permanent=True, http_status=answer.status)
-    with contextlib.suppress(UnicodeError):  # header bytes arrive as Latin-1 although they mostly are UTF-8
+    with contextlib.suppress(UnicodeError):  # header bytes are read as Latin-1 although most are UTF-8
         location = location.encode("latin-1").decode("utf-8")
     try:
         return urljoin(url, location)
@@ -224,7 +224,7 @@ def _decoded(body: bytes, encoding: str, limit: int, status: int) -> bytes:
         return body
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise PictureError("bad-encoding", permanent=True, http_status=status)
-    # 32: gzip or zlib header, whichever comes. The length is bounded: a gzip bomb is not unpacked.
+    # 32: gzip or zlib header, either one. The length is limited: a gzip bomb is not unpacked.
     decoder = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
     try:
         decoded = decoder.decompress(body, limit + 1)
@@ -258,11 +258,11 @@ CLASSES: tuple[tuple[type[BaseException], str, bool], ...] = (
     (http.client.HTTPException, "bad-response", False),
     (urllib3.exceptions.HTTPError, "bad-response", False),
 )
-"""Kinds of exceptions -> (class of failure, permanent), the most telling first."""
+"""Kinds of exceptions -> (class of failure, permanent), the most specific first."""
 
 
 def _classify(error: BaseException) -> PictureError:
-    """The most telling of ``error`` and of what led to it."""
+    """The most specific class among ``error`` and its causes."""
     chain = list(_chain(error))
     for kind, name, permanent in CLASSES:
         if any(isinstance(link, kind) for link in chain):

@@ -1,4 +1,4 @@
-"""Which addresses an item needs: the next one only when the one before has failed."""
+"""Which picture addresses to fetch for an item: the next one only when the one before has failed."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from decorec.artifacts.schemas import IMAGES
 __all__ = ["PLACEHOLDER", "Frontier"]
 
 PLACEHOLDER = 5
-"""Items that share one file from which on it is taken for a placeholder ("no picture available")."""
+"""A file that this many items share is taken for a placeholder ("no picture available")."""
 
 
 class Frontier:
-    """Items with their addresses in order of preference, and the outcomes so far.
+    """Items with their picture addresses in order of preference, and the outcomes so far.
 
-    An address that several items share is asked for once. Which addresses are asked for depends on the outcomes
-    alone, not on the order in which they arrive.
+    An address that several items share is fetched once. Which addresses are fetched depends on the outcomes alone, not
+    on the order in which they arrive.
     """
 
     def __init__(self, items: Sequence[str], addresses: Sequence[Sequence[str]]) -> None:
-        """``addresses[i]``: those of ``items[i]``; repetitions within an item count once."""
+        """``addresses[i]`` are those of ``items[i]``; an address that an item repeats counts once."""
         self._items = list(items)
         self._addresses = [list(dict.fromkeys(row)) for row in addresses]
         self._position = [0] * len(items)
@@ -37,17 +37,17 @@ class Frontier:
 
     @property
     def addresses(self) -> set[str]:
-        """All addresses that may be asked for."""
+        """All addresses that may be fetched."""
         return {address for row in self._addresses for address in row}
 
     def start(self, known: dict[str, Outcome]) -> Iterator[str]:
-        """Take over ``known`` outcomes and yield the addresses to ask for first."""
+        """Enter the ``known`` outcomes and yield the addresses to fetch first."""
         self._outcomes.update(known)
         for index in range(len(self._items)):
             yield from self._advance(index)
 
     def record(self, address: str, outcome: Outcome) -> Iterator[str]:
-        """Enter an outcome and yield the addresses to ask for in consequence."""
+        """Enter an outcome and yield the addresses to fetch next because of it."""
         self._outcomes[address] = outcome
         for index in self._waiting.pop(address):
             yield from self._advance(index)
@@ -69,7 +69,7 @@ class Frontier:
         self.settled += 1
 
     def rows(self) -> Iterator[tuple[str, str, Outcome]]:
-        """(item, address, outcome) of every address asked for, in the order of items and their addresses."""
+        """(item, address, outcome) of every address fetched, in the order of items and their addresses."""
         for item, row in zip(self._items, self._addresses, strict=True):
             for address in row:
                 outcome = self._outcomes.get(address)

@@ -1,4 +1,4 @@
-"""Which address is fetched next: a queue with rate and concurrency limits per host."""
+"""Decides which address is fetched next: a queue with a rate limit and a concurrency limit per host."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from decorec.config.acquire import CrawlConfig
 __all__ = ["HostQueue", "Job"]
 
 STRIKES = 100
-"""Addresses of one host that fail for a transient reason in a row before the rest of its addresses is put off."""
+"""After this many transient failures in a row, the other addresses of a host are left for a later run."""
 
 
 @dataclass(slots=True)
 class Job:
-    """One address on its way: its host, tries so far, when the first one started, when its time is up, last failure."""
+    """One address to fetch: its host, attempts so far, start of the first one, deadline, last failure."""
 
     url: str
     host: str
@@ -46,7 +46,7 @@ class _Host:
     retries: list[tuple[float, int, Job]] = field(default_factory=list)
 
     def ready_at(self) -> float:
-        """When the next job may be handed out; infinity if there is none, or no slot for it."""
+        """When the next job may be handed out; infinity if there is no job or no free slot."""
         if not (self.fresh or self.retries) or (self.in_flight >= self.slots and not self.closed):
             return math.inf
         if self.closed:
@@ -55,14 +55,14 @@ class _Host:
         return earliest if self.fresh else max(earliest, self.retries[0][0])
 
     def pop(self, now: float) -> Job:
-        """The next job: a retry that is due, else a fresh one."""
+        """The next job: a retry that is due, else a new one."""
         if self.retries and (self.retries[0][0] <= now or not self.fresh):
             return heapq.heappop(self.retries)[2]
         return self.fresh.popleft()
 
 
 class HostQueue:
-    """Hands out jobs to worker threads, each host at its pace.
+    """Hands out jobs to worker threads and keeps to the limits of each host.
 
     Every host has a token bucket (one token every 1 / crawl.rate seconds, as many as crawl.per_host saved up) and at
     most crawl.per_host jobs in flight. Hosts in ``unlimited`` have neither.
@@ -78,7 +78,7 @@ class HostQueue:
         self._over = threading.Event()
 
     def put(self, job: Job, delay: float = 0.0) -> None:
-        """Add ``job``; with a delay (seconds) it is a retry, which goes before fresh jobs once it is due."""
+        """Add ``job``; with a delay (seconds) it is a retry, which goes before new jobs once it is due."""
         with self._condition:
             host = self._host(job.host)
             if delay:
@@ -88,7 +88,7 @@ class HostQueue:
             self._list(host)
 
     def take(self) -> Job | None:
-        """Wait for the next job whose turn it is; None when the queue has been ended."""
+        """Wait for the next job that may start; None when the queue has ended."""
         with self._condition:
             while not self._over.is_set():
                 now = time.monotonic()
@@ -109,7 +109,7 @@ class HostQueue:
             self._list(host)
 
     def pace(self, name: str, end: float) -> None:
-        """Wait for a token of host ``name`` outside the queue (a redirect leads there), until ``end`` at most."""
+        """Wait for a token of host ``name`` outside the queue (for a redirect), until ``end`` at most."""
         with self._condition:
             host = self._host(name)
             ready = max(host.paused_until, host.free_at)
@@ -137,7 +137,7 @@ class HostQueue:
             host.interval = max(host.interval, seconds)
 
     def report(self, name: str, transient: bool) -> None:
-        """Tell how an address of host ``name`` ended; many transient ends in a row close the host for this run."""
+        """Record how an address of host ``name`` ended; many transient failures in a row close it for this run."""
         with self._condition:
             host = self._host(name)
             host.strikes = host.strikes + 1 if transient else 0
@@ -145,7 +145,7 @@ class HostQueue:
             self._list(host)
 
     def is_closed(self, name: str) -> bool:
-        """Whether host ``name`` is left alone for the rest of this run."""
+        """Whether host ``name`` gets no more requests in this run."""
         with self._condition:
             return self._host(name).closed
 
@@ -165,7 +165,7 @@ class HostQueue:
         return host
 
     def _list(self, host: _Host) -> None:
-        """Note when ``host`` is ready, unless an earlier time is noted; the time is checked again when it comes."""
+        """Note when ``host`` is ready, unless an earlier time is noted; it is checked again at that time."""
         ready = host.ready_at()
         if ready < host.listed_at:
             host.listed_at = ready
@@ -173,7 +173,7 @@ class HostQueue:
             self._condition.notify()
 
     def _pop(self, now: float) -> Job | None:
-        """The job of the host that is noted first; None if something has come between."""
+        """A job of the host that is noted first; None if that host is not ready after all."""
         noted, _, host = heapq.heappop(self._ready)
         if noted == host.listed_at:
             host.listed_at = math.inf

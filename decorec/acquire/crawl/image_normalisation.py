@@ -1,4 +1,4 @@
-"""From the bytes of a picture file to a small upright RGB picture, and from that to the bytes that are kept."""
+"""Turns the bytes of a picture file into a small upright RGB picture, and this into the stored JPEG."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TURNS: dict[int, Callable[[Pixels], Pixels]] = {
     7: lambda pixels: np.rot90(pixels, 2).transpose(1, 0, 2),
     8: np.rot90,
 }
-"""What makes a picture upright, by the value of its EXIF tag (EXIF 2.3, 4.6.4)."""
+"""The operation that turns a picture upright, by the value of its EXIF tag (EXIF 2.3, 4.6.4)."""
 SIDEWAYS = frozenset({5, 6, 7, 8})
 
 
@@ -45,10 +45,10 @@ def _formats() -> tuple[str, ...]:
 
 
 def normalise(body: bytes, side: int, max_pixels: int) -> tuple[Pixels, int, int]:
-    """Decode ``body`` completely; returns (picture, width, height), the latter of the original turned upright.
+    """Decode ``body`` completely; returns (picture, width, height), the latter two of the upright original.
 
-    The shorter side of the picture is at most ``side`` pixels. EXIF orientation is applied, transparency laid on
-    white, 16 bits cut to 8, and of an animation the first frame taken.
+    The shorter side of the picture is at most ``side`` pixels. EXIF orientation is applied, transparent parts
+    become white, 16 bits are reduced to 8, and of an animation the first frame is taken.
 
     Raises:
         PictureError: permanent; "empty", "not-an-image", "bomb" (more than ``max_pixels``), "truncated", "unreadable".
@@ -69,7 +69,7 @@ def normalise(body: bytes, side: int, max_pixels: int) -> tuple[Pixels, int, int
         raise PictureError("bomb", permanent=True) from error
     except PictureError:
         raise
-    # DecoderPool of hostile bytes raise whatever they stumble over (OSError, SyntaxError, struct.error, MemoryError, ...).
+    # Decoders of broken bytes raise many kinds of errors (OSError, SyntaxError, struct.error, MemoryError, ...).
     except Exception as error:
         name = "truncated" if "truncated" in str(error).lower() else "unreadable"
         raise PictureError(name, permanent=True) from error
@@ -83,7 +83,7 @@ def normalise(body: bytes, side: int, max_pixels: int) -> tuple[Pixels, int, int
 
 
 def as_jpeg(pixels: Pixels) -> bytes:
-    """The file that is kept of a normalised picture."""
+    """The stored file of a normalised picture."""
     file: bytes = simplejpeg.encode_jpeg(pixels, QUALITY, "RGB", "420", fastdct=False)
     return file
 
@@ -91,20 +91,20 @@ def as_jpeg(pixels: Pixels) -> bytes:
 def _orientation(picture: Image.Image) -> int | None:
     try:
         return picture.getexif().get(ORIENTATION)
-    except Exception:  # broken EXIF data, of whatever kind, do not make a picture worthless
+    except Exception:  # a picture with broken EXIF data is still usable
         return None
 
 
 def _decoded(picture: Image.Image, body: bytes, target: tuple[int, int]) -> Pixels:
-    """``picture``, opened from ``body``, at least as large as ``target`` if it was.
+    """``picture``, opened from ``body``; at least as large as ``target``, unless it was smaller before.
 
-    What is far too large is brought to about twice the target by the cheapest means, which keeps the quality of the
+    A much larger picture is first reduced to about twice the target in a fast way, which keeps the quality of the
     bicubic step: JPEG decodes at 1/2, 1/4 or 1/8 of the size, other formats are averaged over blocks.
     """
     width, height = target
     far = min(picture.width // (2 * width), picture.height // (2 * height)) > 1
     if picture.format in ("JPEG", "MPO") and picture.mode == "RGB" and not far:
-        # The same libjpeg as Pillow's with a third less around it; what it does not like is left to Pillow's judgement.
+        # The same libjpeg as Pillow's, a third faster; pictures that it refuses are left to Pillow.
         with suppress(ValueError):
             pixels: Pixels = simplejpeg.decode_jpeg(body, "RGB")
             return pixels
@@ -124,7 +124,7 @@ def _target(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def _plain(picture: Image.Image) -> Image.Image:
-    """``picture`` in a mode that can be averaged: RGBA where it is transparent, F where it has more than 8 bits."""
+    """``picture`` in a mode that can be averaged: RGBA if it is transparent, F if it has more than 8 bits."""
     if picture.has_transparency_data:
         return picture.convert("RGBA")
     if picture.mode.startswith(("I", "F")):
@@ -142,9 +142,9 @@ def _rgb(picture: Image.Image) -> Image.Image:
 
 
 def _bicubic(pixels: Pixels, width: int, height: int) -> Pixels:
-    """``pixels`` at another size; equal to Pillow's bicubic resize but for rounding (1 of 255).
+    """``pixels`` at another size; equal to Pillow's bicubic resize except for rounding (1 of 255).
 
-    By torch, whose vector code takes an eighth of Pillow's time; resizing is the most expensive part of a picture.
+    Uses torch, whose vector code takes an eighth of Pillow's time: resizing is the slowest part of the work.
     """
     import torch
     from torch.nn.functional import interpolate

@@ -1,4 +1,4 @@
-"""Progress of a crawl that survives kill -9: one line per finished address, appended as it finishes."""
+"""Progress of a crawl, kept even after kill -9: one line per finished address, appended when it finishes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from decorec.errors import DecorecError
 __all__ = ["Journal"]
 
 LIMITS = frozenset({"bomb", "opted-out", "private-address", "robots", "too-large", "too-many-redirects"})
-"""Failures that depend on the configuration: tried again when it changes."""
+"""Failures that depend on the configuration; the address is tried again when it changes."""
 
 FIELDS = tuple(Outcome.__slots__)
 LIMITING = ("max_bytes", "max_pixels", "max_redirects", "private_hosts", "respect_robots", "user_agent")
@@ -27,9 +27,9 @@ LIMITING = ("max_bytes", "max_pixels", "max_redirects", "private_hosts", "respec
 class Journal:
     """Outcomes by address in a JSON-lines file.
 
-    A line holds the address, the outcome and the settings that it depends on. Lines are appended with one write
-    each; a torn last line (kill, full disk) is skipped when the file is read. Transient failures leave no line:
-    they are tried again by the next run.
+    A line holds the address, the outcome and the settings that the outcome depends on. Each line is appended with one
+    write. An incomplete last line (after a kill or with a full disk) is skipped when the file is read. Transient
+    failures leave no line: the next run tries them again.
     """
 
     def __init__(self, path: Path, config: CrawlConfig) -> None:
@@ -49,7 +49,7 @@ class Journal:
         except BlockingIOError as error:
             os.close(self._file)
             raise DecorecError(
-                f"{path}: expected to be the only crawl of this data set, found another one running; wait for its end"
+                f"{path}: expected to be the only crawl of this data set, found another one running; wait until it ends"
             ) from error
 
     def __enter__(self) -> Journal:
@@ -61,7 +61,7 @@ class Journal:
         os.close(self._file)
 
     def read(self, wanted: Iterable[str]) -> dict[str, Outcome]:
-        """Outcomes of ``wanted`` addresses that still hold, the latest of each address."""
+        """Outcomes of ``wanted`` addresses that are still valid, the latest of each address."""
         keys = set(wanted)
         outcomes: dict[str, Outcome] = {}
         torn = False

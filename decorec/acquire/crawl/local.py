@@ -1,4 +1,4 @@
-"""Pictures that lie in a folder beside the user's own tables."""
+"""Pictures in a folder beside the user's own tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Path of ``name`` under ``folder``; links are followed, ``..`` may not lead out.
+    """Path of ``name`` under ``folder``; links are followed; neither they nor ``..`` may lead out.
 
     Raises:
         PictureError: permanent, "outside-folder".
@@ -39,8 +39,8 @@ def is_local(address: str) -> bool:
 def state_of_pictures(dataset: TableDataset) -> str:
     """A short text that changes when a picture in the shop's own folder is added, replaced or deleted.
 
-    It holds names, sizes and times of the files, not their content: it is computed whenever the workflow is planned. ""
-    where the table of items cannot be read; the step that reads it says why.
+    It is made of names, sizes and times of the files, not of their content, because it is computed whenever the
+    workflow is planned. It is "" where the table of items cannot be read; the step that reads it says why.
     """
     folder, digest = Path(dataset.path), hashlib.sha256()
     try:
@@ -53,7 +53,7 @@ def state_of_pictures(dataset: TableDataset) -> str:
 
 
 def identity(folder: Path, name: str) -> str:
-    """What a journal may remember the file by: it changes when the file does."""
+    """The name of the file in the journal; it changes when the file does."""
     try:
         facts = _inside(folder, name).stat()
     except (PictureError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What became of one picture: the row of images.parquet, and the failure that leads to it."""
+"""The result of one picture address: a row of images.parquet, and the exception of a failure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Status = Literal["ok", "permanent", "transient"]
 class Outcome:
     """Result of one address (URL or local file), with the columns of images.parquet.
 
-    ``error``: class of the failure, None if ok. ``attempts``: tries in the run that gave this result. ``sha256`` and
-    ``bytes``: of the body as it was served, None if none arrived whole. ``width``, ``height``: of the original picture
+    ``error``: class of the failure, None if ok. ``attempts``: attempts in the run that gave this result. ``sha256`` and
+    ``bytes``: of the body as served, None if no complete body arrived. ``width``, ``height``: of the original picture
     in pixels, turned upright.
     """
 
@@ -30,14 +30,14 @@ class Outcome:
 
 
 class PictureError(Exception):
-    """An address did not give a picture; expected, and recorded as a row.
+    """An address did not give a picture. This is expected, and is recorded as a row.
 
     Args:
         error: class of the failure, e.g. "not-found".
         permanent: false if another run may succeed.
         http_status: status of the response, if there was one.
         wait: seconds that the server asked to wait (Retry-After), if it did.
-        host: the server that asked, which differs from that of the address after a redirect.
+        host: the server that asked; after a redirect it differs from that of the address.
     """
 
     def __init__(

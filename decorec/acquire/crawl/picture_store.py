@@ -1,4 +1,4 @@
-"""The store of pictures: one small JPEG per content."""
+"""The store of pictures: one small JPEG per distinct file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["Store"]
 class Store:
     """Pictures by the hash of their original body; equal bodies are decoded once.
 
-    A picture is written into ``parts``, a folder that no other crawl uses, and then renamed, so that a kill leaves
-    no half a picture; what it leaves in ``parts`` is removed by the next run.
+    A picture is written into ``parts``, a folder that no other crawl uses, and then renamed. A kill therefore leaves
+    no incomplete picture; the next run removes what is left in ``parts``.
     """
 
     def __init__(self, cache: Path, parts: Path, side: int, max_pixels: int) -> None:
@@ -31,8 +31,8 @@ class Store:
         self._parts = parts
         shutil.rmtree(parts, ignore_errors=True)
         parts.mkdir(parents=True, exist_ok=True)
-        # Two for each core, so that none of them is idle while a picture is written or handed over; not more, for large
-        # pictures need much memory.
+        # Two for each core, so that no core is idle while a picture is written or handed over; not more, because
+        # large pictures need much memory.
         self._decoders = DecoderPool(_Keeper(cache, parts, side, max_pixels), 2 * len(os.sched_getaffinity(0)))
 
     def close(self) -> None:
@@ -41,10 +41,10 @@ class Store:
         shutil.rmtree(self._parts)
 
     def knows(self, outcome: Outcome) -> bool:
-        """Whether the picture that an earlier run stored is there; if so, its body is not decoded again."""
+        """Whether the picture of an earlier run is still stored; if so, its body is not decoded again."""
         assert outcome.sha256 is not None
         try:
-            # An empty file is what a power failure leaves.
+            # A power failure can leave an empty file.
             there = picture_path(self._cache, outcome.sha256).stat().st_size > 0
         except FileNotFoundError:
             return False
@@ -53,10 +53,10 @@ class Store:
         return there
 
     def add(self, body: bytes) -> Future[Outcome]:
-        """Verify, normalise and keep ``body``; the outcome has hash, size in bytes and in pixels.
+        """Check, normalise and store ``body``; the outcome has the hash and the sizes in bytes and pixels.
 
-        It is "permanent" with the class of the defect if ``body`` is not a whole picture. Waits while the decoding
-        processes have enough to do.
+        It is "permanent" with the class of the defect if ``body`` is not a complete picture. Waits while the decoding
+        processes are busy.
         """
         sha256 = hashlib.sha256(body).hexdigest()
         known = self._known.get(sha256)
@@ -77,7 +77,7 @@ class Store:
 
 @dataclass(frozen=True)
 class _Keeper:
-    """The part of the store that works in the decoding processes."""
+    """The part of the store that runs in the decoding processes."""
 
     cache: Path
     parts: Path
@@ -104,7 +104,7 @@ class _Keeper:
 
 @cache
 def _use_one_thread() -> None:
-    """There is a process per core."""
-    import torch  # loaded before this process was forked; the crawl's own process does without
+    """Use one thread only: there is a process for each core."""
+    import torch  # loaded before this process was forked; the crawl's own process does not load it
 
     torch.set_num_threads(1)

@@ -17,7 +17,7 @@ __all__ = ["Robots"]
 LONGEST = 500 * 1024
 """Bytes of robots.txt that are read."""
 LONGEST_DELAY = 60.0
-"""A host that wants more seconds than this between requests counts as one that forbids them."""
+"""A host that asks for more seconds than this between requests counts as one that forbids them."""
 RATE = re.compile(r"\s*(crawl-delay|request-rate)\s*:", re.IGNORECASE)
 PLAIN_RATE = re.compile(r"[^:]*:\s*[0-9]{1,6}(\s*/\s*[0-9]{1,6})?\s*(#.*)?")
 
@@ -29,16 +29,16 @@ class _Host:
 
 
 class Robots:
-    """Answers whether a URL may be fetched.
+    """Decides whether a URL may be fetched.
 
-    A robots.txt that does not exist (any 4xx) allows everything; one that cannot be had (no answer, 5xx) forbids
-    everything for this run (RFC 9309, 2.3.1.4), so that a dead host costs one fetch and not one per picture.
+    A robots.txt that does not exist (any 4xx) allows everything. One that cannot be fetched (no answer, 5xx) forbids
+    everything for this run (RFC 9309, 2.3.1.4), so that a dead host costs one request and not one per picture.
     """
 
     def __init__(
         self, agent: str, get: Callable[[str, float, int], str], slow_down: Callable[[str, float], None]
     ) -> None:
-        """``get(url, end, limit)``: the text, or PictureError; ``slow_down(url, seconds)``: takes Crawl-delay."""
+        """``get(url, end, limit)``: the text, or PictureError; ``slow_down(url, seconds)``: receives Crawl-delay."""
         self._agent = agent
         self._get = get
         self._slow_down = slow_down
@@ -49,7 +49,7 @@ class Robots:
         """Return if ``url`` may be fetched.
 
         Raises:
-            PictureError: it may not ("robots", permanent), or the rules cannot be had (transient).
+            PictureError: it may not ("robots", permanent), or robots.txt cannot be fetched (transient).
         """
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
@@ -72,7 +72,7 @@ class Robots:
             text = self._get(f"{origin}/robots.txt", end, LONGEST)
         except PictureError as failure:
             return "none" if failure.permanent else failure
-        # The parser of the standard library stumbles over rates that are not plain numbers.
+        # The parser of the standard library fails on rates that are not plain numbers.
         rules.parse([line for line in text.splitlines() if not RATE.match(line) or PLAIN_RATE.fullmatch(line)])
         delay = float(rules.crawl_delay(self._agent) or 0.0)
         if delay > LONGEST_DELAY:

@@ -1,4 +1,4 @@
-"""The step that turns addresses of pictures into pictures on disk, and a row for every address asked for."""
+"""Step crawl: fetches the pictures of the items and writes a row for every address tried."""
 
 from __future__ import annotations
 
@@ -39,24 +39,34 @@ def crawl(
     images: Path,
     estimate: int = 0,
 ) -> None:
-    """Fetch one picture per item and write a row for every address asked for.
+    """Fetch one picture per item.
 
-    The next address of an item is asked for only when the one before has failed. Pictures are verified by decoding
-    them, made small (shorter side crawl.side) and kept under cache/images/<first two digits>/<sha256>.jpg, sha256
-    being that of the file as it was served. Outcomes are also noted in cache/crawl/, so that a run after a kill goes
-    on where the last one ended: ok and permanent ones are not asked for again, transient ones are. What depends on a
-    setting that has changed since (crawl.side, crawl.max_bytes, ...) is asked for again.
+    An item's next picture address is tried only when the one before has failed. A picture is checked by decoding it and
+    is stored as a small JPEG. Outcomes are also recorded under the cache folder, and a later run continues where the
+    last one ended: addresses with the outcome ok or permanent are not fetched again, those with the outcome transient
+    are. An address is also fetched again if a setting that its outcome depends on has changed (crawl.side,
+    crawl.max_bytes, ...).
 
-    catalogue: reads item, image_urls (list of URLs; for tables of one's own also paths relative to dataset.path).
-    shop: folder of the sample shop, served on loopback meanwhile; needed for the source sample alone.
-    images: writes item, url, status (ok, permanent, transient), http_status, error, attempts, sha256, width, height
-    (of the original, upright), bytes, placeholder (the same file under 5 or more items); sorted by item, then URL.
-    estimate: ask for the first address of this many items only, print what to expect, and write no table.
+    Args:
+        dataset: the data set; for source table, its path is the folder of local pictures.
+        settings: the section crawl of the configuration.
+        catalogue: items.parquet (read): item, image_urls (list of URLs; for source table also file names relative to
+            dataset.path).
+        shop: folder of the sample shop (read), which is served on the loopback interface meanwhile; only for source
+            sample.
+        cache: folder that is kept between runs (read and written): pictures under images/<first two
+            digits>/<sha256>.jpg, with the sha256 of the file as served and the shorter side crawl.side; outcomes under
+            crawl/.
+        images: images.parquet (written), one row per address tried: item, url, status (ok, permanent, transient),
+            http_status, error, attempts, sha256, width, height (pixels of the upright original), bytes, placeholder
+            (the same file under 5 or more items); sorted by item, then URL.
+        estimate: if not 0, fetch only the first picture of this many items, print the expected time and disk space of
+            the whole crawl, and write no table.
 
     Raises:
         DecorecError: an input is missing or wrong, or another crawl of the same data set is running.
     """
-    # What is wrong with servers and pictures ends in rows; the libraries would describe each case on the terminal.
+    # Problems of servers and pictures are recorded in the table; the libraries would also print each of them.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="PIL")
     table = read_table(catalogue, {"item": pl.String, "image_urls": pl.List(pl.String)})
@@ -93,7 +103,9 @@ def _hosts(dataset: Dataset, shop: Path | None) -> Iterator[HostMap]:
         yield {}
         return
     if shop is None or not shop.is_dir():
-        raise DecorecError(f"shop: expected the folder that the step sample writes, found {shop}; run that step first")
+        raise DecorecError(
+            f"--shop: expected the folder that the step sample writes, found {shop}; run that step first"
+        )
     from decorec.acquire.sample.server import HOST, shop_server
 
     with shop_server(shop) as port:
@@ -101,7 +113,7 @@ def _hosts(dataset: Dataset, shop: Path | None) -> Iterator[HostMap]:
 
 
 def _fingerprint(shop: Path | None) -> str:
-    """Distinguishes generated shops: they have the same addresses but not the same pictures."""
+    """Tells generated shops apart: they have the same addresses but different pictures."""
     if shop is None:
         return ""
     digest = hashlib.sha256()
@@ -115,7 +127,7 @@ def _summarise(table: pl.DataFrame, items: int, known: Collection[str]) -> None:
     pictures = table.filter(pl.col("status") == "ok")
     asked = set(table["url"])
     log.info(
-        "crawl: %d items in, %d with a picture (%d different), %d addresses asked for, %d of them by earlier runs",
+        "crawl: %d items in, %d with a picture (%d different), %d picture addresses tried, %d of them in earlier runs",
         items,
         pictures.height,
         pictures["sha256"].n_unique(),

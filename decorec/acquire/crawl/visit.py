@@ -1,4 +1,4 @@
-"""A polite visit: robots.txt, opt-outs, pauses and redirects around the bare fetch."""
+"""Fetching by the rules of a host: robots.txt, opt-outs, pauses and redirects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Visitor"]
 
 
 class Visitor:
-    """Fetches pictures by URL under the rules of their hosts; ``queue`` holds the pace of each."""
+    """Fetches pictures by URL and follows the rules of their hosts; ``queue`` keeps the rate limit of each host."""
 
     def __init__(self, config: CrawlConfig, connect_to: HostMap, queue: HostQueue) -> None:
         self._config = config
@@ -33,7 +33,7 @@ class Visitor:
         """One attempt at ``url`` that ends by ``end`` (time.monotonic()).
 
         Raises:
-            PictureError: there is no complete response, or its host or owner does not want it to be fetched.
+            PictureError: there is no complete response, or the host or owner does not want the picture to be fetched.
         """
         if self._config.respect_robots:
             self._robots.check(url, end)
@@ -43,7 +43,7 @@ class Visitor:
         return answer
 
     def _before_hop(self, url: str, end: float) -> None:
-        """A redirect leads to ``url``: its host's rules and pace hold there too."""
+        """Apply the rules and limits of the host of ``url``, to which a redirect leads."""
         host = host_of(url)
         if self._config.respect_robots:
             self._robots.check(url, end)

@@ -1,4 +1,4 @@
-"""Threads that take addresses from the queue, fetch, verify and keep pictures, and note how each address ended."""
+"""Threads that take addresses from the queue, fetch the pictures, store them, and record each outcome."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from decorec.progress import progress
 __all__ = ["Crew"]
 
 LOCAL = ""
-"""Name under which the queue knows the local disk."""
+"""Host name that stands for the local disk in the queue."""
 INVALID = "?"
-"""Name under which the queue knows addresses without a host."""
+"""Host name that stands for addresses without a host in the queue."""
 SECONDS_BETWEEN_BEATS = 30.0
 SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -37,15 +37,15 @@ log = logging.getLogger("decorec")
 
 
 class Crew:
-    """The threads and what they work with.
+    """The threads, and the objects they share.
 
-    ``histogram`` counts ends by class; ``seconds`` is the time that the threads worked, added up.
+    ``histogram`` counts outcomes by class; ``seconds`` is the total working time of all threads.
     """
 
     def __init__(
         self, config: CrawlConfig, store: Store, journal: Journal, connect_to: HostMap, folder: Path | None
     ) -> None:
-        """``connect_to``: hosts that are ours, without limits; ``folder``: where local files lie, if there are any."""
+        """``connect_to``: our own hosts, which have no limits; ``folder``: that of local files, if there are any."""
         self.histogram: Counter[str] = Counter()
         self.seconds = 0.0
         self._config = config
@@ -57,18 +57,18 @@ class Crew:
         self._visitor = Visitor(config, connect_to, self._queue)
         self._plan: Frontier
         self._lock = threading.Lock()
-        """Held to change the frontier, the two figures above, and the number of pending addresses."""
+        """Held to change the frontier, the two public attributes, and the number of pending addresses."""
         self._pending = 0
         self._over = threading.Event()
         self._failure: BaseException | None = None
 
     def paced(self, addresses: Iterable[str]) -> float:
-        """Seconds that crawl.rate imposes on fetching ``addresses``, which go to their hosts side by side."""
+        """Least seconds for fetching ``addresses`` because of crawl.rate; different hosts are fetched in parallel."""
         hosts = Counter(host for address in addresses if (host := self._host(address)) not in self._unlimited)
         return max(hosts.values(), default=0) / self._config.rate
 
     def work(self, frontier: Frontier) -> Collection[str]:
-        """Ask for every address that ``frontier`` needs; returns those that earlier runs had settled."""
+        """Fetch every address that ``frontier`` needs; returns those whose outcome is known from earlier runs."""
         known = self._known(frontier.addresses)
         self._plan = frontier
         self._put(frontier.start(known))
@@ -88,7 +88,7 @@ class Crew:
         return known.keys()
 
     def _known(self, addresses: Iterable[str]) -> dict[str, Outcome]:
-        """Outcomes of earlier runs that still hold; an ok one only if its picture is still stored."""
+        """Outcomes of earlier runs that are still valid; an ok one only if its picture is still stored."""
         keys = {address: self._key(address) for address in addresses}
         recorded = self._journal.read(keys.values())
         result = {}
@@ -100,7 +100,7 @@ class Crew:
         return result
 
     def _follow(self, frontier: Frontier) -> None:
-        """The main thread's part: wait for the end, and say how it goes."""
+        """The main thread's part: wait for the end and report progress."""
         items = len(frontier)
         shown = 0
         beat = time.monotonic()
@@ -118,10 +118,10 @@ class Crew:
                     with self._lock:
                         counts = ", ".join(f"{name} {count}" for name, count in self.histogram.most_common())
                     pending = self._pending
-                    log.info("crawl: %d of %d items settled, %d addresses in hand; %s", shown, items, pending, counts)
+                    log.info("crawl: %d of %d items done, %d addresses pending; %s", shown, items, pending, counts)
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
-        """Note how ``job`` ended and ask for what follows from it."""
+        """Record how ``job`` ended and queue the addresses that follow from it."""
         self._journal.append(self._key(job.url), outcome)
         with self._lock:
             self.histogram[outcome.error or "ok"] += 1
@@ -129,7 +129,7 @@ class Crew:
             self._put(self._plan.record(job.url, outcome))
 
     def _put(self, addresses: Iterable[str]) -> None:
-        """HostQueue ``addresses``; without any in hand, it is over."""
+        """Queue ``addresses``; the crawl is over when no address is pending."""
         for address in addresses:
             self._pending += 1
             self._queue.put(Job(address, self._host(address)))
@@ -137,7 +137,7 @@ class Crew:
             self._over.set()
 
     def _fail(self, error: BaseException) -> None:
-        """Hand an unexpected ``error`` to the main thread, which raises it."""
+        """Pass an unexpected ``error`` to the main thread, which raises it."""
         self._failure = self._failure or error
         self._over.set()
 
@@ -153,7 +153,7 @@ class Crew:
         return self._folder is not None and is_local(address)
 
     def _key(self, address: str) -> str:
-        """What the journal knows ``address`` by."""
+        """The name of ``address`` in the journal."""
         return identity(self._folder, address) if self._folder and self._is_local(address) else address
 
     def _loop(self) -> None:
@@ -167,7 +167,7 @@ class Crew:
             self._fail(error)
 
     def _attempt(self, job: Job) -> None:
-        """One try at ``job``, which then is settled, back in the queue for another one, or with the decoders."""
+        """Try ``job`` once; afterwards it is done, back in the queue for another attempt, or with the decoders."""
         if not job.started:
             job.started = time.monotonic()
             job.end = job.started + self._config.deadline

@@ -1,8 +1,8 @@
-"""The customers of the sample shop: who likes what, and what they buy after what.
+"""The customers of the sample shop: their tastes and their purchases.
 
 The next purchase depends on the last two (another piece of the same kit, of the same brand, a match, a substitute,
-a replacement) and on tastes that drift. A taste draw works like browsing: products catch the eye by popularity, and the
-one that fits best is bought.
+a replacement) and on tastes that change with time. A purchase by taste works like browsing: some products are seen, the
+popular ones more often, and one that fits the taste is bought.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 BROWSED = 160
-"""Products that catch the eye before one is bought."""
+"""Products that a customer sees before buying one."""
 BLOCK = 10_000
-"""Customers drawn at a time, which bounds the memory."""
+"""Customers drawn at a time, which limits the memory."""
 MOST = 40
-"""Longest history."""
+"""Largest number of purchases of a customer."""
 MOTIVES = {
     "kit": 0.14,
     "older kit": 0.04,
@@ -34,17 +34,17 @@ MOTIVES = {
     "replacement": 0.03,
     "fashion": 0.03,
 }
-"""Share of purchases by motive; all others follow taste."""
+"""Share of purchases by motive; all others are by taste."""
 LIKENESS: dict[str, dict[str, float]] = {
     "brand": {"brand": 9.0},
     "match": {"colour": 5.0, "pattern": 4.0},
     "substitute": {"kind": 5.0, "style": 5.0},
     "fashion": {},
 }
-"""Motive -> weight of each attribute that a product shares with the last purchase: brand and style are told by texts,
-what matches is shown by pictures; fashion is popularity alone."""
+"""Motive -> weight of each attribute that a product shares with the last purchase. Texts name brand and style; pictures
+show colour and pattern; "fashion" depends on popularity only."""
 DRIFT = 0.05
-"""Chance per purchase and attribute that a taste changes."""
+"""Probability that a taste changes, per purchase and attribute."""
 TASTES = {
     "kind": (3, 3.5),
     "style": (2, 3.0),
@@ -66,7 +66,7 @@ class Purchases:
 
 
 def _lengths(users: int, rng: np.random.Generator) -> Integers:
-    """Purchases per customer: one in twelve just looks in (1 to 4), the others have 5 and more, mean about 9."""
+    """Purchases per customer: one customer in twelve has 1 to 4, the others have 5 or more; the mean is about 9."""
     regular = 5 + rng.negative_binomial(1.3, 0.25, users)
     return np.minimum(np.where(rng.random(users) < 1 / 12, rng.integers(1, 5, users), regular), MOST)
 
@@ -84,7 +84,7 @@ def _days(lengths: Integers, rng: np.random.Generator) -> Integers:
 
 
 class _Shopping:
-    """State of all customers while their purchases are drawn, one purchase of everybody at a time."""
+    """State of all customers while their purchases are drawn: one purchase of each customer at a time."""
 
     def __init__(self, products: Products, days: Integers, rng: np.random.Generator) -> None:
         self.products, self.days, self.rng = products, days, rng
@@ -106,7 +106,7 @@ class _Shopping:
             taste[changed] = self._draw_taste(name, len(changed))
 
     def _fit(self, active: Integers, offered: Integers) -> Floats:
-        """Score of offered [active, n] by taste."""
+        """Scores of the products ``offered`` [active, n] by taste."""
         values = {name: getattr(self.products, name)[offered] for name in self.tastes}
         return np.asarray(sum(self.tastes[name][active[:, None], value] for name, value in values.items()))
 
@@ -121,7 +121,7 @@ class _Shopping:
         return np.where(refused[rows, best], -1, offered[rows, best])
 
     def _browse(self, active: Integers, step: int, motive: npt.NDArray[np.str_]) -> Integers:
-        """The product each customer picks from those that caught the eye; -1 if none of them can be bought."""
+        """The product that each customer picks among those seen; -1 if none of them can be bought."""
         products = self.products
         seen = np.searchsorted(self.attention, self.rng.random((len(active), BROWSED))).clip(max=len(products) - 1)
         scores = self._fit(active, seen)
@@ -149,7 +149,7 @@ class _Shopping:
         if step:
             again = self.bought[active, self.rng.integers(0, step, len(active))]
             choice = np.where((motive == "replacement") | (choice < 0), again, choice)
-        # The very first purchase where nothing that was seen is on sale yet: the oldest product.
+        # A first purchase of which no product seen is on sale yet: the oldest product.
         self.bought[active, step] = np.where(choice < 0, int(self.products.launch.argmin()), choice)
 
 

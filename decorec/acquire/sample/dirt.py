@@ -1,4 +1,4 @@
-"""The dirt of real catalogues: which product suffers from what, and what it looks like."""
+"""Typical defects of real catalogues: which products have which defect, and what it looks like."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 __all__ = ["DUPLICATED_REVIEWS", "PICTURE_DIRT", "TEXT_DIRT", "Dirt", "choose_dirt", "css_title", "html_page"]
 
 Dirt = Mapping[str, frozenset[int]]
-"""Kind of dirt -> the products that suffer from it."""
+"""Kind of defect -> the products that have it."""
 
 PICTURE_DIRT = {
     "no metadata": 0.01,
@@ -22,7 +22,7 @@ PICTURE_DIRT = {
     "placeholder": 0.015,
     "old link field": 0.02,
 }
-"""Share of products; no product suffers from two of these."""
+"""Share of products with each defect; no product has two of these."""
 
 TEXT_DIRT = {
     "css title": 0.006,
@@ -38,7 +38,7 @@ TEXT_DIRT = {
     "repeated record": 0.02,
     "repeated record that differs": 0.01,
 }
-"""Share of products; each kind is drawn by itself."""
+"""Share of products with each defect; each one is drawn independently."""
 
 DUPLICATED_REVIEWS = 0.015
 """Share of reviews that occur twice."""
@@ -49,7 +49,7 @@ def _count(share: float, items: int, least: int = 1) -> int:
 
 
 def choose_dirt(items: int, rng: np.random.Generator) -> Dirt:
-    """Choose the products for each kind of dirt; every kind occurs, the shared placeholder at least twice."""
+    """Choose the products with each defect; every defect occurs, the shared placeholder at least twice."""
     dirt: dict[str, frozenset[int]] = {}
     order = rng.permutation(items).tolist()
     for name, share in PICTURE_DIRT.items():
@@ -61,11 +61,11 @@ def choose_dirt(items: int, rng: np.random.Generator) -> Dirt:
 
 
 def css_title() -> str:
-    """A title field that holds the style sheet of the page it was scraped from: more than 2,000 characters."""
+    """A title that is the style sheet of its web page: more than 2,000 characters."""
     rules = (f"#product-{n} .box-{n}{{margin:{n}px 0;padding:0 {n}px;border:1px solid #ddd}}" for n in range(40))
     return "var pageStart = (new Date()).getTime(); .title-box{display:block} " + " ".join(rules)
 
 
 def html_page() -> bytes:
-    """What some servers send in place of a picture, with status 200."""
+    """A page that some servers send in place of a picture, with status 200."""
     return b"<!DOCTYPE html><html><head><title>Sorry</title></head><body>This picture has moved.</body></html>\n"

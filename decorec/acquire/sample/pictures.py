@@ -1,7 +1,7 @@
 """Product pictures of the sample shop, drawn with Pillow.
 
-The silhouette shows the kind and the shape, the filling colour and pattern, and about half of the backdrops hint at the
-style.
+The silhouette shows the kind and the shape, its filling shows colour and pattern, and about half of the backgrounds
+hint at the style.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Colour = tuple[int, int, int]
 Part = tuple[str, str, tuple[float, ...]]
 
 CANVAS = 400
-"""Side of the square that silhouettes are drawn on; reduced afterwards, which smooths the edges."""
+"""Side of the square, in pixels, on which silhouettes are drawn; it is reduced later, which smooths the edges."""
 
-# Parts: tool, layer ("body": colour and pattern; "detail": small parts; "hole": backdrop), unit coordinates.
+# Parts: tool, layer ("body": colour and pattern; "detail": small parts; "hole": background), unit coordinates.
 SILHOUETTES: dict[str, tuple[Part, ...]] = {
     "mug": (
         ("ellipse", "body", (0.6, 0.32, 0.95, 0.74)),
@@ -97,9 +97,9 @@ RGB: dict[str, Colour] = {
     "pink": (250, 165, 195), "brown": (110, 65, 35), "grey": (135, 140, 145), "black": (35, 35, 38),
 }  # fmt: skip
 CREAM: Colour = (250, 244, 228)
-"""The second tone of patterns."""
+"""The second colour of patterns."""
 TRIM: Colour = (70, 74, 80)
-"""Small parts."""
+"""The colour of small parts."""
 STYLE_BACKDROPS: tuple[Colour, ...] = (
     (226, 236, 242), (176, 176, 176), (240, 214, 186), (226, 212, 170),
     (252, 252, 252), (206, 184, 152), (190, 216, 236), (206, 200, 232),
@@ -109,7 +109,7 @@ PAPER: Colour = (246, 246, 246)
 
 @lru_cache
 def _pattern(name: str, period: int) -> Image.Image:
-    """Mask [2 CANVAS, 2 CANVAS] of what takes the second tone."""
+    """Mask [2 CANVAS, 2 CANVAS] of the parts in the second colour."""
     y, x = np.mgrid[0 : 2 * CANVAS, 0 : 2 * CANVAS]
     half = period // 2
     if name == "striped":
@@ -181,14 +181,14 @@ def draw_picture(products: Products, item: int, rng: np.random.Generator) -> byt
 
 
 def thumbnail(jpeg: bytes) -> bytes:
-    """The same picture at most 60 pixels wide and high."""
+    """The same picture, at most 60 pixels wide and high."""
     with Image.open(io.BytesIO(jpeg)) as picture:
         picture.thumbnail((60, 60))
         return _jpeg(picture, 80)
 
 
 def placeholder() -> bytes:
-    """The one picture that the shop shows where it has none."""
+    """The picture that the shop shows for products without a picture."""
     picture = Image.new("RGB", (250, 250), (230, 230, 230))
     pen = ImageDraw.Draw(picture)
     pen.rectangle((60, 80, 190, 170), outline=(150, 150, 150), width=6)

@@ -1,8 +1,8 @@
-"""The products of the sample shop: what they are, how they relate, how their texts read.
+"""The products of the sample shop: their attributes, their kits and the words of their texts.
 
-Every product has attributes that its text tells (style, material, brand), attributes that its picture shows (colour,
-pattern, shape), and a kit: a few products of different kinds that are bought together for no reason that text or
-picture would give away.
+Every product has attributes that its text names (style, material, brand), attributes that its picture shows (colour,
+pattern, shape), and a kit: a few products of different kinds that are bought together, for a reason that neither text
+nor picture shows.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ KINDS = {
     "card": Kind(("Memory Card", "SD Card"), ("Electronics", "Memory Cards")),
     "notebook": Kind(("Notebook", "Journal"), ("Office Products", "Paper")),
 }
-"""Text and picture both tell the kind."""
+"""Both text and picture show the kind."""
 
 STYLES = {
     "nordic": ("Nordic", "Scandinavian", "Hygge"),
@@ -89,12 +89,12 @@ COLOURS = (
 )  # fmt: skip
 PATTERNS = ("plain", "striped", "dotted", "checked", "zigzag", "ringed")
 SHAPES = 3
-"""Slim, regular, wide: seen in pictures alone."""
+"""Slim, regular, wide: only pictures show the shape."""
 
 
 @dataclass(frozen=True)
 class Products:
-    """Attributes per product: arrays [items] of indices into the tables above unless said otherwise."""
+    """Attributes per product: arrays [items] of indices into the tables above, unless a comment says otherwise."""
 
     asin: list[str]
     kind: Integers
@@ -109,13 +109,13 @@ class Products:
     launch: Integers
     """Day from which it is sold."""
     popularity: npt.NDArray[np.float64]
-    """Share of attention, sums to 1."""
+    """Probability of being seen; sums to 1."""
     tells_colour: Booleans
     """The title names the colour."""
     tells_pattern: Booleans
     """The title names the pattern."""
     shows_style: Booleans
-    """The picture's backdrop hints at the style."""
+    """The background of the picture hints at the style."""
 
     def __len__(self) -> int:
         return len(self.asin)
@@ -132,9 +132,9 @@ def identifiers(prefix: str, length: int, count: int, rng: np.random.Generator) 
 
 
 def _kits(kind: Integers, rng: np.random.Generator) -> Integers:
-    """Kit number per product: kits of KIT products, mostly of different kinds, otherwise by pure chance.
+    """Kit number per product: kits of KIT products, mostly of different kinds, otherwise random.
 
-    Products in random order are dealt out by kind, so that one kit takes every n-th product of that deal.
+    Products in random order are sorted by kind; a kit takes every n-th product of that order.
     """
     order = rng.permutation(len(kind))
     order = order[np.argsort(kind[order], kind="stable")]
@@ -145,7 +145,7 @@ def _kits(kind: Integers, rng: np.random.Generator) -> Integers:
 
 
 def _popularity(launch: Integers, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Zipf-like share of attention; late products get rather less."""
+    """Zipf-like probability of being seen; products launched late get less."""
     items = len(launch)
     late = launch > DAYS // 2
     rank = np.empty(items, np.int64)
@@ -157,8 +157,7 @@ def _popularity(launch: Integers, rng: np.random.Generator) -> npt.NDArray[np.fl
 def draw_products(items: int, rng: np.random.Generator) -> Products:
     """Draw ``items`` products.
 
-    A brand leans towards one style, one material and one pattern, as brands do; all other attributes are
-    independent.
+    A brand prefers one style, one material and one pattern; all other attributes are independent.
     """
     kind = rng.integers(0, len(KINDS), items)
     brand = rng.integers(0, len(BRANDS), items)

@@ -1,4 +1,4 @@
-"""Products and purchases of the sample shop as Amazon-2018 records: one JSON object per line, same fields and types."""
+"""Products and purchases of the sample shop as Amazon-2018 records: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _description(products: Products, item: int, rng: np.random.Generator) -> lis
 
 
 def _links(products: Products, item: int, dirt: Dirt, rng: np.random.Generator) -> Record:
-    """The fields with the pictures' URLs, small and large."""
+    """The fields with the URLs of the pictures, small and large."""
     base = f"http://{HOST}/pictures/{products.asin[item]}"
     if item in dirt["no picture"]:
         return {"imageURL": [], "imageURLHighRes": []}
@@ -113,7 +113,7 @@ def _meta_record(products: Products, item: int, dirt: Dirt, rng: np.random.Gener
 
 
 def _soil(record: Record, item: int, dirt: Dirt) -> Record:
-    """``record`` with the dirt that this product suffers from."""
+    """``record`` with the defects of this product."""
     suffers = {name for name, products in dirt.items() if item in products}
     if "entities in title" in suffers:
         record["title"] = record["title"].replace("&", "&amp;") + " &quot;Limited&quot;"
@@ -139,7 +139,7 @@ def _soil(record: Record, item: int, dirt: Dirt) -> Record:
 
 
 def meta_lines(products: Products, dirt: Dirt, rng: np.random.Generator) -> Iterator[bytes]:
-    """Lines of the metadata file: one record per product, plus repeated records and one line that is cut off."""
+    """Lines of the metadata file: one record per product, plus repeated records and one incomplete line."""
     repeated: list[Record] = []
     for item in range(len(products)):
         record = _soil(_meta_record(products, item, dirt, rng), item, dirt)
@@ -171,7 +171,7 @@ def _review_record(asin: str, user: str, overall: int, day: int, rng: np.random.
 
 
 def review_lines(products: Products, purchases: Purchases, users: int, rng: np.random.Generator) -> Iterator[bytes]:
-    """Lines of the reviews file: product by product, newest first; some reviews twice, one line cut off."""
+    """Lines of the reviews file: product by product, newest first; some reviews occur twice, one line is incomplete."""
     names = identifiers("A", 13, users, rng)
     order = np.lexsort((np.arange(len(purchases.user)), -purchases.day, purchases.item))
     twice = rng.random(len(order)) < DUPLICATED_REVIEWS

@@ -1,4 +1,4 @@
-"""A loopback HTTP server that hands out the files of one folder: ranges, validators, HEAD."""
+"""An HTTP server on the loopback interface for the files of one folder: ranges, validators, HEAD."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 __all__ = ["HOST", "shop_server"]
 
 HOST = "shop.example"
-"""Made-up host name in the URLs of the sample's files; clients map it to the loopback server."""
+"""Made-up host name in the URLs of the sample's files; clients map it to the local server."""
 
 CONTENT_TYPES = {".jpg": "image/jpeg", ".json": "application/json", ".gz": "application/gzip"}
 
@@ -28,7 +28,7 @@ def _digest(path: Path, mtime_ns: int, size: int) -> str:
 
 
 def _byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """(first, end) of a single-range header, end exclusive; None where it cannot be satisfied (RFC 9110, 14.1.2)."""
+    """(first, end) of a single-range header, end exclusive; None if it cannot be satisfied (RFC 9110, 14.1.2)."""
     first, last = header.removeprefix("bytes=").split("-")
     begin, end = (int(first), int(last) + 1 if last else size) if first else (max(0, size - int(last)), size)
     return (begin, min(end, size)) if begin < min(end, size) else None
@@ -46,12 +46,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Stay quiet: the clients report what they fetch."""
+        """Log nothing: the clients report what they fetch."""
 
     def _file(self) -> Path | None:
         try:
             path = (self.folder / unquote(urlsplit(self.path).path).lstrip("/")).resolve()
-        except (ValueError, OSError):  # a zero byte or a name longer than the file system takes
+        except (ValueError, OSError):  # a zero byte, or a name too long for the file system
             return None
         return path if path.is_relative_to(self.folder) and path.is_file() else None
 
@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             with path.open("rb") as handle:
                 self.connection.sendfile(handle, begin, end - begin)
-        except ConnectionError:  # the client went away; nobody is left to tell
+        except ConnectionError:  # the client has closed the connection
             self.close_connection = True
 
 
@@ -110,8 +110,8 @@ class _Server(ThreadingHTTPServer):
 def shop_server(folder: Path) -> Iterator[int]:
     """Serve the files under ``folder`` on 127.0.0.1 while the context is open; yields the port.
 
-    Answers GET and HEAD, single byte ranges with If-Range, and If-None-Match; entity tags are hashes of the content, so
-    they survive a restart. Everything that is not a file under ``folder`` is 404.
+    Answers GET and HEAD, single byte ranges with If-Range, and If-None-Match; entity tags are hashes of the content and
+    stay the same after a restart. Every path that is not a file under ``folder`` gets 404.
     """
     handler = type("_FolderHandler", (_Handler,), {"folder": folder.resolve()})
     with _Server(("127.0.0.1", 0), handler) as server:

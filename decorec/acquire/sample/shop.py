@@ -1,4 +1,4 @@
-"""Writes the sample shop: reviews, metadata and pictures, the same bytes for the same seed."""
+"""Step sample: generates the sample shop; the same seed gives the same bytes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ log = logging.getLogger("decorec")
 
 
 def _stream(seed: int, *path: int) -> np.random.Generator:
-    """Independent random numbers per part, so that a change of one part leaves the others as they are."""
+    """Independent random numbers for each part, so that a change of one part does not change the others."""
     return np.random.default_rng([seed, *path])
 
 
 def _write_lines(path: Path, lines: Iterable[bytes]) -> int:
-    """Write gzip without time stamp and file name, so that equal lines give equal bytes; returns their number."""
+    """Write gzip without time stamp and file name (equal lines give equal bytes); returns the number of lines."""
     count = 0
     with (
         atomic_path(path) as temporary,
@@ -45,7 +45,7 @@ def _write_lines(path: Path, lines: Iterable[bytes]) -> int:
 
 
 def _write_pictures(folder: Path, products: Products, dirt: Dirt, seed: int) -> int:
-    """Write the pictures that exist, broken ones included; returns the number of files."""
+    """Write all pictures that exist, including broken ones; returns the number of files."""
     absent = dirt["no metadata"] | dirt["no picture"] | dirt["dead link"]
     for item in track(range(len(products)), "drawing pictures", unit="pictures"):
         if item in absent:
@@ -65,7 +65,7 @@ def _write_pictures(folder: Path, products: Products, dirt: Dirt, seed: int) -> 
 
 
 def draw_shop(dataset: SampleDataset) -> tuple[Products, Purchases, Dirt]:
-    """Products, purchases and dirt of the shop that ``dataset`` describes."""
+    """Products, purchases and defects of the shop that ``dataset`` describes."""
     products = draw_products(dataset.items, _stream(dataset.seed, 0))
     purchases = draw_purchases(products, dataset.users, _stream(dataset.seed, 1))
     return products, purchases, choose_dirt(dataset.items, _stream(dataset.seed, 2))
@@ -74,8 +74,13 @@ def draw_shop(dataset: SampleDataset) -> tuple[Products, Purchases, Dirt]:
 def sample(*, dataset: SampleDataset, reviews: Path, meta: Path, pictures: Path) -> None:
     """Generate the sample shop in Amazon-2018 format.
 
-    Writes ``reviews`` and ``meta`` (gzip, one JSON object per line) and the folder ``pictures`` (JPEG files, broken
-    ones among them). The URLs in the metadata name a made-up host; download and crawl map it to the loopback server.
+    The URLs in the metadata have a made-up host name. The steps download and crawl map it to a local server.
+
+    Args:
+        dataset: the data set, of the source sample: numbers of items and users, and the seed.
+        reviews: the reviews (written): gzip, one JSON object per line.
+        meta: the metadata of the items (written): gzip, one JSON object per line.
+        pictures: folder of the pictures (written): JPEG files, some of them broken on purpose.
     """
     products, purchases, dirt = draw_shop(dataset)
     pictures.parent.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""Readers of the layouts in which data come."""
+"""Readers of the file formats of the sources."""

@@ -1,4 +1,4 @@
-"""Where the category files of the Amazon reviews of 2018 and 2023 are: categories and URLs, in one table."""
+"""Categories and URLs of the Amazon reviews of 2018 and 2023."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Release:
 
     base_url: str
     reviews: Mapping[str, str]
-    """Which reviews -> path. full: all ratings of the category; 5-core: the publisher's own 5-core."""
+    """Key ``reviews`` of the data set -> path. full: all ratings of the category; 5-core: the publisher's 5-core."""
     meta: str
     categories: tuple[str, ...]
 
@@ -71,7 +71,7 @@ def local_path(url: str) -> Path | None:
 
 
 def _place(base_url: str, path: str) -> str:
-    """URL of ``path`` under ``base_url``; a local copy may also have all files side by side in one folder."""
+    """URL of ``path`` under ``base_url``; in a local copy all files may also be in one folder."""
     base = base_url.rstrip("/")
     folder, name = local_path(base), path.rpartition("/")[2]
     if folder is not None and not (folder / path).exists() and (folder / name).exists():

@@ -1,4 +1,4 @@
-"""items.parquet from the records of a source, in several processes: cleaning of texts is plain Python."""
+"""Makes items.parquet from the records of a source, in several processes, because cleaning texts is plain Python."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from decorec.progress import progress
 __all__ = ["Row", "make_catalogue"]
 
 Row = Callable[[dict[str, Any], Counter[str]], dict[str, Any]]
-"""A row of items.parquet from a record; the counter takes up what was repaired, by reason."""
+"""Makes a row of items.parquet from a record, and counts repairs by reason."""
 PART = 5_000
 TO_JSON = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def make_catalogue(records: pl.DataFrame, row: Row, threads: int) -> tuple[pl.DataFrame, Counter[str]]:
-    """A row of items.parquet for each of ``records``, in their order, and how often what was repaired.
+    """A row of items.parquet for each of ``records``, in their order, and the number of repairs by reason.
 
-    ``row`` is a function of a module. At most ``threads`` processes, and no more than one for every two parts: the
-    start of one takes about as long as a part.
+    ``row`` must be a function at the top level of a module. At most ``threads`` processes run, and at most one for
+    every two parts, because starting a process takes about as long as one part.
     """
     repaired: Counter[str] = Counter()
     made = [pl.DataFrame(schema=ITEM_SCHEMA)]
@@ -52,7 +52,7 @@ def _rows(row: Row, records: pl.DataFrame) -> tuple[pl.DataFrame, Counter[str]]:
 
 
 def _column(name: str, dtype: pl.DataType, values: list[Any]) -> pl.Series:
-    """Lists go by way of JSON, which takes a third of the time: from lists, polars makes a series of each."""
+    """A column; lists are passed as JSON, which takes a third of the time."""
     if dtype == pl.String:
         return pl.Series(name, values, dtype)
     return pl.Series(name, map(TO_JSON, values), pl.String).str.json_decode(dtype)

@@ -1,4 +1,4 @@
-"""Items from the metadata of Amazon 2018 (also the sample shop's format) and 2023; names of older files are known."""
+"""Items from the metadata of Amazon 2018 (also the sample shop's format) and 2023, and of older files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PICTURES = ("images", "imageURLHighRes", "imageURL", "imUrl")
 """In order of preference: 2023's list of pictures in several sizes, 2018's large ones, its thumbnails (about 40
 pixels), and the one picture of the files of 2014."""
 SIZES = ("large", "hi_res", "thumb")
-"""In order of preference: about 500 pixels are enough for an encoder and a tenth of the bytes of hi_res."""
+"""In order of preference: about 500 pixels are enough for an encoder and take a tenth of the bytes of hi_res."""
 ITEM_SCHEMA: dict[str, Any] = {
     "item": pl.String,
     "title": pl.String,
@@ -37,7 +37,7 @@ ITEM_SCHEMA: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Metadata:
-    """``ids``: all items that have a record. ``records``: item and raw fields of the items asked for, one each."""
+    """``ids``: all items that have a record. ``records``: item and raw fields, one row per wanted item."""
 
     ids: pl.Series
     records: pl.DataFrame
@@ -45,10 +45,10 @@ class Metadata:
 
 
 def read_metadata(path: Path, source: AmazonFormat, wanted: pl.Series) -> Metadata:
-    """Read the ids of all records, and the fields of the items ``wanted``; an item's first record counts.
+    """Read the ids of all records, and the fields of the ``wanted`` items; an item's first record is used.
 
     Raises:
-        DecorecError: not gzipped JSON lines.
+        DecorecError: the file is missing, or not gzipped JSON lines.
     """
     fields = [*TITLE, *BRAND, *CATEGORIES, *DESCRIPTION, *PICTURES]
     item = pl.col(ID[source]).str.strip_chars()
@@ -74,9 +74,9 @@ def read_metadata(path: Path, source: AmazonFormat, wanted: pl.Series) -> Metada
 
 
 def item_row(record: dict[str, str | None], repaired: Counter[str]) -> dict[str, Any]:
-    """One row of items.parquet from the raw fields of a record; ``repaired`` counts what had to be mended.
+    """One row of items.parquet from the raw fields of a record; ``repaired`` counts repairs by reason.
 
-    The text is title, category and brand, as UniSRec's preparation orders them.
+    The text is title, category and brand, in the order of UniSRec's preparation.
     """
     raw = {name: _value(text) for name, text in record.items() if text is not None}
     title, brand, categories, description = (_first(raw, names) for names in (TITLE, BRAND, CATEGORIES, DESCRIPTION))
@@ -95,7 +95,7 @@ def item_row(record: dict[str, str | None], repaired: Counter[str]) -> dict[str,
 
 
 def _value(text: str) -> Any:
-    """A list or an object arrives as JSON; anything else is the text itself."""
+    """The value of a field: lists and objects are given as JSON, anything else as text."""
     if text[:1] in ("[", "{"):
         try:
             return json.loads(text)
@@ -119,7 +119,7 @@ def _flat(value: Any) -> list[Any]:
 
 
 def _sentence(value: Any, cleaned: str) -> str | None:
-    """The cleaned field; None where there is no such field, or one of nothing but markup and code."""
+    """The cleaned field; None if there is no such field, or if it is only markup and code."""
     return None if value is None or (value and not cleaned) else cleaned
 
 

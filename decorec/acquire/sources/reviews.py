@@ -36,10 +36,10 @@ FIELDS: dict[AmazonFormat, _Fields] = {
 def read_reviews(path: Path, source: AmazonFormat) -> tuple[Interactions, Account]:
     """Users, items, ratings (null where absent) and times of all reviews, in the order of the file.
 
-    A review without a time, but with a date ("06 17, 2018"), gets the date. Times keep the resolution of the file.
+    A review without a time uses its date ("06 17, 2018"), if there is one. Times keep the resolution of the file.
 
     Raises:
-        DecorecError: not gzipped JSON lines, or no record in it has a user, an item and a time.
+        DecorecError: the file is missing or not gzipped JSON lines, or no record has a user, an item and a time.
     """
     fields = FIELDS[source]
     time = _integer(fields.time)
@@ -75,13 +75,13 @@ def _dated(frame: pl.DataFrame, per_second: int) -> tuple[pl.DataFrame, int]:
 
 
 def _filled(name: str) -> pl.Expr:
-    """An id without blanks around it; null where there is none."""
+    """An id without blanks around it; null if there is none."""
     stripped = pl.col(name).str.strip_chars()
     return pl.when(stripped != "").then(stripped)
 
 
 def _integer(name: str) -> pl.Expr:
-    """A whole number, however it is written; null where it is none."""
+    """A whole number in any notation; null if the value is not one."""
     column = pl.col(name)
     return pl.coalesce(
         column.cast(pl.Int64, strict=False), column.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)

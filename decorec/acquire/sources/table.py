@@ -1,4 +1,4 @@
-"""The user's own tables of interactions and items, csv or parquet by the ending of the file's name."""
+"""The user's own tables of interactions and items: csv or parquet, according to the ending of the file name."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["picture_names", "read_interactions", "read_items", "table_row"]
 
 ITEM_COLUMNS = ("title", "brand", "category", "description", "image")
 LEVELS = " > "
-"""Between the levels of a category that is given as one string."""
+"""Separates the levels of a category that is given as one string."""
 
 
 def read_interactions(dataset: TableDataset) -> tuple[Interactions, Account]:
     """Users, items, ratings (null where absent) and times in seconds, in the order of the file.
 
-    timestamp may be seconds since 1970 (a number or its text) or, in parquet, a date or a time.
+    The column timestamp holds seconds since 1970 (as number or text) or, in parquet, dates or times.
 
     Raises:
-        DecorecError: no such file, not a table, a column is missing, or no row has a user, an item and a time.
+        DecorecError: the file is missing or not a table, a column is missing, or no row has a user, an item and a time.
     """
     path = Path(dataset.path) / dataset.interactions
     what = "a table of interactions"
@@ -53,17 +53,17 @@ def read_interactions(dataset: TableDataset) -> tuple[Interactions, Account]:
         expected="rows with user, item and timestamp (seconds since 1970)",
     )
     found, account = number(frame)
-    # Blanks around ids are looked for among the distinct ones: there are fewer of them.
+    # Blanks around ids are searched among the distinct ids, because these are fewer.
     if all((ids != "").all() and (ids.str.strip_chars() == ids).all() for ids in (found.users, found.items)):
         return found, account
     return number(frame.with_columns(_id("user"), _id("item")))
 
 
 def read_items(dataset: TableDataset, wanted: pl.Series) -> Metadata:
-    """Ids of all items and the columns of the items ``wanted``; of several rows of an item the first counts.
+    """Ids of all items and the columns of the ``wanted`` items; an item's first row is used.
 
     Raises:
-        DecorecError: no such file, not a table, or no column "item".
+        DecorecError: the file is missing or not a table, or has no column "item".
     """
     path = Path(dataset.path) / dataset.items
     with reading(path, "a table of items"):
@@ -81,10 +81,10 @@ def read_items(dataset: TableDataset, wanted: pl.Series) -> Metadata:
 
 
 def picture_names(dataset: TableDataset) -> list[str]:
-    """Names and URLs of pictures as the table of items gives them, each once.
+    """File names and URLs of pictures in the table of items, each once.
 
     Raises:
-        DecorecError: no such file, or not a table.
+        DecorecError: the file is missing or not a table.
     """
     path = Path(dataset.path) / dataset.items
     with reading(path, "a table of items"):
@@ -98,9 +98,10 @@ def picture_names(dataset: TableDataset) -> list[str]:
 
 
 def table_row(record: dict[str, Any], repaired: Counter[str]) -> dict[str, Any]:
-    """One row of items.parquet; the text is title, category, brand and description, as far as there are any.
+    """One row of items.parquet; the text is title, category, brand and description, if present.
 
-    image: a path relative to the folder of the tables, an absolute path or a URL, or a list of them; kept as given.
+    The field image is a path relative to the folder of the tables, an absolute path, a URL, or a list of these; it is
+    kept as given.
     """
     texts = {name: clean(record[name]) if record.get(name) else "" for name in ("title", "brand", "description")}
     category = record.get("category") or []
@@ -117,7 +118,7 @@ def table_row(record: dict[str, Any], repaired: Counter[str]) -> dict[str, Any]:
 
 
 def _scan(path: Path) -> pl.LazyFrame:
-    """Values of a csv file stay the text they are: ids keep their zeros."""
+    """Scan a table; values of a csv file are read as text, so that ids keep leading zeros."""
     if path.suffix == ".parquet":
         return pl.scan_parquet(path)
     if path.suffix == ".csv":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from decorec.acquire.crawl.decoder_pool import Decoders
+from decorec.acquire.crawl.decoder_pool import DecoderPool
 from decorec.acquire.crawl.outcome import Outcome
 
 NO_HASH = "0" * 64
@@ -31,7 +31,7 @@ def dies_of_some(sha256: str, body: bytes) -> Outcome:
 def test_a_file_that_kills_its_process_is_unreadable_and_the_rest_goes_on() -> None:
     bodies = [b"x" * size for size in range(1, 40)]
     bodies[7:7] = [b"crash"]
-    with closing(Decoders(dies_of_some, 2)) as decoders, ThreadPoolExecutor(8) as pool:
+    with closing(DecoderPool(dies_of_some, 2)) as decoders, ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(lambda body: decoders.submit(NO_HASH, body).result(), bodies))
         with pytest.raises(ZeroDivisionError) as caught:
             decoders.submit(NO_HASH, b"defect").result()
@@ -47,13 +47,13 @@ def test_a_file_that_kills_its_process_is_unreadable_and_the_rest_goes_on() -> N
 def test_processes_end_with_the_one_that_started_them() -> None:
     code = """
 import os, time
-from decorec.acquire.crawl.decoder_pool import Decoders
+from decorec.acquire.crawl.decoder_pool import DecoderPool
 from tests.acquire.crawl.test_decoder_pool import NO_HASH, dies_of_some
-decoders = Decoders(dies_of_some, 1)
+decoders = DecoderPool(dies_of_some, 1)
 print(decoders.submit(NO_HASH, b"alive").result().height, flush=True)
 time.sleep(60)
 """
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         decoder = int(process.stdout.readline())
@@ -68,11 +68,11 @@ time.sleep(60)
 def test_a_process_that_cannot_start_is_an_error_and_not_a_bad_picture(tmp_path: Path) -> None:
     script = tmp_path / "script.py"  # without a guard: the new process runs it again from the start
     script.write_text(
-        "from decorec.acquire.crawl.decoder_pool import Decoders\n"
-        "from test_crawl_decoders import dies_of_some\n"
-        "Decoders(dies_of_some, 1).submit('', b'').result()\n"
+        "from decorec.acquire.crawl.decoder_pool import DecoderPool\n"
+        "from tests.acquire.crawl.test_decoder_pool import dies_of_some\n"
+        "DecoderPool(dies_of_some, 1).submit('', b'').result()\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode
     assert "expected a process that decodes pictures to start" in done.stderr

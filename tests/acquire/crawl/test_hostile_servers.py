@@ -18,8 +18,9 @@ import pytest
 from PIL import Image
 
 import decorec.acquire.crawl.step as step
-from decorec.acquire.crawl.step import crawl, picture_path
+from decorec.acquire.crawl.step import crawl
 from decorec.acquire.http_session import HostMap
+from decorec.artifacts.layout import picture_path
 from decorec.config.acquire import CrawlConfig
 from decorec.config.datasets import AmazonDataset, TableDataset
 from tests.support.hostile import Hostile, picture
@@ -44,12 +45,12 @@ def mapped(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
 
 def run(folder: Path, addresses: dict[str, list[str]], dataset: Any = AMAZON, **settings: Any) -> dict[str, Any]:
     """Crawl ``addresses`` (item -> list); returns the rows by (item, url)."""
-    items, images = folder / "set" / "items.parquet", folder / "set" / "images.parquet"
-    items.parent.mkdir(exist_ok=True)
+    catalogue, images = folder / "set" / "items.parquet", folder / "set" / "images.parquet"
+    catalogue.parent.mkdir(exist_ok=True)
     schema = {"item": pl.String, "image_urls": pl.List(pl.String)}
-    pl.DataFrame([list(addresses), list(addresses.values())], schema=schema).write_parquet(items)
+    pl.DataFrame([list(addresses), list(addresses.values())], schema=schema).write_parquet(catalogue)
     config = CrawlConfig(**{**USUAL, **settings})
-    crawl(dataset=dataset, crawl=config, items=items, cache=folder / "cache", images=images)
+    crawl(dataset=dataset, settings=config, catalogue=catalogue, cache=folder / "cache", images=images)
     return {row["url"]: row for row in pl.read_parquet(images).iter_rows(named=True)}
 
 
@@ -220,15 +221,15 @@ def memory_of_group(process: subprocess.Popen[bytes]) -> dict[int, int]:
 
 
 def test_memory_stays_bounded(tmp_path: Path) -> None:
-    items, images = tmp_path / "set" / "items.parquet", tmp_path / "set" / "images.parquet"
-    items.parent.mkdir()
+    catalogue, images = tmp_path / "set" / "items.parquet", tmp_path / "set" / "images.parquet"
+    catalogue.parent.mkdir()
     with Hostile() as server:
         urls = [f"{server.url}/{name}/{i}" for i in range(12) for name in ("huge", "bomb", "gzip-bomb")]
-        pl.DataFrame({"item": urls, "image_urls": [[url] for url in urls]}).write_parquet(items)
+        pl.DataFrame({"item": urls, "image_urls": [[url] for url in urls]}).write_parquet(catalogue)
         config = {"private_hosts": True, "rate": 1e6, "per_host": 16, "max_bytes": 5_000_000}
         command = [sys.executable, "-m", "decorec", "crawl", "--dataset", AMAZON.model_dump_json()]
-        files = ["--items", str(items), "--cache", str(tmp_path / "cache"), "--images", str(images)]
-        with subprocess.Popen([*command, "--crawl", json.dumps(config), *files], start_new_session=True) as process:
+        files = ["--catalogue", str(catalogue), "--cache", str(tmp_path / "cache"), "--images", str(images)]
+        with subprocess.Popen([*command, "--settings", json.dumps(config), *files], start_new_session=True) as process:
             peaks = memory_of_group(process)
         assert process.returncode == 0
     assert set(pl.read_parquet(images)["error"]) == {"too-large", "bomb"}

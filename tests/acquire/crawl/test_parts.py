@@ -1,4 +1,4 @@
-"""The parts of the crawl: plan, queue, addresses, journal, opt-outs, estimate."""
+"""The parts of the crawl: frontier, queue, addresses, journal, opt-outs, estimate."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 
 from decorec.acquire.crawl.dns import PrivateAddressError, Resolver, is_public
 from decorec.acquire.crawl.fetch import host_of, opted_out
-from decorec.acquire.crawl.frontier import Plan
-from decorec.acquire.crawl.host_queue import STRIKES, Job, Queue
+from decorec.acquire.crawl.frontier import Frontier
+from decorec.acquire.crawl.host_queue import STRIKES, HostQueue, Job
 from decorec.acquire.crawl.journal import Journal
 from decorec.acquire.crawl.outcome import Outcome, PictureError
 from decorec.acquire.crawl.robots import Robots
@@ -89,7 +89,7 @@ def test_connections_go_to_the_address_that_was_checked(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(connection, "create_connection", refuse)
     config = CrawlConfig(respect_robots=False)
-    visitor = Visitor(config, {}, Queue(config))
+    visitor = Visitor(config, {}, HostQueue(config))
     for _ in range(2):
         with pytest.raises(PictureError) as caught:
             visitor.picture("http://rebind.test/x.jpg", time.monotonic() + 5)
@@ -124,19 +124,19 @@ def test_opt_out_headers(lines: tuple[str, ...], out: bool) -> None:
     assert opted_out(lines, "decorec") is out
 
 
-def needed(plan: Plan, outcomes: dict[str, Outcome], order: random.Random) -> list[str]:
-    """Work ``plan`` off in a random order of arrival; returns the addresses asked for."""
-    waiting = list(plan.start({}))
+def needed(frontier: Frontier, outcomes: dict[str, Outcome], order: random.Random) -> list[str]:
+    """Work ``frontier`` off in a random order of arrival; returns the addresses asked for."""
+    waiting = list(frontier.start({}))
     asked = list(waiting)
     while waiting:
         address = waiting.pop(order.randrange(len(waiting)))
-        more = list(plan.record(address, outcomes[address]))
+        more = list(frontier.record(address, outcomes[address]))
         asked += more
         waiting += more
     return asked
 
 
-def test_plan_does_not_depend_on_the_order_of_arrival() -> None:
+def test_frontier_does_not_depend_on_the_order_of_arrival() -> None:
     rng = random.Random(1)
     urls = [f"u{i}" for i in range(60)]
     outcomes = {url: rng.choice([OK, GONE, BUSY]) for url in urls}
@@ -144,11 +144,11 @@ def test_plan_does_not_depend_on_the_order_of_arrival() -> None:
     items = [f"i{i}" for i in range(200)]
     tables = []
     for seed in range(5):
-        plan = Plan(items, addresses)
-        asked = needed(plan, outcomes, random.Random(seed))
+        frontier = Frontier(items, addresses)
+        asked = needed(frontier, outcomes, random.Random(seed))
         assert len(asked) == len(set(asked))
-        assert plan.settled == len(items)
-        tables.append(plan.table())
+        assert frontier.settled == len(items)
+        tables.append(frontier.table())
     assert all(table.equals(tables[0]) for table in tables)
     expected = []
     for item, row in zip(items, addresses, strict=True):
@@ -160,7 +160,7 @@ def test_plan_does_not_depend_on_the_order_of_arrival() -> None:
 
 
 def test_queue_serves_other_hosts_while_one_is_paused() -> None:
-    queue = Queue(CrawlConfig(rate=1e6, deadline=100))
+    queue = HostQueue(CrawlConfig(rate=1e6, deadline=100))
     for host in ("slow", "quick"):
         for number in range(3):
             queue.put(Job(f"{host}{number}", host))
@@ -172,7 +172,7 @@ def test_queue_serves_other_hosts_while_one_is_paused() -> None:
 
 
 def test_queue_limits_what_is_in_flight_and_prefers_due_retries() -> None:
-    queue = Queue(CrawlConfig(rate=1e6, per_host=2))
+    queue = HostQueue(CrawlConfig(rate=1e6, per_host=2))
     jobs = [Job(f"u{number}", "host") for number in range(4)]
     for job in jobs:
         queue.put(job)
@@ -192,7 +192,7 @@ def test_queue_limits_what_is_in_flight_and_prefers_due_retries() -> None:
 
 
 def test_queue_gives_up_a_host_that_only_fails() -> None:
-    queue = Queue(CrawlConfig())
+    queue = HostQueue(CrawlConfig())
     for _ in range(STRIKES - 1):
         queue.report("dead", transient=True)
     queue.report("dead", transient=False)
@@ -243,7 +243,7 @@ def test_journal_survives_a_cut_anywhere(tmp_path: Path) -> None:
 
 
 def test_queue_hands_out_a_fresh_job_while_a_retry_waits() -> None:
-    queue = Queue(CrawlConfig(rate=1e6))
+    queue = HostQueue(CrawlConfig(rate=1e6))
     later, now = Job("later", "host"), Job("now", "host")
     queue.put(later, delay=30.0)
     queue.put(now)
@@ -251,7 +251,7 @@ def test_queue_hands_out_a_fresh_job_while_a_retry_waits() -> None:
 
 
 def test_closed_host_releases_what_was_paused() -> None:
-    queue = Queue(CrawlConfig(deadline=100))
+    queue = HostQueue(CrawlConfig(deadline=100))
     queue.put(Job("a", "host"))
     queue.pause("host", 90.0)
     queue.pause("host", 1_000.0)

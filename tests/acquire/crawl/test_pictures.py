@@ -17,7 +17,8 @@ from PIL import Image
 
 from decorec.acquire.crawl.image_normalisation import normalise
 from decorec.acquire.crawl.outcome import PictureError
-from decorec.acquire.crawl.picture_store import Store, picture_path
+from decorec.acquire.crawl.picture_store import Store
+from decorec.artifacts.layout import picture_path
 from tests.support.hostile import picture, png
 
 LIMIT = 10_000_000

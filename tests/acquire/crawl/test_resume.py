@@ -1,4 +1,4 @@
-"""What a crawl leaves behind: after kills, on a second run, after a defect; and what a probe says."""
+"""What a crawl leaves behind: after kills, on a second run, after a defect; and what an estimate says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 
 from decorec.acquire.crawl.picture_store import Store
-from decorec.acquire.crawl.step import crawl, picture_path
+from decorec.acquire.crawl.step import crawl
+from decorec.artifacts.layout import picture_path
 from decorec.config.acquire import CrawlConfig
 from decorec.config.datasets import AmazonDataset, SampleDataset
 from decorec.errors import DecorecError
@@ -28,19 +29,21 @@ AMAZON = AmazonDataset(source="amazon2018", category="Test")
 LOOPBACK: dict[str, Any] = {"private_hosts": True, "rate": 1e6, "per_host": 4, "attempts": 1}
 
 
-def write_items(folder: Path, addresses: dict[str, list[str]]) -> Path:
-    items = folder / "set" / "items.parquet"
-    items.parent.mkdir(parents=True, exist_ok=True)
+def write_catalogue(folder: Path, addresses: dict[str, list[str]]) -> Path:
+    catalogue = folder / "set" / "items.parquet"
+    catalogue.parent.mkdir(parents=True, exist_ok=True)
     schema = {"item": pl.String, "image_urls": pl.List(pl.String)}
-    pl.DataFrame([list(addresses), list(addresses.values())], schema=schema).write_parquet(items)
-    return items
+    pl.DataFrame([list(addresses), list(addresses.values())], schema=schema).write_parquet(catalogue)
+    return catalogue
 
 
-def run(folder: Path, addresses: dict[str, list[str]], probe: int = 0, **settings: Any) -> pl.DataFrame | None:
+def run(folder: Path, addresses: dict[str, list[str]], estimate: int = 0, **settings: Any) -> pl.DataFrame | None:
     images = folder / "set" / "images.parquet"
     config = CrawlConfig(**{**LOOPBACK, **settings})
-    items = write_items(folder, addresses)
-    crawl(dataset=AMAZON, crawl=config, items=items, cache=folder / "cache", images=images, probe=probe)
+    catalogue = write_catalogue(folder, addresses)
+    crawl(
+        dataset=AMAZON, settings=config, catalogue=catalogue, cache=folder / "cache", images=images, estimate=estimate
+    )
     return pl.read_parquet(images) if images.exists() else None
 
 
@@ -62,9 +65,9 @@ def test_ten_kills_leave_no_trace(tmp_path: Path) -> None:
         run(tmp_path / "undisturbed", addresses)
         server.requests.clear()
         folder = tmp_path / "killed"
-        items = write_items(folder, addresses)
+        catalogue = write_catalogue(folder, addresses)
         command = [sys.executable, "-m", "decorec", "crawl", "--dataset", AMAZON.model_dump_json()]
-        command += ["--crawl", json.dumps(LOOPBACK), "--items", str(items), "--cache", str(folder / "cache")]
+        command += ["--settings", json.dumps(LOOPBACK), "--catalogue", str(catalogue), "--cache", str(folder / "cache")]
         command += ["--images", str(folder / "set" / "images.parquet")]
         complete: set[str] = set()
         for kill in range(10):
@@ -137,23 +140,23 @@ def test_lost_pictures_and_another_side_are_fetched_again(tmp_path: Path) -> Non
         assert server.requests["/ok/0.jpg"] == 1
 
 
-def test_probe_says_what_to_expect_and_writes_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_estimate_says_what_to_expect_and_writes_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Hostile() as server:
         addresses = {f"{i}": [f"{server.url}/{'404' if i % 4 == 0 else 'ok'}/{i}.jpg", "unused"] for i in range(80)}
-        assert run(tmp_path, addresses | {"none": []}, probe=20, rate=0.5, per_host=40) is None
+        assert run(tmp_path, addresses | {"none": []}, estimate=20, rate=0.5, per_host=40) is None
         assert sum(server.requests.values()) == 21
         text = capsys.readouterr().out
-        assert "20 of 80 first addresses tried" in text
+        assert "20 of 80 first picture addresses tried" in text
         assert "not-found" in text and "ok" in text
         assert "time: about 3 min, set by crawl.rate" in text
         server.requests.clear()
         run(tmp_path, addresses)
-        assert sum(server.requests.values()) == 1 + 60, "what the probe has fetched counts"
+        assert sum(server.requests.values()) == 1 + 60, "what the estimate has fetched counts"
 
 
-def test_probe_without_addresses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(tmp_path, {"none": []}, probe=5)
-    assert "no item has an address" in capsys.readouterr().out
+def test_estimate_without_addresses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path, {"none": []}, estimate=5)
+    assert "no item has a picture address" in capsys.readouterr().out
 
 
 def test_no_items_with_addresses_give_an_empty_table(tmp_path: Path) -> None:
@@ -177,17 +180,19 @@ def test_sample_shop_is_served_and_its_content_decides(tmp_path: Path) -> None:
     shop = tmp_path / "shop"
     (shop / "pictures").mkdir(parents=True)
     (shop / "pictures" / "a.jpg").write_bytes(picture(1))
-    items = write_items(tmp_path, {"a": ["http://shop.example/pictures/a.jpg"], "b": ["http://shop.example/b.jpg"]})
+    catalogue = write_catalogue(
+        tmp_path, {"a": ["http://shop.example/pictures/a.jpg"], "b": ["http://shop.example/b.jpg"]}
+    )
     images, cache = tmp_path / "set" / "images.parquet", tmp_path / "cache"
     dataset, config = SampleDataset(source="sample"), CrawlConfig(rate=0.001)
     for number in (1, 2):
         (shop / "pictures" / "a.jpg").write_bytes(picture(number))
-        crawl(dataset=dataset, crawl=config, items=items, shop=shop, cache=cache, images=images)
+        crawl(dataset=dataset, settings=config, catalogue=catalogue, shop=shop, cache=cache, images=images)
         table = pl.read_parquet(images)
         assert table["status"].to_list() == ["ok", "permanent"]
         assert table["bytes"][0] == len(picture(number))
     with pytest.raises(DecorecError, match="expected the folder that the step sample writes"):
-        crawl(dataset=dataset, crawl=config, items=items, cache=cache, images=images)
+        crawl(dataset=dataset, settings=config, catalogue=catalogue, cache=cache, images=images)
 
 
 def test_wrong_items_are_refused(tmp_path: Path) -> None:
@@ -196,6 +201,6 @@ def test_wrong_items_are_refused(tmp_path: Path) -> None:
     pl.DataFrame({"item": ["a"], "image_urls": ["http://x.test/y.jpg"]}).write_parquet(wrong)
     images = tmp_path / "set" / "images.parquet"
     with pytest.raises(DecorecError, match="image_urls"):
-        crawl(dataset=AMAZON, crawl=CrawlConfig(), items=wrong, cache=tmp_path / "cache", images=images)
+        crawl(dataset=AMAZON, settings=CrawlConfig(), catalogue=wrong, cache=tmp_path / "cache", images=images)
     with pytest.raises(DecorecError, match="no such file"):
-        crawl(dataset=AMAZON, crawl=CrawlConfig(), items=tmp_path / "x", cache=tmp_path / "cache", images=images)
+        crawl(dataset=AMAZON, settings=CrawlConfig(), catalogue=tmp_path / "x", cache=tmp_path / "cache", images=images)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from decorec.acquire.crawl.host_queue import Queue
+from decorec.acquire.crawl.host_queue import HostQueue
 from decorec.acquire.crawl.outcome import PictureError
 from decorec.acquire.crawl.visit import Visitor
 from decorec.acquire.http_session import HostMap
@@ -41,7 +41,7 @@ def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def outcome(url: str, connect_to: HostMap, deadline: float = 10.0) -> bytes | str:
     """The body behind ``url`` or the class of its failure."""
     config = CrawlConfig(private_hosts=True, respect_robots=False)
-    visitor = Visitor(config, connect_to, Queue(config))
+    visitor = Visitor(config, connect_to, HostQueue(config))
     try:
         return visitor.picture(url, time.monotonic() + deadline).body
     except PictureError as failure:

@@ -30,13 +30,13 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("items", [60, 800])
 def test_every_kind_of_dirt_in_the_records(items: int) -> None:
-    catalogue, _, dirt = draw_shop(SampleDataset(source="sample", items=items, users=200))
+    products, _, dirt = draw_shop(SampleDataset(source="sample", items=items, users=200))
     assert set(dirt) == PICTURE_DIRT.keys() | TEXT_DIRT.keys()
     assert all(dirt.values())
-    records, malformed = parse(meta_lines(catalogue, dirt, np.random.default_rng(0)))
+    records, malformed = parse(meta_lines(products, dirt, np.random.default_rng(0)))
     assert malformed == 1
     asins = Counter(record["asin"] for record in records)
-    assert set(catalogue.asin) > set(asins)  # items without metadata
+    assert set(products.asin) > set(asins)  # items without metadata
     twice = [[r for r in records if r["asin"] == asin] for asin, count in asins.items() if count > 1]
     assert any(group[0] == group[1] for group in twice)
     assert any(group[0].get("title") != group[-1].get("title") for group in twice)
@@ -55,9 +55,9 @@ def test_every_kind_of_dirt_in_the_records(items: int) -> None:
 
 
 def test_dirt_of_reviews(shop: Shop) -> None:
-    catalogue, purchases, _ = shop
+    products, purchases, _ = shop
     customers = SampleDataset(source="sample").users
-    records, malformed = parse(review_lines(catalogue, purchases, customers, np.random.default_rng(0)))
+    records, malformed = parse(review_lines(products, purchases, customers, np.random.default_rng(0)))
     assert malformed == 1
     rows = Counter(json.dumps(record) for record in records)
     assert 0.01 < sum(count > 1 for count in rows.values()) / len(rows) < 0.03
@@ -69,7 +69,7 @@ def test_dirt_of_reviews(shop: Shop) -> None:
     # Every purchase comes through, under one name per customer and on its day.
     told = {(record["reviewerID"], record["asin"], record["unixReviewTime"]) for record in records}
     assert len(told) == len(set(zip(purchases.user, purchases.item, purchases.day, strict=True)))
-    asins = Counter(catalogue.asin[item] for item in purchases.item.tolist())
+    asins = Counter(products.asin[item] for item in purchases.item.tolist())
     assert set(asins) == {record["asin"] for record in records}
 
 
@@ -91,30 +91,30 @@ def test_records_have_the_fields_and_types_of_real_ones(small: Path) -> None:
 
 
 def test_dirt_of_pictures(small: Path) -> None:
-    catalogue, _, dirt = draw_shop(SampleDataset.model_validate(SMALL))
+    products, _, dirt = draw_shop(SampleDataset.model_validate(SMALL))
     pictures = small / "pictures"
 
     def decodes(item: int) -> bool:
         try:
-            with Image.open(pictures / f"{catalogue.asin[item]}.jpg") as picture:
+            with Image.open(pictures / f"{products.asin[item]}.jpg") as picture:
                 picture.load()
         except OSError:
             return False
         return True
 
-    for item in range(len(catalogue)):
+    for item in range(len(products)):
         lost = any(item in dirt[name] for name in ABSENT)
         assert decodes(item) != lost
-    exists = {name: [(pictures / f"{catalogue.asin[i]}.jpg").exists() for i in dirt[name]] for name in PICTURE_DIRT}
+    exists = {name: [(pictures / f"{products.asin[i]}.jpg").exists() for i in dirt[name]] for name in PICTURE_DIRT}
     assert all(map(all, (exists["truncated picture"], exists["html as picture"], exists["dead first link"])))
     assert not any(exists["dead link"])
-    shared = {(pictures / f"{catalogue.asin[item]}.jpg").read_bytes() for item in dirt["placeholder"]}
+    shared = {(pictures / f"{products.asin[item]}.jpg").read_bytes() for item in dirt["placeholder"]}
     assert len(shared) == 1 and len(dirt["placeholder"]) >= 2
 
 
 def test_links_in_the_metadata_lead_to_the_files(small: Path) -> None:
-    catalogue, _, dirt = draw_shop(SampleDataset.model_validate(SMALL))
-    dead = {catalogue.asin[item] for item in dirt["dead link"]}
+    products, _, dirt = draw_shop(SampleDataset.model_validate(SMALL))
+    dead = {products.asin[item] for item in dirt["dead link"]}
     prefix = "http://shop.example/"
     with gzip.open(small / "meta.json.gz") as lines:
         for record in parse(lines)[0]:

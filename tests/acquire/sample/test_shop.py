@@ -115,9 +115,9 @@ def test_popularity_is_skewed_and_many_items_are_cold(sequences: list[list[int]]
 
 
 def test_late_items_are_bought_only_after_their_launch(shop: Shop) -> None:
-    catalogue, purchases, _ = shop
-    assert np.all(purchases.day >= catalogue.launch[purchases.item])
-    assert 0.2 < np.mean(catalogue.launch > 0) < 0.4
+    products, purchases, _ = shop
+    assert np.all(purchases.day >= products.launch[purchases.item])
+    assert 0.2 < np.mean(products.launch > 0) < 0.4
 
 
 def test_histories_are_ordered_with_ties_and_repeats(shop: Shop, sequences: list[list[int]]) -> None:
@@ -129,16 +129,16 @@ def test_histories_are_ordered_with_ties_and_repeats(shop: Shop, sequences: list
 
 
 def test_kits_show_in_co_purchases_and_nowhere_else(shop: Shop, sequences: list[list[int]]) -> None:
-    catalogue, _, _ = shop
+    products, _, _ = shop
     steps = np.array([pair for history in sequences for pair in pairwise(history)])
-    together = catalogue.kit[steps[:, 0]] == catalogue.kit[steps[:, 1]]
+    together = products.kit[steps[:, 0]] == products.kit[steps[:, 1]]
     assert 0.1 < together[steps[:, 0] != steps[:, 1]].mean() < 0.3
-    mates = np.triu(np.equal.outer(catalogue.kit, catalogue.kit), 1)
-    assert np.bincount(catalogue.kit).max() <= 5
+    mates = np.triu(np.equal.outer(products.kit, products.kit), 1)
+    assert np.bincount(products.kit).max() <= 5
     for name, values in (("style", STYLES), ("colour", COLOURS), ("pattern", PATTERNS), ("material", MATERIALS)):
-        value = getattr(catalogue, name)
+        value = getattr(products, name)
         assert abs(np.equal.outer(value, value)[mates].mean() - 1 / len(values)) < 0.05
-    assert np.equal.outer(catalogue.kind, catalogue.kind)[mates].mean() < 0.02  # across kinds
+    assert np.equal.outer(products.kind, products.kind)[mates].mean() < 0.02  # across kinds
 
 
 @pytest.mark.parametrize(
@@ -155,33 +155,33 @@ def test_tastes_and_likeness_show_in_what_follows(
 
 
 def test_text_and_picture_each_tell_what_the_other_does_not(shop: Shop) -> None:
-    catalogue, _, dirt = shop
-    records, _ = parse(meta_lines(catalogue, dirt, np.random.default_rng(0)))
+    products, _, dirt = shop
+    records, _ = parse(meta_lines(products, dirt, np.random.default_rng(0)))
     titles = {
         record["asin"]: record["title"] for record in records[::-1] if len(record.get("title", "")) in range(1, 200)
     }
-    told = np.array([any(word in titles.get(asin, "") for word in map(str.title, COLOURS)) for asin in catalogue.asin])
+    told = np.array([any(word in titles.get(asin, "") for word in map(str.title, COLOURS)) for asin in products.asin])
     assert 0.4 < told.mean() < 0.6
     styled = [
-        any(word in titles[asin] for word in list(STYLES.values())[catalogue.style[item]])
-        for item, asin in enumerate(catalogue.asin)
+        any(word in titles[asin] for word in list(STYLES.values())[products.style[item]])
+        for item, asin in enumerate(products.asin)
         if asin in titles and item not in dirt["repeated record that differs"]
     ]
     assert np.mean(styled) == 1.0
-    assert 0.4 < catalogue.shows_style.mean() < 0.6
+    assert 0.4 < products.shows_style.mean() < 0.6
 
 
 def test_pictures_show_the_colour(shop: Shop) -> None:
     """The commonest colour in the middle, backdrop, cream and trim aside, is the product's: better than one in 20."""
-    catalogue, right = shop[0], 0
+    products, right = shop[0], 0
     others = [*STYLE_BACKDROPS, PAPER, CREAM, TRIM]
     palette = np.array([*(RGB[name] for name in COLOURS), *others], float)
     for item in range(100):
-        with Image.open(io.BytesIO(draw_picture(catalogue, item, np.random.default_rng(item)))) as picture:
+        with Image.open(io.BytesIO(draw_picture(products, item, np.random.default_rng(item)))) as picture:
             assert min(picture.size) >= 224 and max(picture.size) <= 300
             pixels = np.asarray(picture.resize((48, 48), Image.Resampling.NEAREST)).reshape(-1, 1, 3).astype(float)
         nearest = np.linalg.norm(pixels - palette, axis=2).argmin(axis=1)
-        right += np.bincount(nearest, minlength=len(palette))[: len(COLOURS)].argmax() == catalogue.colour[item]
+        right += np.bincount(nearest, minlength=len(palette))[: len(COLOURS)].argmax() == products.colour[item]
     assert right > 80
 
 

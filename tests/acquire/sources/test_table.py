@@ -17,7 +17,7 @@ from decorec.config.prepare import FilterConfig
 from decorec.errors import DecorecError
 
 HM = Path("data/hm")
-OUTPUTS = ("interactions", "items", "counts")
+OUTPUTS = ("interactions", "catalogue", "counts")
 
 
 def frames() -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -49,7 +49,7 @@ def test_csv(tmp_path: Path) -> None:
     found = pl.read_parquet(outputs["interactions"])
     assert found.drop("rating").rows() == interactions.rows()
     assert found["rating"].null_count() == 16
-    table = pl.read_parquet(outputs["items"])
+    table = pl.read_parquet(outputs["catalogue"])
     assert table["text"].to_list() == [
         "Top. Wear > Tops. A top.",
         "Skirt & belt. Wear > Skirts. Acme.",
@@ -87,7 +87,7 @@ def test_numbers_dates_lists_and_ratings_of_parquet(tmp_path: Path) -> None:
     found = pl.read_parquet(outputs["interactions"])
     assert found.columns == ["user", "item", "rating", "timestamp"]
     assert found.row(15) == ("u3", "3", 3.5, int(datetime(2020, 1, 16, tzinfo=UTC).timestamp()))
-    assert pl.read_parquet(outputs["items"])["image_urls"].to_list() == [["a.jpg", "b.jpg"], [], [], ["c"]]
+    assert pl.read_parquet(outputs["catalogue"])["image_urls"].to_list() == [["a.jpg", "b.jpg"], [], [], ["c"]]
 
 
 def test_rows_without_an_id_or_a_time_are_counted(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_rows_without_an_id_or_a_time_are_counted(tmp_path: Path) -> None:
     assert counts["items"]["dropped"] == {"no item": 1, "repeated item": 1}
     assert counts["filter"][1]["dropped"] == {"item without metadata": 1}
     assert counts["kept"] == {"users": 4, "items": 4, "interactions": 16}
-    assert pl.read_parquet(outputs["items"])["title"][0] == "Top"
+    assert pl.read_parquet(outputs["catalogue"])["title"][0] == "Top"
 
 
 def test_blanks_around_ids_do_not_count(tmp_path: Path) -> None:
@@ -199,5 +199,5 @@ def test_fashion_sales_without_repeated_pairs(tmp_path: Path) -> None:
     counts = json.loads(outputs["counts"].read_text())
     assert counts["interactions"]["records"] == 31_662
     assert counts["kept"] == {"users": 564, "items": 942, "interactions": 8_616}
-    items = pl.read_parquet(outputs["items"])
+    items = pl.read_parquet(outputs["catalogue"])
     assert (items["image_urls"].list.len() == 1).all() and (items["text"] != "").all()
