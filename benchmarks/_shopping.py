@@ -1,4 +1,4 @@
-"""Generated interactions: heavy-tailed lengths, a heavy-tailed catalogue, and tastes."""
+"""Generated interactions: heavy-tailed lengths, heavy-tailed popularity of the items, and tastes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def shopping(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], int]:
     """About that many interactions of users with 5 to 1,000 items each, an item per 33 interactions.
 
-    A user draws most items from one taste (a group of about 500 items), the others from the whole catalogue; in both,
-    few items are bought often.
+    A user draws most items from one taste (a group of about 500 items), the others from all items; in both, few items
+    are bought often.
 
     Returns:
         offsets [users + 1], items [interactions], number of items.
@@ -34,10 +34,10 @@ def shopping(
 def purchases(
     lengths: npt.NDArray[np.int64], count: int, group: int, share: float, power: float, random: np.random.Generator
 ) -> npt.NDArray[np.int32]:
-    """Items [interactions] of users with ``lengths`` items each, of a catalogue of ``count``.
+    """Items [interactions] of users with ``lengths`` items each, out of ``count`` items.
 
-    A user draws ``share`` of the items from one taste (a group of about ``group`` items), the others from the whole
-    catalogue; in both, the place is the ``power`` of a uniform number, so that few items are bought often.
+    A user draws ``share`` of the items from one taste (a group of about ``group`` items), the others from all items;
+    in both, the place is the ``power`` of a uniform number, so that few items are bought often.
     """
     tastes = max(1, count // group)
     taste = np.repeat(random.integers(0, tastes, len(lengths)), lengths)

@@ -1,7 +1,7 @@
 """Clusters: time and inertia beside scikit-learn's default on real features, and memory on many items.
 
 The real features are those of a data set in atomic files. scikit-learn's default is KMeans(k) on all processors; ours
-runs on one thread, since results must not depend on their number, and the step clusters both modalities side by side.
+runs on one thread, since results must not depend on their number, and the workflow clusters both modalities side by side.
 The large case is drawn from a mixture of normal distributions and is clustered in a process of its own.
 
     python -m benchmarks clusters [--features data/scientific/Scientific] [--items 200000] [--k 2000] [--rounds 3]
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _compare(both: list[Floats], rounds: int) -> None:
-    """Both modalities, one seed a round: one after the other as scikit-learn does, side by side as the step does."""
+    """Both modalities, one seed a round: one after the other as scikit-learn does, side by side as the workflow does."""
     k = round(0.1 * len(both[0]))
     theirs = [
         _cost(lambda x, seed=seed: KMeans(k, random_state=seed).fit(x).inertia_, both, 1) for seed in range(rounds)

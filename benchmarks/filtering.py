@@ -24,7 +24,6 @@ import numpy as np
 import polars as pl
 
 from benchmarks._cost import Cost, cost_of_command
-from decorec.data.item_features import FeatureFile
 
 __all__ = ["main"]
 
@@ -60,8 +59,7 @@ def main() -> None:
             end=" ",
         )
         print(f"polars {pl.__version__}, numpy {np.__version__}, Python {sys.version.split()[0]}", flush=True)
-        features = folder / "features.safetensors"
-        ours = [_steps(folder, features) for _ in range(options.rounds)]
+        ours = [_steps(folder) for _ in range(options.rounds)]
         ingest, split = (min(costs, key=lambda cost: cost.clock) for costs in zip(*ours, strict=True))
         print(ingest.line("ingest"), f" {ingest.memory / size:.2f} times the data")
         print(split.line("split"), f" {split.memory / size:.2f} times the data", flush=True)
@@ -79,7 +77,7 @@ def main() -> None:
         print(f"both keep {kept:,} interactions")
 
 
-def _steps(folder: Path, features: Path) -> tuple[Cost, Cost]:
+def _steps(folder: Path) -> tuple[Cost, Cost]:
     threads = str(os.cpu_count())
     section = json.dumps({"kcore": KCORE, "require": []})
     command = [sys.executable, "-m", "decorec"]
@@ -116,7 +114,6 @@ def _shop(folder: Path, interactions: int) -> int:
         names = {"user": "user_id:token", "item": "item_id:token", "timestamp": "timestamp:float"}
         rows.rename(names).write_csv(folder / "shop/shop.inter", separator="\t")
         items.alias("item").to_frame().write_csv(folder / "items.csv")
-        FeatureFile(np.zeros((1, 1), np.float32), np.ones(1, bool), ["none"]).write(folder / "features.safetensors")
         rows.write_csv(folder / "interactions.csv")
     ids = pl.scan_csv(folder / "interactions.csv").select(pl.col("user", "item").str.len_bytes()).collect()
     # polars holds 16 bytes per string, and besides the bytes of those that are longer than 12.

@@ -1,8 +1,8 @@
 """Time and memory of the step ingest on a large category, beside merely decompressing and parsing the same files.
 
-The category is generated in the format of Amazon 2018: reviews with text, a heavy-tailed catalogue, duplicates. The
-bare parse reads with polars' streaming engine just the fields that are needed, from both files, and keeps them. Each
-command is a process of its own; the least of the rounds counts.
+The category is generated in the format of Amazon 2018: reviews with text, a few items with most of them, duplicates.
+The bare parse reads with polars' streaming engine just the fields that are needed, from both files, and keeps them.
+Each command is a process of its own; the least of the rounds counts.
 
     python -m benchmarks ingest [--reviews 10000000] [--rounds 2] [--keep FOLDER]
 """
@@ -48,7 +48,8 @@ def main() -> None:
         step = [sys.executable, "-m", "decorec", "ingest", "--threads", str(os.cpu_count()), "--filter", "{}"]
         step += ["--dataset", '{"source": "amazon2018", "category": "Generated"}']
         step += ["--reviews", str(files[0]), "--meta", str(files[1])]
-        for name, file in (("interactions", "interactions.parquet"), ("catalogue", "items.parquet"), ("counts", "c.json")):
+        written = {"interactions": "interactions.parquet", "catalogue": "items.parquet", "counts": "counts.json"}
+        for name, file in written.items():
             step += [f"--{name}", str(folder / file)]
         rounds = [(cost_of_command(bare), cost_of_command(step)) for _ in range(options.rounds)]
     print(f"{options.reviews:,} reviews, {os.cpu_count()} processors, polars {pl.__version__}")

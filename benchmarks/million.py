@@ -1,4 +1,4 @@
-"""Memory and time per target of one training step and one full ranking, for catalogues of up to a million items.
+"""Memory and time per target of one training step and one full ranking, for up to a million items.
 
 Each size is a process of its own, whose largest resident memory counts, features and sequences included. The model is
 DeCoRec's first stage over one modality of 512 features, without a graph; the data have ten million training targets,

@@ -1,4 +1,4 @@
-"""``python -m decorec <step>``: every step of the pipeline as a command of its own."""
+"""``python -m decorec STEP``: runs a step of the pipeline."""
 
 from decorec.cli import main
 

@@ -1,8 +1,8 @@
-"""The command line: one subcommand per step, its flags derived from the step function's signature.
+"""The command line: one subcommand per step. Flags come from the step function's signature, help from its docstring.
 
 A step is a function with keyword-only, annotated arguments. ``Path`` arguments are files, pydantic models are given
-as JSON (or as the path of a JSON file), lists are repeated values. The names are the ones that the Snakemake rules
-use for input, output and params.
+as JSON (or as the path of a JSON file), lists are repeated values. The names are those that the Snakemake rules use for
+input, output and params.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import inspect
 import json
 import logging
 import os
+import re
 import sys
 import time
 import types
@@ -60,13 +61,13 @@ def _parse_model(annotation: Any, flag: str) -> Callable[[str], Any]:
     return parse
 
 
-def _add_argument(parser: argparse.ArgumentParser, parameter: inspect.Parameter, annotation: Any) -> None:
+def _add_argument(parser: argparse.ArgumentParser, parameter: inspect.Parameter, annotation: Any, text: str) -> None:
     flag = "--" + parameter.name.replace("_", "-")
     required = parameter.default is inspect.Parameter.empty
     default = None if required else parameter.default
-    options: dict[str, Any] = {"dest": parameter.name, "required": required, "default": default}
+    options: dict[str, Any] = {"dest": parameter.name, "required": required, "default": default, "help": text}
     if _is_union(annotation) and type(None) in typing.get_args(annotation):
-        # An optional file that a rule leaves empty arrives as a flag without value.
+        # If a rule leaves an optional file empty, the flag comes without a value.
         (annotation,) = [argument for argument in typing.get_args(annotation) if argument is not type(None)]
         options |= {"nargs": "?", "const": None}
     if typing.get_origin(annotation) is list:
@@ -83,17 +84,36 @@ def _add_argument(parser: argparse.ArgumentParser, parameter: inspect.Parameter,
     parser.add_argument(flag, **options)
 
 
+def _split_docstring(text: str) -> tuple[str, dict[str, str]]:
+    """The docstring without its section Args, and the entries of that section: parameter -> text."""
+    entries: dict[str, str] = {}
+    rest: list[str] = []
+    section = name = ""
+    for line in text.splitlines():
+        if line and not line[0].isspace():
+            section = line
+        if section != "Args:":
+            rest.append(line)
+        elif entry := re.fullmatch(r" {4}(\w+): (.+)", line):
+            name = entry[1]
+            entries[name] = entry[2]
+        elif name and line.strip():
+            entries[name] += " " + line.strip()
+    return "\n".join(rest).strip(), entries
+
+
 def _parser_of(name: str, function: Callable[..., None]) -> argparse.ArgumentParser:
+    description, texts = _split_docstring(inspect.getdoc(function) or "")
     parser = argparse.ArgumentParser(
         prog=f"decorec {name}",
-        description=inspect.getdoc(function),
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters
     for parameter in parameters.values():
-        _add_argument(parser, parameter, hints[parameter.name])
+        _add_argument(parser, parameter, hints[parameter.name], texts.get(parameter.name, "").replace("%", "%%"))
     if "threads" not in parameters:
         parser.add_argument("--threads", type=int, metavar="INT", help=argparse.SUPPRESS)
     return parser
@@ -108,7 +128,7 @@ def _list_steps() -> str:
 
 
 def _limit_threads(arguments: Sequence[str]) -> None:
-    """Let the numeric libraries use as many threads as the step was given; must precede their import."""
+    """Let the numeric libraries use the number of threads of the step; must be called before their import."""
     if "--threads" in arguments[:-1]:
         threads = arguments[arguments.index("--threads") + 1]
         for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
@@ -116,7 +136,7 @@ def _limit_threads(arguments: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one step; expected failures become one message and exit status 1."""
+    """Run one step; an expected failure gives one message and exit status 1."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_list_steps())
@@ -133,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         function = step_function(name)
         values = vars(_parser_of(name, function).parse_args(rest))
         if "threads" not in inspect.signature(function).parameters:
-            del values["threads"]  # every step takes the flag: the libraries heed it from their import on
+            del values["threads"]  # every step takes the flag: the libraries read it when they are imported
         function(**values)
     except DecorecError as error:
         print(f"decorec {name}: {error}", file=sys.stderr)

@@ -59,7 +59,7 @@ def progress(label: str, total: int | None = None, unit: str = "it") -> Iterator
 
 
 def track(iterable: Iterable[T], label: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
-    """Iterate with progress; ``total`` defaults to ``len(iterable)`` where it has one."""
+    """Iterate with progress; ``total`` defaults to ``len(iterable)`` if it has one."""
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     with progress(label, total, unit) as advance:

@@ -1,4 +1,4 @@
-"""The steps of the pipeline: each is a function that the command line and the workflow call by its name."""
+"""The steps of the pipeline: each is a function that the command line and the workflow run by its name."""
 
 from __future__ import annotations
 
@@ -11,37 +11,39 @@ __all__ = ["STEPS", "Step", "step_function"]
 
 @dataclass(frozen=True)
 class Step:
-    """Where a step is, and what it does."""
+    """Module and summary of a step."""
 
     phase: str
     module: str
-    """Holds the function of the step's name (hyphens are underscores there)."""
+    """Contains the function with the step's name (with underscores for hyphens)."""
     summary: str
 
 
 STEPS: dict[str, Step] = {
-    "sample": Step("acquire", "decorec.acquire.sample.shop", "generate the embedded sample shop"),
+    "sample": Step("acquire", "decorec.acquire.sample.shop", "generate the sample shop"),
     "download": Step("acquire", "decorec.acquire.download", "fetch reviews and metadata"),
-    "ingest": Step("acquire", "decorec.acquire.ingest", "read interactions and items, drop what is unusable"),
+    "ingest": Step("acquire", "decorec.acquire.ingest", "read and clean interactions and items"),
     "crawl": Step("acquire", "decorec.acquire.crawl.step", "fetch the pictures of the items"),
     "features": Step("features", "decorec.features.step", "encode texts and pictures"),
-    "split": Step("prepare", "decorec.prepare.split", "filter to the k-core and order each user's items"),
+    "split": Step("prepare", "decorec.prepare.split", "take the k-core and make each user's sequence"),
     "atomic": Step("prepare", "decorec.prepare.atomic", "read the given splits of an atomic data set"),
     "atomic-features": Step("prepare", "decorec.prepare.atomic", "read one given feature file of an atomic data set"),
-    "cooccurrence": Step("prepare", "decorec.prepare.cooccurrence", "count which items stand together in training"),
+    "cooccurrence": Step("prepare", "decorec.prepare.cooccurrence", "count which items occur together in training"),
     "cluster": Step("prepare", "decorec.prepare.clustering", "cluster the enriched features of one modality"),
     "train": Step("training", "decorec.training.steps", "train one stage of a run with one seed"),
-    "tune": Step("training", "decorec.training.tuning", "try values of a run on validation"),
+    "tune": Step("training", "decorec.training.tuning", "try values of a run on validation items"),
     "gradient-probe": Step("training", "decorec.training.gradient_probe", "measure gradients during a training"),
     "evaluate": Step("evaluation", "decorec.evaluation.evaluate", "rank all items for every user"),
-    "modality-modes": Step("evaluation", "decorec.evaluation.modality_modes", "rank by each modality and by all"),
+    "modality-modes": Step(
+        "evaluation", "decorec.evaluation.modality_modes", "rank by each modality and by all together"
+    ),
     "neighbour-recall": Step("evaluation", "decorec.evaluation.neighbour_recall", "find next items without training"),
     "comparison-table": Step("tables", "decorec.tables.comparison", "compare models, ablations or kinds of fusion"),
     "statistics-table": Step("tables", "decorec.tables.statistics", "count users, items and interactions"),
     "coldstart-table": Step("tables", "decorec.tables.coldstart", "compare users with few interactions and others"),
-    "recall-table": Step("tables", "decorec.tables.recall", "count what is found without training"),
+    "recall-table": Step("tables", "decorec.tables.recall", "count next items found without training"),
     "retrieval-table": Step("tables", "decorec.tables.retrieval", "compare the modes of scoring"),
-    "cost-table": Step("tables", "decorec.tables.cost", "add up seconds, memory and parameters"),
+    "cost-table": Step("tables", "decorec.tables.cost", "collect time, memory and parameters"),
     "claims-table": Step("tables", "decorec.tables.claims", "test the paper's claims"),
     "sensitivity-table": Step("tables", "decorec.tables.sensitivity", "compare values of one key of the reference"),
     "curves-table": Step("tables", "decorec.tables.curves", "collect validation metrics by epoch"),
@@ -52,13 +54,13 @@ STEPS: dict[str, Step] = {
     "results-page": Step("tables", "decorec.tables.results_page", "write the page of results (Markdown)"),
     "figure": Step("figures", "decorec.figures.step", "draw one figure from its tables"),
     "gallery": Step("report", "decorec.report.gallery", "collect recommendations to some users"),
-    "report-page": Step("report", "decorec.report.step", "write the page with everything (html)"),
+    "report-page": Step("report", "decorec.report.step", "write the report (html)"),
     "schema": Step("configuration", "decorec.config.root", "write the JSON schema of config.yaml"),
 }
-"""Step -> where it is. A step's module is imported when the step is run: only what it needs is loaded."""
+"""Name -> step. A step's module is imported when the step is run, so that only what it needs is loaded."""
 
 
 def step_function(name: str) -> Callable[..., None]:
-    """The function behind a step."""
+    """The function of a step."""
     function: Callable[..., None] = getattr(import_module(STEPS[name].module), name.replace("-", "_"))
     return function

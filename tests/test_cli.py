@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from decorec.cli import STEPS, main
+from decorec.cli import main
+from decorec.steps import STEPS
 
 HEAVY = {"torch", "open_clip", "dask", "sklearn", "matplotlib", "numba", "pandas"}
 
@@ -44,7 +45,7 @@ def test_an_expected_failure_is_one_message_and_no_output(tmp_path: Path) -> Non
     )
     output = tmp_path / "out" / "graph.npz"
     files = ["--vocab", str(tmp_path / "vocab"), "--sequences", str(tmp_path / "missing")]
-    result = run("cooccurrence", "--graph", "{}", *files, "--cooccurrence", str(output))
+    result = run("cooccurrence", "--graph", "{}", *files, "--matrix", str(output))
     assert result.returncode == 1
     assert result.stderr.startswith("decorec cooccurrence: ")
     assert str(tmp_path / "missing") in result.stderr
@@ -62,20 +63,20 @@ def test_an_expected_failure_is_one_message_and_no_output(tmp_path: Path) -> Non
     ],
 )
 def test_a_wrong_section_is_explained(value: str, message: str, tmp_path: Path) -> None:
-    result = run("cooccurrence", "--graph", value, "--vocab", "v", "--sequences", "s", "--cooccurrence", "c")
+    result = run("cooccurrence", "--graph", value, "--vocab", "v", "--sequences", "s", "--matrix", "c")
     assert result.returncode == 1
     assert message in result.stderr
     assert "Traceback" not in result.stderr
 
 
-TORCH = {"features", "stage1", "stage2", "fit", "probe", "evaluate", "modes", "gallery", "tune", "embedding-table"}
+TORCH = {"features", "train", "gradient-probe", "evaluate", "modality-modes", "gallery", "tune", "embedding-table"}
 """Steps that need torch; loading it takes more than a second."""
 
 
 @pytest.mark.parametrize("step", sorted(set(STEPS) - TORCH))
 def test_steps_that_need_no_torch_do_not_load_it(step: str) -> None:
     code = (
-        "import sys; from decorec.cli import step_function; step_function(sys.argv[1]);"
+        "import sys; from decorec.steps import step_function; step_function(sys.argv[1]);"
         "print(*{name.split('.')[0] for name in sys.modules})"
     )
     result = subprocess.run([sys.executable, "-c", code, step], capture_output=True, text=True, check=True)
@@ -84,7 +85,8 @@ def test_steps_that_need_no_torch_do_not_load_it(step: str) -> None:
 
 def test_graph_and_clusters_are_computed_without_torch() -> None:
     code = (
-        "import sys, numpy as np; from decorec.config import GraphConfig; from decorec.prepare.cooccurrence import count_pairs;"
+        "import sys, numpy as np; from decorec.config import GraphConfig;"
+        "from decorec.prepare.cooccurrence import count_pairs;"
         "from decorec.data.graph import normalise; from decorec.prepare.clustering import enrich, kmeans;"
         "from decorec.data.sequences import Sequences;"
         "sequences = Sequences(['u'], np.array([0, 4]), np.array([0, 1, 2, 0], np.int32));"

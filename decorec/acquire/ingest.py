@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,7 +18,7 @@ from decorec.acquire.sources.metadata import Metadata, item_row, read_metadata
 from decorec.acquire.sources.reviews import AmazonFormat, read_reviews
 from decorec.acquire.sources.table import read_interactions, read_items, table_row
 from decorec.artifacts.files import write_json, write_table
-from decorec.config.datasets import Dataset, TableDataset
+from decorec.config.datasets import Dataset, FolderDataset
 from decorec.config.prepare import FilterConfig
 from decorec.data.filtering import Filtered
 from decorec.data.interactions import Account, Interactions, repeated
@@ -81,6 +82,24 @@ def ingest(
 
 
 @dataclass(frozen=True)
+class FolderReader:
+    """How to read the two files of a data set that lies in a folder of the user's."""
+
+    interactions: Callable[[Any], tuple[Interactions, Account]]
+    """From the data set's section: users, items, ratings and times, and what was dropped."""
+    items: Callable[[Any, pl.Series], Metadata]
+    """From the section and the ids of the items wanted: ids of all items, and the records of those."""
+    row: Row
+    """From a record: a row of items.parquet."""
+
+
+READERS = {
+    "table": FolderReader(read_interactions, read_items, table_row),
+}
+"""Source -> reader. A new source in a folder is one module with these three functions and one entry here."""
+
+
+@dataclass(frozen=True)
 class _Source:
     """How to read a source: its interactions, the metadata of given items, and the row of items.parquet of a record."""
 
@@ -92,9 +111,10 @@ class _Source:
 
 
 def _source(dataset: Dataset, reviews: Path | None, meta: Path | None) -> _Source:
-    if isinstance(dataset, TableDataset):
-        file = Path(dataset.path) / dataset.items
-        return _Source("table", file, partial(read_interactions, dataset), partial(read_items, dataset), table_row)
+    if isinstance(dataset, FolderDataset):
+        reader, file = READERS[dataset.source], Path(dataset.path) / dataset.items
+        interactions, items = partial(reader.interactions, dataset), partial(reader.items, dataset)
+        return _Source(dataset.source, file, interactions, items, reader.row)
     formats: dict[str, AmazonFormat] = {
         "sample": "amazon2018",
         "amazon2018": "amazon2018",

@@ -1,1 +1,1 @@
-"""Files: how every kind is written and read, where each lies under results/, and the columns of tables."""
+"""Files: reading and writing, paths under results/, and columns of tables."""

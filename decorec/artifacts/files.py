@@ -1,7 +1,7 @@
 """Reading and writing of the pipeline's files.
 
-Every writer writes beside the target and renames, so that a reader never sees half a file, and writes the same
-bytes for the same content. Every reader turns a missing or damaged file into a message that names it.
+Every writer writes a temporary file and renames it, so that a reader never sees an incomplete file; equal content gives
+equal bytes. For a missing or damaged file, every reader raises an error with its name.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from decorec.errors import DecorecError
 
 __all__ = [
     "atomic_path",
+    "by_stem",
     "read_arrays",
     "read_json",
     "read_sparse",
@@ -35,6 +36,22 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
+    """Files by the name of their modality, which is their stem (``text`` for features/text.safetensors).
+
+    Raises:
+        DecorecError: two files have the same stem.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in found:
+            raise DecorecError(
+                f"{path}: expected one file per modality, found {found[path.stem]} of the same name; pass one of them"
+            )
+        found[path.stem] = path
+    return found
 
 
 @contextmanager
@@ -82,7 +99,7 @@ def read_text(path: Path) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, keys in the order given, NaN refused."""
+    """Write ``value`` as indented JSON, with keys in the given order; NaN is refused."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -102,7 +119,7 @@ def write_table(path: Path, frame: pl.DataFrame) -> None:
 
 
 def read_table(path: Path, columns: Mapping[str, pl.DataType | type[pl.DataType]] | None = None) -> pl.DataFrame:
-    """Read a parquet table and check that it has ``columns`` (name -> type); others are kept.
+    """Read a parquet table and check that it has ``columns`` (name -> type); other columns are kept.
 
     Raises:
         DecorecError: the file is missing, is not parquet, or lacks a column of the given type.
@@ -130,8 +147,8 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], metadata: M
 def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
     """Add ``metadata`` to a serialised safetensors file, keys sorted.
 
-    The library keeps metadata in a hash map and writes it in an order that differs between processes; equal
-    content has to give equal bytes. Format: 8 bytes little-endian header length, JSON header padded with blanks
+    The library writes metadata in an order that differs between processes, but equal content must give equal bytes.
+    Format: 8 bytes little-endian header length, JSON header padded with blanks
     to a multiple of 8, data.
     """
     if not metadata:

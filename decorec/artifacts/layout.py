@@ -1,14 +1,13 @@
-"""Where every file lies: the only module that knows the paths under results/ and logs/.
+"""Paths of all files under results/ and logs/; they are defined only here.
 
-A path is a pattern with wildcards in braces, as the rules of the workflow write them. ``fill`` makes a path of a
-pattern; ``wildcards_of`` reads the wildcards off a path. A step that is told a path reads from it what the file
-belongs to, so that nobody has to repeat it.
+A path is a pattern with wildcards in braces, as in the rules of the workflow. ``fill`` makes a path from a
+pattern; ``wildcards_of`` finds the wildcards of a path. A step finds out from a file's path which data set, run and
+seed the file belongs to, so that these need not be given again.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +25,7 @@ __all__ = [
 ]
 
 CACHE = "results/cache"
-"""Downloads, pictures, finished chunks of features, trials: what lets a step go on where it was cut off."""
+"""Downloads, pictures, finished chunks of features and trials; with these an interrupted step can continue."""
 BENCHMARKS = "results/benchmarks"
 
 SHOP = "results/{dataset}/shop"
@@ -97,7 +96,7 @@ def fill(pattern: str, **wildcards: object) -> str:
 
 
 def wildcards_of(path: Path, pattern: str) -> dict[str, str]:
-    """The wildcards of ``pattern`` in ``path``, whose end has to match it from the data set on.
+    """The wildcards of ``pattern`` in ``path``; the end of the path must match the pattern from the data set on.
 
     Raises:
         DecorecError: the path does not match.
@@ -111,8 +110,8 @@ def wildcards_of(path: Path, pattern: str) -> dict[str, str]:
     if match is None:
         shown = re.sub(r"{(\w+)}", lambda name: name[1].upper(), ending).replace("seed-SEED", "seed-N")
         raise DecorecError(
-            f"{path}: expected a path that ends in {shown}, found another; pass the files that the steps of the "
-            "workflow write"
+            f"{path}: expected a path that ends in {shown}, found another path; pass the files that the steps "
+            "of the workflow write"
         )
     return match.groupdict()
 
@@ -124,20 +123,20 @@ def dataset_of(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """What a file of a run belongs to."""
+    """Data set, run, seed and stage of a file."""
 
     dataset: str
     run: str
     seed: int
     stage: str
-    """Empty for a file that belongs to the whole run."""
+    """Empty for a file that belongs to all stages of a run."""
 
 
 def place(path: Path, pattern: str) -> Place:
-    """Read off ``path`` what a file of a run belongs to; ``pattern`` is one of the patterns under ``RUN``.
+    """Data set, run, seed and stage of the file ``path``; ``pattern`` is one of the patterns under ``RUN``.
 
     Raises:
-        DecorecError: the path does not match, or the seed is no number.
+        DecorecError: the path does not match, or the seed is not a number.
     """
     found = wildcards_of(path, pattern)
     if not found["seed"].isdecimal():
@@ -145,22 +144,6 @@ def place(path: Path, pattern: str) -> Place:
     return Place(found["dataset"], found["run"], int(found["seed"]), found.get("stage", ""))
 
 
-def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
-    """Files by the name of their modality, which is their stem (``text`` for features/text.safetensors).
-
-    Raises:
-        DecorecError: two files have the same stem.
-    """
-    found: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in found:
-            raise DecorecError(
-                f"{path}: expected one file per modality, found {found[path.stem]} of the same name; pass one of them"
-            )
-        found[path.stem] = path
-    return found
-
-
 def picture_path(cache: Path, sha256: str) -> Path:
-    """Where the picture whose original file has the checksum ``sha256`` is kept under the cache folder."""
+    """The stored picture, under the cache folder, whose original file has the checksum ``sha256``."""
     return cache / "images" / sha256[:2] / f"{sha256}.jpg"

@@ -1,4 +1,4 @@
-"""The configuration: one typed model that validates config.yaml, gives defaults and generates the JSON schema."""
+"""The configuration: typed sections that validate config.yaml, give defaults and generate the JSON schema."""
 
 from decorec.config.acquire import CrawlConfig, DownloadConfig
 from decorec.config.base import Section, explain

@@ -1,4 +1,4 @@
-"""What all sections of the configuration share."""
+"""Common parts of all sections of the configuration."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["Section", "explain", "merge"]
 
 
 class Section(BaseModel):
-    """A section of the configuration: immutable, and a key that it does not know is an error.
+    """A section of the configuration: immutable; an unknown key is an error.
 
-    A section within a section is a difference against the default that the outer one declares for it, not against the
-    inner one's own: ``{encoder: {dropout: 0.2}}`` leaves a model all else of the encoder that it is defined with.
+    A section within a section changes the default that the outer section declares for it, not the inner section's own
+    default: ``{encoder: {dropout: 0.2}}`` keeps all other values of the encoder in the model's definition.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -32,7 +32,7 @@ class Section(BaseModel):
 
 
 def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``difference`` laid over it, mapping by mapping; lists and scalars are replaced."""
+    """``base`` with the values of ``difference``; mappings are merged, lists and scalars are replaced."""
     merged = dict(base)
     for key, value in difference.items():
         inner = merged.get(key)
@@ -41,7 +41,7 @@ def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, A
 
 
 def explain(error: ValidationError, origin: str) -> str:
-    """One message for all problems that pydantic found: key, what was found, what is expected."""
+    """One message for all problems that pydantic found: key, value found, value expected."""
     lines = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"]) or "(top level)"

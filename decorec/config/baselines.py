@@ -29,9 +29,9 @@ class OneStage(Section):
     """A model that is trained in one stage."""
 
     differences: ClassVar[dict[str, dict[str, Any]]] = {}
-    """What the model's definition changes in the defaults of the sections graph, interests and train."""
+    """Values of the model's definition that differ from the defaults of the sections graph, interests and train."""
     space: ClassVar[dict[str, list[Any]]] = {}
-    """Key of a run -> values that tuning chooses from; the same number of trials for every model."""
+    """Key of a run -> values that tuning tries; every model has the same number of trials."""
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -39,11 +39,11 @@ class OneStage(Section):
         return ("fit",)
 
     def needs(self, stage: str) -> tuple[str, ...]:
-        """What the model reads in ``stage`` besides the sequences."""
+        """Inputs of the model in ``stage`` besides the sequences."""
         return ()
 
     def for_stage(self, stage: str) -> OneStage:
-        """This section with everything at its default that has no effect on ``stage``."""
+        """This section, with values that have no effect on ``stage`` set to their defaults."""
         return self
 
 
@@ -56,7 +56,7 @@ class Transformer(OneStage):
 
     @property
     def length(self) -> int:
-        """Items of the history that the model sees."""
+        """Number of latest items of the history that the model uses."""
         return self.encoder.length
 
 
@@ -75,10 +75,10 @@ class Bert4recConfig(Transformer):
     mask: float = Field(0.4, gt=0, le=1)
     """Probability that an item is masked in training (rho)."""
     mask_last: float = Field(0.5, ge=0, le=1)
-    """Share of training sequences in which the last item alone is masked."""
+    """Share of training sequences in which only the last item is masked."""
     passes: int = Field(5, ge=1)
-    """Passes over the users in one epoch, each with fresh masks: one pass predicts far less than a row per prefix does,
-    and patience counts epochs."""
+    """Passes over the users in one epoch, each with new masks: one pass has far fewer predictions than one row per
+    prefix, and patience counts epochs."""
 
 
 class UnisrecConfig(Transformer):
@@ -91,12 +91,12 @@ class UnisrecConfig(Transformer):
     experts: int = Field(8, ge=1, le=64)
     """Experts of the adaptor."""
     adaptor_dropout: float = Field(0.2, ge=0, lt=1)
-    """Dropout of the text features in front of the experts."""
+    """Dropout of the text features before the experts."""
     temperature: float = Field(0.07, gt=0)
-    """Temperature of the cosine between sequence and candidate."""
+    """Temperature of the cosine between sequence and item."""
 
     def needs(self, stage: str) -> tuple[str, ...]:
-        """What the model reads in ``stage`` besides the sequences."""
+        """Inputs of the model in ``stage`` besides the sequences."""
         return ("features.text",)
 
 
@@ -116,18 +116,18 @@ class MissrecConfig(OneStage):
     dropout: float = Field(0.5, ge=0, lt=1)
     """Dropout of input, hidden states and attention."""
     length: int = Field(50, ge=1, le=1_000)
-    """Items of the history that the model sees (L)."""
+    """Number of latest items of the history that the model uses (L)."""
     interest_ratio: float = Field(0.5, gt=0, le=1)
-    """Clusters per vector that is clustered: text and picture of every item."""
+    """Number of clusters divided by the number of vectors (text and picture of every item)."""
     lloyd_steps: int = Field(1, ge=1, le=50)
     """Steps of k-means before each epoch, from random vectors."""
     interest_weight: float = Field(1e-4, ge=0)
     """Weight of the energy of a sequence's summed interests (gamma)."""
     temperature: float = Field(0.07, gt=0)
-    """Temperature of the cosine between sequence and candidate."""
+    """Temperature of the cosine between sequence and item."""
 
     def needs(self, stage: str) -> tuple[str, ...]:
-        """What the model reads in ``stage`` besides the sequences."""
+        """Inputs of the model in ``stage`` besides the sequences."""
         return MODAL
 
 
@@ -143,16 +143,16 @@ class MmmlpConfig(OneStage):
     sequence_hidden: int = Field(200, ge=1)
     """Hidden width of sequence mixing."""
     fusion: Literal["linear", "mixer"] = "linear"
-    """linear: concatenation, normalisation, one linear layer; mixer: one more round over the concatenation before."""
+    """linear: concatenation, normalisation, one linear layer; mixer: the same after one more round of mixing."""
     padding: Literal["right", "left"] = "right"
-    """Side of the slots that a short sequence leaves empty."""
+    """Side of the empty slots of a short sequence."""
     dropout: float = Field(0.5, ge=0, lt=1)
     """Dropout of hidden and output layers of the mixers."""
     length: int = Field(50, ge=1, le=1_000)
-    """Items of the history that the model sees (L): the slots that are mixed."""
+    """Number of latest items of the history that the model uses (L): the slots that are mixed."""
 
     def needs(self, stage: str) -> tuple[str, ...]:
-        """What the model reads in ``stage`` besides the sequences."""
+        """Inputs of the model in ``stage`` besides the sequences."""
         return MODAL
 
 
@@ -171,28 +171,28 @@ class DimoConfig(OneStage):
     heads: int = Field(4, ge=1, le=32)
     """Attention heads."""
     dropout: float = Field(0.3, ge=0, lt=1)
-    """Dropout of the embeddings in front of the hops."""
+    """Dropout of the embeddings before the hops."""
     attention_dropout: float = Field(0.2, ge=0, lt=1)
     """Dropout of the attention."""
     neighbours: int = Field(10, ge=1)
-    """Most co-occurring items, and items that never co-occur, per item in the auxiliary losses."""
+    """Number of most co-occurring items, and of items that never co-occur, per item in the auxiliary losses."""
     feature_deviation: float = Field(0.05, gt=0)
-    """Root mean square of each item's modal embedding at the start; that of the ids is 0.058."""
+    """Root mean square of each item's initial modal embedding; that of the ids is 0.058."""
     auxiliary: float = Field(1e-3, ge=0)
     """Weight of the three auxiliary losses (lambda)."""
     length: int = Field(50, ge=1, le=1_000)
-    """Items of the history that the model sees (L)."""
+    """Number of latest items of the history that the model uses (L)."""
 
     def needs(self, stage: str) -> tuple[str, ...]:
-        """What the model reads in ``stage`` besides the sequences."""
+        """Inputs of the model in ``stage`` besides the sequences."""
         return (*MODAL, "graph")
 
 
 class Floor(OneStage):
-    """A rule without anything to train."""
+    """A rule without training."""
 
     length: int = Field(50, ge=1, le=1_000)
-    """Items of the history that are looked at."""
+    """Number of latest items of the history that are used."""
 
 
 class PopularityConfig(Floor):
@@ -209,15 +209,15 @@ class ItemKnnConfig(Floor):
     """Normalisation of the co-occurrence matrix."""
 
     def needs(self, stage: str) -> tuple[str, ...]:
-        """What the model reads in ``stage`` besides the sequences."""
+        """Inputs of the model in ``stage`` besides the sequences."""
         return ("graph",)
 
 
 class ContentKnnConfig(Floor):
-    """Items by their likeness to the user's last item, in text and picture."""
+    """Items by their similarity to the user's last item, in text and picture."""
 
     name: Literal["content-knn"]
 
     def needs(self, stage: str) -> tuple[str, ...]:
-        """What the model reads in ``stage`` besides the sequences."""
+        """Inputs of the model in ``stage`` besides the sequences."""
         return MODAL

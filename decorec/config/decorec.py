@@ -34,30 +34,30 @@ class DecorecConfig(Section):
     dim: int = Field(300, ge=4)
     """Width of item representations (d)."""
     modalities: list[Modality] = Field(["text", "image"], min_length=1)
-    """Modalities used; the data set must have features of them."""
+    """Modalities used; the data set must have their features."""
     adapter: Literal["mlp", "linear"] = "mlp"
     """Linear-ReLU-Linear (eq. 8), or one linear layer."""
     adapter_hidden: int | None = Field(None, ge=1)
     """Hidden width of the adapters (d_h); default: dim."""
     encoder: EncoderConfig = EncoderConfig()
     initialisation: Literal["normal", "torch"] = "normal"
-    """Start of adapters and of the attention's input projections: N(0, 0.02) like everything else, or torch's own."""
+    """Initial values of adapters and of the attention's input projections: N(0, 0.02), as others, or torch's own."""
     ids: bool = True
     """Add item ids in stage 2."""
     interests: bool = True
     """Add interest embeddings in stage 2."""
     interest_mlp: bool = True
-    """Pass the interest embedding through an MLP (eq. 6); false: a bare table, initialised to zero."""
+    """Pass the interest embedding through an MLP (eq. 6); false: a table without MLP, initialised to zero."""
     freeze: bool = True
     """Freeze adapters and modal gates in stage 2."""
     phased: bool = Field(True, exclude_if=bool)
-    """Two stages; false: one, with ids and interests from the start. Not written where it is true, so that what is
-    tracked of a run is what it was before the key existed."""
+    """Two stages; false: one stage, with ids and interests from the start. Not written if true, so that the tracked
+    values of a run are the same as before the key existed."""
     normalisation: Normalisation = "symmetric"
     """Normalisation of the co-occurrence matrix for enrichment."""
     id_deviation: float = Field(0.002, ge=0)
-    """Standard deviation of the ids at the start of stage 2. At 0.02 their noise costs more on validation than stage 2
-    wins back: frozen modal representations have norms of about 1.3 in 300 dimensions."""
+    """Standard deviation of the ids at the start of stage 2. With 0.02 their noise lowers the validation metrics more
+    than stage 2 raises them: frozen modal representations have norms of about 1.3 in 300 dimensions."""
     id_layers: int = Field(2, ge=0, le=4)
     """Enrichment layers of the ids (0: none)."""
     id_enrichment: Literal["gated", "mean"] = "gated"
@@ -67,33 +67,33 @@ class DecorecConfig(Section):
     gate: Literal["learned"] | Annotated[float, Field(ge=0, le=4)] = "learned"
     """mu of eq. 2: learned per item and layer, or one fixed value."""
     gate_bias: float = 0.0
-    """Start of the learned gate's bias."""
+    """Initial bias of the learned gate."""
     similarity: Literal["dot", "cosine"] = "dot"
-    """Product between sequence and candidate."""
+    """Similarity of sequence and item."""
     temperature: float = Field(2.0, gt=0)
     """tau of eq. 12."""
     alpha: float = Field(1.0, ge=0, le=1)
-    """Weight of the other modality's positive in the loss (eq. 14) and of its score at inference (eq. 17)."""
+    """Weight of the other modality: of the target's logit in the loss (eq. 14), of its score at inference (eq. 17)."""
     scoring: Literal["softmax", "exponentials"] = "softmax"
     """softmax: eq. 16 per user and modality; exponentials: one sum of all four exponentials."""
     neighbourhood: float = Field(0.0, ge=0, exclude_if=lambda weight: weight == 0)
-    """Weight in the scores, beyond eq. 17, of the co-occurrence of candidate and history, in units of its mean over all
-    items that co-occur with the history (decorec-plus); 0: none. Not written where it is 0, so that what is
-    tracked of a run is what it was before the key existed."""
+    """Weight of the co-occurrence of item and history in the scores, in addition to eq. 17 (decorec-plus). The unit is
+    the mean over all items that co-occur with the history; 0: none. Not written if 0, so that the tracked values of a
+    run are the same as before the key existed."""
     repeats: Literal["scored", "counted"] = Field("scored", exclude_if=lambda repeats: repeats == "scored")
-    """Share of the scores that the items of the history have together: as scored, or what repeats had in training
-    (decorec-plus). Not written where it is as scored."""
+    """Share of the scores of the items of the history: scored: as scored; counted: the share of repeats in training
+    (decorec-plus). Not written if scored."""
     padding_negative: bool = False
     """Add the released code's padding row to the denominator of the loss."""
 
     differences: ClassVar[dict[str, dict[str, Any]]] = {}
-    """What the model's definition changes in the defaults of the sections graph, interests and train."""
+    """Values of the model's definition that differ from the defaults of the sections graph, interests and train."""
     space: ClassVar[dict[str, list[Any]]] = {
         "train.learning_rate": [3e-4, 1e-3],
         "model.encoder.dropout": [0.2, 0.5],
         "model.modal_layers": [1, 2],
     }
-    """Key of a run -> values that tuning chooses from; the same number of trials for every model."""
+    """Key of a run -> values that tuning tries; every model has the same number of trials."""
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -102,11 +102,11 @@ class DecorecConfig(Section):
 
     @property
     def length(self) -> int:
-        """Items of the history that the model sees."""
+        """Number of latest items of the history that the model uses."""
         return self.encoder.length
 
     def needs(self, stage: str) -> tuple[str, ...]:
-        """What the model reads in ``stage`` besides the sequences."""
+        """Inputs of the model in ``stage`` besides the sequences."""
         fused = stage != "stage1"
         graph = self.modal_layers > 0 or (fused and (self.neighbourhood > 0 or (self.ids and self.id_layers > 0)))
         interests = self.modalities if fused and self.interests else []
@@ -117,7 +117,7 @@ class DecorecConfig(Section):
         )
 
     def for_stage(self, stage: str) -> DecorecConfig:
-        """This section with everything at its default that has no effect on ``stage``."""
+        """This section, with values that have no effect on ``stage`` set to their defaults."""
         if stage != "stage1":
             return self
         return self.model_copy(update={name: DecorecConfig.model_fields[name].default for name in FUSED_ONLY})

@@ -1,4 +1,4 @@
-"""The transformer over a user's sequence, which several models share."""
+"""Section of the transformer over a user's sequence, which several models have."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ class EncoderConfig(Section):
     positions: Literal["none", "learned"] = "none"
     """Position embeddings, counted from the oldest item of the window."""
     length: int = Field(50, ge=1, le=1_000)
-    """Items of the history that the model sees (L)."""
+    """Number of latest items of the history that the model uses (L)."""

@@ -1,4 +1,4 @@
-"""How pictures and texts become vectors."""
+"""Section of the encoder of pictures and texts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class FeaturesConfig(Section):
     """Encoder of pictures and texts."""
 
     encoder: Literal["clip", "fit"] = "clip"
-    """clip: an open_clip model with published weights. fit: a small open_clip model trained on the catalogue's own
-    (picture, text) pairs, for use without any weights."""
+    """clip: an open_clip model with published weights. fit: a small open_clip model that is trained on the data
+    set's own (picture, text) pairs and needs no weights."""
     model: str = "ViT-B-32-quickgelu"
     """open_clip model name (encoder clip)."""
     weights: str = "openai"

@@ -1,4 +1,4 @@
-"""Which interactions are kept, the co-occurrence graph, and interests."""
+"""Sections of the filter, the co-occurrence graph and the interests."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Normalisation = Literal["symmetric", "row", "released"]
 
 
 class FilterConfig(Section):
-    """Which interactions are kept."""
+    """Filter of interactions."""
 
     kcore: int = Field(5, ge=3, le=1_000)
-    """Least number of interactions per user and per item, to the fixed point; leave-one-out needs 3."""
+    """Least number of interactions per user and per item, applied until nothing changes; leave-one-out needs 3."""
     duplicates: Literal["exact", "pair"] = "exact"
-    """Drop repeated (user, item, rating, timestamp) rows, or every repetition of a (user, item) pair."""
+    """exact: drop repeated rows of user, item, rating and timestamp; pair: drop every repetition of a user and item."""
     require: list[Literal["text", "image"]] = ["text", "image"]
     """Modalities that an item must have."""
 
@@ -30,14 +30,14 @@ class GraphConfig(Section):
     distance: Literal["1/D", "1/(D+1)", "1"] = "1/D"
     """Weight of a pair of positions at distance D; the released matrix uses 1/(D+1); 1 counts pairs."""
     window: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
-    """Largest distance counted."""
+    """Largest distance that counts."""
 
 
 class InterestsConfig(Section):
     """Clusters of enriched raw features (eq. 3 to 5)."""
 
     ratio: float = Field(0.1, gt=0, le=1)
-    """Clusters per item and modality."""
+    """Number of clusters per item, in each modality."""
     seed: int = Field(0, ge=0)
     """Seed of k-means."""
     normalisation: Normalisation = "symmetric"
@@ -45,4 +45,4 @@ class InterestsConfig(Section):
     gate: float = Field(0.5, ge=0, le=1)
     """Strength of one hop in the enrichment of the clustered features."""
     layers: int = Field(1, ge=0, le=4)
-    """Hops in the enrichment of the clustered features."""
+    """Number of hops in the enrichment of the clustered features."""

@@ -1,4 +1,4 @@
-"""config.yaml as a whole."""
+"""The complete configuration, config.yaml."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 class RunDifference(Section):
-    """A run, as a difference against the base sections."""
+    """A run, as differences from the base sections."""
 
     method: Literal["described", "released"] = "described"
-    """Preset that the difference is laid over."""
+    """Preset to which the differences are applied."""
     graph: dict[str, Any] = {}
     """Differences of the section graph."""
     interests: dict[str, Any] = {}
@@ -51,7 +51,7 @@ class TunedDifference(Section):
 
 
 class Config(Section):
-    """The whole configuration."""
+    """The complete configuration."""
 
     datasets: dict[str, Dataset] = Field(min_length=1)
     """Data sets by name; the name becomes the folder under results/."""
@@ -70,11 +70,11 @@ class Config(Section):
         "decorec": RunDifference(),
         "sasrec": RunDifference(model={"name": "sasrec"}),
     }
-    """Runs by name, each a difference against the sections above."""
+    """Runs by name, each with its differences from the sections above."""
     tuned: dict[str, dict[str, TunedDifference]] = {}
-    """Data set -> run -> values chosen there on validation, laid over the run's own; `decorec tuned` writes them. A run
-    without any lays its difference over those of the run that is called like its model (an ablation over decorec's);
-    presets do not. Data sets that are not configured may stand here too."""
+    """Data set -> run -> values chosen there on validation items, which replace the run's own; `decorec tuned` writes
+    them. A run without an entry applies its differences to the values of the run with its model's name (an ablation to
+    those of decorec); presets do not. Data sets that are not configured may be listed too."""
     tables: TablesConfig = TablesConfig()
     report: ReportConfig = ReportConfig()
     tuning: TuningConfig = TuningConfig()
@@ -122,12 +122,12 @@ class Config(Section):
         return self
 
     def _expect_modalities(self, name: str, run: Run) -> None:
-        """Refuse a run that needs features which a data set does not have."""
+        """Refuse a run that needs features that a data set does not have."""
         needed = {need.partition(".")[2] for stage in run.stages for need in run.needs(stage)} - {""}
         for dataset, section in self.datasets.items():
             if missing := sorted(needed - set(section.modalities)):
                 raise ValueError(
-                    f"runs.{name}: expected modalities that the data set {dataset!r} has ({', '.join(section.modalities)}), "
+                    f"runs.{name}: expected modalities of the data set {dataset!r} ({', '.join(section.modalities)}), "
                     f"found {', '.join(missing)}; correct model.modalities, or name the file under "
                     f"datasets.{dataset}.features (source atomic)"
                 )
@@ -150,17 +150,17 @@ class Config(Section):
     def run(self, name: str, dataset: str | None = None) -> Run:
         """The run ``name``: base sections, preset and difference, merged and validated.
 
-        With ``dataset``, the values that were chosen there are in force.
+        With ``dataset``, the values that were chosen there are used.
         """
         return self._resolved(name, dataset, {})
 
     def every_run(self, dataset: str | None = None) -> dict[str, Run]:
-        """All runs by name: those of ``runs``, then those that the tables of sensitivity add.
+        """All runs by name: those in ``runs``, then those that the tables of sensitivity add.
 
-        With ``dataset``, the values that were chosen there are in force.
+        With ``dataset``, the values that were chosen there are used.
 
         Raises:
-            ValueError: a value is out of its bounds, or the reference does not have it.
+            ValueError: a value is out of bounds, or the reference does not have the key.
         """
         found = {name: self.run(name, dataset) for name in self.runs}
         for table in KNOBS:
@@ -170,9 +170,9 @@ class Config(Section):
         return found
 
     def sensitivity(self, table: str) -> dict[str, float]:
-        """Run -> value of each run of a table of sensitivity, in ascending order of the values; empty without any.
+        """Run -> value of each run of a table of sensitivity, in ascending order of the values, or empty.
 
-        A declared run stands for a value if it is the reference with that value on every data set.
+        A declared run is used for a value if it equals the reference with that value on every data set.
         """
         values = getattr(self.tables, table)
         if not values:
@@ -220,7 +220,7 @@ def load(values: Mapping[str, Any], origin: str = "config.yaml") -> Config:
     """Validate ``values``.
 
     Raises:
-        DecorecError: naming each key, what was expected and what was found.
+        DecorecError: the values are not valid; the message names each key, what was expected and what was found.
     """
     try:
         return Config.model_validate(dict(values))
@@ -234,7 +234,11 @@ def describe() -> dict[str, Any]:
 
 
 def schema(*, output: Path) -> None:
-    """Write the JSON schema of config.yaml."""
+    """Write the JSON schema of config.yaml.
+
+    Args:
+        output: the schema (written), a JSON file.
+    """
     from decorec.artifacts.files import write_json
 
     write_json(output, describe())

@@ -1,4 +1,4 @@
-"""A run: the base sections of the configuration, a preset and a named difference, merged and validated."""
+"""A run: the base sections of the configuration, a preset and the run's differences, merged and validated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["PRESETS", "Run", "flat", "nested", "resolve"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "described": {},
-    # What the authors' released code computes, in place of what the paper says.
+    # What the authors' released code computes instead of what the paper says.
     "released": {
         "graph": {"distance": "1/(D+1)"},
         "interests": {"normalisation": "released", "gate": 0.01},
@@ -44,13 +44,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         },
     },
 }
-"""Named differences from the defaults of the sections."""
+"""Presets: differences from the defaults of the sections."""
 
 SECTIONS = ("graph", "interests", "model", "train")
 
 
 class Run(Section):
-    """Everything that decides what one run computes from a data set."""
+    """All values that determine what a run computes from a data set."""
 
     graph: GraphConfig = GraphConfig()
     interests: InterestsConfig = InterestsConfig()
@@ -63,11 +63,11 @@ class Run(Section):
         return self.model.stages
 
     def needs(self, stage: str) -> tuple[str, ...]:
-        """What its model reads in ``stage`` besides the sequences: features.text, interests.image, graph, ..."""
+        """Inputs of its model in ``stage`` besides the sequences: features.text, interests.image, graph, ..."""
         return self.model.needs(stage)
 
     def for_stage(self, stage: str) -> Run:
-        """This run with everything at its default that has no effect on ``stage``: equal values, equal result."""
+        """This run, with values that have no effect on ``stage`` set to their defaults; equal values: equal results."""
         ignored_stages = {name for name in ("stage1", "stage2", "fit") if name != stage}
         train = self.train.model_copy(update={name: {} for name in ignored_stages})
         needs = {need.partition(".")[0] for need in self.needs(stage)}
@@ -92,7 +92,7 @@ def _default_model() -> Any:
 
 
 def _definition(model: str) -> Mapping[str, Any]:
-    """What the definition of ``model`` changes in the other sections; an unknown name is refused later."""
+    """Values of the definition of ``model`` in the other sections; an unknown name is refused later."""
     found: dict[str, Mapping[str, Any]] = {
         get_args(section.model_fields["name"].annotation)[0]: section.differences
         for section in get_args(get_args(ModelConfig)[0])
@@ -122,9 +122,9 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 def resolve(base: Mapping[str, Any], method: Literal["described", "released"], difference: Mapping[str, Any]) -> Run:
     """The run that ``difference`` describes.
 
-    ``base`` holds the sections of the configuration as the user wrote them. The base's model section describes the
-    base's model: a run that names another model starts from that model's own defaults. What belongs to a model's
-    definition (``differences`` of its section) goes before the base.
+    ``base`` holds the sections of the configuration as the user wrote them. Its model section is for its own model: a
+    run with another model starts from that model's defaults. Values of a model's definition (``differences`` of its
+    section) are applied before the base.
     """
     sections = {name: base.get(name, {}) for name in SECTIONS}
     difference = merge(PRESETS[method], difference)

@@ -266,8 +266,8 @@ def training_windows(
     Args:
         sequences: of all users; only the training part is used.
         length: largest number of inputs of a window.
-        samples: "sequences": a user's first window has the first ``length`` inputs and predicts after each of them; with
-            a causal encoder this equals one sample per prefix. Each input beyond ``length`` gets one sliding window,
+        samples: "sequences": a user's first window has the first ``length`` inputs and predicts after each; with a
+            causal encoder this equals one sample per prefix. Each input beyond ``length`` gets one sliding window,
             which predicts after its last token only. "prefixes": every prefix is a window of at most ``length`` inputs,
             which predicts after its last token only.
         horizon: number of next items that are targets of a prediction, as far as the training part has them.

@@ -32,7 +32,7 @@ class Interactions:
     """Interactions in the order of the source.
 
     ``user``, ``item`` [interactions]: positions in ``users`` and ``items``, the distinct ids in order of first
-    appearance. ``rating``: float32, null where unknown. ``timestamp``: int64, in units of which ``per_second`` make a second.
+    appearance. ``rating``: float32, null where unknown. ``timestamp``: int64, ``per_second`` units in a second.
     """
 
     user: Codes

@@ -58,7 +58,7 @@ class FeatureFile:
         """Read a file written by :meth:`write`.
 
         Raises:
-            DecorecError: this is not a features file, lengths or types are wrong, or the ids do not match their checksum.
+            DecorecError: this is not a features file, lengths or types are wrong, or the ids do not match the checksum.
         """
         arrays, metadata = read_arrays(path)
         missing = {"x", "present", "items"} - set(arrays)

@@ -1,1 +1,1 @@
-"""Ranking, metrics, and statistics over users."""
+"""Ranking, metrics and statistics over users."""

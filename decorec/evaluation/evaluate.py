@@ -1,4 +1,4 @@
-"""Evaluation: one rank per user, from which every metric, interval and test is computed."""
+"""Step evaluate: one rank per user; every metric, interval and test is computed from these."""
 
 from __future__ import annotations
 
@@ -35,9 +35,21 @@ def evaluate(
 ) -> None:
     """Rank every user's test item among all items of the data set (full ranking, ties averaged).
 
-    Writes ``ranks`` (user; target: item index; rank: 1 + greater + equal / 2; history_length: items before the test
-    item; target_count: interactions of the target in the training part) and ``metrics`` (means over users of test and
-    validation; the latter for choosing, the former for reporting only).
+    Args:
+        settings: the section evaluate of the configuration.
+        vocab: vocab.parquet (read).
+        sequences: sequences.parquet (read).
+        model: model.safetensors of the last stage of a run (read).
+        config: its config.json (read).
+        ranks: ranks.parquet (written), one row per user: user, target (item index), rank (1 + items scored higher +
+            half of the other items scored equal), history_length (items before the test item), target_count
+            (interactions with the target in the training part).
+        metrics: metrics.json (written): means over users on test and on validation items. The means on validation
+            items are for choices, those on test items only for reports.
+        threads: number of threads of torch.
+
+    Raises:
+        DecorecError: a file is missing or damaged, the model has other items than the vocabulary, or a score is NaN.
     """
     torch.set_num_threads(threads)
     trained = checkpoint.load_for(vocab, model, config)

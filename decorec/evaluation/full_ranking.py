@@ -1,4 +1,4 @@
-"""Full ranking: every item of the data set is scored for every user, none is sampled."""
+"""Full ranking: scores all items of the data set for every user, without sampling."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOKENS_AT_ONCE = 4096
 LOGITS_AT_ONCE = 1 << 23
 """Logits held at a time when ranking (32 MB in float32)."""
 FEWEST_AT_ONCE = 16
-"""Users ranked at a time even if that holds more logits: every block reads all representations once."""
+"""Least number of users ranked at a time, even with more logits: each block reads all representations once."""
 
 
 def rank_users(
@@ -29,7 +29,7 @@ def rank_users(
 ) -> npt.NDArray[np.float64]:
     """Rank of each user's target of ``split`` among all items, [U] float64.
 
-    With ``mask_history`` the items of the user's window, other than the target, are no representations.
+    With ``mask_history`` the items of the user's window, except the target, are not ranked.
     """
     result = np.empty(len(sequences.users))
     for chosen, scores, targets in score_users(model, sequences, split, mask_history):
@@ -43,7 +43,7 @@ def score_users(
 ) -> Iterator[tuple[npt.NDArray[np.int64], Tensor, Tensor]]:
     """Blocks of users (their indices), scores [B, I] of all items after their windows, and targets [B] of ``split``.
 
-    With ``mask_history`` the items of a user's window, other than the target, have the score -inf.
+    With ``mask_history`` the items of a user's window, except the target, have the score -inf.
     """
     device = model.item_data.device
     windows = histories(sequences, split, model.config.length)

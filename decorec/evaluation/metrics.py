@@ -1,9 +1,9 @@
 """Metrics of a ranked list with one true item, each a function of its rank.
 
-A fractional rank (ties are averaged, see ``decorec.evaluation.ranking.ranks``) is taken as it is: it counts as a hit if
-rank <= k, and its gain is that of the fractional position. Two items that tie for positions 10 and 11 have rank 10.5,
-a miss at 10 and a hit at 11. Gains are convex in the rank, so a tie earns a little less than the mean over the
-orders of the tied items (rank 1.5: NDCG 0.756 in place of 0.815): a model gains nothing from not deciding.
+A fractional rank (ties are averaged, see ``decorec.evaluation.ranking.ranks``) is not rounded: it is a hit if rank <=
+k, and its gain is that of the fractional position. Two items that tie for positions 10 and 11 have rank 10.5,
+a miss at 10 and a hit at 11. Gains are convex in the rank, so a tie gets a little less than the mean over
+all orders of the tied items (rank 1.5: NDCG 0.756 instead of 0.815). A model does not benefit from ties.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Step modality_modes: a trained model ranked once more, by parts of its scores.
+"""Step modality-modes: evaluates a trained model again, with parts of its scores.
 
-A mode is a way of scoring, not of training: every one reads the same checkpoint.
+A mode is a way of scoring, not of training: all modes use the same checkpoint.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ log = logging.getLogger("decorec")
 
 
 class Mode(Recommender):
-    """A trained model that scores with some of its modalities, each by itself.
+    """A trained model that scores with some of its modalities, each separately.
 
-    One modality alone is asked as if the model had no other: its state meets its own representations only. Several are
-    summed ("intra"), without what crosses over from one to the other.
+    A modality's state is only compared with representations in the same modality, as if the model had no other. The
+    scores of several modalities are added ("intra"), without those between different modalities.
     """
 
     def __init__(self, model: Recommender, chosen: Sequence[int]) -> None:
@@ -56,14 +56,14 @@ class Mode(Recommender):
 
 
 def modes_of(model: Recommender) -> Mapping[str, Recommender]:
-    """Mode -> what scores in it; a model of one modality has that mode alone.
+    """Mode -> the model that scores in it; a model with one modality only has the mode of that modality.
 
     Raises:
-        DecorecError: the model has no modalities to score by.
+        DecorecError: the model does not score by modalities.
     """
     if not isinstance(model, DeCoRec):
         raise DecorecError(
-            f"modality-modes: expected a run of decorec, found {model.config.name}; take the run out of tables.retrieval"
+            f"modality-modes: expected a run of decorec, found {model.config.name}; remove it from tables.retrieval"
         )
     names = list(model.adapters)
     single: dict[str, Recommender] = {name: Mode(model, [index]) for index, name in enumerate(names)}
@@ -85,7 +85,19 @@ def modality_modes(
 ) -> None:
     """Rank every user's test item in every mode: image and text alone, intra (their sum), cross (the full model).
 
-    Writes ``modes``: mode, user, target (item index), rank; mode cross holds the ranks of the step evaluate.
+    Args:
+        evaluate: the section evaluate of the configuration.
+        vocab: vocab.parquet (read).
+        sequences: sequences.parquet (read).
+        model: model.safetensors of the last stage of a run of decorec (read).
+        config: its config.json (read).
+        modes: modes.parquet (written), one row per mode and user: mode, user, target (item index), rank; in mode cross
+            the rank is that of the step evaluate.
+        threads: number of threads of torch.
+
+    Raises:
+        DecorecError: a file is missing or damaged, the model has other items than the vocabulary, or it does not score
+            by modalities.
     """
     torch.set_num_threads(threads)
     trained = checkpoint.load_for(vocab, model, config)

@@ -1,7 +1,7 @@
-"""Step recall: how many next items are found by co-occurrence, by likeness of the modalities, and by both at once.
+"""Step neighbour-recall: how many next items are found by co-occurrence, by similar features, and by both together.
 
-No training: for the items of a user's history the nearest other items are predicted, near in the co-occurrence graph,
-in the features, or in both. Views are compared at an equal number of predictions.
+There is no training. The predictions are the nearest neighbours of the items in a user's history: near in the
+co-occurrence graph, in the features, or in both. All views make the same number of predictions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.artifacts.files import read_sparse, write_table
-from decorec.artifacts.schemas import RECALL
+from decorec.artifacts.schemas.recall import RECALL
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
@@ -33,9 +33,9 @@ __all__ = [
 ]
 
 VIEWS = ("interest", "modal-similarity", "modality-interest")
-"""Views, named as in the paper: co-occurrence, likeness of the modalities, both at once."""
+"""Views, named as in the paper: co-occurrence, similarity of the modalities, both together."""
 NEAREST = 200
-"""Neighbours looked at per item and view."""
+"""Largest number of neighbours per item and view."""
 ROWS_AT_ONCE = 512
 log = logging.getLogger("decorec")
 
@@ -49,11 +49,11 @@ class Neighbours:
     level: npt.NDArray[np.int64]
     """1 for the nearest, 2 for the next, ..."""
     score: npt.NDArray[np.float64]
-    """Orders predictions of equal level; larger is nearer."""
+    """Sorts predictions of the same level; larger is nearer."""
 
 
 def _ranked(item: Any, other: Any, score: Any) -> Neighbours:
-    """Pairs with their level, by falling score and then by item."""
+    """Pairs with their level; sorted by decreasing score, then by item."""
     order = np.lexsort((other, -score, item))
     item, other, score = item[order], other[order], score[order]
     first = np.searchsorted(item, item)
@@ -98,8 +98,8 @@ def intersect(one: Neighbours, two: Neighbours) -> Neighbours:
 def predict(data: Sequences, near: Neighbours, count: int) -> pl.DataFrame:
     """The ``count`` predictions of the lowest levels over all users: user (index), other (item), level.
 
-    An item is predicted once per user, at its lowest level over the user's history (everything before the test item);
-    items of the history itself are no predictions. Within a level, higher scores go first.
+    An item is predicted once per user, at its lowest level over the user's history (all items before the test item).
+    Items of the history itself are not predicted. Within a level, higher scores come first.
     """
     position = np.arange(len(data.items)) - np.repeat(data.offsets[:-1], data.lengths)
     history = position < np.repeat(data.lengths - 1, data.lengths)
@@ -134,10 +134,17 @@ def neighbour_recall(
     predictions: int,
     recall: Path,
 ) -> None:
-    """Count hits and predictions per user and view, with an equal number of predictions for all views.
+    """Count next items found among the nearest neighbours of each user's items, without training.
 
-    The total is ``predictions`` per user on average, or less if a view has no more. Writes one row per view and user:
-    view, user, hits (0 or 1), predictions.
+    All views (co-occurrence, similar features, both together) make the same number of predictions.
+
+    Args:
+        vocab: vocab.parquet (read).
+        sequences: sequences.parquet (read).
+        cooccurrence: cooccurrence.npz (read).
+        features: MODALITY.safetensors of every modality (read).
+        predictions: mean number of predictions per user; fewer if a view cannot make as many.
+        recall: recall.parquet (written), one row per view and user: view, user, hits (0 or 1), predictions.
 
     Raises:
         DecorecError: the files belong to different items.

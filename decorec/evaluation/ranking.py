@@ -14,10 +14,10 @@ EXACT = 1 << 24
 def ranks(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Rank of each user's target, ties averaged: 1 + #(greater) + #(equal, other than the target) / 2.
 
-    This is the mean of the target's rank over all orders of the items that tie with it, so a model that gives the
-    same score to every item gets rank (I + 1) / 2 and not rank 1. Scores are compared as they are: infinities are
-    in order, and arithmetic of low precision makes ties. Needs one float32 array of the size of ``scores``; the caller
-    splits the users into blocks that fit.
+    This is the mean rank of the target over all orders of the items that tie with it. A model that gives the same score
+    to every item gets rank (I + 1) / 2, not rank 1. Scores are not rounded before they are compared: infinities are
+    allowed, and low precision makes ties. One float32 array of the size of ``scores`` is needed; the caller divides the
+    users into blocks.
 
     Args:
         scores: [B, I] score of every item for each user, any floating type.
@@ -36,7 +36,7 @@ def ranks(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
             "training diverged, lower train.learning_rate"
         )
     own = scores.gather(1, target.long().unsqueeze(1))  # [B, 1]
-    # Comparisons written as 0.0 and 1.0 are counted many times faster than booleans.
+    # Counting comparisons stored as 0.0 and 1.0 is many times faster than counting booleans.
     flags = torch.empty(scores.shape, dtype=torch.float32, device=scores.device)
     greater = _count(torch.gt(scores, own, out=flags))
     equal = _count(torch.eq(scores, own, out=flags)) - 1

@@ -1,8 +1,8 @@
 """Intervals and tests over users.
 
-Every function takes one row per user, and per user the mean over the seeds: users are what is sampled, seeds are
-repetitions on the same users. The same seed gives the same figures; all columns share the same resamples, so a
-column's figures do not depend on which others stand beside it.
+Every function takes one row per user, with the mean over the seeds: users are sampled, seeds are repetitions on the
+same users. The same random seed gives the same results. All columns share the same resamples, so that the result of a
+column does not depend on the other columns.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ __all__ = ["FLIPS", "bootstrap_interval", "holm", "paired_test"]
 
 Array = npt.NDArray[np.float64]
 FLIPS = 10_000
-"""Sign patterns behind each p-value."""
+"""Number of sign patterns for each p-value."""
 ELEMENTS = 1 << 23
-"""Largest array that is drawn at once, in elements."""
+"""Size of the largest array that is drawn at once, in elements."""
 
 
 def _blocks(total: int, width: int) -> Iterator[int]:
-    """Split ``total`` rows of ``width`` elements into blocks of at most ELEMENTS; yields rows per block."""
+    """Divide ``total`` rows of ``width`` elements into blocks of at most ELEMENTS; yields rows per block."""
     size = max(1, ELEMENTS // max(1, width))
     for start in range(0, total, size):
         yield min(size, total - start)
@@ -58,11 +58,11 @@ def paired_test(differences: Array, *, flips: int = FLIPS, seed: int = 0) -> Arr
     """Two-sided p-values of a paired permutation test: is the mean difference of two runs on the same users zero?
 
     If the runs are equally good, each user's difference is as likely with the opposite sign. The p-value is the share
-    of random sign patterns whose mean is at least as far from zero as the observed one, the observed pattern counted
-    among them: (hits + 1) / (flips + 1), which is never 0 and valid at any number of flips. Preferred over Student's
-    t-test because most differences are exactly zero and the rest are few, discrete and heavy-tailed, so that nothing
-    vouches for a normal mean in a small data set; in a large one both give the same. Its smallest value, about 1e-4,
-    leaves room for a correction over the comparisons of one table.
+    of random sign patterns whose mean is at least as far from zero as the observed one. The observed pattern is counted
+    too: (hits + 1) / (flips + 1), which is never 0 and valid for any number of flips. The test is preferred to
+    Student's t-test because most differences are exactly zero and the others are few, discrete and heavy-tailed: in a
+    small data set the mean need not be normally distributed. In a large data set both tests give the same. The smallest
+    p-value, about 1e-4, is small enough for a correction over the comparisons of one table.
 
     Args:
         differences: [U, M] first run minus second run, per user (mean over seeds) and column.
@@ -74,7 +74,7 @@ def paired_test(differences: Array, *, flips: int = FLIPS, seed: int = 0) -> Arr
     """
     users, columns = differences.shape
     total = differences.sum(axis=0)
-    # Sums of the same numbers in another order differ in the last bits; metrics are discrete, so ties are frequent.
+    # Sums of the same numbers in another order differ in the last bits, and ties are frequent with discrete metrics.
     threshold = np.abs(total) - 1e-12 * np.abs(differences).sum(axis=0)
     generator = np.random.default_rng(seed)
     extreme = np.zeros(columns, dtype=np.int64)
@@ -87,7 +87,7 @@ def paired_test(differences: Array, *, flips: int = FLIPS, seed: int = 0) -> Arr
 
 
 def holm(p_values: Sequence[float]) -> Array:
-    """Holm's step-down correction (Holm 1979): p-values adjusted so that the chance of any false claim is bounded.
+    """Holm's step-down correction (Holm 1979): adjusts p-values to limit the probability of any false claim.
 
     Args:
         p_values: the p-values of one family of tests.

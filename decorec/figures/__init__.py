@@ -1,1 +1,1 @@
-"""Figures, drawn from the tables."""
+"""Figures drawn from the tables."""

@@ -1,4 +1,4 @@
-"""One function per figure, from tidy tables to a drawing."""
+"""One function per figure; each draws tables."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def fusion(tables: Tables) -> Figure:
 
 
 def modes(tables: Tables) -> Figure:
-    """Modes of the first run that has them all."""
+    """The modes of the first run that has all of them."""
     table = tables["retrieval"]
     run = table.filter(mode="cross")["run"][0] if "cross" in table["mode"] else table["run"][0]
     metrics, datasets = ["Hit@10", "NDCG@10"], distinct(table, "dataset")
@@ -130,7 +130,7 @@ def cold(tables: Tables) -> Figure:
 
 
 def pareto(tables: Tables) -> Figure:
-    """Quality against training seconds; the line joins runs that no other beats in both."""
+    """Quality and training time; the line connects runs for which no other run is both better and faster."""
     import polars as pl
     from matplotlib.lines import Line2D
 
@@ -166,7 +166,7 @@ def pareto(tables: Tables) -> Figure:
 
 
 def _mark(runs: list[str], run: str) -> tuple[str, str]:
-    """Marker and colour of a run: as many runs as stand in a main table can be told apart."""
+    """Marker and colour of a run; different for all runs of a usual main table."""
     turn, colour = divmod(runs.index(run), len(COLOURS))
     return MARKERS[turn % len(MARKERS)], COLOURS[colour]
 
@@ -197,7 +197,7 @@ def gradients(tables: Tables) -> Figure:
 
 
 def _leading(steps: list[int]) -> int:
-    """How many steps at the start follow each other without a gap."""
+    """Number of steps at the start without a gap."""
     return next((index for index, step in enumerate(steps) if step != index), len(steps))
 
 
@@ -210,7 +210,7 @@ def _trace(panel: Axes, part: pl.DataFrame, column: str, colour: str, name: str)
 
 
 def embedding(tables: Tables) -> Figure:
-    """Items of the largest interests in colour, the others grey."""
+    """Items of the largest interests in colour, the others in grey."""
     import polars as pl
 
     table = tables["embedding"]
@@ -251,7 +251,7 @@ def sensitivity(knob: str) -> Callable[[Tables], Figure]:
 
 
 def _swept(panel: Axes, part: pl.DataFrame, logarithmic: bool) -> None:
-    """One metric on one data set against the values of a knob, on validation and on test."""
+    """One metric on one data set by the values of a knob, on validation and test items."""
     for colour, (split, (name, style)) in zip(
         COLOURS, {"valid": ("validation", "o--"), "test": ("test", "o-")}.items(), strict=False
     ):
@@ -271,6 +271,6 @@ def _swept(panel: Axes, part: pl.DataFrame, logarithmic: bool) -> None:
 
 
 def _reference(table: pl.DataFrame) -> list[str]:
-    """The run that the others were tested against: the only one on test without a p."""
+    """The run that the others are tested against: the only one on test items without a p-value."""
     tested = table.filter(split="test")
     return tested.filter(tested["p_value"].is_null())["run"].unique().to_list()

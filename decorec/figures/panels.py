@@ -1,4 +1,4 @@
-"""What all figures share: colours, axes, names and ticks. Libraries are imported where something is drawn."""
+"""Shared parts of all figures: colours, axes, names and ticks. Libraries are imported when something is drawn."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 Tables: TypeAlias = "Mapping[str, pl.DataFrame]"
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#000000")
-"""Told apart with any kind of colour vision (Okabe and Ito)."""
+"""Colours for all kinds of colour vision (Okabe and Ito)."""
 STYLE: dict[str, Any] = {
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -42,7 +42,7 @@ SHORT = 24
 
 
 def short_name(run: str) -> str:
-    """The short label of a run, cut where it is still long."""
+    """The short label of a run, cut if it is too long."""
     from decorec.tables.labels import short
 
     name = short(run)
@@ -63,7 +63,7 @@ def distinct(table: pl.DataFrame, column: str) -> list[Any]:
 
 
 def bars(axes: Axes, table: pl.DataFrame, names: list[str], colours: list[str]) -> None:
-    """One bar per row: mean, and its interval over users."""
+    """One bar per row: the mean, and its interval over users."""
     mean, low, high = (table[name].to_list() for name in ("mean", "ci_low", "ci_high"))
     errors = [
         [m - a for m, a in zip(mean, low, strict=True)],
@@ -79,7 +79,7 @@ def cycle(count: int) -> list[str]:
 
 
 def plain_ticks(axis: Any, values: list[float] | None = None) -> None:
-    """Few plain numbers along an axis: ``values``, or those that suit a logarithmic one."""
+    """A few plain numbers on an axis: ``values``, or numbers that suit a logarithmic axis."""
     from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, StrMethodFormatter
 
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if values is None else FixedLocator(values))

@@ -1,6 +1,6 @@
 """The figures by name: the tables that each is drawn from, its caption, and the function that draws it.
 
-The plan of the workflow reads this: nothing here loads a library.
+The plan of the workflow imports this module, so it loads no library.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["FIGURES", "Drawing"]
 
 SWEPT = (
-    "DeCoRec with other values of this one, everything else as it is; the ring is its own value. Values are chosen on "
-    "validation; test is for looking on. Mean over the seeds of the table, whiskers: standard deviation over them, "
-    "band: bootstrap interval over users (test)."
+    "DeCoRec with other values of this key; nothing else changes. The ring marks its own value. Values are chosen on "
+    "validation items; test items are for information only. Mean over the seeds of the table; whiskers: standard "
+    "deviation over seeds; band: bootstrap interval over users (test)."
 )
-"""What the captions of the figures of sensitivity have in common."""
+"""Common part of the captions of the figures of sensitivity."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure: the tables that it is drawn from, what it shows, and how."""
+    """A figure: its tables, its caption, and the function that draws it."""
 
     tables: tuple[str, ...]
     caption: str
@@ -37,17 +37,17 @@ class Drawing:
 FIGURES: dict[str, Drawing] = {
     "fig2": Drawing(
         ("curves",),
-        "Validation by epoch: training on ids alone and on modalities alone (figure 2 of the paper). Mean over the "
-        "seeds that reached the epoch, band: standard deviation, dots: best epochs.",
+        "Validation metrics by epoch, training on ids only and on modalities only (figure 2 of the paper). Mean over "
+        "the seeds that reached the epoch; band: standard deviation; dots: best epochs.",
         drawings.curves,
     ),
     "fig3": Drawing(
         ("gradients",),
         "Gradients of ids and modalities in joint training (figure 3 of the paper), training items, first seed. "
-        "Together: cosine of what a step on the ids and a step on the adapters would do to the representations of the "
-        "items. Each alone: cosine of the gradients at items that are ids only and at items that are modalities only. "
-        "Right: norms of the gradients of both parts' parameters, before clipping. Strong lines: running means over 9 "
-        "measured steps.",
+        "Together: cosine of the changes of the items' representations by a step on the ids and by a step on the "
+        "adapters. Each alone: cosine of the gradients at items made of ids only and of modalities only. Right: norms "
+        "of the gradients of both parts' parameters, before clipping. Strong lines: running means over 9 measured "
+        "steps.",
         drawings.gradients,
     ),
     "fig4": Drawing(
@@ -60,12 +60,12 @@ FIGURES: dict[str, Drawing] = {
         ("embedding",),
         "Representations of the items after training, t-SNE by cosine distance, without and with interest embeddings "
         "(figure 6 of the paper); first seed, at most 1,000 items per data set. Colour: the six largest interests by "
-        "text, grey: all others. Silhouette: of all interests in the representation itself.",
+        "text; grey: all others. Silhouette: of all interests, in the representation itself.",
         drawings.embedding,
     ),
     "fig7": Drawing(
         ("retrieval",),
-        "One trained model scored by image, by text, by both apart and by both across (figure 7 of the paper), test "
+        "One trained model scored by image, by text, by their sum and by the full score (figure 7 of the paper), test "
         "items, all seeds. Whiskers: bootstrap interval over users.",
         drawings.modes,
     ),
@@ -86,7 +86,8 @@ FIGURES: dict[str, Drawing] = {
     },
     "pareto": Drawing(
         ("main", "cost"),
-        "Quality (test items, all seeds) against training time (of one seed); the line joins what nothing beats.",
+        "Quality (test items, all seeds) and training time (of one seed). The line connects the runs for which no "
+        "other run is both better and faster.",
         drawings.pareto,
     ),
 }

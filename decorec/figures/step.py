@@ -1,4 +1,4 @@
-"""Step figure: one drawing from the tidy tables, as svg and pdf with the same bytes for the same tables."""
+"""Step figure: draws one figure from its tables, as svg and pdf; equal tables give equal bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["figure"]
 
 
 def _read(file: Path) -> pl.DataFrame:
-    """A tidy table; a column without any value is one of numbers (such as the deviation over a single seed)."""
+    """A table; a column without any value is read as numbers (such as the deviation over a single seed)."""
     import polars as pl
 
     table = pl.read_csv(file, infer_schema_length=None)
@@ -26,10 +26,16 @@ def _read(file: Path) -> pl.DataFrame:
 
 
 def figure(*, name: str, tables: list[Path], svg: Path, pdf: Path) -> None:
-    """Draw the figure ``name`` from its tables (NAME.csv each).
+    """Draw one figure from its tables.
+
+    Args:
+        name: name of the figure.
+        tables: TABLE.csv (read) of each table that the figure shows.
+        svg: the figure as svg (written).
+        pdf: the figure as pdf (written).
 
     Raises:
-        DecorecError: no such figure, or a table that it needs is missing.
+        DecorecError: there is no such figure, or a table that it needs is missing.
     """
     import matplotlib
 

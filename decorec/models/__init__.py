@@ -1,1 +1,1 @@
-"""The recommenders, one file each, and how they are built, saved and loaded."""
+"""The recommenders, one file each; and code that builds, saves and loads them."""

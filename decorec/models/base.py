@@ -1,4 +1,4 @@
-"""What the training loop, the evaluation and the checkpoints need of a model."""
+"""The interface of a model for the training loop, the evaluation and the checkpoints."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Recommender(nn.Module, ABC):
     """
 
     supports_sampled_softmax = False
-    """Whether the loss heeds ``sampler``."""
+    """Whether the loss can use sampled negatives."""
     supports_horizon = False
-    """Whether the loss takes several targets of a prediction."""
+    """Whether the loss accepts several targets per prediction."""
 
     def __init__(self, config: Any, item_data: ItemData, stage: str) -> None:
         super().__init__()
@@ -48,31 +48,31 @@ class Recommender(nn.Module, ABC):
         """Scores of all items at the batch's predictions, [P, I]."""
 
     def sampled_negatives(self) -> SampledNegatives | None:
-        """Candidates of the next training loss; None for all."""
+        """Negatives for the next training loss; None: all items."""
         return self.sampler.draw(self.item_data.device) if self.sampler is not None and self.training else None
 
     def start_from(self, previous: dict[str, Tensor]) -> None:
-        """Take over what the stage before has trained (its state); only models of several stages can.
+        """Load the state of the stage before; only models with several stages can.
 
         Raises:
             ValueError: the states do not fit together.
         """
-        raise ValueError(f"{self.config.name} has one stage, it cannot start from another")
+        raise ValueError(f"{self.config.name} has one stage, it cannot start from another one")
 
     def observe(self, training: Sequences) -> None:
-        """Count what the model needs of the training part, before training; kept in buffers. Most need nothing."""
+        """Before training: count what the model needs from the training part, into buffers. By default nothing."""
 
     def samples(self, sequences: Sequences, train: StageConfig) -> Samples:
-        """What the model is trained on, made from the training part of ``sequences``."""
+        """The model's training samples, made from the training part of ``sequences``."""
         return training_windows(sequences, self.config.length, train.samples, train.horizon)
 
     def before_epoch(self) -> None:
-        """What has to be done anew in every epoch of training, without gradient."""
+        """Work to repeat before every epoch of training, without gradient."""
 
     def own_state(self) -> dict[str, Tensor]:
-        """Weights and buffers, without those of the item data: what a checkpoint keeps of the model itself."""
+        """Weights and buffers, without the item data: the model's own part of a checkpoint."""
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("item_data.")}
 
     def parameter_groups(self, train: StageConfig) -> list[dict[str, Any]]:
-        """Optimiser groups; together they have to hold every trainable parameter exactly once."""
+        """Optimizer groups; together they must contain every trainable parameter exactly once."""
         return [{"params": list(self.parameters()), "lr": train.learning_rate}]

@@ -26,19 +26,19 @@ __all__ = ["BERT4Rec", "MaskedSequences"]
 
 @dataclass(frozen=True)
 class MaskedSequences:
-    """Training samples: users' latest training items, some of them masked, drawn afresh in every pass."""
+    """Training samples: users' latest training items, some of them masked; each pass draws new masks."""
 
     items: npt.NDArray[np.int32]
     """[T], user after user."""
     size: npt.NDArray[np.int64]
-    """[U] items of each user, at least 2."""
+    """[U] number of items of each user, at least 2."""
     token: int
-    """What stands in place of a masked item."""
+    """The token in place of a masked item."""
     config: Bert4recConfig
 
     @classmethod
     def of(cls, training: Sequences, token: int, config: Bert4recConfig) -> MaskedSequences:
-        """The latest items of every user who has two; one more than the history, whose next item is predicted."""
+        """The latest items of every user with at least two; one item more than the length of a history."""
         lengths = training.lengths
         from_end = np.repeat(training.offsets[1:], lengths) - np.arange(len(training.items))
         keep = (from_end <= config.length + 1) & np.repeat(lengths > 1, lengths)
@@ -46,12 +46,12 @@ class MaskedSequences:
 
     @property
     def target_count(self) -> int:
-        """Expected number of predictions in one epoch, but for sequences of which nothing was drawn."""
+        """Expected number of predictions in one epoch, before one item is masked where none was drawn."""
         per_user = self.config.mask_last + (1 - self.config.mask_last) * self.config.mask * self.size
         return round(self.config.passes * float(per_user.sum()))
 
     def draw(self, generator: torch.Generator) -> npt.NDArray[np.bool_]:
-        """[T] which items are masked: the last one alone, or each with the same probability and at least one."""
+        """[T] which items are masked: only the last one, or each with the same probability and at least one."""
         users, ends = len(self.size), np.cumsum(self.size)
         starts = ends - self.size
         only_last = torch.rand(users, generator=generator).numpy() < self.config.mask_last
@@ -64,7 +64,7 @@ class MaskedSequences:
         return hidden
 
     def epoch(self, target_count: int, generator: torch.Generator) -> Iterator[Batch]:
-        """All passes, about ``target_count`` predictions a batch."""
+        """Batches of all passes, with about ``target_count`` predictions each."""
         starts = np.cumsum(self.size) - self.size
         for _ in range(self.config.passes if len(self.size) else 0):
             hidden = self.draw(generator)
@@ -86,7 +86,7 @@ class BERT4Rec(Recommender):
         super().__init__(config, item_data, stage)
         self.mask = item_data.item_count
         self.items = nn.Embedding(item_data.item_count + 1, config.dim)
-        # The mask stands in a slot of its own, behind as many items as the other models see.
+        # The mask has a position of its own, after as many items as the other models use.
         self.encoder = SequenceEncoder(config.dim, config.encoder, causal=False, slots=config.length + 1)
         self.output = Linear(config.dim, config.dim)
         self.norm = nn.LayerNorm(config.dim, eps=LAYER_NORM_EPSILON)
@@ -95,11 +95,11 @@ class BERT4Rec(Recommender):
         self.output.apply(initialise)
 
     def samples(self, sequences: Sequences, train: StageConfig) -> Samples:
-        """Users' sequences with fresh masks in every epoch."""
+        """Users' sequences, with new masks in every epoch."""
         return MaskedSequences.of(sequences.training(), self.mask, self.config)
 
     def item_representations(self) -> Tensor:
-        """Item embeddings with the output bias as one more column, [1, I, D + 1]."""
+        """Item embeddings with the output bias as an additional column, [1, I, D + 1]."""
         return torch.cat([self.items.weight[: self.mask], self.bias], 1)[None]
 
     def _states(self, batch: Batch) -> Tensor:
@@ -113,5 +113,5 @@ class BERT4Rec(Recommender):
         return cross_modal_loss(self._states(batch), self.item_representations(), batch.targets, 1.0, 1.0)
 
     def scores(self, batch: Batch, representations: Tensor) -> Tensor:
-        """Scores of a mask behind the last item of each sequence, [P, I]."""
+        """Scores at a mask after the last item of each sequence, [P, I]."""
         return self._states(append(batch, self.mask))[0] @ representations[0].T

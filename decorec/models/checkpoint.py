@@ -29,7 +29,7 @@ __all__ = ["Checkpoint", "load", "load_for", "save"]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model as it comes from disk."""
+    """A model loaded from disk."""
 
     model: Recommender
     run: Run
@@ -50,10 +50,10 @@ def save(model: Recommender, run: Run, seed: int, items: list[str], weights: Pat
 
 
 def load(weights: Path, config: Path) -> Checkpoint:
-    """Rebuild a model from its two files alone.
+    """Rebuild a model from its two files.
 
     Raises:
-        DecorecError: a file is missing or damaged, or they do not belong together.
+        DecorecError: a file is missing or damaged, or the two do not belong together.
     """
     facts = read_json(config)
     arrays, _ = read_arrays(weights)
@@ -76,7 +76,7 @@ def load(weights: Path, config: Path) -> Checkpoint:
 
 
 def load_for(vocab: Path, weights: Path, config: Path) -> Checkpoint:
-    """As ``load``, of a model for the items of ``vocab`` (vocab.parquet).
+    """Like ``load``, for a model of the items in ``vocab`` (vocab.parquet).
 
     Raises:
         DecorecError: also if the model has other items.

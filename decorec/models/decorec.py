@@ -1,12 +1,12 @@
-"""DeCoRec, equation by equation: modality-centric stabilisation (stage 1), then collaborative-semantic fusion (stage 2).
+"""DeCoRec, equation by equation: modality-centric stabilisation (stage 1), collaborative-semantic fusion (stage 2).
 
-The equations stand here in the order of the paper. Three of them are computed before any training, elsewhere:
+The equations are in the order of the paper. Three of them are computed before training, in other modules:
 
 - eq. 1, co-occurrence weighted by closeness: ``decorec.prepare.cooccurrence.count_pairs``
 - eq. 4 and 5, clusters of the enriched features: ``decorec.prepare.clustering.cluster``
 
-What the authors' released code does otherwise is in ``decorec.models.decorec_released``, what this project adds to the
-scores in ``decorec.models.decorec_plus``; here they are one line each, where they come in.
+``decorec.models.decorec_released`` contains what the authors' released code does differently, and
+``decorec.models.decorec_plus`` what this project adds to the scores. Each of these is called by one line here.
 
 Shapes: M modalities, I items, D width, F raw feature width, P predictions, K interests.
 """
@@ -37,9 +37,9 @@ __all__ = ["DeCoRec"]
 class Enrichment(nn.Module):
     """Eq. 2 and 3: enrichment by co-occurring items, with a gate per item and layer.
 
-    Eq. 2: mu_l = sigmoid(W [S^(l-1) E ; S]). Eq. 3: E_bar = E + (1 / L) sum over l = 1..L of mu_l * (S^l E). The part of
-    W that meets a row of S is a vector over the items, so that the gate costs one sparse matrix-vector product. Weights
-    start at zero: mu starts at sigmoid(bias).
+    Eq. 2: mu_l = sigmoid(W [S^(l-1) E ; S]). Eq. 3: E_bar = E + (1 / L) sum over l = 1..L of mu_l * (S^l E). The part
+    of W that is multiplied with a row of S is a vector over the items, so the gate costs one sparse matrix-vector
+    product. Weights start at zero: mu starts at sigmoid(bias).
     """
 
     def __init__(self, config: DecorecConfig, layers: int, item_count: int) -> None:
@@ -81,7 +81,7 @@ class Interests(nn.Module):
 
 
 class ModalAdapter(nn.Module):
-    """Eq. 7 and 8: from raw features to the space of behaviour, then enriched (eq. 3)."""
+    """Eq. 7 and 8: maps raw features to the space of behaviour, then enriches them (eq. 3)."""
 
     def __init__(self, config: DecorecConfig, width: int, item_count: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class ModalAdapter(nn.Module):
 
 
 class DeCoRec(Recommender):
-    """The model of both stages; ids and interests exist from stage 2 on (or from the start in joint training)."""
+    """The model of both stages; it has ids and interests from stage 2 on (in joint training from the start)."""
 
     supports_sampled_softmax = True
     supports_horizon = True
@@ -144,7 +144,7 @@ class DeCoRec(Recommender):
             self.adapters.requires_grad_(False)
 
     def modal(self) -> Tensor:
-        """Eq. 7 and 8: enriched modal representations, [M, I, D]; computed once where the adapters are frozen."""
+        """Eq. 7 and 8: enriched modal representations, [M, I, D]; computed only once if the adapters are frozen."""
         frozen = self.stage == "stage2" and self.config.freeze
         if frozen and self._frozen is not None:
             return self._frozen
@@ -155,7 +155,7 @@ class DeCoRec(Recommender):
         return modal
 
     def item_representations(self) -> Tensor:
-        """Eq. 10: enriched modality m + enriched ids + interest embedding of m, [M, I, D]; in stage 1 the first alone."""
+        """Eq. 10: enriched modality m + enriched ids + interest embedding of m, [M, I, D]; stage 1: only the first."""
         representation = self.modal()
         if self.ids is not None:
             ids = self.ids.weight
@@ -193,10 +193,10 @@ class DeCoRec(Recommender):
         return cross_modal_loss(states, representations, batch.targets, temperature, alpha, self.sampled_negatives())
 
     def scores(self, batch: Batch, representations: Tensor) -> Tensor:
-        """Eq. 16 to 18, then the corrections of decorec-plus where they are switched on, [P, I]."""
+        """Eq. 16 to 18, then the corrections of decorec-plus if they are switched on, [P, I]."""
         states, whole = self._comparable(self._states(batch, representations), representations)
         modalities, items, width = whole.shape
-        # Rows are states of all modalities, columns representations in all modalities: one product.
+        # Rows are states, columns representations, both in all modalities: one product.
         logits = product((states / self.config.temperature).reshape(-1, width), whole.reshape(-1, width))
         if self.config.scoring == "exponentials":
             shares = decorec_released.shared_exponentials(logits, modalities)
@@ -212,7 +212,7 @@ class DeCoRec(Recommender):
         return total if self.repeat_rate is None else decorec_plus.with_repeats(total, batch, self.repeat_rate)
 
     def start_from(self, previous: dict[str, Tensor]) -> None:
-        """Stage 2 takes over the adapters and the encoder of stage 1; what only stage 2 has keeps its fresh start."""
+        """Load adapters and encoder of stage 1 into stage 2; the other parameters keep their initial values."""
         own = self.state_dict()
         shared = {name: tensor for name, tensor in previous.items() if name.split(".")[0] in ("adapters", "encoder")}
         expected = {name for name in own if name.split(".")[0] in ("adapters", "encoder")}
@@ -222,12 +222,12 @@ class DeCoRec(Recommender):
         self._frozen = None
 
     def observe(self, training: Sequences) -> None:
-        """Count repeats, where the scores are corrected by them."""
+        """Count repeats, if the scores are corrected with them."""
         if self.repeat_rate is not None:
             self.repeat_rate.fill_(decorec_plus.repeat_rate(training, self.item_data.item_count))
 
     def parameter_groups(self, train: StageConfig) -> list[dict[str, Any]]:
-        """Ids and interests learn at their own rate."""
+        """Ids and interests have a learning rate of their own."""
         slow = [*(self.ids.parameters() if self.ids is not None else [])]
         slow += self.interests.parameters() if self.interests is not None else []
         chosen = {id(parameter) for parameter in slow}

@@ -1,6 +1,6 @@
-"""What the authors' released code does in place of the paper's equations; the preset ``method: released`` switches it on.
+"""What the authors' released code computes instead of the paper's equations; ``method: released`` switches it on.
 
-Each part stands in for one equation of ``decorec.models.decorec`` and is chosen by one key of the model section.
+Each part replaces one equation of ``decorec.models.decorec`` and is chosen by one key of the model section.
 
 Shapes: M modalities, I items, D width, P predictions, K interests.
 """
@@ -33,7 +33,7 @@ class MeanOfHops(nn.Module):
 
 
 class InterestTable(nn.Module):
-    """``interest_mlp: false``, for eq. 6: a bare table of the clusters that starts at zero."""
+    """``interest_mlp: false``, for eq. 6: a table of cluster embeddings without MLP, which starts at zero."""
 
     def __init__(self, count: int, dim: int) -> None:
         super().__init__()
@@ -46,14 +46,14 @@ class InterestTable(nn.Module):
 
 
 def padding_row(adapters: nn.ModuleDict, widths: dict[str, int], device: torch.device) -> Tensor:
-    """``padding_negative: true``, for the denominator of eq. 15: adapted zero features, [M, 1, D]."""
+    """``padding_negative: true``, for the denominator of eq. 15: the adapters' output for zero features, [M, 1, D]."""
     return torch.stack(
         [adapter(torch.zeros(1, widths[name], device=device), None) for name, adapter in adapters.items()]
     )
 
 
 def shared_exponentials(logits: Tensor, modalities: int) -> Tensor:
-    """``scoring: exponentials``, for eq. 16: exponentials over one common constant instead of a softmax per user.
+    """``scoring: exponentials``, for eq. 16: exponentials divided by one common constant instead of a softmax per user.
 
     Args:
         logits: [M * P, M * I]; overwritten.
@@ -64,7 +64,7 @@ def shared_exponentials(logits: Tensor, modalities: int) -> Tensor:
 
 
 def start_attention_as_torch_does(encoder: nn.Module) -> None:
-    """``initialisation: torch``, for the transformer of eq. 9: torch's own start of the input projections."""
+    """``initialisation: torch``, for the transformer of eq. 9: torch's own initial values of the input projections."""
     for module in encoder.modules():
         if isinstance(module, SelfAttention):
             nn.init.xavier_uniform_(module.qkv.weight)

@@ -1,9 +1,9 @@
-"""DIMO (Zhang et al., SIGIR 2024), corrected: co-occurrence and modality as two causes of a choice, held apart.
+"""DIMO (Zhang et al., SIGIR 2024), corrected: co-occurrence and modality as two separate causes of a choice.
 
 - ids E and modal embeddings F (from content features, then trained), each propagated over training co-occurrence
 - one attention layer per cause reads a session at its last item: z_id, z_mo; score z_id . E_j + z_mo . F_j
-- auxiliary losses: co-occurring items alike; a session's vector near the mean of its own cause, away from the other;
-  the cause that explains the target nearer to it
+- auxiliary losses: co-occurring items are similar; a session's vector is near the mean of its own cause and far from
+  the other one; the cause that explains the target is nearer to it
 
 Shapes: I items, D width, T tokens, P sessions, K neighbours.
 """
@@ -31,7 +31,7 @@ from decorec.nn.sparse import Propagation
 __all__ = ["DIMO", "principal_components"]
 
 PUBLISHED_BATCH = 50
-"""The published losses are sums over a batch of this size; as means times this size they weigh the same for any."""
+"""The published losses are sums over a batch of this size; means times this size weigh the same for any size."""
 
 
 def principal_components(features: Tensor, count: int) -> Tensor:
@@ -42,14 +42,14 @@ def principal_components(features: Tensor, count: int) -> Tensor:
     centred = (features - features.mean(0)).double()
     values, vectors = torch.linalg.eigh(centred.T @ centred)
     leading = vectors[:, values.argsort(descending=True)[:count]]
-    leading = leading * leading.gather(0, leading.abs().argmax(0, keepdim=True)).sign()  # a sign that does not wander
+    leading = leading * leading.gather(0, leading.abs().argmax(0, keepdim=True)).sign()  # a unique sign
     projected = functional.pad(centred @ leading, (0, max(0, count - leading.shape[1])))
     size = projected.square().mean(1, keepdim=True).sqrt().clamp_min(1e-12)
     return (projected / size).to(features.dtype)
 
 
 class Neighbours(nn.Module):
-    """The items that an item co-occurs with most often, and some that it never co-occurs with."""
+    """For each item, those with which it co-occurs most often, and some with which it never does."""
 
     most: Tensor
     weight: Tensor
@@ -73,7 +73,7 @@ class Neighbours(nn.Module):
         self.register_buffer("never", _without(pairs, items, count), persistent=False)
 
     def contrast(self, x: Tensor) -> Tensor:
-        """Loss that draws each item to the mean of its neighbours, summed over items (natural pairs of the ids)."""
+        """Loss that moves items towards the mean of their neighbours, summed over items (natural pairs of the ids)."""
         unit = functional.normalize(x, dim=1)
         mean = (self.weight[..., None] * x[self.most.clamp_min(0)]).sum(1)
         near = functional.cosine_similarity(x, mean, dim=1)
@@ -89,7 +89,7 @@ class Neighbours(nn.Module):
 
 
 def _without(pairs: Tensor, items: int, count: int) -> Tensor:
-    """[I, count] random items that an item does not co-occur with; after some tries any will do."""
+    """[I, count] random items with which an item does not co-occur; after some attempts, any items."""
     drawn = torch.randint(items, (items, count))
     for _ in range(100):
         keys = torch.arange(items)[:, None] * items + drawn
@@ -109,7 +109,7 @@ def _prefer(near: tuple[Tensor, Tensor], far: tuple[Tensor, Tensor]) -> Tensor:
 
 
 class DIMO(Recommender):
-    """Two causes side by side; representations hold both embeddings, [1, I, 2 D]."""
+    """Both causes; representations are their two embeddings side by side, [1, I, 2 D]."""
 
     config: DimoConfig
 

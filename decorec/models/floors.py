@@ -1,4 +1,4 @@
-"""Floors: rules without anything to train, which every trained model has to beat."""
+"""Floors: rules without training, which every trained model should beat."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Floor(Recommender):
     """A recommender without parameters."""
 
     def loss(self, batch: Batch) -> Tensor:
-        """There is none."""
+        """A floor has no loss."""
         raise TypeError(f"{type(self).__name__} has nothing to train")
 
 
@@ -57,16 +57,16 @@ class ItemKnn(Floor):
         self.graph = Propagation(item_data["graph.crow"], item_data["graph.col"], item_data["graph.values"])
 
     def item_representations(self) -> Tensor:
-        """Nothing: the graph knows the items, [1, I, 0]."""
+        """Empty, [1, I, 0]: the scores use the graph."""
         return self.graph.values.new_empty(1, self.item_data.item_count, 0)
 
     def scores(self, batch: Batch, representations: Tensor) -> Tensor:
-        """Sums over the history, [P, I]; sequences are read at their last item."""
+        """Sums over the history, [P, I]; one prediction per sequence, after its last item."""
         return neighbours(self.graph, batch, representations.shape[1])
 
 
 class ContentKnn(Floor):
-    """Score: cosine to the last item, summed over the modalities; an item is not a neighbour of itself."""
+    """Score: cosine to the last item, summed over the modalities; the last item itself is excluded."""
 
     def item_representations(self) -> Tensor:
         """Unit vectors, side by side, [1, I, text + image width]."""

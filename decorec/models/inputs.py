@@ -1,4 +1,4 @@
-"""The files that a model may read besides the sequences, and how they become its constant tensors."""
+"""The input files of a model besides the sequences; reads them as the model's constant tensors."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from decorec.artifacts.files import read_arrays, read_sparse
-from decorec.artifacts.layout import by_stem
+from decorec.artifacts.files import by_stem, read_arrays, read_sparse
 from decorec.config.runs import Run
 from decorec.data.graph import normalise
 from decorec.data.item_features import FeatureFile
@@ -23,9 +22,9 @@ __all__ = ["ModelInputs"]
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """Files by what they hold; a run reads those that its model needs, the others may be absent.
+    """Files by content; a run reads those that its model needs, the others may be missing.
 
-    ``features`` and ``interests``: modality -> file. ``cooccurrence``: the matrix (.npz). A further modality is one more
+    ``features`` and ``interests``: modality -> file. ``cooccurrence``: the matrix (.npz). Another modality is one more
     file.
     """
 
@@ -35,7 +34,7 @@ class ModelInputs:
 
     @classmethod
     def of(cls, features: Sequence[Path], interests: Sequence[Path], cooccurrence: Path | None) -> ModelInputs:
-        """From the files of a step; each modality is named by the stem of its files.
+        """From the input files of a step; the stem of a file name is its modality.
 
         Raises:
             DecorecError: two files have the same stem.
@@ -46,7 +45,7 @@ class ModelInputs:
         """Read what the model of ``run`` needs in ``stage``.
 
         Args:
-            run: names the needs, and the normalisation of the graph.
+            run: its model decides what is needed, and how the graph is normalised.
             stage: ``stage1``, ``stage2`` or ``fit``.
             items: ids in the order of their index.
 
@@ -64,7 +63,7 @@ class ModelInputs:
         if path is None:
             flag = "--cooccurrence" if kind == "graph" else f"--{kind}"
             what = "the co-occurrence matrix" if kind == "graph" else f"the file {modality}.safetensors"
-            raise DecorecError(f"{stage} of {run.model.name}: expected {what} behind {flag}, found none; pass it")
+            raise DecorecError(f"{stage} of {run.model.name}: expected {what} at {flag}, found none; pass it")
         if kind == "features":
             x, present = FeatureFile.read(path).aligned(items)
             return {need: torch.from_numpy(x), f"present.{modality}": torch.from_numpy(present)}

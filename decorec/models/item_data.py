@@ -1,4 +1,4 @@
-"""What a model knows about the items besides its weights; part of every checkpoint."""
+"""Constant data about the items that a model uses; part of every checkpoint."""
 
 from __future__ import annotations
 

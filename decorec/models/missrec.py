@@ -1,7 +1,7 @@
-"""MISSRec (Wang et al., MM 2023) from scratch: interests are clusters of both modalities, found anew every epoch.
+"""MISSRec (Wang et al., MM 2023) from scratch: interests are clusters of both modalities, computed again every epoch.
 
 - linear adaptors for text and picture; their outputs are clustered together before each epoch
-- encoder: a transformer layer over the set of interests that a sequence touches
+- encoder: a transformer layer over the set of interests of a sequence's items
 - decoder: a transformer layer over its items that also attends to those interests
 - representations: cosines to text and picture, fused by a softmax with one learned scale, and to the id
 
@@ -31,16 +31,16 @@ from decorec.nn.transformer import LAYER_NORM_EPSILON, Block, initialise
 __all__ = ["MISSRec", "lloyd"]
 
 PUBLISHED_BATCH = 512
-"""The published regulariser is a sum over a batch of this size; as a mean times this size it weighs the same in any."""
+"""The published regulariser is a sum over a batch of this size; a mean times this size has the same weight for any."""
 DISTANCES_AT_ONCE = 1 << 24
 
 
 def lloyd(x: Tensor, centroids: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """Steps of k-means; a cluster that nothing is nearest to keeps its centroid.
+    """Steps of k-means; a cluster without points keeps its centroid.
 
     Args:
         x: [N, D].
-        centroids: [K, D], where it starts.
+        centroids: [K, D], initial values.
         steps: number of times that assignment and centroids are computed.
 
     Returns:
@@ -61,7 +61,7 @@ def _nearest(x: Tensor, centroids: Tensor) -> Tensor:
 
 
 class Decoder(nn.Module):
-    """Post-norm transformer layer that attends to the sequence, then to its interests; read at the last item."""
+    """Post-norm transformer layer that attends to the sequence, then to its interests; output at the last item."""
 
     def __init__(self, config: MissrecConfig) -> None:
         super().__init__()
@@ -103,11 +103,11 @@ class MISSRec(Recommender):
         self.encoder_norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
         self.decoder = Decoder(config)
         self.apply(initialise)
-        self.text = Linear(item_data["features.text"].shape[1], dim)  # the adaptors keep torch's own start
+        self.text = Linear(item_data["features.text"].shape[1], dim)  # the adaptors keep torch's own initial values
         self.image = Linear(item_data["features.image"].shape[1], dim)
         self.fusion = nn.Parameter(torch.zeros(()))
         count = math.ceil(config.interest_ratio * 2 * items)
-        # What the last clustering found is part of the model: weights learn with it and are of no use with another.
+        # The last clustering is part of the model: the weights are trained with it and do not work with another.
         self.register_buffer("centroids", torch.zeros(count, dim))
         self.register_buffer("clusters", torch.zeros(2, items, dtype=torch.int64))
 
@@ -128,12 +128,12 @@ class MISSRec(Recommender):
         return torch.stack([self.text(self.item_data["features.text"]), self.image(self.item_data["features.image"])])
 
     def item_representations(self) -> Tensor:
-        """Not normalised: the sequence side adds them up."""
+        """Not normalised, because the sequence side adds them."""
         adapted = self._adapted()
         return adapted if self.ids is None else torch.cat([adapted, self.ids.weight[None]])
 
     def interests(self, batch: Batch) -> tuple[Tensor, Tensor, tuple[Group, ...]]:
-        """The distinct clusters that each sequence touches, sequence by sequence.
+        """The distinct clusters of each sequence's items, sequence by sequence.
 
         Returns:
             [U] clusters, [U] sequence of each, and the groups of the packed layout.
@@ -144,7 +144,7 @@ class MISSRec(Recommender):
         return keys % count, owner, regroup(batch.groups, torch.bincount(owner, minlength=len(batch.targets)))
 
     def _states(self, batch: Batch, representations: Tensor) -> tuple[Tensor, Tensor]:
-        """Unit vectors [P, D] and the energy of the sequences' summed interests [P]."""
+        """Unit vectors [P, D] and the energy of each sequence's summed interests [P]."""
         clusters, owner, groups = self.interests(batch)
         distinct, rows = torch.unique(clusters, return_inverse=True)
         tokens = self.centroids.index_select(0, distinct)
@@ -164,7 +164,7 @@ class MISSRec(Recommender):
         return fused / self.config.temperature
 
     def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy over all items, and the regulariser that holds interests apart."""
+        """Cross-entropy over all items, and the regulariser that keeps interests apart."""
         representations = self.item_representations()
         states, energy = self._states(batch, representations)
         main = functional.cross_entropy(self._logits(states, representations), batch.targets)

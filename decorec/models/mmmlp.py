@@ -1,8 +1,7 @@
 """MMMLP (Liang et al., WWW 2023) over features of a frozen encoder: mixing across slots and channels, no attention.
 
-A history fills the first (or the last) of L slots; the others are zero embeddings that are mixed as well. Three
-branches (id, text, picture) are mixed by themselves, then concatenated and projected. Items are represented by ids
-alone.
+A history fills the first (or the last) of L slots; the others are zero embeddings, which are mixed as well. Three
+branches (id, text, picture) are mixed separately, then concatenated and projected. Items are represented by ids only.
 
 Shapes: P sequences, L slots, W slots that a group of sequences fills, D width, H hidden width.
 """
@@ -31,16 +30,16 @@ from decorec.nn.transformer import initialise
 __all__ = ["MMMLP", "Mixer"]
 
 HIDDEN_AT_ONCE = 1 << 18
-"""Elements of hidden layers computed at a time on the CPU (1 MB in float32): more of them do not stay in the cache."""
+"""Elements of hidden layers computed at a time on the CPU (1 MB in float32); more would not stay in the cache."""
 gelu, gelu_backward = torch.ops.aten.gelu, torch.ops.aten.gelu_backward.grad_input
 BRANCHES = ("id", "text", "image")
 
 
 class _ReadHidden(Function):
-    """Slot mixing read at one slot: out = down . dropout(gelu(weight @ x + bias)), for some sequences at a time.
+    """Slot mixing with output at one slot: out = down . dropout(gelu(weight @ x + bias)), for some sequences at a time.
 
-    The hidden layer is 200 times as large as what goes in or comes out. It is computed once more in backward, in the
-    same small pieces and in the same memory, so that only which elements were dropped is kept of it.
+    The hidden layer is 200 times as large as input or output. Backward computes it again, in the same small pieces and
+    in the same memory, so that only the mask of dropped elements is kept.
 
     Shapes: x [P, W, D], weight [H, W], bias [H, D], down [P, H], out [P, D].
     """
@@ -51,7 +50,7 @@ class _ReadHidden(Function):
         out, kept, factor = x.new_empty(len(x), x.shape[2]), None, 1.0
         if rate:
             kept, factor = draw(torch.Size((len(x), *bias.shape)), rate, x.device)
-        with torch.autocast(x.device.type, enabled=False):  # arithmetic with a place to write to has no other type
+        with torch.autocast(x.device.type, enabled=False):  # operations with out= do not support autocast
             for part in _ReadHidden.parts(x, before):
                 a, h = before[: len(x[part])], hidden[: len(x[part])]
                 _ReadHidden.fill(a, x[part], weight, bias)
@@ -84,13 +83,13 @@ class _ReadHidden(Function):
 
     @staticmethod
     def scratch(x: Tensor, bias: Tensor) -> Tensor:
-        """Memory for the hidden layer of as many sequences as are computed at a time."""
+        """Memory for the hidden layer of the sequences that are computed at a time."""
         count = len(x) if x.device.type != "cpu" else max(1, HIDDEN_AT_ONCE // bias.numel())
         return x.new_empty(min(count, len(x)), *bias.shape)
 
     @staticmethod
     def parts(x: Tensor, scratch: Tensor) -> Iterator[slice]:
-        """Sequences, so many at a time."""
+        """Slices of the sequences that fit into ``scratch``."""
         return (slice(begin, begin + len(scratch)) for begin in range(0, len(x), max(1, len(scratch))))
 
     @staticmethod
@@ -124,19 +123,19 @@ class Mixer(nn.Module):
         return self._channels(x + self.dropout(self.slot_down(hidden)).transpose(1, 2))
 
     def read(self, x: Tensor, empty: Tensor, slots: slice, place: Tensor) -> Tensor:
-        """The same round where one slot of each sequence is all that is read.
+        """The same round, with output at one slot of each sequence only.
 
         Args:
             x: the filled slots.
-            empty: [D] what stands in each other slot.
+            empty: [D] content of each other slot.
             slots: which of the L slots are filled.
-            place: [P] which of the W filled ones is read.
+            place: [P] which of the W filled slots gives the output.
 
         Returns:
             [P, D].
         """
         weight, slot = self.slot_up.weight, place + range(self.length)[slots].start
-        # Every empty slot holds the same vector, so that all of them together cost one product.
+        # Every empty slot holds the same vector, so all of them together cost one product.
         others = weight.sum(1) - weight[:, slots].sum(1)
         bias = others[:, None] * self.slot_norm(empty) + self.slot_up.bias[:, None]  # [H, D]
         down = self.slot_down.weight.index_select(0, slot)
@@ -184,7 +183,7 @@ class MMMLP(Recommender):
     def _group(self, embedded: list[Tensor], group: Group) -> Tensor:
         """Mixed branches side by side at the last item of each sequence of a group, [P, 3 D]."""
         config = self.config
-        # One round that is read at one slot need not lay out the empty ones.
+        # A round with output at one slot does not need the empty slots in memory.
         narrow = config.rounds == 1 and self.fusion is None
         width = group.width if narrow else config.length
         place, slots = group.slots, slice(0, width)
@@ -211,7 +210,7 @@ class MMMLP(Recommender):
         """[1, P, D]."""
         embedded = self._embed(batch.items)
         mixed = torch.cat([self._group(embedded, group) for group in batch.groups])
-        # The input's normalisation of ids serves the output too, as published.
+        # The normalisation of the input ids is also used for the output, as published.
         out: Tensor = self.norms["id"](self.output(self.output_norm(mixed)))
         return out[None]
 

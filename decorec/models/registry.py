@@ -1,4 +1,4 @@
-"""The models by name. They are named and not imported: a run loads, and depends on, the code of its own model alone."""
+"""The models by name. They are not imported here, so that a run only loads and depends on the code of its own model."""
 
 from __future__ import annotations
 

@@ -47,14 +47,14 @@ class Adaptor(nn.Module):
         weights = self.gates(x).unbind(1)
         total = x.new_zeros(())
         for expert, shift, weight in zip(self.experts, self.shift, weights, strict=True):
-            # W (x - b) as W x - W b: features are constant, so that no gradient flows back through the large product.
+            # W (x - b) as W x - W b: features are constant, so no gradient is needed through the large product.
             white = expert(dropout(x, self.dropout, self.training)) - expert(shift[None])
             total = total + weight[:, None] * white
         return total
 
 
 class UniSRec(Recommender):
-    """Items are their adapted texts plus ids; sequence and representations call the adaptor separately, as published."""
+    """Items are adapted texts plus ids; the adaptor runs separately for sequences and items, as published."""
 
     config: UnisrecConfig
 

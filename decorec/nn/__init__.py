@@ -1,1 +1,1 @@
-"""Neural building blocks that know no model."""
+"""Neural building blocks that do not depend on a model."""

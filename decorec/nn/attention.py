@@ -1,4 +1,4 @@
-"""Attention over packed sequences: only the attention itself sees a padded layout.
+"""Attention over packed sequences; only the attention itself uses a padded layout.
 
 Shapes: M modalities, T tokens, B sequences, L positions, H heads, D width.
 """
@@ -17,7 +17,7 @@ __all__ = ["ReadingAttention", "SelfAttention"]
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over packed sequences; only the attention itself sees a padded layout."""
+    """Multi-head self-attention over packed sequences; only the attention itself uses a padded layout."""
 
     def __init__(self, dim: int, heads: int, dropout: float, causal: bool) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class SelfAttention(nn.Module):
         at_ends: bool = False,
         rows: Tensor | None = None,
     ) -> Tensor:
-        if at_ends and tokens is not None:  # one query per sequence, which sees all of it
+        if at_ends and tokens is not None:  # one query per sequence, which attends to all of it
             (weight, bias), dim = (self.qkv.weight, self.qkv.bias), x.shape[-1]
             query = linear(x.index_select(1, tokens), weight[:dim], bias[:dim])
             rate = self.dropout if self.training else 0.0
@@ -52,14 +52,14 @@ class SelfAttention(nn.Module):
         q, k, v = padded.view(modalities * sequences, width, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
         mask = None
         if not self.causal:
-            # Left-aligned and causal, a real query never sees the padding behind it; only here it has to be masked.
+            # In a left-aligned causal layout no real query attends to padding; a mask is only needed here.
             mask = _real(group).repeat(modalities, 1)[:, None, None, :]
         attended = _attention(q, k, v, mask, self.dropout if self.training else 0.0, self.causal)
         return attended.transpose(1, 2).reshape(modalities, sequences * width, dim).index_select(1, group.slots)
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, rate: float, causal: bool = False) -> Tensor:
-    """torch's attention, on the CPU with the dropout of this project; [N, H, L, D / H] each."""
+    """torch's attention, on the CPU with this project's dropout; all tensors are [N, H, L, D / H]."""
     if not rate or q.device.type != "cpu":
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=rate, is_causal=causal)
     width = q.shape[-2]
@@ -81,18 +81,18 @@ def _read(
 ) -> Tensor:
     """Attention of one query per sequence to the packed tokens of that sequence.
 
-    Where a sequence asks one question only, nothing has to be projected per token: q . (K x) = (K^T q) . x, and the sum
-    of a (V x + b) is V (sum of a x) + b (sum of a). The keys' bias adds the same to all logits of a query, which the
-    softmax takes out.
+    With one query per sequence, no token has to be projected: q . (K x) = (K^T q) . x, and the sum of a (V x + b) is
+    V (sum of a x) + b (sum of a). The bias of the keys adds the same number to all logits of a query, so the softmax
+    does not change.
 
     Args:
         query: [M, B, D].
         tokens: [M, T, D].
         weight: [2 D, D] projections to keys and values.
-        bias: [2 D] of the same.
-        groups: of the tokens.
+        bias: [2 D] biases of these projections.
+        groups: groups of the tokens.
         heads: H.
-        rate: dropout of the attention.
+        rate: dropout rate of the attention weights.
 
     Returns:
         [M, B, D].
@@ -130,7 +130,7 @@ class ReadingAttention(nn.Module):
         self.out = Linear(dim, dim) if output else None
 
     def forward(self, query: Tensor, tokens: Tensor, groups: tuple[Group, ...]) -> Tensor:
-        """[B, D]; sequence b reads its own tokens alone."""
+        """[B, D]; query b attends only to the tokens of sequence b."""
         rate, (weight, bias) = self.dropout if self.training else 0.0, (self.key_value.weight, self.key_value.bias)
         read = _read(self.query(query)[None], tokens[None], weight, bias, groups, self.heads, rate)[0]
         out: Tensor = read if self.out is None else self.out(read)

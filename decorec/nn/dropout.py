@@ -1,8 +1,8 @@
-"""Dropout whose random numbers cost little on the CPU.
+"""Dropout with fast random numbers on the CPU.
 
-torch draws one 32-bit number after the other and turns each into a float: 11 ns an element, a sixth of a training step.
-Here one 64-bit number decides on four elements. The probability is rounded to a multiple of 2^-16; the scale is that of
-the rounded one, so that the expectation is kept exactly.
+torch draws one 32-bit number per element and converts it to a float: 11 ns per element, a sixth of a training step.
+Here one 64-bit number decides on four elements. The probability is rounded to a multiple of 2^-16; the scale uses the
+rounded probability, so that the expectation is exact.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LEVELS = 1 << 16
 
 
 def draw(shape: torch.Size, p: float, device: torch.device) -> tuple[Tensor, float]:
-    """Which elements dropout keeps (bool, of that shape), and the factor of those that it keeps."""
+    """Which elements dropout keeps (bool, of ``shape``), and the factor of these elements."""
     if device.type != "cpu":
         return torch.rand(shape, device=device) >= p, 1 / (1 - p)
     dropped = min(round(p * LEVELS), LEVELS - 1)
@@ -37,8 +37,8 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """``nn.Dropout`` with these random numbers."""
+    """``nn.Dropout`` with the random numbers of this module."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Any shape."""
+        """Input of any shape; output of the same shape."""
         return dropout(input, self.p, self.training)

@@ -1,4 +1,4 @@
-"""The training losses, always in log space, with bounded memory.
+"""The training loss, computed in log space and with limited memory.
 
 Shapes: M modalities, P predictions, K targets of a prediction, C rows of representations per modality, D width, R rows
 (states of all modalities).
@@ -20,19 +20,19 @@ __all__ = ["SampledNegatives", "cross_modal_loss"]
 
 ROWS_AT_ONCE = 2048
 TILE = 1 << 21
-"""Logits computed at a time (8 MB in float32: they stay in the cache between the passes over them)."""
+"""Logits computed at a time (8 MB in float32, so that they stay in the cache between passes)."""
 KEPT = 1 << 26
-"""Logits kept between the two passes (256 MB in float32); where there are more, the second pass computes them again."""
+"""Logits kept between the two passes (256 MB in float32); if there are more, the second pass recomputes them."""
 
 
 @dataclass(frozen=True)
 class SampledNegatives:
-    """Items drawn with replacement, which stand for all items in the denominator."""
+    """Items drawn with replacement, which represent all items in the denominator."""
 
     items: Tensor
-    """[S] int64, or fewer: the different items drawn."""
+    """[S] int64: the different items drawn."""
     log_expected: Tensor
-    """[S] float32: log of the number of draws of the item, expected (logQ) less observed."""
+    """[S] float32: log of the expected number of draws of the item (logQ) minus log of the actual number."""
 
 
 def cross_modal_loss(
@@ -49,28 +49,29 @@ def cross_modal_loss(
     logsumexp(all logits_m) - logsumexp(logit of the target in m, alpha * its logits in the others); the denominator's
     logits are not scaled by alpha. One modality gives plain cross-entropy over all items.
 
-    Where a prediction has several targets, the item that came next and those after it, the k-th of them counts 1 / k in
-    the mean: as much as a pair of items counts at that distance in the co-occurrence (eq. 1).
+    If a prediction has several targets (the next item and those after it), the k-th has the weight 1 / k in the mean,
+    as a pair of items at that distance has in the co-occurrence matrix (eq. 1).
 
-    Under autocast the products are computed in its type and everything between them in float32.
+    Under autocast, products are computed in its type and everything else in float32.
 
     Args:
         states: [M, P, D].
-        representations: [M, C, D]; rows beyond the items only enter the denominator.
+        representations: [M, C, D]; rows after the items only enter the denominator.
         targets: [P] or [P, K] int64, row of the target in each modality; -1 where there is none.
         temperature: tau.
         alpha: weight of the other modalities' logits of the target, in [0, 1].
-        drawn: items of the denominator besides the target (Bengio and Senecal 2008); None: all.
+        drawn: items of the denominator besides the target (Bengio and Senecal 2008); None: all items.
     """
     loss: Tensor = _CrossModalLoss.apply(states, representations, targets, temperature, alpha, drawn)
     return loss
 
 
 class _CrossModalLoss(Function):
-    """Loss and gradients in one go, tile by tile, so that nothing of the size of all logits is needed in backward.
+    """Loss and gradients in one pass, tile by tile, so that backward needs no array of the size of all logits.
 
-    The gradient of the mean loss is known up to the factor that reaches backward. A tile holds the softmax over its own
-    columns; that over all columns is the tile's times one factor per row, which the [R, D] sides of the products take.
+    The gradient of the mean loss is known up to the factor that backward receives. A tile holds the softmax over its
+    own columns. The softmax over all columns is this times one factor per row, which is applied to the [R, D] factors
+    of the products.
     """
 
     @staticmethod
@@ -103,7 +104,7 @@ class _CrossModalLoss(Function):
             grad_rows = torch.zeros_like(rows, dtype=precise) if needed else None
             grad_whole = torch.zeros_like(whole, dtype=precise) if needed else None
             total = torch.zeros((), dtype=precise, device=device)
-            # Where the weights are all 1 their sum is a known number, which needs no transfer from the device.
+            # If all weights are 1, their sum is known without a transfer from the device.
             count = predictions if targets.shape[1] == 1 else weights.sum() / modalities
             for begin in range(0, len(rows), ROWS_AT_ONCE):
                 block = slice(begin, begin + ROWS_AT_ONCE)
@@ -132,7 +133,7 @@ class _CrossModalLoss(Function):
 
 
 class _Columns:
-    """The sampled columns of all modalities, with the correction of their logits."""
+    """The sampled columns of all modalities, and the correction of their logits."""
 
     def __init__(self, drawn: SampledNegatives, offsets: Tensor, dtype: torch.dtype) -> None:
         self.index = (drawn.items + offsets[:, None]).flatten()
@@ -149,26 +150,26 @@ def _block(
     grad_rows: Tensor | None,
     grad_whole: Tensor | None,
 ) -> Tensor:
-    """Summed loss of a block of rows; adds its gradients.
+    """Summed loss of a block of rows; its gradients are added to ``grad_rows`` and ``grad_whole``.
 
     Args:
         rows: [R, D] states, divided by the temperature.
         whole: [M * C, D].
         chosen: [R, K, M] rows of the targets in ``whole``; -1: none.
-        weights: [R, K] of the targets; 0: none.
+        weights: [R, K] weights of the targets; 0: none.
         scale: [R, M] factor of a target's logits in the numerator.
-        columns: None for all.
+        columns: the sampled columns; None: all.
         grad_rows: [R, D] or None.
         grad_whole: [M * C, D] or None.
     """
     tiles = _Tiles(rows, whole, chosen, columns, keep=grad_rows is not None)
     parts = torch.stack([lse for _, _, lse in tiles.first()], 1)
     denominator = torch.logsumexp(parts, 1)
-    targets = whole[chosen.clamp_min(0)].to(scale.dtype)  # [R, K, M, D]; whatever stands for none has weight 0
+    targets = whole[chosen.clamp_min(0)].to(scale.dtype)  # [R, K, M, D]; rows without a target have weight 0
     precise = rows.to(scale.dtype)
     logits = (targets.flatten(1, 2) @ precise[:, :, None]).view(chosen.shape)
     total = weights.sum(1)
-    if columns is not None:  # the target joins the sampled items, from which it is left out
+    if columns is not None:  # the target is added to the sampled items, of which it is not one
         own = logits.masked_fill(~_distinct(chosen[..., 0])[..., None], -torch.inf)
         denominator = torch.logaddexp(denominator, torch.logsumexp(own, (1, 2)))
     positive = logits * scale[:, None]
@@ -192,7 +193,7 @@ def _block(
 
 
 def _distinct(targets: Tensor) -> Tensor:
-    """[R, K] which of the targets are there (not -1) and did not stand further left in their row."""
+    """[R, K] which targets exist (not -1) and do not occur earlier in their row."""
     count = targets.shape[1]
     earlier = torch.ones(count, count, dtype=torch.bool, device=targets.device).tril_(-1)
     again = (targets[:, :, None] == targets[:, None, :]) & earlier
@@ -203,7 +204,7 @@ Where = slice | Tensor
 
 
 class _Tiles:
-    """Softmax of a block of rows over one set of columns after another."""
+    """Softmax of a block of rows, over one tile of columns after the other."""
 
     def __init__(self, rows: Tensor, whole: Tensor, chosen: Tensor, columns: _Columns | None, keep: bool) -> None:
         self.rows, self.whole, self.chosen, self.columns = rows, whole, chosen, columns

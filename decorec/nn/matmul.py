@@ -1,7 +1,7 @@
 """Dense products in float32 on the CPU through oneDNN.
 
-torch sends them to MKL, whose kernels reach about 0.6 to 0.9 of oneDNN's rate on AMD processors and much the same on
-Intel's. Every other type and device takes torch's own way. Both compute in float32; they differ in the order of
+torch uses MKL, which reaches about 0.6 to 0.9 of oneDNN's speed on AMD processors and about the same speed on Intel's.
+Other types and devices use torch's own products. Both libraries compute in float32; they only differ in the order of
 summation.
 """
 
@@ -18,13 +18,13 @@ __all__ = ["Linear", "gram", "linear", "product", "working_type"]
 
 AVAILABLE: bool = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
 SMALLEST = 1 << 16
-"""Multiplications below which the call costs more than it saves."""
+"""With fewer multiplications the call costs more than it saves."""
 LONGEST = 1 << 13
-"""Rows above which a transposed copy costs more than it saves."""
+"""With more rows a transposed copy costs more than it saves."""
 
 
 def working_type(x: Tensor) -> torch.dtype:
-    """Type in which products of ``x`` are computed: autocast's where that is on, else the type of ``x``."""
+    """The type in which products of ``x`` are computed: autocast's if that is on, else the type of ``x``."""
     if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
         return torch.get_autocast_dtype(x.device.type)
     return x.dtype
@@ -45,9 +45,9 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     if not _suits(left, right):
         return functional.linear(left, right, bias)
     if left.stride(-1) == 1 and not left.is_contiguous():
-        left = left.contiguous()  # rows with gaps between them take oneDNN's slowest way
+        left = left.contiguous()  # rows with gaps between them are slow in oneDNN
     if not (right.is_contiguous() or right.T.is_contiguous()):
-        right = right.contiguous()  # and columns with gaps one that is hundreds of times slower
+        right = right.contiguous()  # and columns with gaps are hundreds of times slower
     out: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
     return out
 
@@ -56,7 +56,7 @@ def gram(left: Tensor, right: Tensor) -> Tensor:
     """``left.T @ right``, without gradient; left [T, N], right [T, K] -> [N, K], contiguous."""
     if left.dtype != torch.float32 or len(left) > LONGEST:
         return left.T @ right
-    # oneDNN copies a transposed first factor: let it be the narrower one.
+    # oneDNN copies a transposed first factor, so the narrower one is put first.
     if left.shape[1] > right.shape[1]:
         return product(right.T, left.T).T.contiguous()
     return product(left.T, right.T)
@@ -71,7 +71,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` over these products."""
+    """``nn.Linear`` with the products of this module."""
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., K] -> [..., N]."""

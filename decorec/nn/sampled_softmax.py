@@ -1,4 +1,4 @@
-"""Items that stand for all others in the loss, where there are too many for the full softmax."""
+"""Sampled softmax: draws items that represent all items in the loss, if there are too many for the full softmax."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from decorec.nn.losses import SampledNegatives
 __all__ = ["Sampler"]
 
 EXPONENT = 0.5
-"""Of the popularity: between uniform (0), which rarely draws what the model confuses, and popularity itself (1)."""
+"""Exponent of the popularity: between uniform draws (0), which are rarely hard negatives, and popularity itself (1)."""
 
 
 class Sampler:
     """Draws items with replacement, with probability q proportional to (count in training + 1) ^ 0.5.
 
-    An item drawn n times in S draws enters the denominator with the weight n / (S q): its logit is corrected by the
-    logarithm (logQ), so that the expected denominator is that of all items (Bengio and Senecal 2008, eq. 6).
+    An item drawn n times in S draws enters the denominator with the weight n / (S q). The logarithm of
+    this weight is added to its logit (logQ), so that the expected denominator is that of all items (Bengio and Senecal
+    2008, eq. 6).
     """
 
     def __init__(self, items: npt.NDArray[np.int32], item_count: int, draws: int, seed: int) -> None:

@@ -23,8 +23,8 @@ SLICE = 1 << 18
 def rows_of(representations: Tensor, items: Tensor) -> Tensor:
     """Representations of the batch's items, [M, I, D] and [T] -> [M, T, D].
 
-    The gradient is sparse: it is added to that of the loss, so that no second array of the size of all representations
-    is filled.
+    The gradient is sparse. It is added to that of the loss, so that no second array of the size of all representations
+    is needed.
     """
     rows: Tensor = _Rows.apply(representations, items)
     return rows
@@ -47,7 +47,7 @@ class _Rows(Function):
 
 
 class Propagation(nn.Module):
-    """Product of a constant sparse [I, I] matrix with dense [I, D] ones."""
+    """Product of a constant sparse [I, I] matrix with dense [I, D] matrices."""
 
     crow: Tensor
     col: Tensor
@@ -64,7 +64,7 @@ class Propagation(nn.Module):
         """The matrix and its transpose as CSR, made once per device and type."""
         if self._pair is None or self._pair[0].device != self.values.device or self._pair[0].dtype != self.values.dtype:
             shape = (len(self.crow) - 1,) * 2
-            # torch says once per process that CSR is in beta; the two products used here are tested against dense ones.
+            # torch warns that CSR is in beta; the two products used here are tested against dense ones.
             warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
             matrix = torch.sparse_csr_tensor(self.crow, self.col, self.values, shape, check_invariants=True)
             csc = matrix.to_sparse_csc()
@@ -75,7 +75,7 @@ class Propagation(nn.Module):
         return self._pair
 
     def forward(self, x: Tensor) -> Tensor:
-        """[I, D] -> [I, D], in the type of the matrix: its products are bound by memory, not by arithmetic."""
+        """[I, D] -> [I, D], in the type of the matrix, because memory, not arithmetic, limits the speed."""
         matrix, transposed = self._matrices()
         with torch.autocast(x.device.type, enabled=False):
             out: Tensor = _SparseProduct.apply(x.to(matrix.dtype), matrix, transposed)
@@ -83,9 +83,9 @@ class Propagation(nn.Module):
 
 
 def neighbours(graph: Propagation, batch: Batch, item_count: int) -> Tensor:
-    """How near all items are to each history: its items' rows of ``graph``, each over its distance to the target.
+    """How near all items are to each history: the sum of its rows of ``graph``, each over its distance to the target.
 
-    Sequences are read at their last item, as at inference.
+    There is one prediction per sequence, after its last item, as at inference.
 
     Returns:
         [P, I] in the type of the matrix.
@@ -99,7 +99,7 @@ def neighbours(graph: Propagation, batch: Batch, item_count: int) -> Tensor:
 
 
 class _SparseProduct(Function):
-    """matrix @ x; the matrix is constant, so that backward is one product with its transpose."""
+    """matrix @ x; the matrix is constant, so backward is one product with its transpose."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrix: Tensor, transposed: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class _SparseProduct(Function):
 
 
 def _sliced(matrix: Tensor, x: Tensor) -> Tensor:
-    """``matrix @ x``; on the CPU in slices of columns, whose rows stay in the cache while they are gathered."""
+    """``matrix @ x``; on the CPU in slices of columns, so that the rows stay in the cache while they are read."""
     width = max(16, SLICE // max(1, len(x)))
     if x.device.type != "cpu" or width >= x.shape[1]:
         return matrix @ x.contiguous()

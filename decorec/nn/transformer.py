@@ -21,7 +21,7 @@ INITIAL_DEVIATION = 0.02
 
 
 def initialise(module: nn.Module) -> None:
-    """Linear and embedding weights N(0, 0.02), biases 0, as in BERT and the code bases of this literature."""
+    """Linear and embedding weights N(0, 0.02), biases 0, as in BERT and in the published code of such models."""
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=INITIAL_DEVIATION)
     if isinstance(module, nn.Linear) and module.bias is not None:
@@ -48,9 +48,9 @@ class Block(nn.Module):
         at_ends: bool = False,
         rows: Tensor | None = None,
     ) -> Tensor:
-        """States after all tokens, or only after ``tokens``; ``at_ends``: those are the last ones of all sequences.
+        """States after all tokens, or only after ``tokens``; ``at_ends``: these are the last tokens of all sequences.
 
-        ``rows`` [T]: where few different inputs repeat, ``x`` holds each once, and this names that of each token.
+        ``rows`` [T]: if inputs repeat often, ``x`` holds each input once, and ``rows`` gives the input of each token.
         """
         attended = self.attention(x, groups, tokens, at_ends, rows)
         if rows is not None:
@@ -64,7 +64,7 @@ class Block(nn.Module):
 
 
 class SequenceEncoder(nn.Module):
-    """LN and dropout on the input, then transformer blocks (eq. 9); one set of weights for all modalities."""
+    """Layer norm and dropout of the input, then transformer blocks (eq. 9); all modalities share the weights."""
 
     def __init__(self, dim: int, config: EncoderConfig, causal: bool = True, slots: int | None = None) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class SequenceEncoder(nn.Module):
         *inner, last = self.blocks
         for block in inner:
             x = block(x, batch.groups)
-        # In training every token may be predicted from; at inference only the last one of each sequence is.
+        # In training there may be a prediction after every token, at inference only after the last one of a sequence.
         everything = len(batch.predict) == len(batch.items)
         states: Tensor = last(x, batch.groups, None if everything else batch.predict, batch.at_ends)
         return states

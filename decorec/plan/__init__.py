@@ -1,1 +1,1 @@
-"""What has to be computed for a configuration."""
+"""Decides what to compute for a configuration."""

@@ -9,11 +9,11 @@ __all__ = ["call", "step"]
 
 
 def step(name: str, *, wildcards: str = "", params: str = "", input: str = "", output: str = "") -> str:
-    """The command that runs the step ``name`` in a rule, with the rule's own placeholders; it can be pasted.
+    """The command that runs the step ``name`` in a rule, with the rule's placeholders.
 
-    Each argument names, separated by blanks, what the rule declares under that directive. A name is the keyword of the
-    step's function and gives the flag: ``input="vocab"`` becomes ``--vocab {input.vocab:q}``. What the step prints goes
-    to the rule's log.
+    Each argument lists names that the rule declares under that directive, separated by blanks. A name is a parameter of
+    the step's function and gives the flag: ``input="vocab"`` becomes ``--vocab {input.vocab:q}``. Messages of the step
+    go to the rule's log.
     """
     given = {"wildcards": wildcards, "params": params, "input": input, "output": output}
     flags = [
@@ -25,7 +25,7 @@ def step(name: str, *, wildcards: str = "", params: str = "", input: str = "", o
 
 
 def call(name: str, arguments: Mapping[str, str | float | Iterable[str]]) -> str:
-    """A step with arguments whose values are known: text, a number, or a list of texts."""
+    """The command of a step with known values of its arguments: text, a number, or a list of texts."""
     words = [name]
     for keyword, value in arguments.items():
         words.append(f"--{keyword.replace('_', '-')}")

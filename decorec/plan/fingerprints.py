@@ -1,4 +1,4 @@
-"""Which code a step depends on, as a short hash: an edit of that code, and of no other, makes the step run again."""
+"""A short hash of the code that a step depends on: an edit of this code, and no other, makes the step run again."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ __all__ = ["closure", "code_fingerprint", "data_files"]
 PACKAGE = Path(__file__).parent.parent
 INERT = (
     "decorec.config",
+    "decorec.artifacts.layout",
     "decorec.models.registry",
     "decorec.errors",
     "decorec.progress",
     "decorec.steps",
     "decorec.cli",
 )
-"""Modules that are left out. The workflow tracks the values of the configuration themselves, so that a changed default
-arrives as a changed value; the others name models and steps, or write messages."""
+"""Modules that are left out. The workflow tracks the values of the configuration, so that a changed default is a
+changed value; the other modules list models and steps, or write messages."""
 
 
 @cache
 def code_fingerprint(*modules: str) -> str:
-    """Hash over modules, over what they import from this package at any depth, and over the data files they name."""
+    """Hash over modules, over all modules of this package that they import, and over the data files they name."""
     digest = hashlib.sha256()
     for name in sorted(closure(*modules)):
         for path in (_file(name), *data_files(name)):
@@ -34,7 +35,7 @@ def code_fingerprint(*modules: str) -> str:
 
 
 def closure(*modules: str) -> set[str]:
-    """``modules`` and the modules of this package that they import, at any depth and wherever in their source."""
+    """``modules`` and all modules of this package that they import, directly or indirectly."""
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
@@ -50,7 +51,7 @@ def closure(*modules: str) -> set[str]:
 def data_files(module: str) -> tuple[Path, ...]:
     """The files beside a module that its source names in a string, such as ``paper.yaml``, in the order of their names.
 
-    A module that reads a data file of the package has to keep it in its own folder and write its name out.
+    A module that reads a data file of the package must have it in its own folder and contain its name as a string.
     """
     folder = _file(module).parent
     names = {node.value for node in ast.walk(_tree(module)) if isinstance(node, ast.Constant)}

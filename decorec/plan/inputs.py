@@ -1,4 +1,4 @@
-"""Which files and values the steps up to evaluation take."""
+"""Input files and values of the steps up to evaluation."""
 
 from __future__ import annotations
 
@@ -8,25 +8,22 @@ from typing import Any
 
 from decorec.acquire.sources import amazon
 from decorec.artifacts import layout
-from decorec.config import AmazonDataset, AtomicDataset, TableDataset
+from decorec.config.datasets import INGESTED, AmazonDataset, AtomicDataset, FolderDataset, TableDataset
 from decorec.errors import DecorecError
 from decorec.plan.sharing import Sharing, as_json
 
 __all__ = ["INGESTED", "Inputs"]
 
-INGESTED = ("sample", "amazon2018", "amazon2023", "table")
-"""Sources that are read record by record and whose pictures are crawled; atomic files are past that."""
-
 
 class Inputs(Sharing):
-    """Answers to the rules of acquisition, preparation and training."""
+    """Inputs of the rules of acquisition, preparation and training."""
 
     def datasets(self, *sources: str) -> list[str]:
-        """Names of the data sets, of the given sources only if there are any."""
+        """Names of the data sets; only of the given sources, if any are given."""
         return [name for name, dataset in self.config.datasets.items() if not sources or dataset.source in sources]
 
     def pattern(self, *sources: str) -> str:
-        """A regular expression that matches the names of those data sets, and nothing if there are none."""
+        """A regular expression that matches exactly the names of these data sets."""
         return "|".join(self.datasets(*sources)) or "(?!)"
 
     def dataset(self, dataset: str) -> str:
@@ -42,37 +39,37 @@ class Inputs(Sharing):
         return [layout.fill(pattern, dataset=dataset, **wildcards) for dataset in self.datasets(*sources)]
 
     def shop(self, dataset: str) -> str:
-        """The folder that the loopback server hands out; "" for sources that are not generated."""
+        """The folder that the local server serves; "" for sources that are not generated."""
         generated = self.config.datasets[dataset].source == "sample"
         return layout.fill(layout.SHOP, dataset=dataset) if generated else ""
 
     def shop_files(self, dataset: str) -> list[str]:
-        """What has to lie in that folder."""
+        """The files in that folder."""
         files = (layout.SHOP_REVIEWS, layout.SHOP_META, layout.SHOP_PICTURES)
         return [layout.fill(file, dataset=dataset) for file in files] if self.shop(dataset) else []
 
     def downloaded_files(self, dataset: str) -> list[str]:
-        """Files on this machine that the step download reads: the generated shop, or a copy named by base_url."""
+        """Files on this machine that the step download reads: the generated shop, or a local copy at base_url."""
         section = self.config.datasets[dataset]
         if not isinstance(section, AmazonDataset):
             return self.shop_files(dataset)
         try:
             paths = [amazon.local_path(url) for url in amazon.urls(section)]
-        except DecorecError:  # the step says what is wrong
+        except DecorecError:  # the step reports the error
             return []
         return [str(path) for path in paths if path is not None and path.is_file()]
 
     def raw_files(self, dataset: str) -> dict[str, str]:
-        """The files that are ingested: reviews and metadata as served, or the user's interactions and items."""
+        """The files that the step ingest reads: reviews and metadata, or the user's interactions and items."""
         section = self.config.datasets[dataset]
-        if isinstance(section, TableDataset):
+        if isinstance(section, FolderDataset):
             names = {"reviews": section.interactions, "meta": section.items}
             return {key: f"{section.path}/{name}" for key, name in names.items()}
         raw = {"reviews": layout.RAW_REVIEWS, "meta": layout.RAW_META}
         return {key: layout.fill(pattern, dataset=dataset) for key, pattern in raw.items()}
 
     def local_pictures(self, dataset: str) -> str:
-        """State of the pictures in the shop's own folder: another text when one was added, replaced or deleted."""
+        """A text that changes when a picture in the shop's own folder is added, replaced or deleted."""
         section = self.config.datasets[dataset]
         if not isinstance(section, TableDataset):
             return ""
@@ -81,7 +78,7 @@ class Inputs(Sharing):
         return state_of_pictures(section)
 
     def weights(self) -> list[str]:
-        """The files of the encoder's weights, where they are not a published tag."""
+        """The files of the encoder's weights, if they are not a published tag."""
         features = self.config.features
         if features.encoder != "clip":
             return []
@@ -95,7 +92,7 @@ class Inputs(Sharing):
         return [layout.fill(layout.FEATURES, dataset=dataset, modality=modality) for modality in require]
 
     def atomic_files(self, dataset: str) -> list[str]:
-        """The files of an atomic data set, its features aside."""
+        """The files of an atomic data set, without features."""
         section = self._atomic(dataset)
         stem = f"{section.path}/{section.name}"
         endings = ("train.inter", "valid.inter", "test.inter", "item2index", "user2index")
@@ -103,7 +100,7 @@ class Inputs(Sharing):
         return [f"{stem}.{ending}" for ending in endings] + texts
 
     def given_features(self, dataset: str, modality: str) -> list[str]:
-        """Index of the items and feature file of one modality of an atomic data set.
+        """Item index and feature file of one modality of an atomic data set.
 
         Raises:
             DecorecError: the data set has no such modality.
@@ -111,13 +108,13 @@ class Inputs(Sharing):
         section = self._atomic(dataset)
         if modality not in section.features:
             raise DecorecError(
-                f"datasets.{dataset}: expected one of the modalities {', '.join(section.features)}, found {modality!r}; "
-                f"name its file under datasets.{dataset}.features"
+                f"datasets.{dataset}: expected one of the modalities {', '.join(section.features)}, found {modality!r}; add "
+                f"its file to datasets.{dataset}.features"
             )
         return [f"{section.path}/{section.name}.{ending}" for ending in ("item2index", section.features[modality])]
 
     def graph_behind_interests(self, dataset: str, variant: str) -> str:
-        """The co-occurrences that the interests of a variant are computed from."""
+        """The co-occurrence matrix from which the interests of a variant are computed."""
         return layout.fill(layout.COOCCURRENCE, dataset=dataset, variant=self.graph_of_interests(variant))
 
     def compared_features(self, dataset: str) -> list[str]:
@@ -125,7 +122,7 @@ class Inputs(Sharing):
         return [layout.fill(layout.FEATURES, dataset=dataset, modality=modality) for modality in ("text", "image")]
 
     def training(self, dataset: str, run: str, stage: str, seed: str = "0") -> dict[str, Any]:
-        """Input files of a training stage by the names of the step's arguments; [] for those that it does not need."""
+        """Input files of a training stage, by parameter of the step; [] for those that it does not need."""
         needs = set(self.on(dataset, run).needs(stage))
         modalities = self.config.datasets[dataset].modalities
 
@@ -147,14 +144,14 @@ class Inputs(Sharing):
         return files | self._start(dataset, run, stage, seed)
 
     def _start(self, dataset: str, run: str, stage: str, seed: str) -> dict[str, Any]:
-        """The trained stage 1 that stage 2 starts from."""
+        """The trained stage 1 from which stage 2 starts."""
         if stage != "stage2":
             return {"start": [], "start_config": []}
         place = {"dataset": dataset, "run": self.first_stage_run(run, dataset), "seed": seed, "stage": "stage1"}
         return {"start": layout.fill(layout.MODEL, **place), "start_config": layout.fill(layout.MODEL_CONFIG, **place)}
 
     def probed(self, dataset: str, run: str) -> dict[str, Any]:
-        """Input files of the training that the gradient probe follows."""
+        """Input files of the training that the step gradient-probe measures."""
         return self._without_start(self.training(dataset, run, "fit"))
 
     def tuning(self, dataset: str, run: str) -> dict[str, Any]:
@@ -166,11 +163,11 @@ class Inputs(Sharing):
         return {name: value for name, value in files.items() if not name.startswith("start")}
 
     def space(self, run: str) -> str:
-        """What tuning chooses from, as JSON."""
+        """The search space of tuning, as JSON."""
         return json.dumps(self.runs[run].model.space, sort_keys=True)
 
     def evaluated(self, dataset: str, run: str, seed: str) -> dict[str, str]:
-        """The trained model that is ranked with."""
+        """The files of the trained model that is evaluated."""
         place = {"dataset": dataset, "run": run, "seed": seed, "stage": self.last_stage(run)}
         return {"model": layout.fill(layout.MODEL, **place), "config": layout.fill(layout.MODEL_CONFIG, **place)}
 

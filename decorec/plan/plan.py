@@ -1,6 +1,6 @@
-"""What has to be computed for a configuration: plain Python that the workflow's rules ask.
+"""Decides what to compute for a configuration, in plain Python, for the rules of the workflow.
 
-It knows nothing of the workflow engine, and importing it loads none of the libraries of the steps.
+It does not depend on the workflow engine, and importing it loads none of the libraries of the steps.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ __all__ = ["Plan"]
 
 
 class Plan(Tables):
-    """Answers of one configuration to the questions of the rules."""
+    """Everything that the rules need to know about one configuration."""
 
     def figures(self) -> list[str]:
-        """Names of the figures whose tables this configuration has."""
+        """Names of the figures whose tables are all in this configuration."""
         return [name for name, drawing in FIGURES.items() if set(drawing.tables) <= set(self.tables())]
 
     def code(self, step: str) -> str:
@@ -29,6 +29,12 @@ class Plan(Tables):
         """Fingerprint of the modules that a step uses for the model of a run."""
         return code_fingerprint(STEPS[step].module, module_of(self.runs[run].model.name))
 
+    def code_of_runs(self, step: str, runs: list[str]) -> str:
+        """The same for the models of several runs."""
+        modules = {module_of(self.runs[run].model.name) for run in runs if run in self.runs}
+        return code_fingerprint(STEPS[step].module, *sorted(modules))
+
     def code_of_table(self, table: str) -> str:
         """Fingerprint of the modules that make a table."""
-        return self.code(TABLES[table].step)
+        job = TABLES[table]
+        return self.code_of_runs(job.step, job.loads(self))

@@ -1,4 +1,4 @@
-"""What runs share: the graph, interests and stage 1 of the first run with equal values."""
+"""Shared results of runs: runs with equal values share the graph, the interests and stage 1 of the first of them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Sharing", "as_json"]
 
 
 def as_json(section: Any) -> str:
-    """A section of the configuration as one text: a swap of two of its values is a change."""
+    """A section of the configuration as one text; it changes if two values are swapped."""
     return json.dumps(section.model_dump(mode="json"), sort_keys=True)
 
 
 class Sharing:
-    """All runs of a configuration, with the values that are in force on each data set."""
+    """All runs of a configuration, with their values on each data set."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -30,15 +30,15 @@ class Sharing:
         }
 
     def on(self, dataset: str, run: str) -> Run:
-        """A run with the values that were chosen on a data set, if any were."""
+        """A run with the values that were chosen on a data set, if there are any."""
         return self._tuned.get((dataset, run), self.runs[run])
 
     def run(self, run: str, stage: str, dataset: str = "") -> str:
-        """What one stage of a run depends on, as JSON; with the values that were chosen on ``dataset``."""
+        """The values that one stage of a run depends on, as JSON; with those chosen on ``dataset``."""
         return json.dumps(self.on(dataset, run).for_stage(stage).dump(), sort_keys=True)
 
     def whole_run(self, run: str) -> str:
-        """All values of a run, as JSON: those that it has before any are chosen."""
+        """All values of a run, as JSON, without any chosen on a data set."""
         return json.dumps(self.runs[run].dump(), sort_keys=True)
 
     def last_stage(self, run: str) -> str:
@@ -51,9 +51,9 @@ class Sharing:
         return next(other for other in self.runs if self._stage1_key(other, dataset) == key)
 
     def variant(self, run: str, section: str) -> str:
-        """Where a run finds the artifacts of the section ``graph`` or ``interests``, as the wildcard ``variant``.
+        """The wildcard ``variant`` in the paths of a run's files of the section ``graph`` or ``interests``.
 
-        "" are those of the base sections; otherwise they belong to the first run that has the same values.
+        "" means the files of the base sections; otherwise they belong to the first run with the same values.
         """
         key = self._key(self.runs[run], section)
         if key == self._key(Run(graph=self.config.graph, interests=self.config.interests), section):
@@ -63,12 +63,12 @@ class Sharing:
         )
 
     def variant_section(self, variant: str, section: str) -> str:
-        """The section behind the artifacts of a variant, as JSON."""
+        """The section of the configuration of a variant, as JSON."""
         source: Any = self.runs[self._owner(variant)] if variant else self.config
         return as_json(getattr(source, section))
 
     def graph_of_interests(self, variant: str) -> str:
-        """The variant of the graph that the interests of ``variant`` are computed from."""
+        """The variant of the graph from which the interests of ``variant`` are computed."""
         return self.variant(self._owner(variant), "graph") if variant else ""
 
     @staticmethod

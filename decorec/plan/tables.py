@@ -1,4 +1,4 @@
-"""The tables: which step makes each, from which files and values. A new table is one step and one entry here."""
+"""The tables: the step, input files and values of each. A new table needs one step and one entry here."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ __all__ = ["TABLES", "TableJob", "Tables"]
 
 @dataclass(frozen=True)
 class TableJob:
-    """How a table is made."""
+    """The job that makes a table."""
 
     step: str
     files: Callable[[Targets], dict[str, list[str]]]
-    """Input files by the names of the step's arguments."""
+    """Input files by parameter of the step."""
     values: Callable[[Targets], Mapping[str, Any]] = lambda plan: {}
-    """The step's other arguments: texts, numbers, lists, or sections as JSON."""
+    """Values of the step's other parameters: texts, numbers, lists, or sections as JSON."""
+    loads: Callable[[Targets], list[str]] = lambda plan: []
+    """Runs whose models the step loads, so that it depends on their code."""
     paper: str = ""
-    """What the paper has of the kind, for the label in Snakemake's report."""
+    """The table or figure of the paper, for the label in Snakemake's report."""
     wanted: Callable[[Targets], bool] = lambda plan: True
     """Whether the configuration has runs for it."""
     drawn: bool = False
-    """A table for a figure alone: it has a csv file and no page of its own."""
+    """Whether the table is only for a figure: then it has a csv file and no page."""
 
 
 def _comparison(kind: str, paper: str) -> TableJob:
@@ -135,6 +137,7 @@ TABLES: dict[str, TableJob] = {
             "first_stages": plan.first_stages(plan.config.tables.main),
             "benchmarks": layout.BENCHMARKS,
         },
+        loads=lambda plan: plan.config.tables.main,
     ),
     "curves": TableJob(
         step="curves-table",
@@ -154,30 +157,31 @@ TABLES: dict[str, TableJob] = {
             "models": plan.last_models(plan.config.tables.embedding),
             "interests": plan.of_datasets(layout.INTERESTS, variant="", modality="text"),
         },
+        loads=lambda plan: plan.config.tables.embedding,
         wanted=lambda plan: bool(plan.config.tables.embedding),
         drawn=True,
     ),
 }
-"""All tables but those of tuning, in the order of the page."""
+"""All tables except those of tuning, in the order of the page."""
 
 
 class Tables(Targets):
-    """Answers to the rules of tables and figures."""
+    """Inputs of the rules of tables and figures."""
 
     def tables(self) -> list[str]:
         """Names of the tables that have runs, in the order of the page."""
         return [name for name, job in TABLES.items() if job.wanted(self)]
 
     def printed_tables(self) -> list[str]:
-        """Those that have a page of their own."""
+        """Names of the tables with a page of their own."""
         return [name for name in self.tables() if not TABLES[name].drawn]
 
     def table_files(self, table: str) -> dict[str, list[str]]:
-        """Input files of a table, by the names of its step's arguments."""
+        """Input files of a table, by parameter of its step."""
         return TABLES[table].files(self)
 
     def table_call(self, table: str) -> str:
-        """The step that makes a table, with all of its arguments but the output files."""
+        """The command that makes a table, without its output files."""
         job = TABLES[table]
         return call(job.step, {**job.files(self), **job.values(self)})
 

@@ -1,4 +1,4 @@
-"""Which tables and figures a configuration has, and which files of its runs they are made of."""
+"""The files of runs from which the tables and figures of a configuration are made."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Targets(Inputs):
         ]
 
     def sensitivity(self, knob: str, pattern: str = layout.RANKS) -> list[str]:
-        """One file of every data set, run and seed of a table of sensitivity."""
+        """One file of every data set, run and seed in a table of sensitivity."""
         return self.of_runs(list(self.config.sensitivity(knob)), pattern, self.config.tables.sensitivity_seeds)
 
     def values(self, knob: str) -> str:
-        """Run -> value of that table, as JSON."""
+        """Run -> value in a table of sensitivity, as JSON."""
         return json.dumps(self.config.sensitivity(knob))
 
     def last_models(self, runs: list[str], *datasets: str) -> list[str]:
@@ -40,11 +40,11 @@ class Targets(Inputs):
         ]
 
     def shown_models(self, dataset: str) -> list[str]:
-        """The trained models whose recommendations are shown."""
+        """The trained models whose recommendations the report shows."""
         return self.last_models([run for run in self.config.report.runs if run in self.runs], dataset)
 
     def models(self, runs: list[str]) -> list[str]:
-        """The trained models of all stages of these runs."""
+        """The trained models of all stages of some runs."""
         found = []
         for dataset in self.config.datasets:
             owners = [
@@ -77,11 +77,11 @@ class Targets(Inputs):
         ]
 
     def images(self, dataset: str) -> list[str]:
-        """The outcome of the crawl; nothing for data sets that come with features."""
+        """The outcomes of the crawl; empty for data sets with given features."""
         return [layout.fill(layout.IMAGES, dataset=dataset)] if dataset in self.datasets(*INGESTED) else []
 
     def interests_shown(self, dataset: str) -> list[str]:
-        """Interests of the base sections, of all modalities of a data set."""
+        """Interests of all modalities of a data set, of the base sections."""
         modalities = self.config.datasets[dataset].modalities
         return [layout.fill(layout.INTERESTS, dataset=dataset, variant="", modality=name) for name in modalities]
 
@@ -105,12 +105,12 @@ class Targets(Inputs):
         )
 
     def paper_names(self) -> str:
-        """Data set -> its name in the paper's tables, as JSON; only those that stand there."""
+        """Data set -> its name in the paper's tables, as JSON; only data sets of the paper."""
         names = {name: dataset.paper for name, dataset in self.config.datasets.items() if dataset.paper}
         return json.dumps(names, sort_keys=True)
 
     def tuned_runs(self) -> list[str]:
-        """Runs of the main table with something to choose; presets are what they are, variants follow their model."""
+        """Runs of the main table with a search space; presets keep their values, variants use those of their model."""
         differences, variants = self.config.runs, self.config.tables.variants
         described = [name for name in self.config.tables.main if differences[name].method == "described"]
         return [name for name in described if self.runs[name].model.space and name not in variants]
@@ -120,5 +120,5 @@ class Targets(Inputs):
         return [layout.fill(layout.TRIALS, dataset=dataset, run=run) for run in self.tuned_runs()]
 
     def figure_tables(self, name: str) -> list[str]:
-        """The csv files that a figure is drawn from."""
+        """The csv files from which a figure is drawn."""
         return [layout.fill(layout.TABLE, table=table) for table in FIGURES[name].tables]

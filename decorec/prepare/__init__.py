@@ -1,1 +1,1 @@
-"""From interactions and features to sequences, the co-occurrence graph and interests."""
+"""Makes sequences, the co-occurrence graph and interests from interactions and features."""

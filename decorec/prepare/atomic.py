@@ -1,9 +1,9 @@
-"""Data sets in the RecBole / UniSRec / MISSRec layout, with given splits and features.
+"""Steps atomic and atomic-features: data sets in RecBole / UniSRec / MISSRec layout, with given splits and features.
 
 ``<name>.{train,valid,test}.inter``: tab-separated rows (user index, history as item indices separated by blanks, target
 index); ``<name>.{item2index,user2index}``: id and index; ``<name>.text``: item id and text; ``<name>.feat1CLS`` (text)
 and ``<name>.feat3CLS`` (image): raw little-endian float32 rows in the order of the item index. The rows are the sliding
-expansion of a leave-one-out split; the users' whole sequences are put together from them again.
+windows of a leave-one-out split; the complete sequences of the users are rebuilt from them.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ log = logging.getLogger("decorec")
 
 
 def atomic(*, dataset: AtomicDataset, catalogue: Path, vocab: Path, sequences: Path, statistics: Path) -> None:
-    """Read the splits of an atomic data set and write what the other sources' steps would.
+    """Read the splits of an atomic data set; the outputs are those of the steps ingest and split.
 
     Args:
-        dataset: where the files are.
-        catalogue: items.parquet (written); text is empty where there is no .text file.
-        vocab: vocab.parquet (written), in the order of .item2index.
-        sequences: sequences.parquet (written).
-        statistics: statistics.json (written).
+        dataset: the data set, of the source atomic; its files (read) are PATH/NAME.ENDING.
+        catalogue: items.parquet (written): item, title, brand, categories, description, text, image_urls; all are empty
+            except item, and text where a .text file has it.
+        vocab: vocab.parquet (written), in the order of .item2index: index, item.
+        sequences: sequences.parquet (written): user, items (indices, oldest first), timestamps (null).
+        statistics: statistics.json (written): counts of the data set.
 
     Raises:
-        DecorecError: a file is missing or damaged, or the rows are not the expansion of one sequence per user.
+        DecorecError: a file is missing or damaged, or the rows are not the windows of one sequence per user.
     """
     stem = Path(dataset.path) / dataset.name
     names = _read_index(Path(f"{stem}.item2index"))
@@ -55,20 +56,20 @@ def atomic(*, dataset: AtomicDataset, catalogue: Path, vocab: Path, sequences: P
 
 
 def atomic_features(*, dataset: AtomicDataset, modality: str, features: Path) -> None:
-    """Read the given features of one modality.
+    """Read the given features of one modality of an atomic data set.
 
     Args:
-        dataset: where the files are; its key ``features`` names the file of each modality.
-        modality: one of them.
-        features: MODALITY.safetensors (written).
+        dataset: the data set, of the source atomic; its key features has the ending of each modality's file (read).
+        modality: a key of dataset.features.
+        features: MODALITY.safetensors (written): x [items, width] float32, present [items] and the item ids.
 
     Raises:
         DecorecError: there is no such modality, or its file is missing, of the wrong length or not finite.
     """
     if modality not in dataset.features:
         raise DecorecError(
-            f"--modality: expected one of {', '.join(dataset.features)}, found {modality!r}; name its file under the data "
-            "set's features"
+            f"--modality: expected one of {', '.join(dataset.features)}, found {modality!r}; add the ending of its "
+            "file to the key features of the data set"
         )
     stem = Path(dataset.path) / dataset.name
     names = _read_index(Path(f"{stem}.item2index"))
@@ -121,7 +122,7 @@ def _read_rows(path: Path, users: int, items: int) -> pl.DataFrame:
 
 
 def _read_texts(path: Path, names: list[str]) -> list[str]:
-    """Text of each item; empty where the file or the item is absent."""
+    """Text of each item; "" if the file or the item is missing."""
     if not path.is_file():
         log.info("atomic: no file %s; items have no text of their own", path)
         return [""] * len(names)
@@ -131,7 +132,7 @@ def _read_texts(path: Path, names: list[str]) -> list[str]:
 
 
 def _read_features(path: Path, names: list[str], width: int) -> FeatureFile:
-    """Raw float32 rows; a row of zeros is an item without that modality."""
+    """Raw float32 rows; a row of zeros stands for an item without that modality."""
     if not path.is_file():
         raise DecorecError(f"{path}: expected features, found no such file; correct path and name of the data set")
     expected, found = len(names) * width * 4, path.stat().st_size

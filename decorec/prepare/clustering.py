@@ -1,4 +1,4 @@
-"""Interests: clusters of the items' raw features, enriched with those of the items bought along (eq. 3 to 5)."""
+"""Step cluster: makes interests, clusters of the items' raw features after enrichment by neighbours (eq. 3 to 5)."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ Floats = npt.NDArray[np.float32]
 def cluster(*, settings: InterestsConfig, cooccurrence: Path, vocab: Path, features: Path, interests: Path) -> None:
     """Cluster the enriched features of one modality.
 
-    k = ratio x items, at least 1. An item that lacks the modality starts as the zero vector and is clustered by what its
-    neighbours lend it.
+    The number of clusters is k = ratio x items, at least 1. An item without the modality starts as the zero vector and
+    is clustered by the features of its neighbours in the co-occurrence graph.
 
     Args:
-        settings: number of clusters, enrichment and seed.
-        cooccurrence: cooccurrence.npz.
-        vocab: vocab.parquet.
-        features: features of the modality.
-        interests: centroids [k, width] and assignment [items] (written).
+        settings: the section interests of the configuration.
+        cooccurrence: cooccurrence.npz (read).
+        vocab: vocab.parquet (read).
+        features: MODALITY.safetensors (read): the features of the modality.
+        interests: MODALITY.safetensors of the interests (written): centroids [k, width] and assignment [items].
 
     Raises:
-        DecorecError: features or co-occurrence belong to other items than the vocabulary.
+        DecorecError: the features or the co-occurrence matrix do not fit the items of the vocabulary.
     """
     items = read_vocab(vocab)
     matrix = read_sparse(cooccurrence)
@@ -60,6 +60,8 @@ def enrich(x: Floats, graph: Any, gate: float, layers: int) -> Floats:
     Args:
         x: [items, width].
         graph: normalised co-occurrence, CSR [items, items].
+        gate: strength of each hop.
+        layers: number of hops.
     """
     enriched, hop = x, x
     for _ in range(layers):
@@ -71,8 +73,8 @@ def enrich(x: Floats, graph: Any, gate: float, layers: int) -> Floats:
 def kmeans(x: Floats, k: int, seed: int) -> tuple[Floats, npt.NDArray[np.int64]]:
     """k-means (Lloyd) from one k-means++ start; returns centroids [k, width] and the cluster of each row of x.
 
-    Runs on one thread: with more, partial sums are added in an order that changes from run to run, and so would the
-    clusters. ``x`` is centred in place and put back, which saves a copy and can change its last bits.
+    Runs on one thread: with more threads, partial sums would be added in a different order in each run, and the
+    clusters could change. ``x`` is centred in place and restored; this saves a copy but can change its last bits.
     """
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits

@@ -1,4 +1,4 @@
-"""Which items stand together in training sequences, weighted by closeness (eq. 1)."""
+"""Step cooccurrence: counts which items occur together in training sequences, weighted by closeness (eq. 1)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,21 @@ __all__ = ["cooccurrence", "count_pairs"]
 
 log = logging.getLogger("decorec")
 PAIRS_PER_BLOCK = 4_000_000
-"""Ordered pairs of positions in a block of rows, which one worker counts at a time."""
+"""Ordered pairs of positions in a block of rows; one worker counts a block at a time."""
 
 
-def cooccurrence(*, graph: GraphConfig, vocab: Path, sequences: Path, matrix: Path, threads: int = 1) -> None:
-    """Count co-occurrences in the training part of all sequences and write them as a sparse matrix.
+def cooccurrence(*, settings: GraphConfig, vocab: Path, sequences: Path, matrix: Path, threads: int = 1) -> None:
+    """Count co-occurrences in the training part of all sequences (eq. 1).
 
-    Written: S [items, items], CSR float32, symmetric, zero diagonal; the same bytes for any number of ``threads``.
+    Args:
+        settings: the section graph of the configuration: distance weights and window.
+        vocab: vocab.parquet (read).
+        sequences: sequences.parquet (read); held-out items are not counted.
+        matrix: cooccurrence.npz (written): S [items, items], CSR float32, symmetric, zero diagonal.
+        threads: number of workers; it does not change a byte of the result.
 
     Raises:
-        DecorecError: the sequences name items outside of the vocabulary, or a user has fewer than three.
+        DecorecError: the sequences have items outside of the vocabulary, or a user has fewer than three items.
     """
     items = len(read_vocab(vocab))
     everything = Sequences.read(sequences)
@@ -40,7 +45,7 @@ def cooccurrence(*, graph: GraphConfig, vocab: Path, sequences: Path, matrix: Pa
             f"{everything.items.max()}; run the split step again"
         )
     training = everything.training()
-    counted = count_pairs(training, items, graph, threads=threads)
+    counted = count_pairs(training, items, settings, threads=threads)
     _assert_training_only(counted, everything, training)
     write_sparse(matrix, counted)
     log.info("cooccurrence: %d training interactions, %d items, %d non-zeros", len(training.items), items, counted.nnz)
@@ -51,9 +56,14 @@ def count_pairs(
 ) -> Any:
     """S_ij = sum over users and ordered pairs of positions p != q holding i != j of weight(|p - q|) (eq. 1).
 
-    The rows are cut into blocks of about ``block`` pairs, each counted over all users by one of ``threads`` workers.
-    Weights are rounded to integers, whose sums are exact: neither ``block`` nor ``threads`` changes a bit of the
-    result.
+    Weights are rounded to integers, whose sums are exact. Neither ``block`` nor ``threads`` changes the result.
+
+    Args:
+        sequences: the training part.
+        items: number of items.
+        graph: distance weights and window.
+        threads: number of workers.
+        block: the rows are divided into blocks of about this many pairs; one worker counts a block over all users.
 
     Returns:
         CSR float32 [items, items], symmetric, zero diagonal, sorted indices.
@@ -65,7 +75,7 @@ def count_pairs(
 
     longest = int(sequences.lengths.max(initial=1))
     window = longest if graph.window == "all" else min(longest, graph.window)
-    # Large arrays are made here: numpy asks for huge pages, compiled loops do not.
+    # Large arrays are allocated here, because numpy uses huge pages and compiled loops do not.
     seen = np.empty((len(sequences.items), 3), np.int32)
     first, pairs = places(sequences.items, sequences.offsets, items, window, seen)
     weights, unit = _weights(window, graph.distance, int(np.diff(first).max(initial=1)))
@@ -80,7 +90,7 @@ def count_pairs(
     counts = delayed(tasks).compute(scheduler="threads", num_workers=threads)
     ends = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
     for array in (columns, sums):
-        # In place, so that the largest arrays lie there once.
+        # In place, so that the largest arrays exist only once.
         for begin, stop in blocks:
             array[ends[begin] : ends[stop]] = array[room[begin] : room[begin] + ends[stop] - ends[begin]]
         array.resize(ends[-1], refcheck=False)
@@ -90,10 +100,10 @@ def count_pairs(
 
 
 def _weights(window: int, distance: str, places: int) -> tuple[npt.NDArray[np.int64], float]:
-    """Weights of the distances 0 (nothing) to ``window`` as integers, and the unit that they count.
+    """Weights of the distances 0 (weight 0) to ``window`` as integers, and their unit.
 
-    The unit is as small as int64 allows for the largest sum there can be: an item at ``places`` places that sees
-    the same other one on all sides.
+    The unit is as small as int64 allows for the largest possible sum: that of an item at ``places`` positions with the
+    same other item at all distances on both sides.
     """
     distances = np.arange(1, window + 1)
     exact = {"1/D": 1 / distances, "1/(D+1)": 1 / (distances + 1), "1": np.ones(window)}[distance]
@@ -102,13 +112,13 @@ def _weights(window: int, distance: str, places: int) -> tuple[npt.NDArray[np.in
 
 
 def _blocks(pairs: npt.NDArray[np.int64], block: int) -> Iterator[tuple[int, int]]:
-    """Cut rows into runs of about ``block`` pairs; ``pairs`` [items + 1]: how many the rows before hold."""
+    """Divide the rows into blocks of about ``block`` pairs; ``pairs`` [items + 1]: pairs in the rows before."""
     cuts = np.flatnonzero(np.diff(pairs[:-1] // block)) + 1
     yield from pairwise([0, *cuts.tolist(), len(pairs) - 1])
 
 
 def _assert_training_only(matrix: Any, everything: Sequences, training: Sequences) -> None:
-    """No held-out position was counted, and no item has a neighbour that no training sequence holds."""
+    """Check that no held-out position was counted and that every neighbour occurs in a training sequence."""
     assert len(training.items) == len(everything.items) - 2 * len(everything.users)
     held_out = np.concatenate([everything.offsets[1:] - 1, everything.offsets[1:] - 2])
     kept = np.ones(len(everything.items), dtype=bool)

@@ -1,6 +1,6 @@
-"""Compiled loops behind the co-occurrence counts: whole rows of the matrix, one item after the other.
+"""Compiled loops that count co-occurrences: complete rows of the matrix, one item after the other.
 
-Weights are integers: their sums are exact, so that they depend on no order, and S_ij equals S_ji to the last bit.
+Weights are integers. Their sums are exact and do not depend on the order, so that S_ij equals S_ji to the last bit.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ Longs = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 
 DENSE = 8
-"""A row that sees more than a DENSE-th of the items is summed up in a row of all items, others are sorted."""
+"""A row with pairs for more than 1 / DENSE of the items is summed in a dense row; other rows are sorted."""
 FEW = 32
-"""Up to so many keys are sorted by insertion."""
+"""Up to this many keys are sorted by insertion."""
 
 
 @njit(nogil=True, cache=True)
 def places(flat: Ints, offsets: Longs, items: int, window: int, seen: Ints) -> tuple[Longs, Longs]:
-    """Where each item stands, and what it sees from there.
+    """The positions of each item, and the positions within the window around them.
 
     Args:
         flat: [interactions] items, user after user.
-        offsets: [users + 1] user u owns ``flat[offsets[u]:offsets[u + 1]]``.
+        offsets: [users + 1] user u has ``flat[offsets[u]:offsets[u + 1]]``.
         items: number of items.
-        window: largest distance that is seen.
-        seen: [interactions, 3] is filled: position of each place, and the first and the end of the positions that
-            it sees, itself included.
+        window: largest distance that counts.
+        seen: [interactions, 3] is filled, sorted by item: a position, and the first and the end of the positions within
+            its window, itself included.
 
     Returns:
-        first [items + 1]: item i has the places ``first[i]:first[i + 1]``; pairs [items + 1]: how many other
-        positions are seen from the places of the items before i.
+        first [items + 1]: item i has the rows ``first[i]:first[i + 1]`` of ``seen``; pairs [items + 1]: number of other
+        positions within the windows of the items before i.
     """
     first = np.zeros(items + 1, np.int64)
     for item in flat:
@@ -78,18 +78,18 @@ def count_rows(
     columns: Ints,
     sums: Floats,
 ) -> Longs:
-    """Rows ``begin`` to ``stop`` of the matrix, one after the other without gaps.
+    """Rows ``begin`` to ``stop`` of the matrix, one after the other, without gaps.
 
     Args:
         begin, stop: the first row, and the one after the last.
         first, seen, pairs: from :func:`places`.
         flat: [interactions] items.
-        weights: [distances] weight of a pair by distance, counted in ``unit``; 0 for the distance 0 alone.
-        unit: what is multiplied to the sums.
-        columns, sums: [room for all] are filled from the start; columns ascend within a row.
+        weights: [distances] weight of a pair by distance, in units of ``unit``; 0 only for the distance 0.
+        unit: factor of the sums.
+        columns, sums: [large enough for all entries] are filled from the start; columns ascend within a row.
 
     Returns:
-        counts [rows]: non-zeros of each row.
+        counts [rows]: number of non-zeros of each row.
     """
     items = len(first) - 1
     dense = items // DENSE
@@ -124,7 +124,7 @@ def count_rows(
 
 @njit(nogil=True, cache=True)
 def _bits(bound: int) -> int:
-    """How many bits the numbers below ``bound`` take."""
+    """Number of bits of the numbers below ``bound``."""
     bits = 0
     while bound - 1 >> bits:
         bits += 1
@@ -133,12 +133,12 @@ def _bits(bound: int) -> int:
 
 @njit(nogil=True, cache=True)
 def _keys(seen: Ints, flat: Ints, bits: int, keys: Keys) -> int:
-    """Write column and distance (the lower ``bits``) of all that is seen from some places; returns how many."""
+    """Write column and distance (the lower ``bits``) of all positions in some windows; returns their number."""
     found = 0
     for place in range(len(seen)):
         position = seen[place, 0]
         for other in range(seen[place, 1], seen[place, 2]):
-            # Written in any case and kept if it is another position: a branch could not be predicted.
+            # Always written, and kept if it is another position: a branch could not be predicted.
             keys[found] = np.uint64(flat[other]) << np.uint64(bits) | np.uint64(abs(other - position))
             found += other != position
     return found
@@ -148,7 +148,7 @@ def _keys(seen: Ints, flat: Ints, bits: int, keys: Keys) -> int:
 def _sum_keys(
     keys: Keys, item: int, bits: int, weights: Longs, unit: float, columns: Ints, sums: Floats, size: int
 ) -> int:
-    """Write one entry for each column of sorted keys but the item itself; returns where the entries end."""
+    """Write one entry for each column of sorted keys, except the item itself; returns the end of the entries."""
     distances = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
     total, last = np.int64(0), np.int64(-1)
     for key in keys:
@@ -165,7 +165,7 @@ def _sum_keys(
 
 @njit(nogil=True, cache=True)
 def _sort(keys: Keys, spare: Keys, low: int, bits: int) -> None:
-    """Sort keys in place by ``bits`` bits from ``low`` on: by insertion where they are few, else digit by digit."""
+    """Sort keys in place by ``bits`` bits from ``low`` on: by insertion if they are few, else digit by digit."""
     size = len(keys)
     if size <= FEW:
         for index in range(1, size):

@@ -1,4 +1,4 @@
-"""From the sliding expansion of a leave-one-out split back to whole sequences."""
+"""Rebuilds complete sequences from the sliding windows of a leave-one-out split."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def rebuild(rows: Mapping[str, pl.DataFrame], users: list[str], origin: str) -> 
     """Sequences from rows (user, history, target) per part.
 
     A user of n items has n - 3 training rows (targets 2 to n - 2), one validation row and one test row; a history
-    holds the items before its target, cut to the last ones (50) if there are more. Training rows may come with the
-    longest or with the shortest history first. Every row is checked against the sequence put together.
+    holds the items before its target, at most the last 50. Training rows may be sorted with the longest or with the
+    shortest history first. Every row is checked against the rebuilt sequence.
 
     Args:
         rows: per part, columns user, history (list) and target, int64.
@@ -49,8 +49,8 @@ def rebuild(rows: Mapping[str, pl.DataFrame], users: list[str], origin: str) -> 
 def _in_order(rows: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """All rows, user by user, oldest target first.
 
-    Histories of full length are equally long: among those the order of the file decides, or its reverse where the
-    user's longest history stands first.
+    Among histories of the full length, the order of the file decides, or its reverse if the user's longest history is
+    the first one.
     """
     parts = [rows[part].with_columns(part=pl.lit(number)) for number, part in enumerate(PARTS)]
     table = pl.concat(parts).with_row_index("line").with_columns(length=pl.col("history").list.len().cast(pl.Int64))
@@ -60,7 +60,7 @@ def _in_order(rows: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 
 def _require_parts(table: pl.DataFrame, users: list[str], origin: str) -> None:
-    """One validation and one test row for each user."""
+    """Check that each user has one validation row and one test row."""
     for number, part in enumerate(PARTS[1:], start=1):
         counts = np.bincount(table.filter(part=number)["user"].to_numpy(), minlength=len(users))
         wrong = np.flatnonzero(counts != 1)
@@ -80,14 +80,14 @@ def _check(
     users: list[str],
     origin: str,
 ) -> None:
-    """Every history is the part of the sequence right before its target, whole or cut to the longest one seen."""
+    """Check that every history equals the items before its target, cut to the largest length."""
     length = table["length"].to_numpy()
     agrees = length == np.minimum(position, length.max())
     history = table["history"].explode().to_numpy()
     ends = np.cumsum(length)
     row = np.repeat(np.arange(len(length)), length)
     place = (offsets[user] + position)[row] - (ends[row] - np.arange(len(history)))
-    # A row of the wrong length may point before its user's first item: it is wrong already, any place will do.
+    # A row of the wrong length may point before its user's first item; it is known to be wrong, so any position does.
     differs = items[np.clip(place, 0, None)] != history
     agrees[row[differs]] = False
     wrong = np.flatnonzero(~agrees)
@@ -95,7 +95,7 @@ def _check(
         bad = int(wrong[0])
         part = PARTS[table["part"][bad]]
         raise DecorecError(
-            f"{origin}.{part}.inter: expected the leave-one-out expansion of one sequence per user (last item = test, "
+            f"{origin}.{part}.inter: expected the leave-one-out windows of one sequence per user (last item = test, "
             f"the one before = validation), found that a history of {length[bad]} items of user {user[bad]} "
             f"({users[user[bad]]!r}) differs from the items before its target; {len(wrong)} such rows; write the "
             "split again"

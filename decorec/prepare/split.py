@@ -1,4 +1,4 @@
-"""Step split: the items that have what is required, the k-core, and every user's sequence."""
+"""Step split: keeps items with the required modalities, takes the k-core, and makes every user's sequence."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from decorec.artifacts.files import read_table, write_json
-from decorec.artifacts.layout import by_stem
+from decorec.artifacts.files import by_stem, read_table, write_json
 from decorec.config.prepare import FilterConfig
 from decorec.data.dataset_statistics import describe
 from decorec.data.filtering import Filtered
@@ -37,24 +36,32 @@ def split(
     statistics: Path,
     threads: int = 1,
 ) -> None:
-    """Drop items without a required modality, take the k-core, and order each user's interactions.
+    """Drop items without a required modality, take the k-core, and sort each user's interactions by time.
 
-    The order is that of (timestamp, row in ``interactions``). Users stand in order of their first row, items in order
-    of their first appearance in the sequences, user after user. The split is leave-one-out and needs no file of its
-    own: a user's last item is for testing, the one before for validation. features: MODALITY.safetensors
-    of each modality that filter.require names. threads: of
-    polars, which takes them from the command line when it starts.
+    Interactions with equal times keep their order in the file. Users are in order of their first row, items in order of
+    their first appearance in the sequences, user after user. The split is leave-one-out and needs no file of its own: a
+    user's last item is for testing, the one before it for validation.
+
+    Args:
+        filter: the section filter of the configuration.
+        interactions: interactions.parquet (read): user, item, timestamp.
+        catalogue: items.parquet (read): item.
+        features: MODALITY.safetensors (read) of each modality in filter.require.
+        vocab: vocab.parquet (written): index, item.
+        sequences: sequences.parquet (written): user, items (indices, oldest first), timestamps (seconds since 1970).
+        statistics: statistics.json (written): counts of the data set, and what each pass of the filter dropped.
+        threads: number of threads of polars.
 
     Raises:
-        DecorecError: a file is damaged, an interaction's item is unknown, or nothing is left.
+        DecorecError: a file is missing or damaged, an interaction has an unknown item, or none is left.
     """
     table = read_table(interactions, COLUMNS)
     names = read_table(catalogue, {"item": pl.String})["item"]
     item = codes_in(table["item"], names)
     if len(item) and item.min() < 0:
         raise DecorecError(
-            f"{interactions}: expected items of {catalogue}, found {int((item < 0).sum())} interactions of others (such as "
-            f"{table['item'][int(item.argmin())]!r}); run the ingest step again"
+            f"{interactions}: expected items of {catalogue}, found {int((item < 0).sum())} interactions of others "
+            f"(such as {table['item'][int(item.argmin())]!r}); run the ingest step again"
         )
     user, users = factorise(table["user"])
     filtered = Filtered.start(user, item)
@@ -80,7 +87,7 @@ def split(
 
 
 def _sequences(user: Codes, item: Codes, time: npt.NDArray[np.int64], users: pl.Series) -> tuple[Sequences, Codes]:
-    """Sequences of interactions sorted by user and time, and the old codes of the items in order of their new ones."""
+    """Sequences from interactions sorted by user and time, and the old code of each item, by its new index."""
     known = first_appearances(item, int(item.max()) + 1)
     index = np.empty(int(item.max()) + 1, dtype=np.int32)
     index[known] = np.arange(len(known), dtype=np.int32)

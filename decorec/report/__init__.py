@@ -1,1 +1,1 @@
-"""The page with everything."""
+"""The report: one page with all tables and figures, and recommendations to some users."""

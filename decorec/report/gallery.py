@@ -1,4 +1,4 @@
-"""Step gallery: what trained models recommend to some users, with pictures, for people to look at."""
+"""Step gallery: collects recommendations of trained models to some users, with pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from decorec.artifacts import layout
-from decorec.artifacts.files import read_arrays, read_table, write_json
+from decorec.artifacts.files import by_stem, read_arrays, read_table, write_json
 from decorec.config.evaluation import EvaluateConfig
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.evaluation.full_ranking import score_users
@@ -30,7 +30,7 @@ __all__ = ["gallery"]
 
 TOP = 10
 HISTORY = 12
-"""Latest items of the history that are shown."""
+"""Number of latest items of the history that are shown."""
 SIDE = 96
 """Longer side of a picture, in pixels."""
 QUALITY = 70
@@ -38,7 +38,7 @@ log = logging.getLogger("decorec")
 
 
 def choose(data: Sequences, count: int) -> Sequences:
-    """``count`` users drawn at random with a fixed seed, whatever the models do for them."""
+    """``count`` users drawn at random with a fixed seed, independent of the models."""
     drawn = np.random.default_rng(0).choice(len(data.users), min(count, len(data.users)), replace=False)
     parts = [data.items[data.offsets[user] : data.offsets[user + 1]] for user in np.sort(drawn)]
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
@@ -55,7 +55,7 @@ def _scored(model: Recommender, data: Sequences, mask_history: bool) -> tuple[Te
 
 
 def _recommended(model: Recommender, data: Sequences, mask_history: bool) -> list[dict[str, Any]]:
-    """Per user the rank of the true next item and the first items, with scores in full and by modality."""
+    """For each user the rank of the true next item and the first items, with full scores and scores by modality."""
     scores, targets = _scored(model, data, mask_history)
     parts: dict[str, Tensor] = {}
     if isinstance(model, DeCoRec):
@@ -80,7 +80,7 @@ def _recommended(model: Recommender, data: Sequences, mask_history: bool) -> lis
 
 
 def _thumbnail(file: Path) -> str | None:
-    """A small picture as a data URI; None where the store does not have it."""
+    """A small picture as a data URI; None if it is not stored."""
     from PIL import Image
 
     if not file.is_file():
@@ -101,7 +101,7 @@ def _described(
     cache: Path,
     interests: dict[str, npt.NDArray[np.int64]],
 ) -> dict[str, Any]:
-    """Title, clusters and picture of each shown item, by its index."""
+    """Title, clusters and picture of each item shown, by its index."""
     wanted = [names[item] for item in shown]
     table = read_table(catalogue, {"item": pl.String, "text": pl.String}).filter(pl.col("item").is_in(wanted))
     title = pl.coalesce("title", "text") if "title" in table.columns else pl.col("text")
@@ -136,13 +136,22 @@ def gallery(
     users: int,
     output: Path,
 ) -> None:
-    """Score all items for some users with each of ``models`` and write what there is to show, pictures included.
+    """Collect the recommendations of trained models to some users of a data set.
 
-    Users are drawn at random with a fixed seed: nobody chooses who looks well. Writes JSON: users (history, target,
-    and per run the rank of the target and the first ten items with scores) and items (title, clusters, small picture).
+    The users are drawn at random with a fixed seed, so that they cannot be chosen by their results.
 
-    images: images.parquet; None for data sets without pictures. cache: where the pictures are stored. models: ...
-    /runs/RUN/seed-N/STAGE/model.safetensors with its config.json beside it.
+    Args:
+        evaluate: the section evaluate of the configuration.
+        vocab: vocab.parquet (read).
+        sequences: sequences.parquet (read).
+        catalogue: items.parquet (read): item, title.
+        images: images.parquet (read); none for data sets without pictures.
+        cache: folder that is kept between runs (read): stored pictures.
+        interests: MODALITY.safetensors (read): the clusters of the items in each modality.
+        models: runs/RUN/seed-N/STAGE/model.safetensors (read), each with its config.json beside it.
+        users: number of users.
+        output: gallery.json (written): users (history, target, and for each run the rank of the target and the first
+            ten items with scores) and items (title, clusters, small picture).
 
     Raises:
         DecorecError: a file is missing or damaged, or a model has other items than the vocabulary.
@@ -161,7 +170,7 @@ def gallery(
         people.append({"history": history[-HISTORY:], "length": len(history), "target": target, "runs": runs})
     shown = {item for person in people for item in (*person["history"], person["target"])}
     shown |= {entry["item"] for person in people for run in person["runs"].values() for entry in run["top"]}
-    clusters = {modality: read_arrays(file)[0]["assignment"] for modality, file in layout.by_stem(interests).items()}
+    clusters = {modality: read_arrays(file)[0]["assignment"] for modality, file in by_stem(interests).items()}
     described = _described(sorted(shown), names, catalogue, images, cache, clusters)
     write_json(output, {"users": people, "items": described})
     log.info("gallery: %d users, %d items, %d runs", len(people), len(described), len(found))

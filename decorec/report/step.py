@@ -1,4 +1,4 @@
-"""Step report_page: one page with everything, in one file that works offline."""
+"""Step report-page: one html file with all tables and figures, which works offline."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ log = logging.getLogger("decorec")
 
 
 def _drawing(file: Path) -> str:
-    """An svg element to stand within html, its names made different from those of other drawings."""
+    """An svg element for use within html; its ids are made different from those of other drawings."""
     element = re.search(r"<svg.*</svg>", read_text(file), re.DOTALL)
     if element is None:
-        raise DecorecError(f"{file}: expected an svg file, found another; run the step figure again")
+        raise DecorecError(f"{file}: expected an svg file, found another file; run the step figure again")
     named = re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\g<1>{file.stem}-", element[0])
     return re.sub(r' xmlns(:\w+)?="[^"]*"', "", named).replace("xlink:href", "href")
 
 
 def _dropped(file: Path, step: str) -> list[tuple[str, str, int]]:
-    """(where, why, how many) of everything that ``step`` left out."""
+    """(step, reason, number) of everything that ``step`` dropped."""
     found = read_json(file)
     rows = [
         (f"{step}: {kind}", reason, count)
@@ -50,14 +50,14 @@ def _dropped(file: Path, step: str) -> list[tuple[str, str, int]]:
 
 
 def _crawled(file: Path) -> list[tuple[str, str, int]]:
-    """(status, reason, how many) of the pictures asked for."""
+    """(status, reason, number) of the picture addresses tried."""
     frame = read_table(file, {"status": pl.String, "error": pl.String})
     counted = frame.with_columns(pl.col("error").fill_null("")).group_by("status", "error").len()
     return list(counted.sort("len", "status", "error", descending=[True, False, False]).iter_rows())
 
 
 def _losses(counts: Sequence[Path], statistics: Sequence[Path], images: Sequence[Path]) -> dict[str, Any]:
-    """Data set -> what was dropped in reading and in filtering, and the outcome of the crawl."""
+    """Data set -> what was dropped when reading and filtering, and the outcomes of the crawl."""
     losses: dict[str, Any] = {layout.dataset_of(file): {"dropped": [], "crawled": []} for file in statistics}
     for step, files in (("reading", counts), ("splitting", statistics)):
         for file in files:
@@ -77,14 +77,19 @@ def report_page(
     images: list[Path],
     page: Path,
 ) -> None:
-    """Write the page: tables, figures, what was dropped, the crawl, and recommendations to some users.
+    """Write the report: tables, figures, dropped data, outcomes of the crawl, and recommendations to some users.
 
-    tables: NAME.html of each. figures: NAME.svg of each. galleries, statistics: DATASET/gallery.json and
-    DATASET/statistics.json of all data sets. counts, images: DATASET/ingest.json and DATASET/images.parquet of those
-    that have them.
+    Args:
+        tables: TABLE.html (read) of each table.
+        figures: NAME.svg (read) of each figure.
+        galleries: DATASET/gallery.json (read) of all data sets.
+        counts: DATASET/ingest.json (read) of the data sets that have one.
+        statistics: DATASET/statistics.json (read) of all data sets.
+        images: DATASET/images.parquet (read) of the data sets that have one.
+        page: the report (written), one html file that needs no other file.
 
     Raises:
-        DecorecError: a file is missing or is not what its step writes.
+        DecorecError: a file is missing or has another content than its step writes.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup

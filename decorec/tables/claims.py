@@ -1,4 +1,4 @@
-"""Step claims_table: what the paper claims against what was measured; every verdict is computed."""
+"""Step claims-table: compares the paper's claims with the measurements; every verdict is computed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import polars as pl
 
 from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
-from decorec.artifacts.schemas import RECALL
+from decorec.artifacts.schemas.recall import RECALL
 from decorec.config.evaluation import EvaluateConfig
 from decorec.evaluation.metrics import REPORTED
 from decorec.evaluation.significance import FLIPS, holm
@@ -29,7 +29,7 @@ from decorec.tables.summary import Effect, compare, per_user
 __all__ = ["claims_table"]
 
 HEADLINE = "NDCG@10"
-"""The metric that is printed; the csv has all."""
+"""The metric that is printed; the csv file has all of them."""
 HITS = "hits per user"
 KINDS = {
     "main": "Table 2, competitors",
@@ -40,7 +40,7 @@ KINDS = {
     "cold": "Figure 9, cold users",
 }
 APART = "no-cross"
-"""Run that is trained without crossing over, so that its sum of both is the paper's variant "intra"."""
+"""Run trained without scores across modalities, so that its sum of both is the paper's variant "intra"."""
 ONLY = {"text": "text-only", "image": "image-only"}
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("dataset", "kind", "claim", "metric"), pl.String),
@@ -64,7 +64,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What there is of one data set."""
+    """The measurements on one data set."""
 
     runs: Mapping[str, RunRanks]
     modes: Mapping[Scored, RunRanks]
@@ -86,7 +86,7 @@ def _compared(better: RunRanks | None, worse: RunRanks | None, evaluate: Evaluat
 def _of_runs(
     found: _Evidence, kind: str, runs: Sequence[str], reference: str, evaluate: EvaluateConfig
 ) -> Iterator[Claim]:
-    """The reference against the runs of a table, and against what the paper has and the table lacks."""
+    """The reference against the runs of a table, and against rows of the paper that the table does not have."""
     rows = published().main.rows if kind == "main" else published().ablations.rows
     others = [name for name in rows if name != paper_name(reference)]
     measured = {run: paper_name(run) for run in runs if run != reference}
@@ -151,7 +151,7 @@ def _between(cold: Values, other: Values, evaluate: EvaluateConfig) -> dict[str,
 
 
 def _records(dataset: str, claims: Sequence[Claim], level: float) -> list[tuple[object, ...]]:
-    """Rows of the csv; p is corrected over all rows of one kind on one data set."""
+    """Rows of the csv file; p is corrected over all rows of one kind on one data set."""
     rows: list[tuple[object, ...]] = []
     for kind in KINDS:
         lines = [(c, metric, effect) for c in claims if c.kind == kind for metric, effect in c.effects.items()]
@@ -207,16 +207,30 @@ def claims_table(
     html: Path,
     md: Path,
 ) -> None:
-    """Write the table of claims: the paper's statements with effect, interval, corrected p and verdict.
+    """Compare the paper's claims with the measurements.
 
-    A claim is reproduced if the difference is positive and the p of its paired test, corrected by Holm over all
-    rows of its kind on its data set, is at most 1 - ``evaluate.level``.
+    A claim is reproduced if its difference is positive and its p-value, corrected by Holm over all rows of its kind on
+    its data set, is at most 1 - evaluate.level.
 
-    ranks: of the runs of ``main`` and ``ablations``. modes: of those of ``retrieval``. recalls: of all data sets.
-    baseline, cold: see coldstart_table.
+    Args:
+        ranks: DATASET/runs/RUN/seed-N/ranks.parquet (read) of the runs of both tables.
+        modes: DATASET/runs/RUN/seed-N/modes.parquet (read) of the runs in retrieval.
+        recalls: DATASET/recall.parquet (read) of all data sets.
+        main: runs of the main table.
+        ablations: runs of the table of ablations.
+        retrieval: runs of the table of modes of scoring.
+        reference: run whose claims are tested.
+        baseline: run that gains on cold users are compared with.
+        cold: share of the users that count as cold: those with the fewest training interactions.
+        evaluate: the section evaluate of the configuration.
+        csv: the table (written), one row per data set, claim and metric: dataset, kind, claim, metric, in_paper,
+            difference, ci_low, ci_high, p_value, p_holm, verdict.
+        tex: the printed table as a LaTeX float (written).
+        html: the printed table as a page (written).
+        md: the printed table as Markdown (written).
 
     Raises:
-        DecorecError: files do not fit together.
+        DecorecError: a file is missing or damaged, or the files do not fit together.
     """
     runs = list(dict.fromkeys([*main, *ablations]))
     by_mode = read_modes(modes, retrieval) if modes else {}
@@ -238,7 +252,7 @@ def claims_table(
     frame = pl.DataFrame(records, schema=SCHEMA, orient="row")
     table = Table(
         records=frame,
-        caption="The paper's claims against what was measured",
+        caption="The paper's claims and the measurements",
         columns=["Claim", f"Difference, {HEADLINE}", "Interval", "p", "p (Holm)", "Verdict", "Metrics reproduced"],
         groups=_groups(frame),
         notes=[
@@ -246,8 +260,8 @@ def claims_table(
             f"over users; p: two-sided paired permutation test, {FLIPS:,} sign patterns. The last claim about cold "
             "users compares two groups: Welch's t-test and its interval.",
             "p (Holm): corrected over all claims and metrics of one kind on one data set. Reproduced: the difference "
-            f"is positive and p (Holm) at most {1 - evaluate.level:.2g}. Not testable here: a run that it needs is "
-            "missing.",
+            f"is positive and p (Holm) at most {1 - evaluate.level:.2g}. Not testable here: a run that the "
+            "claim needs is missing.",
             f"Seeds per run: {', '.join(map(str, sorted(seeds)))}.",
         ],
     )

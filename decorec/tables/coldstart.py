@@ -1,4 +1,4 @@
-"""Step coldstart_table: runs on users with few interactions and on the others, and what each gains over a baseline."""
+"""Step coldstart-table: compares runs on users with few interactions and on the others, and with a baseline."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Users:
     """[U], users in ascending order of their ids."""
     least: int
     most: int
-    """Training interactions of its users."""
+    """Smallest and largest number of training interactions of its users."""
 
 
 def groups_of_users(run: RunRanks, share: float) -> list[Users]:
     """Cold users and the others, from the ranks of any run on them; only groups that have users.
 
-    Cold: at most as many training interactions as the smallest number that ``share`` of the users do not exceed. Users
-    of equal length stay together, so that the group is larger than the share where many have that length.
+    A user is cold with at most n training interactions; n is the smallest number that at least ``share`` of the users
+    do not exceed. The group is larger than the share if many users have exactly n.
     """
     lengths = run.lengths
     assert lengths is not None, "ranks of modes have no lengths"
@@ -64,7 +64,7 @@ def groups_of_users(run: RunRanks, share: float) -> list[Users]:
 def _improvements(
     runs: Mapping[str, RunRanks], baseline: str, evaluate: EvaluateConfig
 ) -> dict[tuple[str, str], Effect]:
-    """(run, metric) -> gain over the baseline; empty if it is not among the runs."""
+    """(run, metric) -> gain over the baseline; empty if the baseline is not among the runs."""
     if baseline not in runs:
         return {}
     base = per_user(runs[baseline])
@@ -90,7 +90,7 @@ class _Block:
         return 100 * (row.mean / base - 1) if base else None
 
     def records(self) -> Iterator[tuple[object, ...]]:
-        """Rows of the csv."""
+        """Rows of the csv file."""
         for row in self.summaries:
             effect = self.effects.get((row.run, row.metric))
             gain = (None,) * 4 if effect is None else (effect.difference, effect.low, effect.high, effect.p_value)
@@ -129,13 +129,23 @@ def coldstart_table(
     html: Path,
     md: Path,
 ) -> None:
-    """Write the table of cold users: every run on users with few training interactions, and on the others.
+    """Compare runs on cold users (few training interactions) and on the others.
 
-    ranks: DATASET/runs/RUN/seed-N/ranks.parquet. runs: in order of print. baseline: run that gains are counted from; if
-    it is not among ``runs`` there are none. cold: share of the users, those with the fewest training interactions.
+    Args:
+        ranks: DATASET/runs/RUN/seed-N/ranks.parquet (read) of all data sets, runs and seeds.
+        runs: the runs, in the order of the columns.
+        baseline: run that gains are computed against; without it among the runs, there are no gains.
+        cold: share of the users that count as cold: those with the fewest training interactions.
+        evaluate: the section evaluate of the configuration.
+        csv: the table (written), one row per data set, group of users, metric and run: dataset, group (cold or other),
+            metric, model (the run), users, least and most (training interactions), mean, std, seeds, ci_low, ci_high,
+            improvement_percent, difference, difference_low, difference_high, p_value (against the baseline).
+        tex: the printed table as a LaTeX float (written).
+        html: the printed table as a page (written).
+        md: the printed table as Markdown (written).
 
     Raises:
-        DecorecError: the files do not fit together.
+        DecorecError: a file is missing or damaged, or the files do not fit together.
     """
     blocks = []
     for dataset, group in read_runs(ranks, runs).items():
@@ -145,14 +155,15 @@ def coldstart_table(
             blocks.append(_Block(chosen, summaries, _improvements(subset, baseline, evaluate), baseline))
     table = Table(
         records=pl.DataFrame([row for block in blocks for row in block.records()], schema=SCHEMA, orient="row"),
-        caption="Users with few interactions and the others",
+        caption="Users with few interactions and other users",
         columns=["Metric", *map(label, runs)],
         groups=[block.group(runs) for block in blocks],
         notes=[
-            f"Cold: the {cold:.0%} of the users with the fewest training interactions; users with equally many stay "
-            "together. Mean over users and seeds ± standard deviation over seeds. Bold: best; underlined: second best.",
-            f"Below (html and csv): improvement over {label(baseline)} on the same users, relative to its mean, and p "
-            "of the two-sided paired permutation test, not corrected.",
+            f"Cold: the {cold:.0%} of the users with the fewest training interactions; users with equal numbers "
+            "are in the same group. Mean over users and seeds ± standard deviation over seeds. Bold: best; underlined: "
+            "second best.",
+            f"Below (html and csv): improvement over {label(baseline)} on the same users, relative to its mean, and "
+            "p-value of the two-sided paired permutation test, not corrected.",
         ],
     )
     write(table, csv, tex, html, md)

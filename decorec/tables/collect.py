@@ -1,4 +1,4 @@
-"""Files of ranks, read and checked: every run of a data set ranks the same targets for the same users."""
+"""Reads files of ranks and checks that all runs of a data set rank the same targets for the same users."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import polars as pl
 
 from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
-from decorec.artifacts.schemas import HISTORY_LENGTH, RANKS
+from decorec.artifacts.schemas.ranks import HISTORY_LENGTH, RANKS
 from decorec.errors import DecorecError
 
 __all__ = ["RunRanks", "read_runs"]
@@ -32,7 +32,7 @@ class RunRanks:
     """[U] training interactions of each user; None for ranks of a mode."""
 
     def of(self, chosen: npt.NDArray[np.bool_]) -> RunRanks:
-        """The same run for some of its users, [U]."""
+        """The same run on some of its users; ``chosen`` [U]."""
         users = tuple(user for user, keep in zip(self.users, chosen, strict=True) if keep)
         lengths = None if self.lengths is None else self.lengths[chosen]
         return RunRanks(self.seeds, self.ranks[:, chosen], users, lengths)
@@ -56,7 +56,7 @@ def _read(file: Path, mode: str | None) -> pl.DataFrame:
 
 
 def _check_same_users(first: Path, expected: pl.DataFrame, file: Path, found: pl.DataFrame) -> None:
-    """Raise unless both files hold the same users, each with the same target after as long a history."""
+    """Raise unless both files have the same users, each with the same target and the same length of history."""
     key = [name for name in expected.columns if name != "rank"]
     if expected.select(key).equals(found.select(key)):
         return
@@ -103,14 +103,14 @@ def read_runs(files: Sequence[Path], runs: Sequence[str], mode: str | None = Non
     Args:
         files: paths ending in DATASET/runs/RUN/seed-N/ranks.parquet.
         runs: the runs expected in every data set, in the order of the rows of the table.
-        mode: the rows of this mode, where the files are those of the step modes (modes.parquet).
+        mode: read the rows of this mode; for files of the step modality-modes (modes.parquet).
 
     Returns:
         data set (in the order of ``files``) -> run (in the order of ``runs``) -> ranks.
 
     Raises:
-        DecorecError: a file is missing, lies elsewhere, is given twice or belongs to no run; a run has no file; a rank
-            is not a number of at least 1; users or targets differ within a data set.
+        DecorecError: a file is missing, has another path, is given twice or belongs to no run; a run has no file; a
+            rank is not a number of at least 1; users or targets differ within a data set.
     """
     if not files:
         raise DecorecError(

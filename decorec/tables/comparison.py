@@ -1,11 +1,13 @@
-"""Step comparison_table: the runs of one table against each other and against the paper."""
+"""Step comparison-table: compares the runs of one table with each other and with the paper."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -13,13 +15,32 @@ from decorec.config.evaluation import EvaluateConfig
 from decorec.errors import DecorecError
 from decorec.evaluation.significance import FLIPS
 from decorec.tables.cells import cells
-from decorec.tables.comparisons import COMPARISONS, Comparison
 from decorec.tables.labels import PaperNames, label, paper_name
 from decorec.tables.paper import paper_figure
 from decorec.tables.render import Group, Table, write
 from decorec.tables.summary import Summary, summarise
 
 __all__ = ["comparison_table"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One kind of table."""
+
+    source: str
+    """The table or figure of the paper of this kind."""
+    caption: str
+    column: str
+    """Name of the column of runs in the csv file."""
+    paper: Literal["main", "ablations"] | None
+    """Table of the paper whose values are compared; None: the paper has only a drawing."""
+
+
+COMPARISONS = {
+    "main": Comparison("Table 2", "Comparison of models on the test targets", "model", "main"),
+    "ablations": Comparison("Table 4", "Ablations on the test targets", "variant", "ablations"),
+    "fusion": Comparison("Figure 4", "Ids, modalities and their naive fusion on the test targets", "model", None),
+}
 
 
 def _records(rows: Sequence[Summary], kind: Comparison, paper: PaperNames) -> pl.DataFrame:
@@ -49,7 +70,7 @@ def _groups(rows: Sequence[Summary]) -> list[Group]:
 
 
 def _columns(rows: Sequence[Summary], runs: Sequence[str]) -> list[str]:
-    """Headings with the number of seeds, which may differ between data sets."""
+    """Column headings with the number of seeds, which may differ between data sets."""
     seeds = {run: sorted({row.seeds for row in rows if row.run == run}) for run in runs}
     return ["Metric", *(f"{label(run)}, seeds: {' or '.join(map(str, seeds[run]))}" for run in runs)]
 
@@ -59,7 +80,7 @@ def _notes(reference: str, evaluate: EvaluateConfig) -> list[str]:
         "Mean over users and seeds ± standard deviation over seeds. Bold: best; underlined: second best.",
         f"In brackets: {evaluate.level:.0%} bootstrap interval over users, {evaluate.bootstrap:,} resamples. "
         f"p: two-sided paired permutation test over users, {FLIPS:,} sign patterns, {label(reference)} against the "
-        "run, not corrected for the number of comparisons. (Brackets and p stand in the html and csv files.)",
+        "run, not corrected for the number of comparisons. (Intervals and p-values are in the html and csv files.)",
         f"All items of the data set are ranked; the user's history is {'' if evaluate.mask_history else 'not '}masked.",
     ]
 
@@ -77,17 +98,24 @@ def comparison_table(
     html: Path,
     md: Path,
 ) -> None:
-    """Write a table of runs on every data set; ``kind``: main, ablations or fusion.
+    """Compare runs on every data set: models, ablations or kinds of fusion.
 
-    csv columns: dataset, metric, model (run; in ablations: variant), mean, std, seeds, ci_low, ci_high, paper (figure
-    of the paper's table of that kind, none for fusion), p_value (paired test of ``reference`` against the run);
-    missing values are empty.
-
-    ranks: DATASET/runs/RUN/seed-N/ranks.parquet of all data sets, runs and seeds. runs: in order of print.
-    paper: data set -> its name in the paper, or null.
+    Args:
+        kind: main, ablations or fusion.
+        ranks: DATASET/runs/RUN/seed-N/ranks.parquet (read) of all data sets, runs and seeds.
+        runs: the runs, in the order of the columns.
+        reference: run that all others are tested against.
+        evaluate: the section evaluate of the configuration.
+        paper: data set -> its name in the paper, or null.
+        csv: the table (written), one row per data set, metric and run: dataset, metric, model (the run; for ablations
+            the column is named variant), mean, std, seeds, ci_low, ci_high, paper (value in the paper's table of that
+            kind; empty for fusion), p_value (paired test of the reference against the run); missing values are empty.
+        tex: the printed table as a LaTeX float (written).
+        html: the printed table as a page (written).
+        md: the printed table as Markdown (written).
 
     Raises:
-        DecorecError: no such kind; see also ``decorec.tables.summary.summarise``.
+        DecorecError: the kind is unknown, the reference is not one of the runs, or the files do not fit together.
     """
     if kind not in COMPARISONS:
         raise DecorecError(f"--kind: expected one of {', '.join(COMPARISONS)}, found {kind!r}; correct the name")

@@ -1,4 +1,4 @@
-"""Step cost_table: seconds, memory and size of every run, step by step."""
+"""Step cost-table: time, memory and parameters of every run, step by step."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ PREPARATION = (
     "cooccurrence",
     "cluster",
 )
+PER_MODALITY = ("atomic-features", "cluster")
+"""Those of them that run once for each modality; the others run once for a data set."""
 TRAINING = ("stage1", "stage2", "fit")
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("dataset", "run", "step"), pl.String),
@@ -45,7 +47,7 @@ class FirstStages(RootModel[dict[str, dict[str, str]]]):
 
 
 def _measured(files: Sequence[Path]) -> dict[str, Any]:
-    """Seconds and memory over the files that exist; nothing where none does."""
+    """Seconds and memory over the files that exist; empty if none does."""
     rows = []
     for file in files:
         if file.is_file():
@@ -71,7 +73,7 @@ def _measured(files: Sequence[Path]) -> dict[str, Any]:
 
 
 def _sizes(model: Path) -> dict[str, int]:
-    """Parameters of a checkpoint, and how many of them its stage trained."""
+    """Number of parameters of a checkpoint, and number of those that its stage trained."""
     from decorec.models.checkpoint import load
 
     parameters = list(load(model, model.with_name("config.json")).model.parameters())
@@ -101,14 +103,18 @@ def _group(rows: Sequence[dict[str, Any]]) -> Group:
 def cost_table(
     *, models: list[Path], first_stages: FirstStages, benchmarks: Path, csv: Path, tex: Path, html: Path, md: Path
 ) -> None:
-    """Write the table of costs: per data set and preparing step, then per run and step.
+    """Collect time, memory and parameters: per data set and preparing step, then per run and step.
 
-    seconds: mean over seeds of the wall clock; peak_memory_mb: largest resident memory over seeds; both as Snakemake
-    measured them, empty where no measurement lies. parameters: of the model, and those that the step trains.
-
-    models: DATASET/runs/RUN/seed-N/STAGE/model.safetensors of all data sets, runs, seeds and stages. first_stages: data
-    set -> run -> run whose stage 1 it starts from; that stage's cost is counted to both. benchmarks: folder of the
-    measurements.
+    Args:
+        models: DATASET/runs/RUN/seed-N/STAGE/model.safetensors (read) of all data sets, runs, seeds and stages.
+        first_stages: data set -> run -> run whose stage 1 it starts from; the cost of this stage counts for both runs.
+        benchmarks: folder of Snakemake's measurements (read).
+        csv: the table (written), one row per data set, run and step: dataset, run (empty for preparing steps), step,
+            seeds, seconds (wall clock, mean over seeds), seconds_std, processor_seconds, peak_memory_mb (largest
+            resident memory over seeds), parameters, trainable_parameters; empty where nothing was measured.
+        tex: the printed table as a LaTeX float (written).
+        html: the printed table as a page (written).
+        md: the printed table as Markdown (written).
 
     Raises:
         DecorecError: a model or a measurement cannot be read.
@@ -139,15 +145,16 @@ def cost_table(
     frame = pl.DataFrame([{key: row.get(key) for key in SCHEMA} for row in rows], schema=SCHEMA)
     table = Table(
         records=frame,
-        caption="What each step costs",
+        caption="Cost of each step",
         columns=["Step", "Seeds", "Seconds", "Peak memory (MB)", "Parameters", "Trained in this step"],
         groups=[
             _group(list(part.iter_rows(named=True))) for (_,), part in frame.group_by("dataset", maintain_order=True)
         ],
         notes=[
-            "Wall clock of each job as Snakemake measured it, mean over seeds ± standard deviation over seeds, start "
-            "of the interpreter included; what ran beside it is not known. Peak memory: the largest over the seeds.",
-            "Runs that share stage 1 train it once; its cost stands with each of them.",
+            "Wall clock of each job as Snakemake measured it, mean over seeds ± standard deviation over seeds, with "
+            "the start of the interpreter; jobs that ran at the same time are unknown. Peak memory: the largest over "
+            "the seeds.",
+            "Runs that share stage 1 train it once; its cost is listed for each of them.",
         ],
     )
     write(table, csv, tex, html, md)
@@ -155,9 +162,9 @@ def cost_table(
 
 
 def _measurements(benchmarks: Path, dataset: str, step: str) -> list[Path]:
-    """Measurements of a preparing step: one file, or one for each modality (STEP-MODALITY)."""
+    """Measurements of a preparing step that there are: one file, or one for each modality (STEP-MODALITY)."""
     file = Path(layout.benchmark(f"{dataset}/{step}", str(benchmarks)))
-    return [file] if file.is_file() else sorted(file.parent.glob(f"{step}-*.tsv"))
+    return sorted(file.parent.glob(f"{step}-*.tsv" if step in PER_MODALITY else file.name))
 
 
 def _seeds(trained: dict[tuple[str, str], dict[int, Path]], run: str) -> set[int]:

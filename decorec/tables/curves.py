@@ -1,4 +1,4 @@
-"""Step curves_table: validation figures epoch by epoch, of training on ids alone and on modalities alone."""
+"""Step curves-table: validation metrics by epoch, of training on ids only and on modalities only."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ DRAWN = ("Hit@10", "NDCG@10")
 
 
 def curves_table(*, histories: list[Path], csv: Path) -> None:
-    """Write one row per data set, run, stage, metric and epoch: mean and std over the seeds that reached it, seeds, and
-    best (epochs that were the best of a seed).
+    """Collect validation metrics by epoch.
 
-    histories: DATASET/runs/RUN/seed-N/STAGE/history.parquet.
+    Args:
+        histories: DATASET/runs/RUN/seed-N/STAGE/history.parquet (read).
+        csv: the table (written), one row per data set, run, stage, metric and epoch: mean and std over the seeds that
+            reached the epoch, seeds (their number), best (number of seeds whose best epoch it is).
 
     Raises:
-        DecorecError: a file is missing, lies elsewhere or lacks a column.
+        DecorecError: a file is missing, has another path or lacks a column.
     """
     frames = []
     for file in histories:

@@ -1,4 +1,4 @@
-"""Step embedding_table: representations of the items in two dimensions, with and without interests (figure 6)."""
+"""Step embedding-table: representations of the items in two dimensions, with and without interests (figure 6)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from decorec.models.base import Recommender
 __all__ = ["embedding_table", "flatten", "represent"]
 
 AT_MOST = 1_000
-"""Items drawn; of more, so many at random with a fixed seed."""
+"""Largest number of items drawn; of more items, a random sample with a fixed seed."""
 PERPLEXITY = 30.0
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("dataset", "run"), pl.String),
@@ -40,7 +40,7 @@ def represent(model: Recommender) -> Floats:
 
 
 def flatten(x: Floats) -> npt.NDArray[np.float64]:
-    """t-SNE of ``x`` [n, width] by cosine distance, [n, 2]: fixed seed, start from the principal components.
+    """t-SNE of ``x`` [n, width] by cosine distance, [n, 2]; fixed seed, initialised with the principal components.
 
     Raises:
         DecorecError: fewer than four points.
@@ -49,7 +49,7 @@ def flatten(x: Floats) -> npt.NDArray[np.float64]:
 
     if len(x) <= 3:
         raise DecorecError(
-            f"embedding: expected at least 4 items, found {len(x)}; take the run out of tables.embedding"
+            f"embedding: expected at least 4 items, found {len(x)}; remove the run from tables.embedding"
         )
     perplexity = min(PERPLEXITY, (len(x) - 1) / 3)
     found = TSNE(2, perplexity=perplexity, metric="cosine", init="pca", random_state=0, n_jobs=1).fit_transform(x)
@@ -58,7 +58,7 @@ def flatten(x: Floats) -> npt.NDArray[np.float64]:
 
 
 def _silhouette(x: Floats, interest: npt.NDArray[np.int64]) -> float | None:
-    """Mean silhouette of the items' interests by cosine distance; None where there are too few of them."""
+    """Mean silhouette of the items' interests by cosine distance; None if there are too few clusters."""
     from sklearn.metrics import silhouette_score
 
     if not 2 <= len(np.unique(interest)) < len(interest):
@@ -86,16 +86,17 @@ def _rows(dataset: str, run: str, model: Recommender, interest: npt.NDArray[np.i
 
 
 def embedding_table(*, models: list[Path], interests: list[Path], csv: Path) -> None:
-    """Write one row per data set, run and item: its place (x, y) in two dimensions by t-SNE.
+    """Place items in two dimensions by t-SNE of their representations.
 
-    interest: cluster of the item; size: items of that cluster; silhouette: of the clusters over all items in the
-    representation itself, by cosine distance, one figure per run.
-
-    models: DATASET/runs/RUN/seed-N/STAGE/model.safetensors. interests: DATASET/interests/NAME.safetensors, the clusters
-    that items are coloured by.
+    Args:
+        models: DATASET/runs/RUN/seed-N/STAGE/model.safetensors (read), each with its config.json beside it.
+        interests: DATASET/interests/MODALITY.safetensors (read), one per data set: the clusters that colour the items.
+        csv: the table (written), one row per data set, run and item: dataset, run, item (index), interest (its
+            cluster), size (number of items of that cluster), x and y (its place), silhouette (of the clusters over all
+            items, by cosine distance in the representation itself; one value per run).
 
     Raises:
-        DecorecError: a file is missing, or clusters and model have other items.
+        DecorecError: a file is missing, or a model and the clusters have different items.
     """
     pattern = layout.INTERESTS.replace("{variant}", "")
     clusters = {layout.wildcards_of(file, pattern)["dataset"]: file for file in interests}
@@ -109,7 +110,7 @@ def embedding_table(*, models: list[Path], interests: list[Path], csv: Path) -> 
         if len(interest) != model.item_data.item_count:
             raise DecorecError(
                 f"{clusters[where.dataset]}: expected the interests of {model.item_data.item_count} items, found "
-                f"{len(interest)}; run the steps cluster and stage2 again"
+                f"{len(interest)}; run the steps cluster and train again"
             )
         frames.append(pl.DataFrame(_rows(where.dataset, where.run, model, interest), schema=SCHEMA))
     write_text(csv, pl.concat(frames).write_csv(float_precision=6))

@@ -1,4 +1,4 @@
-"""Step gradients_table: cosine and norms of the gradients of ids and modalities, step by step of a joint training."""
+"""Step gradients-table: cosine and norms of the gradients of ids and modalities, step by step of a joint training."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import polars as pl
 
 from decorec.artifacts import layout
 from decorec.artifacts.files import read_table, write_text
-from decorec.artifacts.schemas import GRADIENTS
+from decorec.artifacts.schemas.gradients import GRADIENTS
 
 __all__ = ["gradients_table"]
 
 
 def gradients_table(*, gradients: list[Path], csv: Path) -> None:
-    """Write one row per data set, run, seed and measured step: epoch, step and what the step gradient-probe measured there.
+    """Collect the measurements of the step gradient-probe.
 
-    gradients: DATASET/runs/RUN/seed-N/gradients.parquet.
+    Args:
+        gradients: DATASET/runs/RUN/seed-N/gradients.parquet (read).
+        csv: the table (written), one row per measured step: dataset, run, seed, epoch, step, cosine, cosine_apart,
+            id_norm, modal_norm.
 
     Raises:
-        DecorecError: a file is missing, lies elsewhere or lacks a column.
+        DecorecError: a file is missing, has another path or lacks a column.
     """
     frames = []
     for file in gradients:
@@ -28,6 +31,6 @@ def gradients_table(*, gradients: list[Path], csv: Path) -> None:
         names = [pl.lit(getattr(where, name)).alias(name) for name in ("dataset", "run", "seed")]
         frames.append(frame.select(*names, *GRADIENTS))
     table = pl.concat(frames)
-    # Norms of gradients span many decades: six decimals would not do.
+    # Norms of gradients span many orders of magnitude: six decimals are not enough.
     write_text(csv, table.write_csv(float_precision=9))
     logging.getLogger("decorec").info("%s: %d steps", csv, len(table))

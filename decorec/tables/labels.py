@@ -31,8 +31,8 @@ LABELS: dict[str, Label] = {
     "decorec": Label(
         "DeCoRec (as described)",
         "decorec",
-        "Built from the paper's equations. The modalities are enriched inside the forward pass, one pass over a sequence "
-        "trains all of its positions, Adam's moments start anew every epoch, and the weights are averaged.",
+        "Built from the paper's equations. The modalities are enriched inside the forward pass, one pass over a "
+        "sequence trains all of its positions, Adam's moments start anew every epoch, and the weights are averaged.",
         "The paper gives one value without seeds.",
     ),
     "decorec-released": Label(
@@ -49,7 +49,8 @@ LABELS: dict[str, Label] = {
         "A variant of this project, chosen on the validation items of Scientific and of H&M together. It is trained to "
         "give the next three items, the k-th of which counts 1 / k. Its scores are multiplied by 1 + q, where q is the "
         "candidate's co-occurrence with the user's history in units of the mean over all items that co-occur with it. "
-        "Then the items of the history get the share that repeats had in training. Both are counted in the training part.",
+        "Then the items of the history get the share that repeats had in training. Both are counted in the training "
+        "part.",
     ),
     "sasrec": Label(
         "SASRec (full cross-entropy)",
@@ -61,11 +62,11 @@ LABELS: dict[str, Label] = {
     "bert4rec": Label(
         "BERT4Rec (corrected, full CE)",
         "bert4rec",
-        "Half of the samples mask the last item alone, all masked positions count, and an epoch holds several passes with "
-        "fresh masks, because the model is known to need long training.",
+        "Half of the samples mask the last item alone, all masked positions count, and an epoch holds several passes "
+        "with fresh masks, because the model is known to need long training.",
         "In the old library version behind the paper's code base the last training item is never predicted, no mask "
-        "stands at the end of a sequence in training, position 0 drops out of the loss, and the output layer and its bias "
-        "are missing.",
+        "stands at the end of a sequence in training, position 0 drops out of the loss, and the output layer and its "
+        "bias are missing.",
     ),
     "unisrec": Label(
         "UniSRec (text+ID, CLIP text, no pre-training)",
@@ -77,8 +78,8 @@ LABELS: dict[str, Label] = {
     "missrec": Label(
         "MISSRec (text+image+ID, no pre-training)",
         "missrec",
-        "Trained from scratch on each data set; the published model is pre-trained on other categories. The regulariser "
-        "sums real tokens only, and the clusters belong to the checkpoint.",
+        "Trained from scratch on each data set; the published model is pre-trained on other categories. The "
+        "regulariser sums real tokens only, and the clusters belong to the checkpoint.",
         "The paper does not say whether its row is pre-trained.",
     ),
     "mmmlp": Label(
@@ -91,9 +92,9 @@ LABELS: dict[str, Label] = {
     "dimo": Label(
         "DIMO (corrected re-implementation, train-only graph, CLIP features)",
         "dimo",
-        "Made for sessions of one day. The released code overwrites its content features with noise, counts "
-        "co-occurrences of test sessions, swaps arguments of one loss, trains without dropout after its first evaluation "
-        "and prints its best test result. None of that is repeated here.",
+        "Made for sessions of one day. The released code overwrites its content features with random values, counts "
+        "co-occurrences of test sessions, swaps arguments of one loss, trains without dropout after its first "
+        "evaluation and prints its best test result. None of that is repeated here.",
         "Whether the paper's row has these faults is unknown.",
     ),
     "popularity": Label("Popularity", "popularity"),

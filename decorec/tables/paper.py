@@ -1,4 +1,4 @@
-"""Figures of others: those printed in the paper, and those measured by running its authors' released code."""
+"""Values from others: those printed in the paper, and those measured with its authors' released code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Rows = Mapping[str, list[float]]
 
 
 class PaperStatistics(Section):
-    """Table 1: data set -> figures in the order of ``columns``."""
+    """Table 1: data set -> values in the order of ``columns``."""
 
     table: int
     columns: list[str]
@@ -32,7 +32,7 @@ class PaperStatistics(Section):
 
 
 class PaperTable(Section):
-    """A table of results: model, variant or view -> data set -> figures in the order of ``columns``."""
+    """A table of results: model, variant or view -> data set -> values in the order of ``columns``."""
 
     table: int
     columns: list[str]
@@ -40,14 +40,14 @@ class PaperTable(Section):
 
 
 class Figures(Section):
-    """Metric -> mean over seeds, and metric -> sample standard deviation over seeds where it is known."""
+    """Metric -> mean over seeds, and metric -> sample standard deviation over seeds, if known."""
 
     mean: Mapping[str, float]
     std: Mapping[str, float]
 
 
 class Released(Section):
-    """The released code as run: data set -> stage -> figures."""
+    """Measurements of the released code: data set -> stage -> values."""
 
     seeds: int
     rows: Mapping[str, Mapping[Literal["stage1", "stage2"], Figures]]
@@ -65,7 +65,7 @@ class Paper(Section):
 
 @cache
 def paper() -> Paper:
-    """All figures; read once per process."""
+    """All values; read once per process."""
     import yaml
 
     return Paper.model_validate(
@@ -74,7 +74,7 @@ def paper() -> Paper:
 
 
 def paper_figure(table: Literal["main", "ablations"], dataset: str | None, name: str, metric: str) -> float | None:
-    """The figure that the paper prints, or None if it prints none.
+    """The value that the paper prints, or None if it prints none.
 
     Args:
         table: its main table (2) or its ablations (4).
@@ -96,6 +96,6 @@ def paper_statistics(dataset: str | None) -> dict[str, float]:
 
 
 def released_figures(dataset: str | None) -> Figures | None:
-    """What the released code gave after its second stage, over ``paper().released.seeds`` seeds; None if not run."""
+    """Results of the released code after its second stage, over ``paper().released.seeds`` seeds; None if not run."""
     stages = paper().released.rows.get(dataset or "")
     return stages["stage2"] if stages else None

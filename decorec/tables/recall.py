@@ -1,4 +1,4 @@
-"""Step recall_table: hits, predictions and precision of each view on each data set."""
+"""Step recall-table: hits, predictions and precision of each view on each data set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 
 from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
-from decorec.artifacts.schemas import RECALL
+from decorec.artifacts.schemas.recall import RECALL
 from decorec.evaluation.neighbour_recall import VIEWS
 from decorec.tables.labels import PaperNames
 from decorec.tables.paper import paper
@@ -38,12 +38,19 @@ def _printed(view: str, name: str | None) -> dict[str, float | None]:
 
 
 def recall_table(*, recalls: list[Path], paper: PaperNames, csv: Path, tex: Path, html: Path, md: Path) -> None:
-    """Write the table of candidate recall.
+    """Count next items found without training, by view, and compare with the paper.
 
-    recalls: DATASET/recall.parquet of all data sets. paper: data set -> its name in the paper, or null.
+    Args:
+        recalls: DATASET/recall.parquet (read) of all data sets.
+        paper: data set -> its name in the paper, or null.
+        csv: the table (written), one row per data set and view: dataset, view, users, hits, predictions, precision,
+            paper_hits, paper_predictions, paper_precision.
+        tex: the printed table as a LaTeX float (written).
+        html: the printed table as a page (written).
+        md: the printed table as Markdown (written).
 
     Raises:
-        DecorecError: a file is missing or is no table of recall.
+        DecorecError: a file is missing or is not a table of the step neighbour-recall.
     """
     rows, groups = [], []
     for file in recalls:
@@ -81,7 +88,7 @@ def recall_table(*, recalls: list[Path], paper: PaperNames, csv: Path, tex: Path
         columns=["View", "Hits", "Predictions", "Precision", "Precision in the paper"],
         groups=groups,
         notes=[
-            "The nearest items of those in the user's history, nearest first; equally many predictions in every view. "
+            "The predictions are the nearest neighbours of the items in a user's history; all views make equally many. "
             "A hit is the user's test item; items of the history are not predicted. Bold: best; underlined: second."
         ],
     )

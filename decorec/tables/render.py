@@ -1,4 +1,4 @@
-"""A table and its files: tidy csv, LaTeX (booktabs), a page in html, and Markdown where it is documentation."""
+"""A table and its files: csv, LaTeX (booktabs), an html page, and Markdown for the documentation."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ LATEX = {
 }
 STYLE = (
     "body{font:16px/1.45 system-ui,sans-serif;margin:1.5rem;color:#1a1a1a;background:#fff}"
-    # Where scroll bars are hidden, a shadow at the right edge says that there is more; at the end white hides it.
+    # If scroll bars are hidden, a shadow at the right edge shows that there is more; at the end white hides it.
     ".scroll{overflow-x:auto;background:linear-gradient(270deg,#fff 30%,#fff0) 100% 0/2.5rem 100% no-repeat local,"
     "linear-gradient(270deg,#0004,#0000) 100% 0/.8rem 100% no-repeat scroll}table{border-collapse:collapse}"
     "caption{text-align:left;font-weight:600;padding-bottom:.5rem}"
-    # A caption and a heading of rows are as wide as their table; what they say stays in view when that is scrolled.
+    # A caption and a row heading are as wide as their table; their text stays visible when it is scrolled.
     "th[scope=rowgroup]>span{white-space:normal}"
     "caption>span,th[scope=rowgroup]>span{position:sticky;left:0;display:inline-block;"
     "max-width:calc(min(100vw,80rem) - 3rem)}"
@@ -45,7 +45,7 @@ STYLE = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One printed figure."""
+    """One printed value."""
 
     value: str = ""
     emphasis: Emphasis = ""
@@ -66,21 +66,21 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table: records for machines, groups of printed rows for people."""
+    """A table: records for the csv file, groups of rows for print."""
 
     records: pl.DataFrame
-    """Content of the csv."""
+    """Content of the csv file."""
     caption: str
     columns: list[str]
-    """Headings: that of the names of the rows, then one per cell."""
+    """Headings: one for the names of the rows, then one per cell."""
     groups: list[Group]
     notes: list[str] = field(default_factory=list)
 
 
 def emphasise(values: Sequence[str]) -> list[Emphasis]:
-    """Best and second best of printed figures, larger is better; equal print is equally good, one run alone is neither.
+    """Best and second best of printed values; larger is better, and a single value is neither.
 
-    ``values`` are compared as printed, so that two equal figures are never marked differently.
+    ``values`` are compared as printed, so that values that look equal are marked equally.
     """
     distinct = sorted({float(value) for value in values}, reverse=True)
     marks: dict[float, Emphasis] = {}
@@ -154,7 +154,7 @@ def markdown_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[
 
 
 def table_markdown(table: Table) -> str:
-    """Caption, notes and one table per group of rows, for a page of documentation; no emphasis, no notes of cells."""
+    """Caption, notes and one table per group of rows, for the documentation; without emphasis and notes of cells."""
     lines = [f"# {table.caption}", "", *(f"- {note}" for note in table.notes), ""]
     for group in table.groups:
         rows = [
@@ -166,7 +166,7 @@ def table_markdown(table: Table) -> str:
 
 
 OPENED, CLOSED = "<body><main>\n", "\n</main></body>"
-"""What stands around the table on its page."""
+"""The text before and after the table on its page."""
 
 
 def _page(table: Table) -> str:
@@ -182,7 +182,7 @@ def fragment(file: Path) -> str:
     """The table and its notes (see ``table_html``) from the page that ``write`` made of them.
 
     Raises:
-        DecorecError: the file is missing or is no such page.
+        DecorecError: the file is missing or is not such a page.
     """
     page = read_text(file)
     found = page.partition(OPENED)[2].partition(CLOSED)[0]

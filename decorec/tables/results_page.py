@@ -1,4 +1,4 @@
-"""Step results_page: docs/results.md, every figure computed from the files of ranks or quoted from paper.yaml."""
+"""Step results-page: docs/results.md; every value is computed from the files of ranks or quoted from paper.yaml."""
 
 from __future__ import annotations
 
@@ -50,25 +50,25 @@ def _protocol(references: Sequence[str], evaluate: EvaluateConfig) -> list[str]:
     return [
         "# Results",
         "",
-        "This page is written by `python -m decorec results-page` from the files of ranks; no figure is typed by hand.",
+        "This page is written by `python -m decorec results-page` from the files of ranks; no number is typed by hand.",
         "",
-        "## How the figures are made",
+        "## How the values are computed",
         "",
         "- **Population.** Every user of the data set, one target each: the last item of the sequence (leave-one-out). "
         "The item before it is for validation, the rest for training.",
         f"- **Candidates.** All items of the data set; none is sampled. The user's history is {history}.",
         "- **Rank and ties.** rank = 1 + items scored higher + half of the other items scored equal.",
         "- **Cut-offs.** Hit@10 counts ranks up to 10. The paper's tables were most likely made by an evaluator that "
-        "counts one rank more (11 under the name 10, 51 under the name 50), so wherever a figure of the paper stands "
-        "beside ours on this page, ours is at 11 and 51.",
-        "- **Seeds.** Every run is trained once per seed on the same data; figures are mean ± sample standard "
-        "deviation over seeds, and their number stands beside them.",
+        "counts one rank more (11 under the name 10, 51 under the name 50), so wherever a value of the paper is "
+        "next to ours on this page, ours is at 11 and 51.",
+        "- **Seeds.** Every run is trained once per seed on the same data; values are mean ± sample standard "
+        "deviation over seeds, with the number of seeds.",
         "- **Selection.** Epochs and hyper-parameters are chosen on validation alone; test targets are ranked once, "
-        "by the chosen model.",
+        "with the chosen model.",
         f"- **Intervals.** {evaluate.level:.0%} percentile bootstrap over users of the mean over seeds, "
-        f"{evaluate.bootstrap:,} resamples: how far the figure would move with other users of the same kind.",
-        f"- **Differences.** {' and '.join(map(label, references))} less each other run, user by user on the means "
-        f"over seeds, with the same kind of interval; p is that of a two-sided paired permutation test, {FLIPS:,} "
+        f"{evaluate.bootstrap:,} resamples: how much the value would change with other users of the same kind.",
+        f"- **Differences.** {' and '.join(map(label, references))} minus each other run, user by user on the means "
+        f"over seeds, with the same kind of interval; p: two-sided paired permutation test, {FLIPS:,} "
         "sign patterns, not corrected for the number of comparisons.",
         "",
     ]
@@ -114,18 +114,18 @@ def _true(rows: Rows, runs: Sequence[str]) -> list[str]:
 
 
 def _differences(means: Mapping[str, npt.NDArray[np.float64]], reference: str, evaluate: EvaluateConfig) -> list[str]:
-    """``reference`` less each other run; means: run -> [U, M] value of each metric per user."""
+    """``reference`` minus each other run; means: run -> [U, M] value of each metric per user."""
     table = []
     for run in means:
         if run != reference:
             effects = compare(means[reference] - means[run], evaluate)
             cells = [f"{e.difference:+.4f} ({e.low:+.4f} to {e.high:+.4f}; p = {e.p_value:.4f})" for e in effects]
             table.append([label(run), *cells])
-    return [f"### {label(reference)} less each other run", "", *markdown_rows(["run", *REPORTED], table)]
+    return [f"### {label(reference)} minus each other run", "", *markdown_rows(["run", *REPORTED], table)]
 
 
 def _beside_paper(rows: Rows, runs: Sequence[str], dataset: str) -> list[str]:
-    """Each run at the paper's cut-offs, the paper's figure below it."""
+    """Each run at the paper's cut-offs, with the paper's value below it."""
     table = []
     for run in runs:
         table.append([label(run), str(rows[run, REPORTED[0]].seeds), *(_mean(rows[run, m]) for m in COMPATIBLE)])
@@ -135,7 +135,7 @@ def _beside_paper(rows: Rows, runs: Sequence[str], dataset: str) -> list[str]:
     return [
         "### At the cut-offs of the paper",
         "",
-        "The paper's rows are its own figures, which it calls @10 and @50; it gives no MRR and no deviations.",
+        "The paper's rows are its own values, which it calls @10 and @50; it gives no MRR and no deviations.",
         "",
         *markdown_rows(["run", "seeds", *COMPATIBLE], table),
     ]
@@ -145,13 +145,13 @@ def standard_errors(row: Summary, mean: float, std: float | None, seeds: int) ->
     """Difference of two means over seeds in units of its standard error, sqrt(s1^2 / n1 + s2^2 / n2).
 
     Args:
-        row: our figure.
-        mean: the other figure.
+        row: our mean.
+        mean: the other mean.
         std: its sample standard deviation over seeds; None: unknown.
         seeds: its number of seeds.
 
     Returns:
-        None where a deviation is unknown, or where both are zero.
+        None if a deviation is unknown or both are zero.
     """
     if row.std is None or std is None:
         return None
@@ -179,8 +179,8 @@ def _beside_released(rows: Rows, runs: Sequence[str], released: Figures) -> list
         "",
         f"The released code was run with {seeds} seeds on its own files of this data set; its evaluator prints "
         "cut-offs 11 and 51, with ties in no particular order. The standard error is that of a difference of "
-        "means over seeds, on the same users; from so few seeds it is itself uncertain. It is empty where no "
-        "deviation was recorded.",
+        "means over seeds, on the same users; with so few seeds it is itself uncertain. It is empty where no "
+        "deviation is known.",
         "",
         *markdown_rows(header, table),
     ]
@@ -189,14 +189,14 @@ def _beside_released(rows: Rows, runs: Sequence[str], released: Figures) -> list
 def _values(chosen: Mapping[str, TunedDifference]) -> list[str]:
     """The values of runs that were tuned on a data set; nothing if none was."""
     if not chosen:
-        return ["No values were chosen on this data set: every run has those of the configuration.", ""]
+        return ["No values were chosen on this data set: every run has the values of the configuration.", ""]
     table = [
         [label(run), ", ".join(f"{key} = {value}" for key, value in flat(values.model_dump(exclude_unset=True)))]
         for run, values in chosen.items()
     ]
     return [
-        "Values chosen on validation NDCG@10 of this data set, from as many trials for every run that is named here; "
-        "all others are those of the configuration.",
+        "Values chosen on validation NDCG@10 of this data set, with the same number of trials for every run named "
+        "here; all other values are those of the configuration.",
         "",
         *markdown_rows(["run", "values"], table),
     ]
@@ -228,7 +228,7 @@ def _section(
 
 
 def _notes(runs: Sequence[str], in_paper: bool) -> list[str]:
-    """One paragraph per run that is described."""
+    """One paragraph per run with a description."""
     described = {run: note(run, in_paper) for run in runs}
     noted = [f"- **{label(run)}.** {text}" for run, text in described.items() if text]
     return ["## What the rows are", "", *noted, ""] if noted else []
@@ -247,9 +247,15 @@ def results_page(
 ) -> None:
     """Write the page of results (Markdown): data, true cut-offs, the paper's cut-offs, the released code.
 
-    ranks: DATASET/runs/RUN/seed-N/ranks.parquet of all data sets, runs and seeds. statistics: DATASET/statistics.json
-    of the same data sets. runs: in order of print. references: those that all others are compared with. paper: data
-    set -> its name in the paper, or null. chosen: data set -> run -> values that were chosen there.
+    Args:
+        ranks: DATASET/runs/RUN/seed-N/ranks.parquet (read) of all data sets, runs and seeds.
+        statistics: DATASET/statistics.json (read) of the same data sets.
+        runs: the runs, in the order of the rows.
+        references: runs that are compared with all others.
+        evaluate: the section evaluate of the configuration.
+        paper: data set -> its name in the paper, or null.
+        chosen: data set -> run -> values that were chosen on its validation items.
+        output: the page (written).
 
     Raises:
         DecorecError: a reference is not one of the runs, or the files do not fit together (see

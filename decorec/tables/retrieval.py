@@ -1,4 +1,4 @@
-"""Step retrieval_table: the modes of scoring of trained models against each other."""
+"""Step retrieval-table: compares the modes of scoring of trained models."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def read_modes(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[Sco
         DecorecError: a file is damaged, or files do not fit together (see ``read_runs``).
     """
     if not files:
-        raise DecorecError("--modes: expected at least one modes.parquet, found none; name runs in tables.retrieval")
+        raise DecorecError("--modes: expected at least one modes.parquet, found none; add runs to tables.retrieval")
     runs_of = {file: layout.place(file, layout.MODES).run for file in files}
     have: dict[str, list[str]] = {}
     for file in files:
@@ -81,13 +81,21 @@ def retrieval_table(
     html: Path,
     md: Path,
 ) -> None:
-    """Write the table of modes of scoring: each run by image alone, text alone, their sum (intra) and in full (cross).
+    """Compare the modes of scoring: image alone, text alone, their sum (intra) and the full score (cross).
 
-    p: paired test of ``reference`` in mode cross against the run in that mode. modes: DATASET/runs/RUN/seed-N/
-    modes.parquet of all data sets, runs and seeds. runs: in order of print.
+    Args:
+        modes: DATASET/runs/RUN/seed-N/modes.parquet (read) of all data sets, runs and seeds.
+        runs: the runs, in the order of the columns.
+        reference: run whose mode cross is tested against all others.
+        evaluate: the section evaluate of the configuration.
+        csv: the table (written), one row per data set, metric, run and mode: dataset, metric, run, mode, mean, std,
+            seeds, ci_low, ci_high, p_value (paired test of the reference in mode cross against this row).
+        tex: the printed table as a LaTeX float (written).
+        html: the printed table as a page (written).
+        md: the printed table as Markdown (written).
 
     Raises:
-        DecorecError: see ``read_modes``.
+        DecorecError: a file is missing or damaged, or the files do not fit together.
     """
     records, groups = [], []
     columns: dict[str, None] = {}
@@ -107,12 +115,12 @@ def retrieval_table(
         columns.update(dict.fromkeys(names))
     table = Table(
         records=pl.DataFrame(records, schema=SCHEMA, orient="row"),
-        caption="Scoring by image, by text, by both apart and by both across",
+        caption="Scoring by image, by text, by their sum (intra) and by the full score (cross)",
         columns=["Metric", *columns],
         groups=groups,
         notes=[
-            "Every column is a second evaluation of a trained model. image, text: its state meets the candidates of "
-            "that modality alone; intra: the sum of both; cross: the full score.",
+            "Every column is another evaluation of a trained model. image, text: its state is compared with items in "
+            "that modality only; intra: the sum of both; cross: the full score, which also compares across modalities.",
             f"Bold: best; underlined: second best. In brackets: {evaluate.level:.0%} bootstrap interval over users. "
             f"p: paired permutation test of {full} against the column, not corrected.",
         ],

@@ -1,4 +1,4 @@
-"""Step sensitivity_table: the reference at other values of one of its knobs, on validation and on test."""
+"""Step sensitivity-table: the reference with other values of one of its keys, on validation and test items."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from decorec.tables.summary import Summary, summarise_dataset
 __all__ = ["RunValues", "sensitivity_table"]
 
 SYMBOLS = {"alpha": "alpha", "tau": "tau", "clusters": "clusters per item"}
-"""Table -> what its values are called in print."""
+"""Table -> printed name of its values."""
 TITLES = {
     "alpha": "Sensitivity to alpha, the weight of the other modality (eq. 14 and 17)",
     "tau": "Sensitivity to tau, the temperature (eq. 12 and 16)",
@@ -45,7 +45,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 class RunValues(RootModel[dict[str, float]]):
-    """Run -> the value that it differs in."""
+    """Run -> its value of the key."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _Validation:
 
 
 def _validation(files: Sequence[Path], runs: Sequence[str]) -> dict[str, list[_Validation]]:
-    """Data set -> validation figures in the order metric, run."""
+    """Data set -> validation metrics in the order metric, run."""
     found: dict[str, dict[tuple[str, str], list[float]]] = {}
     for file in sorted(files):
         where, metrics = layout.place(file, layout.METRICS), read_json(file)
@@ -123,16 +123,24 @@ def sensitivity_table(
     html: Path,
     md: Path,
 ) -> None:
-    """Write the table of sensitivity to ``knob``: alpha, tau or clusters.
+    """Compare the reference with runs that differ in one value only.
 
-    csv columns: dataset, split (valid or test), metric, value, run, mean, std, seeds; on test also ci_low, ci_high and
-    p_value (paired test of ``reference`` against the run).
-
-    ranks, metrics: DATASET/runs/RUN/seed-N/ranks.parquet and metrics.json of all data sets, runs and seeds. values: run
-    -> its value, in order of print.
+    Args:
+        knob: the value that differs: alpha, tau or clusters.
+        ranks: DATASET/runs/RUN/seed-N/ranks.parquet (read) of all data sets, runs and seeds.
+        metrics: DATASET/runs/RUN/seed-N/metrics.json (read) of all data sets, runs and seeds.
+        values: run -> its value, in the order of the columns.
+        reference: run that all others are tested against.
+        evaluate: the section evaluate of the configuration.
+        csv: the table (written), one row per data set, split, metric and run: dataset, split (valid or test), metric,
+            value, run, mean, std, seeds; on test items also ci_low, ci_high, p_value (paired test of the reference
+            against the run).
+        tex: the printed table as a LaTeX float (written).
+        html: the printed table as a page (written).
+        md: the printed table as Markdown (written).
 
     Raises:
-        DecorecError: no such knob, or the files do not fit together.
+        DecorecError: the knob is unknown, or the files do not fit together.
     """
     if knob not in KNOBS:
         raise DecorecError(f"--knob: expected one of {', '.join(KNOBS)}, found {knob!r}; correct the name")
@@ -154,10 +162,10 @@ def sensitivity_table(
         columns=["Metric", *(f"{SYMBOLS[knob]} = {value:g}" for value in values.root.values())],
         groups=groups,
         notes=[
-            f"{label(reference)} with other values of {KNOBS[knob]}, its own is {values.root[reference]:g}; everything "
-            f"else as it is. Seeds: {' or '.join(map(str, seeds))}. Mean over users and seeds ± standard deviation "
-            "over seeds. Bold: best; underlined: second best.",
-            "Values are chosen by the rows of the validation items; those of the test items are for looking on.",
+            f"{label(reference)} with other values of {KNOBS[knob]} (its own is {values.root[reference]:g}); "
+            f"nothing else changes. Seeds: {' or '.join(map(str, seeds))}. Mean over users and seeds ± standard "
+            "deviation over seeds. Bold: best; underlined: second best.",
+            "Values are chosen on the validation items; the rows of the test items are for information only.",
             f"In brackets (test items): {evaluate.level:.0%} bootstrap interval over users. p: paired permutation test "
             f"of {label(reference)} against the column, not corrected.",
         ],

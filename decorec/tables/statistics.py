@@ -1,4 +1,4 @@
-"""Step statistics_table: what each data set counts, beside the paper's way of counting and the paper's figures."""
+"""Step statistics-table: counts of each data set, here and in the paper's way, and the paper's own numbers."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "paper_sparsity_percent": pl.Float64,
 }
 NOTES = [
-    "Counted here: users, items and interactions as they are; sparsity = 1 - interactions / (users x items).",
-    "Counted as in the paper: one padding user and one padding item more, and the rows of the training, validation and "
-    "test files as interactions, which is one fewer per user.",
+    "Counted here: real users, items and interactions; sparsity = 1 - interactions / (users x items).",
+    "Counted as in the paper: with one padding user and one padding item, and with the rows of the training, "
+    "validation and test files as interactions, which is one fewer per user.",
 ]
 
 
@@ -47,7 +47,7 @@ def _count(file: Path, found: Mapping[str, Any], prefix: str) -> dict[str, float
 
 
 def read_statistics(files: Sequence[Path], paper: PaperNames) -> pl.DataFrame:
-    """One row per data set: counts, the same in the paper's way, the paper's figures (null where it has none).
+    """One row per data set: counts, counts in the paper's way, the paper's numbers (null if it has none).
 
     Args:
         files: paths ending in DATASET/statistics.json.
@@ -88,9 +88,17 @@ def _group(row: dict[str, Any]) -> Group:
 
 
 def statistics_table(*, statistics: list[Path], paper: PaperNames, csv: Path, tex: Path, html: Path, md: Path) -> None:
-    """Write the table of statistics: one row per data set in the csv, one row per way of counting in print.
+    """Count users, items and interactions of each data set, here and in the paper's way.
 
-    statistics: DATASET/statistics.json of all data sets. paper: data set -> its name in the paper, or null.
+    Args:
+        statistics: DATASET/statistics.json (read) of all data sets.
+        paper: data set -> its name in the paper, or null.
+        csv: the table (written), one row per data set: dataset, users, items, interactions, mean_length,
+            sparsity_percent, the same counts and sparsity as counted in the paper (as_paper_...), and as printed in the
+            paper (paper_...).
+        tex: the printed table as a LaTeX float (written).
+        html: the printed table as a page (written).
+        md: the printed table as Markdown (written).
 
     Raises:
         DecorecError: a file is missing or lacks a number.

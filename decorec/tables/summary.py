@@ -49,7 +49,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Effect:
-    """By how much one run is better than another on the same users, in one metric."""
+    """Difference of two runs on the same users, in one metric."""
 
     difference: float
     """Mean over users of the difference of the means over seeds."""
@@ -57,7 +57,7 @@ class Effect:
     high: float
     """Bootstrap interval over users of that difference."""
     p_value: float
-    """Paired test: is it zero?"""
+    """Paired test whether the difference is zero."""
 
 
 def compare(differences: npt.NDArray[np.float64], evaluate: EvaluateConfig) -> list[Effect]:
@@ -91,7 +91,7 @@ def summarise_dataset(
     evaluate: EvaluateConfig,
     metrics: Sequence[str] = REPORTED,
 ) -> list[Summary]:
-    """Summaries of ``runs`` on one data set, in the order metric, run; without a reference no run is tested."""
+    """Summaries of ``runs`` on one data set, in the order metric, run; without a reference there are no tests."""
     values = {name: _values(run, metrics) for name, run in runs.items()}
     means = {name: value.mean(axis=0) for name, value in values.items()}  # [U, M]
     rows: dict[tuple[int, str], Summary] = {}
@@ -125,7 +125,7 @@ def summarise(
     evaluate: EvaluateConfig,
     metrics: Sequence[str] = REPORTED,
 ) -> list[Summary]:
-    """Summaries of ``runs`` on every data set that ``ranks`` holds, in the order data set, metric, run.
+    """Summaries of ``runs`` on every data set in ``ranks``, in the order data set, metric, run.
 
     Raises:
         DecorecError: ``reference`` is not one of ``runs``, or the files do not fit together (see ``read_runs``).

@@ -1,4 +1,4 @@
-"""Steps tuning_table and tuned: the trials of a data set, and the best of them as an overlay of the configuration."""
+"""Steps tuning-table and tuned: the trials of a data set, and the best of them as an overlay of the configuration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from decorec.artifacts.files import atomic_path, read_table, write_text
-from decorec.artifacts.schemas import TRIALS
+from decorec.artifacts.schemas.trials import TRIALS
 from decorec.config.runs import nested
 from decorec.errors import DecorecError
 
@@ -16,7 +16,16 @@ __all__ = ["tuned", "tuning_table"]
 
 
 def tuning_table(*, trials: list[Path], csv: Path) -> None:
-    """Write all trials of a data set: run, trial, state, NDCG@10, values, best (of its run, among complete trials)."""
+    """Collect all trials of a data set.
+
+    Args:
+        trials: tuning/DATASET/RUN.parquet (read) of all runs of the data set.
+        csv: the table (written), one row per trial: run, trial, state, NDCG@10 (on validation), values (JSON), best
+            (whether it is the best complete trial of its run).
+
+    Raises:
+        DecorecError: a file is missing or damaged.
+    """
     frames = []
     for file in trials:
         complete = pl.when(pl.col("state") == "COMPLETE").then("NDCG@10")
@@ -31,7 +40,12 @@ def tuning_table(*, trials: list[Path], csv: Path) -> None:
 def tuned(*, csv: Path, output: Path) -> None:
     """Write the best values of each run as an overlay of the configuration (snakemake --configfile ... OUTPUT).
 
-    csv: results/tuning/DATASET.csv; the values hold for that data set.
+    Args:
+        csv: results/tuning/DATASET.csv (read); the values are used on that data set only.
+        output: the overlay (written), a YAML file.
+
+    Raises:
+        DecorecError: there is no such table.
     """
     import yaml
 

@@ -1,1 +1,1 @@
-"""Training, tuning, and the measurement of gradients."""
+"""Training, tuning and measurement of gradients."""

@@ -1,4 +1,4 @@
-"""Which epoch is the best, and when to stop."""
+"""Finds the best epoch and decides when to stop."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ __all__ = ["ExponentialMovingAverage"]
 
 
 class ExponentialMovingAverage:
-    """Of the trainable parameters: average <- decay * average + (1 - decay) * parameter, from the first update on.
+    """Average of the trainable parameters: average <- decay * average + (1 - decay) * parameter, from the first update.
 
-    What is constant (features, graph, frozen weights) is neither copied nor touched.
+    Constant tensors (features, graph, frozen weights) are neither copied nor changed.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -23,7 +23,7 @@ class ExponentialMovingAverage:
         self._decay = decay
 
     def update(self) -> None:
-        """Take in the present weights."""
+        """Update the average with the current weights."""
         if not self._average:
             self._average = [parameter.detach().clone() for parameter in self._parameters]
         else:
@@ -31,7 +31,7 @@ class ExponentialMovingAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within, the model has the averaged weights."""
+        """Give the model the averaged weights while the context is open."""
         self._swap()
         try:
             yield

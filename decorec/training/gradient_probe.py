@@ -1,13 +1,13 @@
-"""Step gradient_probe: a joint training followed step by step, to see whether ids and modalities pull the same way.
+"""Step gradient-probe: measures in a joint training whether ids and modalities change items in the same direction.
 
-The training is that of the step fit, bit for bit; only what is looked at on the way is kept. It is a step of its own so
-that no other training is slowed by looking, nor its seconds spoiled.
+The training is that of the step train, bit for bit; only the measurements are stored. It is a step of its own, so that
+the measurements neither slow down another training nor change its measured time.
 
-The representation of item I in modality m is a sum, A_m + U (eq. 10): the gradient of the loss with respect to either
-summand is the same, so that a cosine between the two would say nothing. Two that can differ are measured:
+The representation of item I in modality m is a sum, A_m + U (eq. 10). The gradient of the loss is the same for both
+summands, so the cosine between these two would always be 1. Two cosines that can differ are measured:
 
-- together: what one step of plain gradient descent on the ids alone, or on the adapters alone, would do to the
-  representations of all items, to first order: d_part = (dE / d part) (dL / d part).
+- together: the change of the representations of all items by one step of plain gradient descent on the ids only, and by
+  one on the adapters only, to first order: d_part = (dE / d part) (dL / d part).
 - apart: the gradients of the loss with respect to the representations of the items, if these were only U or only A.
 """
 
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from decorec.artifacts.files import write_table
-from decorec.artifacts.schemas import GRADIENTS
+from decorec.artifacts.schemas.gradients import GRADIENTS
 from decorec.config.runs import Run
 from decorec.data.batches import Batch
 from decorec.data.sequences import Sequences, read_vocab
@@ -39,7 +39,7 @@ __all__ = ["FIRST", "GradientProbe", "gradient_probe"]
 FIRST = 50
 """Steps at the start of training that are all measured (figure 3a of the paper)."""
 STRIDE = 1e-6
-"""Length of the step in the space of a part's parameters that the first-order effect is measured with; in float64."""
+"""Length of the step in a part's parameters that measures the effect to first order; computed in float64."""
 
 log = logging.getLogger("decorec")
 
@@ -47,14 +47,14 @@ log = logging.getLogger("decorec")
 class GradientProbe:
     """Measures the first ``FIRST`` steps and then every ``every``-th; for ``on_gradients`` of the training loop.
 
-    It draws no random number and changes neither weights nor gradients: the training is the one without it.
+    It draws no random numbers and changes neither weights nor gradients, so the training is the same without it.
     """
 
     def __init__(self, model: Recommender, every: int) -> None:
         if not isinstance(model, DeCoRec) or model.ids is None or model.stage != "fit":
             raise DecorecError(
-                f"gradient-probe: expected a run of decorec that trains ids and modalities in one stage, found {model.stage} of "
-                f"{model.config.name}; give it model.phased: false and model.ids: true"
+                "gradient-probe: expected a run of decorec that trains ids and modalities in one stage, found "
+                f"{model.stage} of {model.config.name}; give it model.phased: false and model.ids: true"
             )
         self.model, self.every = model, every
         self.rows: list[tuple[Any, ...]] = []
@@ -63,7 +63,7 @@ class GradientProbe:
         self._twins = {"id": _ids(self._twin), "modal": list(self._twin.adapters.parameters())}
 
     def __call__(self, epoch: int, step: int, batch: Batch) -> None:
-        """Measure, if it is the turn of this step (counted from 0 over all epochs)."""
+        """Measure this step, if it is one to measure (steps are counted from 0 over all epochs)."""
         if step >= FIRST and step % self.every:
             return
         norms = {name: _norm([p.grad for p in parameters]) for name, parameters in self._parts.items()}
@@ -71,7 +71,7 @@ class GradientProbe:
         self.rows.append((epoch, step, together, _cosine(*self._apart(batch)), norms["id"], norms["modal"]))
 
     def table(self) -> pl.DataFrame:
-        """One row per measured step; a cosine is null where a gradient is zero."""
+        """One row per measured step; a cosine is null if a gradient is zero."""
         return pl.DataFrame(self.rows, schema=GRADIENTS, orient="row")
 
     @torch.no_grad()
@@ -92,7 +92,7 @@ class GradientProbe:
     def _apart(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Gradients of the loss at items that are ids only, and at items that are modalities only, [M, I, D] each.
 
-        Without dropout: both parts are to be asked the same, and no random number may be drawn.
+        Computed without dropout, so that both parts have equal conditions and no random numbers are drawn.
         """
         self.model.eval()
         with torch.no_grad():
@@ -108,7 +108,7 @@ class GradientProbe:
 
 
 def _ids(model: DeCoRec) -> list[nn.Parameter]:
-    """What is not from the modalities: ids, the gates of their enrichment, interests."""
+    """Parameters that do not belong to the modalities: ids, the gates of their enrichment, interests."""
     modules = (model.ids, model.enrich_ids, model.interests)
     return [parameter for module in modules if module is not None for parameter in module.parameters()]
 
@@ -136,20 +136,33 @@ def gradient_probe(
     gradients: Path,
     threads: int = 1,
 ) -> None:
-    """Train ``run`` as the step fit does and write cosine and norms of its gradients (figure 3 of the paper).
+    """Train a run as the step train does, and measure the gradients of ids and modalities (figure 3 of the paper).
 
-    Writes ``gradients``, one row per measured step: epoch, step (from 0), cosine (together) and cosine_apart (see the
-    head of this module), id_norm and modal_norm. Measured: the first 50 steps, then every ``every``-th.
+    The first 50 steps are measured, then every EVERY-th one. The model is not stored.
+
+    Args:
+        run: all values of the run, which must train ids and modalities in one stage (model.phased: false).
+        seed: of the initial parameters, of the order of the batches and of dropout.
+        vocab: vocab.parquet (read).
+        sequences: sequences.parquet (read); the test items are not used.
+        features: MODALITY.safetensors (read) of each modality that the model needs.
+        interests: MODALITY.safetensors (read) of each modality that the model needs.
+        cooccurrence: cooccurrence.npz (read), if the model needs it.
+        every: distance between measured steps after the first 50.
+        gradients: gradients.parquet (written), one row per measured step: epoch, step (from 0), cosine (of the changes
+            by a step on the ids and by a step on the adapters), cosine_apart (of the gradients at items that are only
+            ids and only modalities), id_norm, modal_norm (norms of the gradients of both parts, before clipping).
+        threads: number of threads of torch.
 
     Raises:
-        DecorecError: the run does not train ids and modalities in one stage, or a file does not fit.
+        DecorecError: the run does not train ids and modalities in one stage, or an input is missing or does not fit.
     """
     torch.set_num_threads(threads)
     items = read_vocab(vocab)
     item_data = ModelInputs.of(features, interests, cooccurrence).item_data(run, "fit", items)
     model = prepare(run, "fit", seed, item_data, None)
     observer = GradientProbe(model, every)
-    label = f"{run.model.name} probe seed {seed}"
+    label = f"{run.model.name} gradient-probe seed {seed}"
     train_model(model, Sequences.read(sequences), run.train.stage("fit"), seed, label, on_gradients=observer)
     write_table(gradients, observer.table())
     log.info("%s: %d steps measured", gradients, len(observer.rows))

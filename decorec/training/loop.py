@@ -46,13 +46,13 @@ def train_model(
 
     Args:
         model: on the device to train on.
-        sequences: training and validation parts are used, never the test part.
+        sequences: the training and validation parts are used, never the test part.
         config: values of this stage.
         seed: of the order of the batches and of dropout.
-        label: for the log.
-        on_epoch: called after each epoch with its number and the figure that is monitored; it may raise to stop.
-        on_gradients: called in every step with the epoch, the number of the step and the batch, when all gradients are
-            there and none is clipped yet; it may only look.
+        label: name of the training in the log.
+        on_epoch: called after each epoch with its number and the monitored value; an exception stops the training.
+        on_gradients: called in every step with the epoch, the number of the step and the batch, after the gradients are
+            computed and before they are clipped; it must not change them.
 
     Returns:
         One row per epoch: epoch, loss (mean training loss), valid metrics, seconds, best (bool).
@@ -104,7 +104,7 @@ def train_model(
 
 
 def _expect_known(model: Recommender, config: StageConfig) -> None:
-    """Refuse what the model's loss would not heed."""
+    """Refuse settings that the model's loss would ignore."""
     for key, known, heeded in (
         ("negatives", "all", model.supports_sampled_softmax),
         ("horizon", 1, model.supports_horizon),
@@ -112,7 +112,7 @@ def _expect_known(model: Recommender, config: StageConfig) -> None:
         found = getattr(config, key)
         if found != known and not heeded:
             raise DecorecError(
-                f"train.{key}: expected {known}, the only value that {model.config.name} knows, found {found}; "
+                f"train.{key}: expected {known}, the only value that {model.config.name} supports, found {found}; "
                 "remove it from this model's run"
             )
 
@@ -124,7 +124,7 @@ def _sampler(model: Recommender, sequences: Sequences, config: StageConfig, seed
 
 
 def _untrained(model: Recommender, sequences: Sequences) -> pl.DataFrame:
-    """The history of a model without anything to train: one epoch without a loss."""
+    """The history of a model without parameters: one epoch without a loss."""
     start = time.monotonic()
     figures = validate(model, sequences, "NDCG@10")
     row = {"epoch": 0, "loss": None, **figures, "seconds": time.monotonic() - start, "best": True}
@@ -132,7 +132,7 @@ def _untrained(model: Recommender, sequences: Sequences) -> pl.DataFrame:
 
 
 def validate(model: Recommender, sequences: Sequences, monitor: str) -> dict[str, float]:
-    """Metrics on the validation items, and the loss there if it is the one to monitor."""
+    """Metrics on the validation items, and the loss there if it is monitored."""
     rank = rank_users(model, sequences, "valid")
     figures = {name: float(parse_metric(name)(rank).mean()) for name in (*MONITORED, monitor) if name != "loss"}
     if monitor == "loss":

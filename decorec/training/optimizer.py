@@ -15,15 +15,15 @@ def build_optimizer(model: Recommender, config: StageConfig) -> torch.optim.Adam
     """Adam over the model's groups.
 
     Raises:
-        ValueError: the groups do not hold every trainable parameter exactly once (the mistake that left the embedding
-            tables of the released code untrained).
+        ValueError: the groups do not contain every trainable parameter exactly once (with this mistake the released
+            code does not train its embedding tables).
     """
     groups = model.parameter_groups(config)
     grouped = [id(parameter) for group in groups for parameter in group["params"]]
     trainable = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
     wrong = [name for key, name in trainable.items() if grouped.count(key) != 1]
     if wrong or set(grouped) - set(trainable):
-        raise ValueError(f"optimizer groups do not hold each trainable parameter exactly once: {wrong}")
+        raise ValueError(f"optimizer groups do not contain each trainable parameter exactly once: {wrong}")
     for group in groups:
         group["base_lr"] = group["lr"]
     return torch.optim.Adam(groups, betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True)

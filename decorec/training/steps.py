@@ -1,7 +1,7 @@
 """Step train: one stage of a run with one seed.
 
-DeCoRec has two stages, stage1 (modality-centric stabilisation: adapters and transformer on modal data alone) and stage2
-(collaborative-semantic fusion, from the weights of stage 1). Every other model has one, fit.
+DeCoRec has two stages: stage1 (modality-centric stabilisation: adapters and transformer, without ids) and stage2
+(collaborative-semantic fusion, which starts from the weights of stage 1). All other models have one stage, fit.
 """
 
 from __future__ import annotations
@@ -49,19 +49,20 @@ def train(
 
     Args:
         run: all values of the run.
-        stage: stage1, stage2 or fit, one that the run's model has.
-        seed: of the fresh parameters, of the order of the batches and of dropout.
-        vocab: vocab.parquet.
-        sequences: sequences.parquet; the test items are not read.
-        features: MODALITY.safetensors of each modality that the model needs.
-        interests: MODALITY.safetensors of each modality that the model needs.
-        cooccurrence: cooccurrence.npz, if the model needs it.
-        start: model.safetensors of the stage before, for stage2.
-        start_config: its config.json.
-        model: the trained weights (written).
-        history: one row per epoch (written).
-        config: run, stage and seed (written); together with ``model`` it rebuilds the trained model.
-        threads: threads of torch.
+        stage: a stage of the run's model: stage1, stage2 or fit.
+        seed: of the initial parameters, of the order of the batches and of dropout.
+        vocab: vocab.parquet (read).
+        sequences: sequences.parquet (read); the test items are not used.
+        features: MODALITY.safetensors (read) of each modality that the model needs.
+        interests: MODALITY.safetensors (read) of each modality that the model needs.
+        cooccurrence: cooccurrence.npz (read), if the model needs it.
+        start: model.safetensors of stage 1 (read), for stage2.
+        start_config: config.json of stage 1 (read), for stage2.
+        model: model.safetensors (written): the weights of the best epoch and the constant item data.
+        history: history.parquet (written), one row per epoch: epoch, loss, validation metrics, seconds, best.
+        config: config.json (written): run, stage, seed and versions; together with the model file it rebuilds the
+            trained model.
+        threads: number of threads of torch.
 
     Raises:
         DecorecError: the model has no such stage, or an input is missing or does not fit the vocabulary.
@@ -87,21 +88,19 @@ def _state_before(
     if stage == run.stages[0]:
         return None
     if start is None or start_config is None:
-        raise DecorecError(
-            f"{stage}: expected the model of the stage before behind --start and --start-config; pass both"
-        )
+        raise DecorecError(f"{stage}: expected the model of the stage before at --start and --start-config; pass both")
     return checkpoint.load_for(vocab, start, start_config).model.state_dict()
 
 
 def prepare(run: Run, stage: str, seed: int, item_data: ItemData, start: dict[str, Tensor] | None) -> Recommender:
-    """The run's model before training in ``stage``, on the device to train on.
+    """The run's model before it is trained in ``stage``, on the device to train on.
 
     Args:
         run: names the model.
         stage: one of the model's stages.
-        seed: of the fresh parameters.
+        seed: of the initial parameters.
         item_data: constant tensors over the items.
-        start: state of the stage before; None in the first.
+        start: state of the stage before; None for the first stage.
     """
     torch.manual_seed(seed)
     model = build(run.model, item_data, stage)

@@ -1,4 +1,4 @@
-"""Choice of values on validation NDCG@10: the same number of trials for every run, of which none sees a test item."""
+"""Step tune: tries values by validation NDCG@10, with equally many trials for every run; test items are not used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import polars as pl
 import torch
 
 from decorec.artifacts.files import write_table
-from decorec.artifacts.schemas import TRIALS
+from decorec.artifacts.schemas.trials import TRIALS
 from decorec.config.base import merge
 from decorec.config.runs import Run, nested
 from decorec.config.training import TuningConfig
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["tune", "with_values"]
 
 STARTUP, WARMUP = 3, 5
-"""A trial is pruned if it is below the median of the others at its epoch: not before that many whole trials, and not in
-its first epochs."""
+"""Number of complete trials before any trial is pruned, and number of epochs before a trial can be pruned. A trial is
+pruned if its value is below the median of the others at the same epoch."""
 
 log = logging.getLogger("decorec")
 
@@ -38,7 +38,7 @@ log = logging.getLogger("decorec")
 def tune(
     *,
     run: Run,
-    tuning: TuningConfig,
+    settings: TuningConfig,
     vocab: Path,
     sequences: Path,
     features: list[Path],
@@ -48,10 +48,26 @@ def tune(
     trials: Path,
     threads: int = 1,
 ) -> None:
-    """Train a run with values of its model's space, each combination at most once, the run's own values first.
+    """Train a run with different values from the search space of its model.
 
-    Finished trials are kept in a study (SQLite) under ``cache``; a call after a kill goes on from there. Written: one
-    row per trial: trial, state, NDCG@10 (best epoch's, on validation), values (JSON).
+    The first trial has the run's own values; no combination is tried twice. A step that was interrupted continues after
+    its finished trials.
+
+    Args:
+        run: all values of the run.
+        settings: the section tuning of the configuration.
+        vocab: vocab.parquet (read).
+        sequences: sequences.parquet (read); the test items are not used.
+        features: MODALITY.safetensors (read) of each modality that the model needs.
+        interests: MODALITY.safetensors (read) of each modality that the model needs.
+        cooccurrence: cooccurrence.npz (read), if the model needs it.
+        cache: folder that is kept between runs (read and written): finished trials, as an SQLite file.
+        trials: trials.parquet (written), one row per trial: trial, state, NDCG@10 (on validation, of the best epoch),
+            values (JSON).
+        threads: number of threads of torch.
+
+    Raises:
+        DecorecError: the model has nothing to choose, or an input is missing or does not fit the vocabulary.
     """
     torch.set_num_threads(threads)
     items, data = read_vocab(vocab), Sequences.read(sequences)
@@ -59,13 +75,13 @@ def tune(
 
     def objective(trial: Trial) -> float:
         chosen = with_values(run, {key: trial.suggest_categorical(key, found) for key, found in space.items()})
-        return _train(chosen, tuning.seed, items, data, inputs, trial)
+        return _train(chosen, settings.seed, items, data, inputs, trial)
 
     space = choices(run)
     if not space:
-        raise DecorecError(f"tune: expected a model with something to choose, found {run.model.name}")
-    study = _study(run, tuning, cache)
-    missing = tuning.trials - len(_finished(study))
+        raise DecorecError(f"tune: expected a model with a search space, found {run.model.name}")
+    study = _study(run, settings, cache)
+    missing = settings.trials - len(_finished(study))
     if missing > 0:
         study.optimize(objective, n_trials=missing)
     rows = [(t.number, t.state.name, _value(t), json.dumps(t.params, sort_keys=True)) for t in _finished(study)]
@@ -74,7 +90,7 @@ def tune(
 
 
 def choices(run: Run) -> dict[str, list[Any]]:
-    """The space of the run's model, with the run's own value first."""
+    """The search space of the run's model, with the run's own values first."""
     values = run.dump()
     own = {key: _at(values, key) for key in run.model.space}
     return {key: [own[key], *(value for value in found if value != own[key])] for key, found in run.model.space.items()}
@@ -106,7 +122,7 @@ def _train(run: Run, seed: int, items: list[str], data: Sequences, inputs: Model
 
 
 def _study(run: Run, tuning: TuningConfig, cache: Path) -> Study:
-    """The study of these very values; trials that a kill cut off count as failed and are run again."""
+    """The study of exactly these settings; interrupted trials count as failed and are run again."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -144,7 +160,7 @@ def _finished(study: Study) -> list[Any]:
 
 
 def _value(trial: Any) -> float:
-    """A pruned trial's best so far."""
+    """The value of a trial; for a pruned one, its best value so far."""
     from optuna.trial import TrialState
 
     complete = trial.state == TrialState.COMPLETE

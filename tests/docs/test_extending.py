@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
@@ -17,36 +20,61 @@ from decorec.config import load
 from decorec.config.base import merge
 from decorec.plan.plan import Plan
 from tests.figures.test_figures import tables
-from tests.support.workplace import REPOSITORY
+from tests.prepare.test_atomic import WIDTH, write
+from tests.support.fabricated_ranks import (
+    RUNS,
+    assert_md_says_what_html_says,
+    assert_tex_is_well_formed,
+    fabricate,
+    outputs_of,
+    records,
+)
+from tests.support.workplace import REPOSITORY, TINY, Workplace
 
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
 TRY_THE_MODEL = """
-import torch
 from tests.support import small
 from decorec.config import load
 from decorec.evaluation.metrics import parse_metric
 from decorec.models.registry import build
 from decorec.plan.plan import Plan
 from decorec.evaluation.full_ranking import rank_users
-from decorec.training.loop import train
+from decorec.training.loop import train_model
 
 config = load({"datasets": {"shop": {"source": "sample"}}, "runs": {"repeat": {"model": {"name": "repeat"}}},
                "tables": {"main": ["repeat"], "reference": "repeat"}})
 run = config.run("repeat")
 data = small.sequences()
 model = build(run.model, small.item_data(data, run), "fit")
-train(model, data, run.train.stage("fit"), 0)
+train_model(model, data, run.train.stage("fit"), 0)
 ranks = rank_users(model, data, "test")
 assert ranks.max() > ranks.min()
-assert Plan(config).inputs("shop", "repeat", "fit", "0")["cooccurrence"] == []
+assert Plan(config).training("shop", "repeat", "fit", "0")["cooccurrence"] == []
 hit, precision = (parse_metric(name)(ranks) for name in ("Hit@30", "Precision@30"))
 assert abs(precision - hit / 30).max() < 1e-12 and hit.any()
 assert "hits" in Plan(config).figures()
 """
+PLAN_THE_TABLE = """
+from decorec.config import load
+from decorec.plan.plan import Plan
+
+plan = Plan(load({"datasets": {"shop": {"source": "sample"}}, "seeds": [0]}))
+assert "median" in plan.tables() and "median" in plan.printed_tables()
+files = [f"results/shop/runs/{run}/seed-0/ranks.parquet" for run in ("decorec", "sasrec")]
+assert plan.table_files("median") == {"ranks": files}
+assert plan.table_call("median") == f"median-table --ranks {' '.join(files)} --runs decorec sasrec"
+assert plan.code_of_table("median") != plan.code_of_table("main")
+"""
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+def section(title: str) -> str:
+    """The text under a heading of the page."""
+    found: str = PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    return found
+
+
+def blocks(language: str, text: str = PAGE) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -56,39 +84,49 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(REPOSITORY / "decorec", folder / "decorec", ignore=shutil.ignore_patterns("__pycache__"))
     applied = 0
     for file, block in re.findall(r"A new file `([^`]+)`:\n\n```python\n(.*?)```", PAGE, re.DOTALL):
+        assert not (folder / file).exists()
         (folder / file).write_text(block)
         applied += 1
-    place = r"In `([^`]+)`, (?:(after|in place of) `([^`]+)`|at the end):\n\n```(?:python|text)\n(.*?)```"
-    places = re.findall(place, PAGE, re.DOTALL)
-    for file, where, line, block in places:
+    place = r"In `([^`]+)`, (?:(before|after|in place of) `([^`]+)`|at the end):\n\n```(python|text)\n(.*?)```"
+    for file, where, line, language, block in re.findall(place, PAGE, re.DOTALL):
         source = (folder / file).read_text()
         assert not line or source.count(f"{line}\n") == 1, f"{file}: {line}"
-        kept = f"{line}\n" if where == "after" else ""
-        changed = source.replace(f"{line}\n", kept + block) if line else source + block
-        (folder / file).write_text(changed)
+        apart = "\n\n" if language == "python" else ""  # definitions stand apart, lines do not
+        new = {
+            "before": f"{block}{apart}{line}\n",
+            "after": f"{line}\n{apart}{block}",
+            "in place of": block,
+        }
+        (folder / file).write_text(source.replace(f"{line}\n", new[where]) if line else source + apart + block)
         applied += 1
     assert applied == len(blocks("(?:python|text)")), "a block that the page does not place"
     return folder
 
 
 def run(folder: Path, *arguments: str) -> None:
-    path = os.pathsep.join([str(folder), str(REPOSITORY / "tests")])
+    path = os.pathsep.join([str(folder), str(REPOSITORY)])
     result = subprocess.run(
         [sys.executable, *arguments], cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def flags(files: dict[str, Path]) -> list[str]:
+    return [word for kind, file in files.items() for word in (f"--{kind}", str(file))]
+
+
 def test_data_set_and_ablation_are_lines_of_the_configuration() -> None:
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-    for block in blocks("yaml"):
-        config = merge(config, yaml.safe_load(block))
+    for title in ("A data set", "An ablation, or a run with other values"):
+        for block in blocks("yaml", section(title)):
+            config = merge(config, yaml.safe_load(block))
     plan = Plan(load(config))
-    assert "results/gifts/statistics.json" in plan.of_datasets("statistics.json")
+    assert "results/gifts/statistics.json" in plan.of_datasets("results/{dataset}/statistics.json")
     ranks = plan.of_runs(plan.config.tables.ablations)
     assert "results/gifts/runs/narrow/seed-0/ranks.parquet" in ranks
     assert plan.last_stage("narrow") == "stage2"
-    assert "results/gifts/runs/tau-3/seed-0/metrics.json" in plan.sensitivity("tau", "metrics.json")
+    metrics = "results/{dataset}/runs/{run}/seed-{seed}/metrics.json"
+    assert "results/gifts/runs/tau-3/seed-0/metrics.json" in plan.sensitivity("tau", metrics)
     assert "tau" in plan.figures()
     assert plan.variant("narrow", "graph") == "", "shares the graph"
 
@@ -100,6 +138,84 @@ def test_model_and_metric_work_as_soon_as_they_are_written(extended: Path) -> No
 def test_the_figure_is_drawn(extended: Path, tmp_path: Path) -> None:
     main = tables(tmp_path)["main"]
     assert pl.read_csv(main)["metric"].n_unique() > 1
-    outputs = [flag for kind in ("svg", "pdf") for flag in (f"--{kind}", str(tmp_path / f"hits.{kind}"))]
-    run(extended, "-m", "decorec", "figure", "--name", "hits", "--tables", str(main), *outputs)
+    outputs = {kind: tmp_path / f"hits.{kind}" for kind in ("svg", "pdf")}
+    run(extended, "-m", "decorec", "figure", "--name", "hits", "--tables", str(main), *flags(outputs))
     assert "Hit@10" in (tmp_path / "hits.svg").read_text()
+
+
+def test_the_table_is_made_and_planned(extended: Path, tmp_path: Path) -> None:
+    files, ranks = fabricate(tmp_path)
+    outputs = outputs_of(tmp_path, "median")
+    run(extended, "-m", "decorec", "median-table", "--ranks", *map(str, files), "--runs", *RUNS, *flags(outputs))
+    rows = records(outputs["csv"])
+    assert [(row["dataset"], row["run"]) for row in rows] == [(d, r) for d in ("scientific", "shop") for r in RUNS]
+    for row in rows:
+        expected = np.median(np.concatenate(list(ranks[row["dataset"]][row["run"]].values())))
+        assert float(row["median"]) == pytest.approx(expected)
+    assert_tex_is_well_formed(outputs["tex"].read_text(), columns=2)
+    assert_md_says_what_html_says(outputs["md"], outputs["html"])
+    run(extended, "-c", PLAN_THE_TABLE)
+
+
+def planned(workplace: Workplace, target: str) -> set[str]:
+    """Rules that a call would run."""
+    result = workplace.snakemake("--dry-run", "--", target)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return set(re.findall(r"^(\w+) +\d+$", result.stdout + result.stderr, re.MULTILINE))
+
+
+def test_the_source_is_ingested_by_the_workflow(extended: Path, tmp_path: Path) -> None:
+    config: dict[str, Any] = {**TINY, "datasets": {"till": {"source": "tsv", "path": "data/till"}}}
+    workplace = Workplace(tmp_path / "place", TINY)
+    workplace.configure(config)
+    shutil.copytree(extended / "decorec", workplace.folder / "decorec", dirs_exist_ok=True)
+    data = workplace.folder / "data" / "till"
+    data.mkdir(parents=True)
+    sales = [(f"u{user}", f"i{item}", 1_000 + item) for user in range(6) for item in range(6)]
+    lines = ["\t".join(map(str, sale)) for sale in [*sales, ("u0", "rare", 5), ("u1", "i1", "never")]]
+    (data / "sales.tsv").write_text("\n".join(lines) + "\n")
+    goods = [(f"i{item}", f"A thing <b>{item}</b>", f"http://shop.example/{item}.jpg") for item in range(5)]
+    goods += [("i5", "No picture", ""), ("i0", "Again", ""), ("rare", "Bought once", "")]
+    (data / "goods.tsv").write_text("\n".join(map("\t".join, goods)) + "\n")
+    folder = workplace.folder / "results" / "till"
+    result = workplace.snakemake("results/till/items.parquet")
+    assert result.returncode == 0, result.stdout + result.stderr
+    kept = pl.read_parquet(folder / "interactions.parquet")
+    assert kept.select("user", "item", "timestamp").rows() == sales
+    assert kept["rating"].null_count() == len(sales)
+    items = pl.read_parquet(folder / "items.parquet")
+    assert items["item"].to_list() == [f"i{item}" for item in range(6)]
+    assert items["text"].to_list()[0] == items["title"].to_list()[0] == "A thing 0"
+    assert items["image_urls"].to_list()[4:] == [["http://shop.example/4.jpg"], []]
+    counts = json.loads((folder / "ingest.json").read_text())
+    assert counts["interactions"]["dropped"] == {"no user": 0, "no item": 0, "no timestamp": 1}
+    assert counts["items"]["dropped"] == {"repeated item": 1}
+    assert {"crawl", "features", "split", "train", "table"} <= planned(workplace, "results/tables/main.csv")
+    assert planned(workplace, "results/till/items.parquet") == set()
+    (data / "goods.tsv").write_text("\n".join(map("\t".join, goods[1:])) + "\n")
+    assert planned(workplace, "results/till/items.parquet") == {"ingest", "total"}, "its files are inputs"
+
+
+def test_a_modality_is_trained_by_the_workflow(tmp_path: Path) -> None:
+    (block,) = blocks("yaml", section("A modality"))
+    page = yaml.safe_load(block)
+    config = merge({key: value for key, value in TINY.items() if key != "datasets"}, page)
+    config = merge(config, {"datasets": {"songs": {"width": {"text": WIDTH, "image": WIDTH}}}})
+    workplace = Workplace(tmp_path / "place", config)
+    place = workplace.folder / page["datasets"]["songs"]["path"]
+    place.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    items, width = 30, page["datasets"]["songs"]["width"]["audio"]
+    write(place, [((random.integers(items) + np.arange(7)) % items).tolist() for _ in range(60)], items)
+    for file in place.glob("D.*"):
+        file.rename(place / file.name.replace("D.", "Songs.", 1))
+    random.normal(size=(items, width)).astype("<f4").tofile(place / "Songs.featAudio")
+    run_folder = workplace.folder / "results/songs/runs/with-audio/seed-0"
+    result = workplace.snakemake("results/songs/runs/with-audio/seed-0/ranks.parquet")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert len(pl.read_parquet(run_folder / "ranks.parquet")) == 60
+    for stage in ("stage1", "stage2"):
+        trained = json.loads((run_folder / stage / "config.json").read_text())
+        assert trained["run"]["model"]["modalities"] == ["text", "image", "audio"]
+    names = {file.name for file in (workplace.folder / "results/songs/interests").iterdir()}
+    assert names == {f"{name}.safetensors" for name in ("text", "image", "audio")}

@@ -63,6 +63,25 @@ def test_scores_of_a_mode_by_hand() -> None:
         torch.testing.assert_close(found[name], scores)
 
 
+def test_three_modalities_have_five_modes_the_single_ones_first_in_alphabetical_order(tmp_path: Path) -> None:
+    modalities = ["text", "image", "audio"]
+    files, data = world(tmp_path, modalities=modalities)
+    modality_modes(evaluate=EvaluateConfig(), **files, modes=tmp_path / "modes")
+    evaluate(settings=EvaluateConfig(), **files, ranks=tmp_path / "ranks", metrics=tmp_path / "metrics")
+    frame = pl.read_parquet(tmp_path / "modes")
+    assert frame["mode"].unique(maintain_order=True).to_list() == ["audio", "image", "text", "intra", "cross"]
+    assert frame.filter(mode="cross")["rank"].equals(pl.read_parquet(tmp_path / "ranks")["rank"])
+    model = checkpoint.load(files["model"], files["config"]).model.eval()
+    (_, batch), *_ = histories(data, "test", 50).in_order(4096)
+    with torch.no_grad():
+        representations = model.item_representations()
+        found = {name: mode.scores(batch, mode.item_representations()) for name, mode in modes_of(model).items()}
+        for index, name in enumerate(modalities):  # the order in which the model holds them
+            states = model.encoder(representations[index : index + 1][:, batch.items], batch)[0]
+            torch.testing.assert_close(found[name], torch.softmax(states @ representations[index].T / 2.0, 1))
+    torch.testing.assert_close(found["intra"], found["audio"] + found["image"] + found["text"])
+
+
 def test_a_model_of_one_modality_has_its_own_mode_alone(tmp_path: Path) -> None:
     files, _ = world(tmp_path, modalities=["text"])
     modality_modes(evaluate=EvaluateConfig(), **files, modes=tmp_path / "modes")

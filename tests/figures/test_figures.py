@@ -12,9 +12,11 @@ import pytest
 
 from decorec.config.tables import KNOBS
 from decorec.errors import DecorecError
-from decorec.figures.step import COLOURS, FIGURES, figure
-from decorec.figures.step import _leading as leading
-from decorec.figures.step import _reference as reference
+from decorec.figures.drawings import _leading as leading
+from decorec.figures.drawings import _reference as reference
+from decorec.figures.panels import COLOURS
+from decorec.figures.registry import FIGURES
+from decorec.figures.step import figure
 from decorec.tables.curves import curves_table
 
 DATASETS = ("shop", "other")

@@ -26,6 +26,7 @@ MODELS: list[tuple[str, str, dict[str, Any]]] = [
     ("decorec stage 2", "stage2", {}),
     ("decorec with positions", "stage2", {"encoder": {**small.TINY["encoder"], "positions": "learned", "layers": 2}}),
     ("decorec cosine", "stage2", {"similarity": "cosine", "temperature": 0.07, "alpha": 0.4}),
+    ("decorec with three modalities", "stage2", {"modalities": ["text", "image", "audio"], "alpha": 0.4}),
     ("decorec of the released code", "stage2", {"id_enrichment": "mean", "interest_mlp": False, "modal_layers": 0}),
 ]
 
@@ -125,9 +126,10 @@ def reference_states(model: DeCoRec, representation: Tensor, history: Tensor) ->
     return out[0, -1]
 
 
-def test_scores_of_decorec_follow_equations_10_to_18() -> None:
+@pytest.mark.parametrize("modalities", [["text", "image"], ["text", "image", "audio"]], ids=["two", "three"])
+def test_loss_and_scores_of_decorec_follow_equations_10_to_18(modalities: list[str]) -> None:
     data = small.sequences(users=6)
-    run = small.run(alpha=0.3)
+    run = small.run(alpha=0.3, modalities=modalities)
     model = small.model(data, run, "stage2").eval()
     assert isinstance(model, DeCoRec)
     for parameter in model.parameters():
@@ -152,7 +154,7 @@ def test_scores_of_decorec_follow_equations_10_to_18() -> None:
     with torch.no_grad():
         assert model.ids is not None and model.interests is not None
         whole = []
-        for name in ("text", "image"):
+        for name in modalities:
             adapter: Any = model.adapters[name]
             modal = enriched(adapter.project(item_data[f"features.{name}"]), adapter.enrich)
             table: Any = model.interests[name]
@@ -162,12 +164,16 @@ def test_scores_of_decorec_follow_equations_10_to_18() -> None:
         windows = histories(data, "test", 50)
         for user in range(6):
             batch = windows.batch(np.array([user]))
-            expected = torch.zeros(40)
-            for m in range(2):
+            expected, loss, target = torch.zeros(40), torch.zeros(()), int(batch.targets)
+            for m in range(len(modalities)):
                 state = reference_states(model, whole[m], batch.items)
-                logits = torch.cat([whole[0], whole[1]]) @ state / 2.0
-                softmax = torch.softmax(logits, 0).view(2, 40)
-                expected += softmax[m] + 0.3 * softmax[1 - m]
+                logits = torch.cat(whole) @ state / 2.0
+                softmax = torch.softmax(logits, 0).view(-1, 40)
+                weight = torch.full((len(modalities), 1), 0.3).index_fill_(0, torch.tensor(m), 1.0)
+                expected += (weight * softmax).sum(0)
+                own = weight[:, 0] * logits.view(-1, 40)[:, target]
+                loss += torch.logsumexp(logits, 0) - torch.logsumexp(own, 0)
+            torch.testing.assert_close(model.loss(batch), loss, rtol=1e-4, atol=1e-4)
             torch.testing.assert_close(
                 model.scores(batch, model.item_representations())[0], expected, rtol=1e-3, atol=1e-6
             )

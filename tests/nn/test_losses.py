@@ -25,7 +25,7 @@ def naive(states: Tensor, representations: Tensor, targets: Tensor, temperature:
     return total / predictions
 
 
-@pytest.mark.parametrize("modalities", [1, 2])
+@pytest.mark.parametrize("modalities", [1, 2, 3])
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize(("block", "kept"), [(1 << 22, 1 << 26), (40, 1 << 26), (40, 0)])
 def test_loss_and_gradients_equal_the_naive_version(
@@ -120,7 +120,7 @@ def sampled_naive(states: Tensor, representations: Tensor, targets: Tensor, draw
     return total / weight
 
 
-@pytest.mark.parametrize("modalities", [1, 2])
+@pytest.mark.parametrize("modalities", [1, 2, 3])
 @pytest.mark.parametrize("block", [1 << 22, 16])
 def test_sampled_loss_and_gradients(modalities: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(losses, "TILE", block)

@@ -160,10 +160,10 @@ def test_features_that_are_no_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "before", "after", "match"),
     [
-        ("train", "0\t0 1\t2", "0\t0 1\t3", r"valid\.inter: expected the leave-one-out expansion.*user 0 \('U0'\)"),
-        ("train", "0\t0 1\t2", "0\t1\t2", "expected the leave-one-out expansion"),
-        ("train", "0\t0 1\t2\n", "", "expected the leave-one-out expansion"),
-        ("test", "0\t0 1 2 3\t4", "0\t0 1 2 2\t4", r"test\.inter: expected the leave-one-out expansion.*history of 4"),
+        ("train", "0\t0 1\t2", "0\t0 1\t3", r"valid\.inter: expected the leave-one-out windows.*user 0 \('U0'\)"),
+        ("train", "0\t0 1\t2", "0\t1\t2", "expected the leave-one-out windows"),
+        ("train", "0\t0 1\t2\n", "", "expected the leave-one-out windows"),
+        ("test", "0\t0 1 2 3\t4", "0\t0 1 2 2\t4", r"test\.inter: expected the leave-one-out windows.*history of 4"),
         ("test", "0\t0 1 2 3\t4", "0\t0 1 2 3\t9", r"D\.test\.inter, line 2: expected a user index below 2 and item"),
         ("test", "0\t0 1 2 3\t4", "7\t0 1 2 3\t4", r"D\.test\.inter, line 2: expected a user index below 2 and item"),
         ("test", "0\t0 1 2 3\t4", "0\t0 x 2 3\t4", r"D\.test\.inter, line 2: expected a user index below 2 and item"),
@@ -221,7 +221,10 @@ def test_a_width_that_is_not_given_is_512(tmp_path: Path) -> None:
 
 def test_an_unknown_modality(tmp_path: Path) -> None:
     write(tmp_path, [[0, 1, 2]], 3)
-    match = r"--modality: expected one of text, image, found 'audio'; name its file under the data set's features"
+    match = (
+        "--modality: expected one of text, image, found 'audio'; add the ending of its file to the key features of "
+        "the data set"
+    )
     features_refused(tmp_path, "audio", match)
 
 

@@ -71,7 +71,7 @@ def test_worker_counts_give_the_same_bytes(tmp_path: Path) -> None:
     digests = set()
     for threads in (1, 2, 4):
         target = tmp_path / f"{threads}.npz"
-        cooccurrence(graph=GraphConfig(), vocab=vocab, sequences=sequences, matrix=target, threads=threads)
+        cooccurrence(settings=GraphConfig(), vocab=vocab, sequences=sequences, matrix=target, threads=threads)
         digests.add(hashlib.sha256(target.read_bytes()).hexdigest())
     assert len(digests) == 1
 
@@ -81,7 +81,7 @@ def test_held_out_items_are_not_counted(tmp_path: Path) -> None:
     vocab, sequences, target = tmp_path / "vocab.parquet", tmp_path / "sequences.parquet", tmp_path / "s.npz"
     write_vocab(vocab, list("abcde"))
     ragged([[0, 1, 3, 4], [0, 1, 2, 2, 0], [1, 3, 4]]).write(sequences)
-    cooccurrence(graph=GraphConfig(), vocab=vocab, sequences=sequences, matrix=target)
+    cooccurrence(settings=GraphConfig(), vocab=vocab, sequences=sequences, matrix=target)
     expected = np.zeros((5, 5), dtype=np.float32)
     expected[0, 1] = expected[1, 0] = 2
     expected[1, 2] = expected[2, 1] = 1
@@ -94,7 +94,7 @@ def test_a_short_sequence_is_refused(tmp_path: Path) -> None:
     write_vocab(vocab, list("abc"))
     ragged([[0, 1, 2], [0, 1]]).write(sequences)
     with pytest.raises(DecorecError, match=r"at least 3 items per user.*found 2 for user 'u1'"):
-        cooccurrence(graph=GraphConfig(), vocab=vocab, sequences=sequences, matrix=target)
+        cooccurrence(settings=GraphConfig(), vocab=vocab, sequences=sequences, matrix=target)
     assert not target.exists()
 
 
@@ -103,7 +103,7 @@ def test_sequences_of_another_vocabulary_are_refused(tmp_path: Path) -> None:
     write_vocab(vocab, list("abc"))
     ragged([[0, 1, 5]]).write(sequences)
     with pytest.raises(DecorecError, match=r"item indices below 3.*found 5"):
-        cooccurrence(graph=GraphConfig(), vocab=vocab, sequences=sequences, matrix=target)
+        cooccurrence(settings=GraphConfig(), vocab=vocab, sequences=sequences, matrix=target)
     assert not target.exists()
 
 
@@ -114,7 +114,7 @@ def test_scientific_has_the_published_number_of_non_zeros(tmp_path: Path) -> Non
     atomic(dataset=AtomicDataset(source="atomic", path=str(SCIENTIFIC), name="Scientific"), **files)
     target = tmp_path / "s.npz"
     cooccurrence(
-        graph=GraphConfig(distance="1/(D+1)"),
+        settings=GraphConfig(distance="1/(D+1)"),
         vocab=files["vocab"],
         sequences=files["sequences"],
         matrix=target,

@@ -43,27 +43,27 @@ def trained(folder: Path, data: Sequences) -> list[Path]:
 
 def world(folder: Path, data: Sequences) -> dict[str, Any]:
     """Arguments of the step gallery: every fifth item has no picture, all titles are hostile."""
-    names = ("vocab", "sequences", "items", "images", "text_interests", "image_interests")
-    files: dict[str, Any] = {name: folder / name for name in names}
+    files: dict[str, Any] = {name: folder / name for name in ("vocab", "sequences", "catalogue", "images")}
+    interests = [folder / "interests" / f"{modality}.safetensors" for modality in ("text", "image")]
     folder.mkdir(parents=True, exist_ok=True)
     write_vocab(files["vocab"], ITEMS)
     data.write(files["sequences"])
     pl.DataFrame({"item": ITEMS, "title": [f"{item} {HOSTILE}" for item in ITEMS], "text": "text"}).write_parquet(
-        files["items"]
+        files["catalogue"]
     )
     random = np.random.default_rng(0)
     pictures = [(item, store(folder / "cache", drawing(i, random)[0])) for i, item in enumerate(ITEMS) if i % 5]
     rows = [(item, "ok", None, sha) for item, sha in pictures] + [("i0", "permanent", HOSTILE, None)]
     schema = ["item", "status", "error", "sha256"]
     pl.DataFrame(rows, schema=schema, orient="row").write_parquet(files["images"])
-    for name in ("text_interests", "image_interests"):
-        write_arrays(files[name], {"assignment": np.arange(40) % 7})
-    return files | {"cache": folder / "cache", "models": trained(folder, data), "users": 4}
+    for file in interests:
+        write_arrays(file, {"assignment": np.arange(40) % 7})
+    return files | {"interests": interests, "cache": folder / "cache", "models": trained(folder, data), "users": 4}
 
 
 def make_gallery(folder: Path, **changes: Any) -> dict[str, Any]:
     arguments = {"evaluate": EvaluateConfig(), **world(folder, small.sequences()), **changes}
-    gallery(**arguments, gallery=folder / "gallery.json")
+    gallery(**arguments, output=folder / "gallery.json")
     found: dict[str, Any] = json.loads((folder / "gallery.json").read_text())
     return found
 
@@ -130,7 +130,7 @@ def test_a_model_of_other_items_is_refused(tmp_path: Path) -> None:
     arguments = world(tmp_path, small.sequences())
     write_vocab(arguments["vocab"], [*ITEMS[:-1], "other"])
     with pytest.raises(DecorecError, match=r"model\.safetensors"):
-        gallery(**arguments, evaluate=EvaluateConfig(), gallery=tmp_path / "gallery.json")
+        gallery(**arguments, evaluate=EvaluateConfig(), output=tmp_path / "gallery.json")
 
 
 def test_the_page_is_one_file_without_requests_or_markup_from_outside(page: Path) -> None:

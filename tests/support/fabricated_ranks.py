@@ -15,8 +15,9 @@ import numpy as np
 import polars as pl
 
 from decorec.config.evaluation import EvaluateConfig
-from decorec.tables import comparison_table, statistics_table
+from decorec.tables.comparison import comparison_table
 from decorec.tables.labels import PaperNames
+from decorec.tables.statistics import statistics_table
 
 RUNS = ["decorec", "sasrec", "my-run"]
 SEEDS = {"decorec": (0, 1, 2), "sasrec": (0, 1, 2), "my-run": (4,)}
@@ -128,7 +129,7 @@ def markdown_rows(file: Path) -> list[list[str]]:
 
 
 def assert_md_says_what_html_says(md: Path, html: Path) -> None:
-    """Caption, notes, titles of groups and every printed value stand in both; the second lines of cells in html only."""
+    """Caption, notes, titles and every printed value stand in both; second lines of cells stand in html only."""
     root, text = html_root(html), md.read_text(encoding="utf-8")
     rows = root.findall(".//tbody/tr/th[@scope='row']/..")
     printed = [[_without_small(cell) for cell in row] for row in rows]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from decorec.artifacts.files import write_arrays, write_sparse
 from decorec.config.runs import Run, resolve
 from decorec.data.graph import normalise
-from decorec.data.sequences import Sequences
+from decorec.data.item_features import FeatureFile
+from decorec.data.sequences import Sequences, write_vocab
 from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
 from decorec.models.registry import build
@@ -39,7 +42,7 @@ def sequences(users: int = 60, items: int = 40, seed: int = 0, shortest: int = 5
 
 
 def item_data(data: Sequences, run: Run, items: int = 40, width: int = 12, seed: int = 0) -> ItemData:
-    """Features, interests and graph of the small world."""
+    """Features, interests and graph of the small world: of text and image, and of what else the run names."""
     random = np.random.default_rng(seed)
     graph = count_pairs(data.training(), items, run.graph)
     matrix = normalise(graph, getattr(run.model, "normalisation", "symmetric"))
@@ -48,10 +51,30 @@ def item_data(data: Sequences, run: Run, items: int = 40, width: int = 12, seed:
         "graph.col": torch.from_numpy(matrix.indices.astype(np.int32)),
         "graph.values": torch.from_numpy(matrix.data.astype(np.float32)),
     }
-    for name in ("text", "image"):
+    for name in dict.fromkeys(("text", "image", *getattr(run.model, "modalities", ()))):
         tensors[f"features.{name}"] = torch.from_numpy(random.normal(size=(items, width)).astype(np.float32))
         tensors[f"interests.{name}"] = torch.from_numpy(random.integers(0, 5, items))
     return ItemData(items, tensors)
+
+
+def files(folder: Path, data: Sequences, run: Run, items: int = 40) -> dict[str, Any]:
+    """What ``item_data`` holds, and the sequences, as the files of a training step, by the names of its arguments."""
+    known, names = item_data(data, run, items), [f"item {number}" for number in range(items)]
+    found: dict[str, Any] = {"vocab": folder / "vocab.parquet", "sequences": folder / "sequences.parquet"}
+    write_vocab(found["vocab"], names)
+    data.write(found["sequences"])
+    found |= {"features": [], "interests": [], "cooccurrence": folder / "cooccurrence.npz"}
+    write_sparse(found["cooccurrence"], count_pairs(data.training(), items, run.graph))
+    for name, tensor in known.tensors().items():
+        kind, _, modality = name.partition(".")
+        path = folder / kind / f"{modality}.safetensors"
+        if kind == "features":
+            FeatureFile(tensor.numpy(), np.ones(items, dtype=bool), names).write(path)
+        elif kind == "interests":
+            write_arrays(path, {"assignment": tensor.numpy()})
+        if kind in found:
+            found[kind].append(path)
+    return found
 
 
 def run(**model: Any) -> Run:

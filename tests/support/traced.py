@@ -29,7 +29,11 @@ from decorec.tables.labels import short
 
 METRICS = ("Hit@10", "Hit@50", "NDCG@10", "NDCG@50", "MRR@10", "MRR@50")
 STAGES = {"decorec": ("stage1", "stage2"), "sasrec": ("fit",)}
-PREPARATION = ("sample", "download", "ingest", "crawl", "features", "split", "atomic", "cooccurrence", "cluster")
+PREPARATION = (
+    *("sample", "download", "ingest", "crawl", "features", "split", "atomic", "atomic-features-*"),
+    *("cooccurrence", "cluster-*"),
+)
+"""Names of their measurements; those with an asterisk have one for each modality."""
 VIEWS = ("interest", "modal-similarity", "modality-interest")
 Row = dict[str, Any]
 
@@ -112,7 +116,7 @@ class World:
         return np.array(lengths) <= most
 
     def paper(self, table: str) -> dict[str, Any]:
-        text = (self.folder / "decorec" / "paper.yaml").read_text()
+        text = (self.folder / "decorec" / "tables" / "paper.yaml").read_text()
         return yaml.safe_load(text)[table]["rows"]
 
 
@@ -314,8 +318,8 @@ def cost(world: World) -> Iterator[Row]:
         }
 
     for step in PREPARATION:
-        if (folder / f"{step}.tsv").exists():
-            row = {"dataset": world.dataset, "run": "", "step": step, **measured([folder / f"{step}.tsv"])}
+        for file in sorted(folder.glob(f"{step}.tsv")):
+            row = {"dataset": world.dataset, "run": "", "step": file.stem, **measured([file])}
             yield row | {"parameters": None, "trainable_parameters": None}
     for run in world.config["tables"]["main"]:
         for step in (*STAGES[run], "evaluate"):

@@ -8,11 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from decorec.evaluation.modality_modes import MODES
 from decorec.evaluation.neighbour_recall import VIEWS
 from decorec.evaluation.significance import holm
 from decorec.tables.claims import claims_table
-from tests.evaluation.test_modality_modes import write_modes
+from tests.evaluation.test_modality_modes import MODES, write_modes
 from tests.support.fabricated_ranks import (
     EVALUATE,
     LENGTHS,
@@ -67,7 +66,7 @@ def make(folder: Path, modes: bool = True, recalls: bool = True, **changes: obje
 def test_the_page_of_documentation_says_what_the_table_says(tmp_path: Path) -> None:
     rows = {row["claim"]: row for row in make(tmp_path) if row["metric"] in ("NDCG@10", "hits per user")}
     lines = (tmp_path / "claims.md").read_text().splitlines()
-    assert lines[0] == "# The paper's claims against what was measured"
+    assert lines[0] == "# The paper's claims and the measurements"
     assert "- Seeds per run: 1." in lines
     printed = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     found = {cells[0]: cells[1:6] for cells in printed if cells[0] not in ("Claim", "---")}

@@ -82,6 +82,16 @@ def test_every_step_of_every_run(tmp_path: Path) -> None:
     assert int(second["trainable_parameters"]) < int(second["parameters"]), "adapters are frozen"
 
 
+def test_steps_of_each_modality_have_a_row_for_each(tmp_path: Path) -> None:
+    models, _ = world(tmp_path)
+    for name in ("cluster-text", "cluster-image", "atomic-features-text", "atomic-features-image"):
+        measure(tmp_path / f"benchmarks/shop/{name}.tsv", float(len(name)))
+    prepared = {row["step"]: row["seconds"] for row in make(tmp_path, models) if not row["run"]}
+    names = ("ingest", "atomic-features-image", "atomic-features-text", "cluster-image", "cluster-text")
+    assert tuple(prepared) == names
+    assert all(float(seconds) == len(name) for name, seconds in prepared.items() if name != "ingest")
+
+
 def test_a_damaged_measurement_is_named(tmp_path: Path) -> None:
     models, _ = world(tmp_path)
     (tmp_path / "benchmarks/shop/ingest.tsv").write_text("s\n3.0\n")

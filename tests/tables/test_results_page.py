@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,8 @@ from decorec.cli import main
 from decorec.errors import DecorecError
 from decorec.evaluation.metrics import REPORTED
 from decorec.steps import step_function
-from decorec.tables import results_page
-from decorec.tables.labels import label
-from decorec.tables.results_page import ChosenValues, standard_errors
+from decorec.tables.labels import LABELS, PaperNames, label, note
+from decorec.tables.results_page import ChosenValues, results_page, standard_errors
 from decorec.tables.summary import Summary
 from tests.support.fabricated_ranks import (
     EVALUATE,
@@ -104,7 +104,7 @@ def test_results_page_shows_the_same_intervals_and_tests_as_the_csv(tmp_path: Pa
     files, _ = fabricate(tmp_path)
     section = page(files, tmp_path).split("## shop\n")[1]
     spans = table_after(section, "Intervals over users:")
-    differences = table_after(section, f"### {label('decorec')} less each other run")
+    differences = table_after(section, f"### {label('decorec')} minus each other run")
     assert [row[0] for row in differences[1:]] == [label(run) for run in RUNS if run != "decorec"]
     rows = [row for row in records(make(main_table, files, tmp_path)[0]) if row["dataset"] == "shop"]
     means = {(row["model"], row["metric"]): float(row["mean"]) for row in rows}
@@ -124,12 +124,36 @@ def test_results_page_shows_the_same_intervals_and_tests_as_the_csv(tmp_path: Pa
 def test_results_page_compares_every_reference_with_all_others(tmp_path: Path) -> None:
     files, _ = fabricate(tmp_path)
     section = page(files, tmp_path, references=["decorec", RUNS[1]]).split("## shop\n")[1]
-    one, two = (table_after(section, f"### {label(run)} less each other run") for run in ("decorec", RUNS[1]))
+    one, two = (table_after(section, f"### {label(run)} minus each other run") for run in ("decorec", RUNS[1]))
     forward = next(row for row in one if row[0] == label(RUNS[1]))[1]
     backward = next(row for row in two if row[0] == label("decorec"))[1]
     assert float(forward.split(" ")[0]) == -float(backward.split(" ")[0])
     with pytest.raises(DecorecError, match=r"--references.*tables\.variants"):
         page(files, tmp_path, references=["decorec", "absent"])
+
+
+def test_results_page_says_what_the_rows_are(tmp_path: Path) -> None:
+    files, _ = fabricate(tmp_path)
+    remarks = [LABELS[run].paper_note for run in RUNS if run in LABELS]
+    assert len(remarks) == 2 and all(remarks)
+    section = page(files, tmp_path).split("## What the rows are\n")[1].split("\n## ")[0]
+    noted = [line for line in section.splitlines() if line]
+    assert noted == [f"- **{label(run)}.** {note(run, True)}" for run in RUNS if run in LABELS]
+    assert all(remark in section for remark in remarks)
+    files = [file for file in files if "/shop/" in file.as_posix()]
+    for names in ({"shop": None}, {}):
+        text = page(files, tmp_path, paper=PaperNames(names))
+        assert not any(remark in text for remark in remarks), "the paper has no row of this data set"
+        section = text.split("## What the rows are\n")[1].split("\n## ")[0]
+        assert LABELS["sasrec"].note in section
+    assert note("my-run", True) == note("popularity", True) == ""
+
+
+def test_labels_hold_no_measured_result() -> None:
+    for entry in LABELS.values():
+        for text in (entry.text, entry.paper, entry.note, entry.paper_note, entry.short):
+            assert not re.search(r"%|\bper cent\b|\bpercent", text, re.IGNORECASE)
+            assert not re.search(r"\b(better|worse|weaker|gain|noise|above|below)", text, re.IGNORECASE), text
 
 
 def test_results_page_states_the_protocol_in_force(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, jvp
 
-from decorec.artifacts.schemas import GRADIENTS
+from decorec.artifacts.schemas.gradients import GRADIENTS
 from decorec.config.runs import Run
 from decorec.data.batches import Batch
 from decorec.data.item_features import FeatureFile
@@ -132,11 +132,10 @@ def test_the_step_writes_one_row_per_measured_step(tmp_path: Path) -> None:
     write_vocab(tmp_path / "vocab", items)
     data.write(tmp_path / "sequences")
     known = small.item_data(data, run)
-    for name in ("text", "image"):
-        x = known[f"features.{name}"].numpy()
-        FeatureFile(items=items, x=x, present=np.ones(40, dtype=bool), metadata={}).write(
-            tmp_path / f"{name}.safetensors"
-        )
+    features = [tmp_path / "text.safetensors", tmp_path / "image.safetensors"]
+    for file in features:
+        x = known[f"features.{file.stem}"].numpy()
+        FeatureFile(items=items, x=x, present=np.ones(40, dtype=bool), metadata={}).write(file)
     named = {name: tmp_path / name for name in ("vocab", "sequences", "gradients")}
     gradient_probe(run=run, seed=0, **named, features=features, interests=[], every=5)
     frame = pl.read_parquet(tmp_path / "gradients")

@@ -38,14 +38,14 @@ def files(folder: Path, data: Sequences) -> dict[str, Any]:
 
 def test_trials_are_kept_each_combination_comes_once_and_the_own_values_first(tmp_path: Path) -> None:
     given = files(tmp_path, small.sequences())
-    tune(run=RUN, tuning=TuningConfig(trials=2), **given)
+    tune(run=RUN, settings=TuningConfig(trials=2), **given)
     first = pl.read_parquet(given["trials"])
     assert len(first) == 2
     # A kill leaves a trial that is marked as running: it is run again.
     cut_off = _study(RUN, TuningConfig(), given["cache"]).ask()
     for key, values in choices(RUN).items():
         cut_off.suggest_categorical(key, values)
-    tune(run=RUN, tuning=TuningConfig(trials=5), **given)
+    tune(run=RUN, settings=TuningConfig(trials=5), **given)
     table = pl.read_parquet(given["trials"])
     assert len(table) == 5
     assert table.head(2).equals(first)
@@ -53,7 +53,7 @@ def test_trials_are_kept_each_combination_comes_once_and_the_own_values_first(tm
     assert json.loads(table["values"][0])["train.learning_rate"] == RUN.train.learning_rate
     assert set(table["state"]) <= {"COMPLETE", "PRUNED"}
     assert table["NDCG@10"].is_between(0, 1).all()
-    tune(run=RUN, tuning=TuningConfig(trials=5), **given)
+    tune(run=RUN, settings=TuningConfig(trials=5), **given)
     assert pl.read_parquet(given["trials"]).equals(table)
 
 
@@ -65,7 +65,7 @@ def test_tuning_looks_at_no_test_item(tmp_path: Path) -> None:
     tables = []
     for name, items in (("one", data.items), ("two", other)):
         given = files(tmp_path / name, Sequences(data.users, data.offsets, items))
-        tune(run=RUN, tuning=TuningConfig(trials=2), **given)
+        tune(run=RUN, settings=TuningConfig(trials=2), **given)
         tables.append(pl.read_parquet(given["trials"]))
     assert tables[0].equals(tables[1])
 

@@ -115,12 +115,14 @@ rule cooccurrence:
         mem="4GB",
         runtime="1h",
     params:
-        graph=ask(partial(plan.variant_section, section="graph")),
+        settings=ask(partial(plan.variant_section, section="graph")),
         code=plan.code("cooccurrence"),
     message:
         "Counting training co-occurrences of {wildcards.dataset}"
     shell:
-        step("cooccurrence", params="graph", input="vocab sequences", output="matrix")
+        step(
+            "cooccurrence", params="settings", input="vocab sequences", output="matrix"
+        )
 
 
 rule cluster:

@@ -54,7 +54,7 @@ rule gallery:
         evaluate=plan.section("evaluate"),
         users=plan.config.report.users,
         cache=layout.CACHE,
-        code=plan.code("gallery"),
+        code=plan.code_of_runs("gallery", plan.config.report.runs),
     message:
         "Recommendations to some users of {wildcards.dataset}"
     shell:

@@ -178,7 +178,7 @@ rule tune:
         runtime="2d",
     params:
         run=ask(plan.whole_run),
-        tuning=plan.section("tuning"),
+        settings=plan.section("tuning"),
         cache=layout.STUDY,
         space=ask(plan.space),
         code=ask(partial(plan.code_of_run, "tune")),
@@ -187,7 +187,7 @@ rule tune:
     shell:
         step(
             "tune",
-            params="run tuning cache",
+            params="run settings cache",
             input="vocab sequences features interests cooccurrence",
             output="trials",
         )

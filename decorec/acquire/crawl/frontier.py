@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from decorec.acquire.crawl.outcome import Outcome
-from decorec.artifacts.schemas import IMAGES
+from decorec.artifacts.schemas.images import IMAGES
 
 __all__ = ["PLACEHOLDER", "Frontier"]
 

@@ -94,7 +94,8 @@ def picture_names(dataset: TableDataset) -> list[str]:
         images = table.select("image").collect()["image"]
         if images.dtype == pl.List:
             images = images.explode()
-        return images.cast(pl.String).drop_nulls().unique().to_list()
+        names = images.cast(pl.String).drop_nulls().unique()
+        return names.filter(names != "").to_list()
 
 
 def table_row(record: dict[str, Any], repaired: Counter[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from decorec.acquire.crawl import connection
 from decorec.acquire.crawl.dns import PrivateAddressError, Resolver, is_public
 from decorec.acquire.crawl.fetch import host_of, opted_out
 from decorec.acquire.crawl.frontier import Frontier
@@ -19,7 +20,6 @@ from decorec.acquire.crawl.host_queue import STRIKES, HostQueue, Job
 from decorec.acquire.crawl.journal import Journal
 from decorec.acquire.crawl.outcome import Outcome, PictureError
 from decorec.acquire.crawl.robots import Robots
-from decorec.acquire.crawl.step import connection
 from decorec.acquire.crawl.visit import Visitor
 from decorec.config.acquire import CrawlConfig
 from decorec.errors import DecorecError

@@ -1,0 +1,133 @@
+"""Files that lie outside of the rule graph: a picture, a local copy or a weights file that changed runs what reads it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from decorec.artifacts import layout
+from decorec.config import AmazonDataset
+from tests.support import category
+from tests.support.small_shop import drawing
+from tests.support.workplace import TINY, Workplace
+
+pytestmark = pytest.mark.workflow
+ITEMS, USERS = 40, 60
+SHOP: dict[str, Any] = TINY | {"datasets": {"shop": {"source": "table", "path": "data"}}, "filter": {"kcore": 3}}
+VOCAB = layout.fill(layout.VOCAB, dataset="shop")
+REVIEWS = layout.fill(layout.RAW_REVIEWS, dataset="gifts")
+
+
+def write_shop(folder: Path) -> None:
+    """Tables of a shop, and pictures beside them."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    with (folder / "items.csv").open("w", newline="") as handle:
+        items = csv.writer(handle)
+        items.writerow(["item", "title", "image"])
+        for number in range(ITEMS):
+            picture, text = drawing(number, random)
+            picture.save(folder / f"{number}.jpg")
+            items.writerow([f"i{number}", text, f"{number}.jpg"])
+    with (folder / "interactions.csv").open("w", newline="") as handle:
+        rows = csv.writer(handle)
+        rows.writerow(["user", "item", "timestamp"])
+        for user in range(USERS):
+            for day, item in enumerate(random.permutation(ITEMS)[:8]):
+                rows.writerow([f"u{user}", f"i{item}", 1_500_000_000 + 86_400 * day])
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A shop of one's own, read, crawled, encoded and split."""
+    workplace = Workplace(tmp_path_factory.mktemp("shop") / "work", SHOP, VOCAB)
+    write_shop(workplace.folder / "data")
+    result = workplace.snakemake("--show-failed-logs", "--", VOCAB)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return workplace
+
+
+@pytest.fixture
+def shop(prepared: Workplace) -> Iterator[Workplace]:
+    """The same; its pictures are put back afterwards, with their times."""
+    kept = prepared.folder / "kept"
+    shutil.copytree(prepared.folder / "data", kept)
+    yield prepared
+    shutil.rmtree(prepared.folder / "data")
+    kept.rename(prepared.folder / "data")
+
+
+AFTER_A_PICTURE = {"crawl": 1, "features": 1, "split": 1, "total": 3}
+
+
+def test_nothing_is_planned_where_nothing_changed(shop: Workplace) -> None:
+    assert shop.planned() == {}
+
+
+def test_a_replaced_picture_is_crawled_again_and_what_follows(shop: Workplace) -> None:
+    shutil.copy(shop.folder / "data/1.jpg", shop.folder / "data/0.jpg")
+    assert shop.planned() == AFTER_A_PICTURE
+
+
+def test_a_deleted_picture_is_crawled_again_and_what_follows(shop: Workplace) -> None:
+    (shop.folder / "data/0.jpg").unlink()
+    assert shop.planned() == AFTER_A_PICTURE
+
+
+def test_a_file_that_no_item_names_runs_nothing(shop: Workplace) -> None:
+    shutil.copy(shop.folder / "data/1.jpg", shop.folder / "data/unused.jpg")
+    (shop.folder / "data/notes.txt").write_text("mine")
+    assert shop.planned() == {}
+
+
+def test_another_table_of_interactions_runs_ingest_and_what_follows(shop: Workplace) -> None:
+    with (shop.folder / "data/interactions.csv").open("a") as handle:
+        handle.write("u0,i39,1600000000\n")
+    assert shop.planned() == {"ingest": 1, "crawl": 1, "features": 1, "split": 1, "total": 4}
+
+
+def test_a_replaced_weights_file_encodes_again_and_crawls_nothing(prepared: Workplace, tmp_path: Path) -> None:
+    from decorec.features.encoders import SMALL_CLIP, build_encoder, pick_device
+
+    encoder = build_encoder(SMALL_CLIP.stem, None, "fp32", pick_device("cpu"))
+    weights = {name: tensor.numpy() for name, tensor in encoder.model.state_dict().items()}
+    features = {"encoder": "clip", "model": SMALL_CLIP.stem, "weights": "weights.safetensors"}
+    workplace = prepared.copy(tmp_path / "work", SHOP | {"features": features})
+    file = workplace.folder / "weights.safetensors"
+    save_file(weights, file)
+    result = workplace.snakemake("--show-failed-logs", "--", VOCAB)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert workplace.planned() == {}
+    (workplace.folder / "other.safetensors").write_bytes(file.read_bytes())
+    assert workplace.planned() == {}
+    save_file(weights | {"logit_scale": weights["logit_scale"] + 1}, file)
+    assert workplace.planned() == {"features": 1, "split": 1, "total": 2}
+
+
+def test_a_replaced_copy_is_downloaded_again(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    dataset = {"source": "amazon2018", "category": "Gift_Cards", "base_url": f"file:{copy}"}
+    assert AmazonDataset.model_validate(dataset)
+    reviews = category.write(copy / "Gift_Cards.json.gz", category.reviews())
+    category.write(copy / "meta_Gift_Cards.json.gz", category.metadata())
+    workplace = Workplace(tmp_path / "work", TINY | {"datasets": {"gifts": dataset}}, REVIEWS)
+    result = workplace.snakemake("--show-failed-logs", "--", REVIEWS)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert workplace.planned() == {}
+    category.write(copy / "Software.json.gz", category.reviews())
+    assert workplace.planned() == {}, "another category"
+    category.write(reviews, category.reviews()[1:])
+    later = reviews.stat().st_mtime + 60  # the clock of a file system may be coarse
+    os.utime(reviews, (later, later))
+    assert workplace.planned() == {"download": 1, "total": 1}
+    reviews.unlink()
+    assert "expected a file, found none" in workplace.snakemake("--force", "--show-failed-logs", "--", REVIEWS).stderr
