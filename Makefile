@@ -41,6 +41,10 @@ docs/claims.md: setup
 		--configfile config/scientific.yaml config/competitors.yaml config/tuned-scientific.yaml
 	cp results/tables/claims.md $@
 
+# Needs Graphviz (the command dot). Drawn anew whenever a rule changes.
+docs/rulegraph.svg: Snakefile $(wildcard workflow/rules/*.smk) config.yaml | setup
+	$(BIN)/snakemake --quiet all --rulegraph dot -- results/report/index.html | dot -Tsvg > $@
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

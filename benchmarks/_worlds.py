@@ -64,7 +64,7 @@ def generated(
     random = np.random.default_rng(0)
     lengths = 5 + random.negative_binomial(0.5, 0.5 / (mean - 4.5), users)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    sequences = Sequences([], offsets, purchases(lengths, items, 50, 0.5, 2.2, random))
+    sequences = Sequences([""] * users, offsets, purchases(lengths, items, 50, 0.5, 2.2, random))
     generator = torch.Generator().manual_seed(0)
     features = {name: torch.empty(items, 512).normal_(0, 0.4, generator=generator) for name in modalities}
     return World(name, sequences, _item_data(sequences, items, features, graph))

@@ -1,8 +1,8 @@
 """Clusters: time and inertia beside scikit-learn's default on real features, and memory on many items.
 
 The real features are those of a data set in atomic files. scikit-learn's default is KMeans(k) on all processors; ours
-runs on one thread, since results must not depend on their number, and the workflow clusters both modalities side by side.
-The large case is drawn from a mixture of normal distributions and is clustered in a process of its own.
+runs on one thread, since results must not depend on their number, and the workflow clusters both modalities side by
+side. The large case is drawn from a mixture of normal distributions and is clustered in a process of its own.
 
     python -m benchmarks clusters [--features data/scientific/Scientific] [--items 200000] [--k 2000] [--rounds 3]
 """

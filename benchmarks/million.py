@@ -88,7 +88,7 @@ def _measure(items: int, targets: int, users: int, negatives: int) -> dict[str, 
         found[name] = (clock() - start) / len(batch.targets)
         found[f"{name} memory"] = _memory()
     offsets = world.sequences.offsets[: users + 1]
-    some = Sequences([], offsets, world.sequences.items[: offsets[-1]])
+    some = Sequences([""] * users, offsets, world.sequences.items[: offsets[-1]])
     start = clock()
     rank_users(model, some, "test")
     found["ranking"] = (clock() - start) / users

@@ -67,7 +67,7 @@ def main() -> None:
 
 def _one(sequences: Sequences, user: int) -> Sequences:
     begin, end = sequences.offsets[user : user + 2]
-    return Sequences([], np.array([0, end - begin]), sequences.items[begin:end])
+    return Sequences([""], np.array([0, end - begin]), sequences.items[begin:end])
 
 
 if __name__ == "__main__":

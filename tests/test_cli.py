@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from decorec.cli import main
-from decorec.steps import STEPS
+from decorec.cli import _split_docstring, main
+from decorec.steps import STEPS, step_function
 
 HEAVY = {"torch", "open_clip", "dask", "sklearn", "matplotlib", "numba", "pandas"}
 
@@ -33,6 +34,23 @@ def test_every_step_explains_its_flags(step: str, capsys: pytest.CaptureFixture[
     assert f"usage: decorec {step}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("step", sorted(STEPS))
+def test_every_flag_is_described_in_the_order_of_the_parameters(step: str) -> None:
+    function = step_function(step)
+    description, texts = _split_docstring(inspect.getdoc(function) or "")
+    assert list(texts) == list(inspect.signature(function).parameters)
+    assert all(texts.values())
+    assert description and "Args:" not in description
+
+
+def test_help_shows_the_description_of_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["figure", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "--name STR name of the figure." in shown
+    assert "Raises:" in shown and "Args:" not in shown
+
+
 def test_an_unknown_step_is_named() -> None:
     result = run("spilt")
     assert result.returncode == 2
@@ -45,7 +63,7 @@ def test_an_expected_failure_is_one_message_and_no_output(tmp_path: Path) -> Non
     )
     output = tmp_path / "out" / "graph.npz"
     files = ["--vocab", str(tmp_path / "vocab"), "--sequences", str(tmp_path / "missing")]
-    result = run("cooccurrence", "--graph", "{}", *files, "--matrix", str(output))
+    result = run("cooccurrence", "--settings", "{}", *files, "--matrix", str(output))
     assert result.returncode == 1
     assert result.stderr.startswith("decorec cooccurrence: ")
     assert str(tmp_path / "missing") in result.stderr
@@ -63,7 +81,7 @@ def test_an_expected_failure_is_one_message_and_no_output(tmp_path: Path) -> Non
     ],
 )
 def test_a_wrong_section_is_explained(value: str, message: str, tmp_path: Path) -> None:
-    result = run("cooccurrence", "--graph", value, "--vocab", "v", "--sequences", "s", "--matrix", "c")
+    result = run("cooccurrence", "--settings", value, "--vocab", "v", "--sequences", "s", "--matrix", "c")
     assert result.returncode == 1
     assert message in result.stderr
     assert "Traceback" not in result.stderr

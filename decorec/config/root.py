@@ -128,7 +128,7 @@ class Config(Section):
             if missing := sorted(needed - set(section.modalities)):
                 raise ValueError(
                     f"runs.{name}: expected modalities of the data set {dataset!r} ({', '.join(section.modalities)}), "
-                    f"found {', '.join(missing)}; correct model.modalities, or name the file under "
+                    f"found {', '.join(missing)}; correct model.modalities, or add the file to "
                     f"datasets.{dataset}.features (source atomic)"
                 )
 

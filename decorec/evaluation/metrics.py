@@ -1,65 +1,20 @@
-"""Metrics of a ranked list with one true item, each a function of its rank.
+"""The metrics by name, and those that every table shows.
 
-A fractional rank (ties are averaged, see ``decorec.evaluation.ranking.ranks``) is not rounded: it is a hit if rank <=
-k, and its gain is that of the fractional position. Two items that tie for positions 10 and 11 have rank 10.5,
-a miss at 10 and a hit at 11. Gains are convex in the rank, so a tie gets a little less than the mean over
-all orders of the tied items (rank 1.5: NDCG 0.756 instead of 0.815). A model does not benefit from ties.
+They stand apart from ``decorec.evaluation.rank_metrics``, which training depends on: a new metric trains nothing again.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from decorec.evaluation import rank_metrics
+from decorec.evaluation.rank_metrics import RANK_METRICS, Metric, MetricFunction
 
-import numpy as np
-import numpy.typing as npt
+__all__ = ["METRICS", "REPORTED", "parse_metric"]
 
-from decorec.errors import DecorecError
-
-__all__ = ["METRICS", "REPORTED", "Metric", "parse_metric"]
-
-Array = npt.NDArray[np.float64]
-
-
-def hit(rank: Array, k: int) -> Array:
-    """1 if the true item is among the first k, otherwise 0; with one true item also Recall@k."""
-    return np.where(rank <= k, 1.0, 0.0)
-
-
-def ndcg(rank: Array, k: int) -> Array:
-    """1 / log2(rank + 1) among the first k, otherwise 0; the ideal gain of one true item is 1."""
-    return np.where(rank <= k, 1 / np.log2(rank + 1), 0.0)
-
-
-def mrr(rank: Array, k: int) -> Array:
-    """1 / rank among the first k, otherwise 0."""
-    return np.where(rank <= k, 1 / rank, 0.0)
-
-
-METRICS: dict[str, Callable[[Array, int], Array]] = {"Hit": hit, "NDCG": ndcg, "MRR": mrr}
+METRICS: dict[str, MetricFunction] = {**RANK_METRICS}
 """Name -> function of (rank, cut-off). A new metric is one function and one entry here."""
-
 
 REPORTED = ("Hit@10", "Hit@50", "NDCG@10", "NDCG@50", "MRR@10", "MRR@50")
 """Metrics of every table, in order."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric at one cut-off."""
-
-    name: str
-    """Key of METRICS."""
-    cutoff: int
-    """Length of the list, at least 1."""
-
-    def __str__(self) -> str:
-        return f"{self.name}@{self.cutoff}"
-
-    def __call__(self, rank: Array) -> Array:
-        """Value for each rank (float64, any shape, ranks >= 1), same shape; the metric is the mean over users."""
-        return METRICS[self.name](rank, self.cutoff)
 
 
 def parse_metric(text: str) -> Metric:
@@ -68,9 +23,4 @@ def parse_metric(text: str) -> Metric:
     Raises:
         DecorecError: the name is not in METRICS, or the cut-off is not a positive integer.
     """
-    match = re.fullmatch(r"([A-Za-z]+)@([1-9][0-9]*)", text)
-    if match is None or match[1] not in METRICS:
-        raise DecorecError(
-            f"metric {text!r}: expected one of {', '.join(METRICS)}, then @ and a cut-off (NDCG@10); correct the name"
-        )
-    return Metric(match[1], int(match[2]))
+    return rank_metrics.parse_metric(text, METRICS)

@@ -108,8 +108,8 @@ class Inputs(Sharing):
         section = self._atomic(dataset)
         if modality not in section.features:
             raise DecorecError(
-                f"datasets.{dataset}: expected one of the modalities {', '.join(section.features)}, found {modality!r}; add "
-                f"its file to datasets.{dataset}.features"
+                f"datasets.{dataset}: expected one of the modalities {', '.join(section.features)}, found "
+                f"{modality!r}; add its file to datasets.{dataset}.features"
             )
         return [f"{section.path}/{section.name}.{ending}" for ending in ("item2index", section.features[modality])]
 

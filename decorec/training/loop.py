@@ -19,7 +19,7 @@ from decorec.data.batches import Batch, histories
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
 from decorec.evaluation.full_ranking import TOKENS_AT_ONCE, rank_users
-from decorec.evaluation.metrics import parse_metric
+from decorec.evaluation.rank_metrics import parse_metric
 from decorec.models.base import Recommender
 from decorec.nn.sampled_softmax import Sampler
 from decorec.progress import track

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from decorec.errors import DecorecError
-from decorec.evaluation.metrics import METRICS, Metric, parse_metric
+from decorec.evaluation.metrics import METRICS, parse_metric
+from decorec.evaluation.rank_metrics import RANK_METRICS, Metric
 from decorec.evaluation.ranking import ranks
 
 PEER = {"Hit": "hit_rate", "NDCG": "ndcg", "MRR": "mrr"}
@@ -99,7 +100,7 @@ def test_values_keep_the_shape() -> None:
 
 
 def test_names() -> None:
-    assert parse_metric("NDCG@10") == Metric("NDCG", 10)
+    assert parse_metric("NDCG@10") == Metric("NDCG", 10, RANK_METRICS["NDCG"])
     assert str(parse_metric("MRR@51")) == "MRR@51"
 
 

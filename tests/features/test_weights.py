@@ -60,7 +60,9 @@ def test_names_that_do_not_exist(model: str, weights: str, expected: str) -> Non
 def test_damaged_local_file(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"weights{suffix}"
     path.write_bytes(content)
-    with pytest.raises(DecorecError, match=f"expected weights of small-clip in .*weights{suffix}, found something"):
+    with pytest.raises(
+        DecorecError, match=f"expected weights of small-clip in .*weights{suffix}, found a file that does not fit"
+    ):
         load_encoder("small-clip", str(path), "fp32", CPU)
 
 

@@ -1,4 +1,4 @@
-"""Files that lie outside of the rule graph: a picture, a local copy or a weights file that changed runs what reads it."""
+"""Files outside of the rule graph: a changed picture, local copy or weights file runs what reads it, and nothing else."""
 
 from __future__ import annotations
 

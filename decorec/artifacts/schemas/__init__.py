@@ -1,1 +1,1 @@
-"""Columns of the tables that one step writes and another one reads; a module each, so that a step depends on its own."""
+"""Columns of tables that one step writes and another one reads; one module each, so that a step depends on few."""
