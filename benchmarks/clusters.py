@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _compare(both: list[Floats], rounds: int) -> None:
-    """Both modalities, one seed a round: one after the other as scikit-learn does, side by side as the workflow does."""
+    """Both modalities, one seed a round: one after the other with scikit-learn, side by side as the workflow does."""
     k = round(0.1 * len(both[0]))
     theirs = [
         _cost(lambda x, seed=seed: KMeans(k, random_state=seed).fit(x).inertia_, both, 1) for seed in range(rounds)

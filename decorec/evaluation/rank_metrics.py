@@ -41,7 +41,7 @@ MetricFunction = Callable[[Array, int], Array]
 """Function of (rank, cut-off)."""
 
 RANK_METRICS: dict[str, MetricFunction] = {"Hit": hit, "NDCG": ndcg, "MRR": mrr}
-"""Name -> function. Training monitors these; what the tables show on top of them is in ``decorec.evaluation.metrics``."""
+"""Name -> function. Training monitors these; what tables show besides them is in ``decorec.evaluation.metrics``."""
 
 
 @dataclass(frozen=True)
