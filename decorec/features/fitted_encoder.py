@@ -25,7 +25,7 @@ from decorec.features.encoder_inputs import EncoderInputs
 from decorec.features.encoders import SMALL_CLIP, Encoder, build_encoder
 from decorec.progress import track
 
-__all__ = ["fit_encoder", "recall"]
+__all__ = ["retrieval_recall", "train_encoder"]
 
 log = logging.getLogger("decorec")
 LEAST_PAIRS = 32
@@ -54,7 +54,7 @@ class Pairs:
         return Pairs(self.pictures[index], self.tokens[index])
 
 
-def fit_encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int) -> tuple[Path, dict[str, str]]:
+def train_encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int) -> tuple[Path, dict[str, str]]:
     """Train the model of small-clip.json, or take it from the cache; returns (weights file, metadata).
 
     A tenth of the pairs is held out. The metadata hold the text-to-picture recall@10 on these, their number, and the
@@ -123,7 +123,7 @@ def _train(
     facts = {
         "training_pairs": str(len(training)),
         "retrieval_pairs": str(held_out),
-        "retrieval_recall_at_10": f"{recall(_similarity(encoder, held), 10):.4f}",
+        "retrieval_recall_at_10": f"{retrieval_recall(_similarity(encoder, held), 10):.4f}",
         "retrieval_chance": f"{min(1.0, 10 / held_out):.4f}",
     }
     return encoder.model, facts
@@ -202,7 +202,7 @@ def _similarity(encoder: Encoder, pairs: Pairs) -> Tensor:
     return torch.nn.functional.normalize(texts) @ torch.nn.functional.normalize(pictures).T
 
 
-def recall(scores: Tensor, k: int) -> float:
+def retrieval_recall(scores: Tensor, k: int) -> float:
     """Share of rows of ``scores`` [n, n] whose diagonal is among the ``k`` largest; ties count against it."""
     ranks = (scores >= scores.diagonal()[:, None]).sum(dim=1)
     return float((ranks <= k).float().mean())

@@ -78,9 +78,9 @@ def _encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int) -> t
     device = pick_device(features.device)
     if features.encoder == "clip":
         return load_encoder(features.model, features.weights, features.precision, device), {}
-    from decorec.features.fitted_encoder import fit_encoder
+    from decorec.features.fitted_encoder import train_encoder
 
-    weights, facts = fit_encoder(features, inputs, threads)
+    weights, facts = train_encoder(features, inputs, threads)
     encoder = load_encoder(SMALL_CLIP.stem, str(weights), features.precision, device)
     return encoder, {"weights": f"fit:{weights.stem}", **facts}
 

@@ -221,7 +221,7 @@ def test_a_third_modality_is_one_more_file_of_the_runs_that_use_it() -> None:
     found = Plan(load({"datasets": {"shop": shop}, "runs": runs, "tables": {"main": ["decorec"]}}))
     assert found.given_features("shop", "audio") == ["folder/Shop.item2index", "folder/Shop.featAudio"]
     assert found.given_features("shop", "text") == ["folder/Shop.item2index", "folder/Shop.feat1CLS"]
-    with pytest.raises(DecorecError, match="video.*datasets.shop.features"):
+    with pytest.raises(DecorecError, match=r"video.*datasets\.shop\.features"):
         found.given_features("shop", "video")
     files = {run: found.training("shop", run, "stage2") for run in runs}
     for kind in ("features", "interests"):

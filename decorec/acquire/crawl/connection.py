@@ -126,7 +126,7 @@ def guard(
 
         def _new_conn(self) -> socket.socket:
             target = (self._dns_host, self.port)
-            addresses = [self._dns_host] if target in trusted else resolver.addresses(*target)
+            addresses = [self._dns_host] if target in trusted else resolver.resolve(*target)
             connection = _connect(
                 addresses,
                 lambda address: create_connection(

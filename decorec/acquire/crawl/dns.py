@@ -44,7 +44,7 @@ class Resolver:
         self._known: dict[tuple[str, int], tuple[float, list[str]]] = {}
         self._lock = threading.Lock()
 
-    def addresses(self, host: str, port: int) -> list[str]:
+    def resolve(self, host: str, port: int) -> list[str]:
         """Addresses of ``host``, in the order in which to try them.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Columns of Files of trials."""
+"""Columns of the files of trials."""
 
 from __future__ import annotations
 

@@ -75,8 +75,8 @@ def answers(monkeypatch: pytest.MonkeyPatch, *rounds: list[str]) -> list[str]:
 def test_one_private_address_among_several_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     answers(monkeypatch, ["8.8.8.8", "10.0.0.1"], ["8.8.8.8", "10.0.0.1"])
     with pytest.raises(PrivateAddressError, match=r"10\.0\.0\.1"):
-        Resolver(allow_private=False).addresses("rebind.test", 80)
-    assert Resolver(allow_private=True).addresses("rebind.test", 80) == ["8.8.8.8", "10.0.0.1"]
+        Resolver(allow_private=False).resolve("rebind.test", 80)
+    assert Resolver(allow_private=True).resolve("rebind.test", 80) == ["8.8.8.8", "10.0.0.1"]
 
 
 def test_connections_go_to_the_address_that_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
