@@ -1,4 +1,4 @@
-"""Files outside of the rule graph: a changed picture, local copy or weights file runs what reads it, and nothing else."""
+"""Files outside of the rule graph: a changed picture, copy or weights file runs what reads it, nothing else."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_replaced_weights_file_encodes_again_and_crawls_nothing(prepared: Work
     assert workplace.planned() == {}
     (workplace.folder / "other.safetensors").write_bytes(file.read_bytes())
     assert workplace.planned() == {}
-    save_file(weights | {"logit_scale": weights["logit_scale"] + 1}, file)
+    save_file(weights | {"logit_scale": np.asarray(weights["logit_scale"] + 1)}, file)
     assert workplace.planned() == {"features": 1, "split": 1, "total": 2}
 
 
