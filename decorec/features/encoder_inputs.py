@@ -59,6 +59,15 @@ class EncoderInputs:
         """Stored file of each distinct picture."""
         return [picture_path(self.cache, sha256) for sha256 in self.pictures.values]
 
+    @property
+    def stored_pictures(self) -> list[str]:
+        """Checksum of the original and size in bytes of the stored file of each distinct picture.
+
+        A key for what is computed from the stored files: one original is stored differently under another crawl.side.
+        """
+        sizes = [path.stat().st_size if path.is_file() else 0 for path in self.picture_paths]
+        return [f"{sha256}:{size}" for sha256, size in zip(self.pictures.values, sizes, strict=True)]
+
 
 def read_encoder_inputs(items: Path, images: Path, cache: Path) -> EncoderInputs:
     """Read items.parquet and images.parquet; an item's picture is the first one that was fetched.

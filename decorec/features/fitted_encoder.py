@@ -96,7 +96,8 @@ def _distinct_pairs(inputs: EncoderInputs) -> npt.NDArray[np.int64]:
 
 
 def _key(features: FeaturesConfig, inputs: EncoderInputs, rows: npt.NDArray[np.int64]) -> str:
-    pairs = [(inputs.pictures.values[picture], inputs.texts.values[text]) for picture, text in rows]
+    stored = inputs.stored_pictures
+    pairs = [(stored[picture], inputs.texts.values[text]) for picture, text in rows]
     recipe = [BATCH, LEARNING_RATE, WEIGHT_DECAY, TOKEN_DROPOUT, SHIFT, HELD_OUT, open_clip.__version__]
     content = [SMALL_CLIP.read_text(), features.epochs, features.seed, recipe, torch.__version__, pairs]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -101,7 +101,7 @@ def _jobs(features: FeaturesConfig, encoder: Encoder, inputs: EncoderInputs) -> 
             pictures,
             Pictures(inputs.picture_paths, encoder.geometry),
             encoder.encode_images,
-            folder(pictures.values),
+            folder(inputs.stored_pictures),
         ),
     ]
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from PIL import Image
 
 from decorec.config.features import FeaturesConfig
 from decorec.data.item_features import FeatureFile
@@ -69,6 +70,20 @@ def test_a_trained_encoder_is_not_trained_again(fitted: Path, monkeypatch: pytes
     monkeypatch.setattr(fitted_encoder, "_descend", lambda *_: pytest.fail("trained again"))
     features(settings=CONFIG, **files, threads=1)
     assert (files["text"].read_bytes(), files["image"].read_bytes()) == before
+
+
+def test_pictures_that_are_stored_at_another_size_train_another_encoder(tmp_path: Path) -> None:
+    write_shop(tmp_path, 40)
+    config = CONFIG.model_copy(update={"epochs": 1})
+    files, encoders = step_files(tmp_path), tmp_path / "cache" / "encoders"
+    features(settings=config, **files, threads=1)
+    (first,) = encoders.iterdir()
+    for path in (tmp_path / "cache" / "images").rglob("*.jpg"):
+        with Image.open(path) as stored:
+            smaller = stored.resize((64, 64))
+        smaller.save(path)
+    features(settings=config, **files, threads=1)
+    assert len(list(encoders.iterdir())) == 2 and first.is_file()
 
 
 def test_same_bytes_from_scratch_whatever_the_threads(tmp_path: Path) -> None:

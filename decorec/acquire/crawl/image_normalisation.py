@@ -20,6 +20,9 @@ Pixels = npt.NDArray[np.uint8]
 """(height, width, 3): red, green and blue."""
 
 QUALITY = 92
+RECIPE = 1
+"""Number of this way of making pictures small. Raise it with an edit that changes the pictures: those that are stored
+were made by the old way, and the journal of a crawl keeps them as long as the number is the same."""
 
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 ORIENTATION = 0x0112

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from decorec.acquire.crawl.image_normalisation import RECIPE
 from decorec.acquire.crawl.outcome import Outcome
 from decorec.config.acquire import CrawlConfig
 from decorec.errors import DecorecError
@@ -86,6 +87,7 @@ class Journal:
         entry = {
             "address": address,
             "side": self._side,
+            "recipe": RECIPE,
             "limits": self._limits,
             "outcome": {name: getattr(outcome, name) for name in FIELDS},
         }
@@ -96,7 +98,7 @@ class Journal:
     def _holds(self, entry: dict[str, Any]) -> bool:
         outcome = entry["outcome"]
         if outcome["status"] == "ok":
-            return bool(entry["side"] == self._side)
+            return bool(entry["side"] == self._side and entry.get("recipe", 1) == RECIPE)
         return outcome["error"] not in LIMITS or bool(entry["limits"] == self._limits)
 
 

@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from decorec.acquire.crawl import journal
 from decorec.acquire.crawl.picture_store import Store
 from decorec.acquire.crawl.step import crawl
 from decorec.artifacts.layout import picture_path
@@ -138,6 +139,21 @@ def test_lost_pictures_and_another_side_are_fetched_again(tmp_path: Path) -> Non
         with Image.open(lost) as stored:
             assert stored.size == (48, 32)
         assert server.requests["/ok/0.jpg"] == 1
+
+
+def test_pictures_of_another_recipe_are_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Hostile() as server:
+        addresses = {"0": [f"{server.url}/ok/0.jpg"], "1": [f"{server.url}/404.jpg"]}
+        run(tmp_path, addresses)
+        (file,) = (tmp_path / "cache" / "crawl").glob("*.jsonl")
+        without = [{key: value for key, value in json.loads(line).items() if key != "recipe"} for line in file.open()]
+        file.write_text("".join(f"{json.dumps(entry)}\n" for entry in without))
+        server.requests.clear()
+        run(tmp_path, addresses)
+        assert server.requests == {}, "lines of the first recipe did not name it"
+        monkeypatch.setattr(journal, "RECIPE", 2)
+        run(tmp_path, addresses)
+        assert server.requests == {"/robots.txt": 1, "/ok/0.jpg": 1}, "a failure does not depend on the recipe"
 
 
 def test_estimate_says_what_to_expect_and_writes_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
