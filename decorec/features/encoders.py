@@ -123,12 +123,12 @@ def build_encoder(model: str, source: Weights | None, precision: Precision, devi
     """
     _register_small_clip()
     required, source = source is not None, source or Weights(model, None)
-    with _open_clip_silent():
+    with _open_clip_silent(), source.loadable() as pretrained:
         network, _, preprocess = open_clip.create_model_and_transforms(
             model,
-            pretrained=source.pretrained,
+            pretrained=pretrained,
             device=device,
-            weights_only=source.weights_only,
+            weights_only=True,
             **source.settings,
             # Without this, a model folder or repository without a weights file gives random weights.
             require_pretrained=required,

@@ -6,13 +6,15 @@ import difflib
 import hashlib
 import logging
 import pickle
-import zipfile
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import open_clip
+import torch
 from open_clip.pretrained import get_pretrained_cfg
 from safetensors import SafetensorError
 
@@ -21,6 +23,8 @@ from decorec.errors import DecorecError
 __all__ = ["LOADING_ERRORS", "Weights", "locate"]
 
 log = logging.getLogger("decorec")
+NO_WEIGHTS = frozenset({"input_resolution", "context_length", "vocab_size"})
+"""Numbers that OpenAI's archives hold among their tensors."""
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 HUB, FOLDER = "hf-hub:", "local-dir:"
 LOADING_ERRORS = (RuntimeError, OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
@@ -37,9 +41,24 @@ class Weights:
 
     model: str
     pretrained: str | None
-    weights_only: bool = True
     sha256: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def loadable(self) -> Iterator[str | None]:
+        """What open_clip is given to load, with pickles of anything but tensors refused: ``pretrained``.
+
+        torch refuses TorchScript archives there. Their tensors are read by torch.jit, which unpickles no Python objects,
+        and put into a temporary file of plain tensors.
+        """
+        if not self.sha256 or self.pretrained is None or not _is_torchscript(self.pretrained):
+            yield self.pretrained
+            return
+        tensors = torch.jit.load(self.pretrained, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+        with tempfile.TemporaryDirectory() as folder:
+            plain = Path(folder) / "weights.pt"
+            torch.save({name: tensor for name, tensor in tensors.items() if name not in NO_WEIGHTS}, plain)
+            yield str(plain)
 
     def explain(self, error: Exception) -> DecorecError:
         """The message for weights that could not be loaded."""
@@ -85,7 +104,7 @@ def locate(model: str, weights: str) -> Weights:
         return Weights(model, weights, settings=_settings(published))
     path = Path(weights)
     if path.is_file():
-        return Weights(model, weights, not _is_torchscript(path), _digest(path), _settings_of_file(model, path.name))
+        return Weights(model, weights, _digest(path), _settings_of_file(model, path.name))
     raise DecorecError(
         f"features.weights: expected a weights tag of {model} or the path of a weights file, found {weights!r}, which "
         f"is neither; tags: {', '.join(open_clip.list_pretrained_tags_by_model(model)) or 'none'}"
@@ -148,9 +167,12 @@ def _digest(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-def _is_torchscript(path: Path) -> bool:
-    """Whether the file is a TorchScript archive, as OpenAI publishes its models; torch loads those in another way."""
-    if not zipfile.is_zipfile(path):
+def _is_torchscript(path: str) -> bool:
+    """Whether torch itself takes the file for a TorchScript archive, as OpenAI publishes its models.
+
+    The question is put to torch's own reader: an archive that only looks like one would be unpickled.
+    """
+    try:
+        return "constants.pkl" in torch._C.PyTorchFileReader(path).get_all_records()
+    except RuntimeError:  # not an archive of torch at all
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import open_clip
@@ -76,6 +77,17 @@ def test_file_of_another_model(tmp_path: Path) -> None:
 def test_pickled_code_is_not_run(tmp_path: Path) -> None:
     path = tmp_path / "hostile.pt"
     torch.save({"state_dict": Hostile(tmp_path / "ran")}, path)
+    with pytest.raises(DecorecError, match="does not fit"):
+        load_encoder("small-clip", str(path), "fp32", CPU)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_archive_that_only_looks_like_torchscript_is_not_unpickled(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.pt"
+    torch.save({"state_dict": Hostile(tmp_path / "ran")}, path)
+    with zipfile.ZipFile(path, "a") as archive:
+        folder = archive.namelist()[0].partition("/")[0]
+        archive.writestr(f"{folder}/sub/constants.pkl", b"")
     with pytest.raises(DecorecError, match="does not fit"):
         load_encoder("small-clip", str(path), "fp32", CPU)
     assert not (tmp_path / "ran").exists()
