@@ -65,6 +65,11 @@ def read_records(path: Path, fields: Sequence[str], what: str, select: Select) -
         DecorecError: the file is missing, not gzip, or damaged.
     """
     with reading(path, what):
+        if set(str(path)) & set("*?["):
+            raise DecorecError(
+                f"{path}: expected a path without the characters *, ? and [, which would stand for other files as "
+                "well; rename the folder"
+            )
         with path.open("rb") as handle:
             start = handle.read(len(GZIP))
         if start != GZIP:
@@ -94,6 +99,7 @@ def _scan_lines(path: Path, schema: pl.Schema, counts: Counter[str]) -> pl.LazyF
         schema={"line": pl.String},
         encoding="utf8-lossy",
         truncate_ragged_lines=True,
+        glob=False,
     )
     record = pl.Struct(schema)
     parsed = pl.col("line").map_batches(_parser(record, counts), return_dtype=record, is_elementwise=True)

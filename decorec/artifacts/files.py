@@ -124,7 +124,7 @@ def read_table(path: Path, columns: Mapping[str, pl.DataType | type[pl.DataType]
     Raises:
         DecorecError: the file is missing, is not parquet, or lacks a column of the given type.
     """
-    frame = _read(path, "a parquet table", pl.read_parquet)
+    frame = _read(path, "a parquet table", lambda file: pl.read_parquet(file, glob=False))
     for name, dtype in (columns or {}).items():
         if name not in frame.columns:
             raise DecorecError(f"{path}: expected a column {name!r}, found {frame.columns}; run its step again")

@@ -41,8 +41,12 @@ class CrawlConfig(Section):
     """Largest number of redirects per URL."""
     side: int = Field(256, ge=32, le=4_096)
     """Length of the shorter side of the stored picture, in pixels; smaller pictures are not enlarged."""
-    user_agent: str = "decorec/0.1 (research crawler; set crawl.user_agent to your contact address)"
-    """Sent with every request; it should contain a contact address."""
+    user_agent: str = Field(
+        "decorec/0.1 (research crawler; set crawl.user_agent to your contact address)",
+        pattern=r"^[\x21-\x7e][\x20-\x7e]*$",
+    )
+    """Sent with every request; it should contain a contact address. Printable ASCII characters only: servers may
+    refuse a header with others."""
     respect_robots: bool = True
     """Follow robots.txt and X-Robots-Tag opt-outs."""
     private_hosts: bool = False

@@ -29,7 +29,7 @@ def rank_users(
 ) -> npt.NDArray[np.float64]:
     """Rank of each user's target of ``split`` among all items, [U] float64.
 
-    With ``mask_history`` the items of the user's window, except the target, are not ranked.
+    With ``mask_history`` the items of the user's whole history, except the target, are not ranked.
     """
     result = np.empty(len(sequences.users))
     for chosen, scores, targets in score_users(model, sequences, split, mask_history):
@@ -43,7 +43,8 @@ def score_users(
 ) -> Iterator[tuple[npt.NDArray[np.int64], Tensor, Tensor]]:
     """Blocks of users (their indices), scores [B, I] of all items after their windows, and targets [B] of ``split``.
 
-    With ``mask_history`` the items of a user's window, except the target, have the score -inf.
+    With ``mask_history`` the items of a user's whole history, except the target, have the score -inf: also those before
+    the window that the model sees, so that all models rank the same items.
     """
     device = model.item_data.device
     windows = histories(sequences, split, model.config.length)
@@ -55,6 +56,18 @@ def score_users(
         scores = model.scores(moved, representations)
         if mask_history:
             target = scores.gather(1, moved.targets[:, None])
-            scores = scores.index_put((moved.rows(), moved.items), scores.new_tensor(-torch.inf))
+            rows, items = (torch.from_numpy(part).to(device) for part in _past(sequences, split, chosen))
+            scores = scores.index_put((rows, items), scores.new_tensor(-torch.inf))
             scores = scores.scatter(1, moved.targets[:, None], target)
         yield chosen, scores, moved.targets
+
+
+def _past(
+    sequences: Sequences, split: Literal["valid", "test"], chosen: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Everything that the users ``chosen`` had before their targets of ``split``: place of the user there, and item."""
+    starts = sequences.offsets[:-1][chosen]
+    counts = sequences.offsets[1:][chosen] - (2 if split == "valid" else 1) - starts
+    rows = np.repeat(np.arange(len(chosen)), counts)
+    places = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+    return rows, sequences.items[places].astype(np.int64)

@@ -35,8 +35,8 @@ LOADING_ERRORS = (RuntimeError, OSError, ValueError, KeyError, EOFError, pickle.
 class Weights:
     """Weights in the form that open_clip's loader takes.
 
-    ``pretrained``: tag, path or None (the model name includes its weights). ``weights_only``: accept only plain
-    tensors. ``sha256`` of local files, else empty. ``settings``: preprocessing and activation that belong to them.
+    ``pretrained``: tag, path or None (the model name includes its weights). ``sha256`` of local files, else empty.
+    ``settings``: preprocessing and activation that belong to them.
     """
 
     model: str
@@ -48,8 +48,8 @@ class Weights:
     def loadable(self) -> Iterator[str | None]:
         """What open_clip is given to load, with pickles of anything but tensors refused: ``pretrained``.
 
-        torch refuses TorchScript archives there. Their tensors are read by torch.jit, which unpickles no Python objects,
-        and put into a temporary file of plain tensors.
+        torch refuses TorchScript archives there. Their tensors are read by torch.jit, which unpickles no Python
+        objects, and put into a temporary file of plain tensors.
         """
         if not self.sha256 or self.pretrained is None or not _is_torchscript(self.pretrained):
             yield self.pretrained

@@ -20,7 +20,7 @@ def _read(file: Path) -> pl.DataFrame:
     """A table; a column without any value is read as numbers (such as the deviation over a single seed)."""
     import polars as pl
 
-    table = pl.read_csv(file, infer_schema_length=None)
+    table = pl.read_csv(file, infer_schema_length=None, glob=False)
     empty = [name for name in table.columns if table[name].is_null().all()]
     return table.with_columns(pl.col(empty).cast(pl.Float64))
 

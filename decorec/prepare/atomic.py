@@ -83,7 +83,7 @@ def _read_columns(path: Path, count: int, what: str, header: bool) -> pl.DataFra
     if not path.is_file():
         raise DecorecError(f"{path}: expected {what}, found no such file; correct path and name of the data set")
     try:
-        table = pl.read_csv(path, separator="\t", has_header=header, quote_char=None, infer_schema=False)
+        table = pl.read_csv(path, separator="\t", has_header=header, quote_char=None, infer_schema=False, glob=False)
     except pl.exceptions.PolarsError as error:
         raise DecorecError(f"{path}: expected {what}, found a file that cannot be read ({error})") from error
     if table.width != count:

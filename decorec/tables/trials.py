@@ -51,7 +51,7 @@ def tuned(*, csv: Path, output: Path) -> None:
 
     if not csv.is_file():
         raise DecorecError(f"{csv}: expected a table of trials, found no such file; run: snakemake {csv}")
-    trials = pl.read_csv(csv)
+    trials = pl.read_csv(csv, glob=False)
     runs = {row["run"]: nested(json.loads(row["values"])) for row in trials.filter("best").iter_rows(named=True)}
     counts = sorted(set(trials.group_by("run").len()["len"]))
     heading = (

@@ -236,6 +236,12 @@ def test_a_run_that_needs_a_modality_which_a_data_set_lacks_is_refused() -> None
         plan(runs=runs, tables={"main": ["decorec"]})
 
 
+@pytest.mark.parametrize("agent", ["käse/1.0", "agent\n", " agent", "", "агент"])
+def test_a_user_agent_that_no_header_can_carry_is_refused(agent: str) -> None:
+    with pytest.raises(DecorecError, match=r"crawl\.user_agent"):
+        plan(crawl={"user_agent": agent})
+
+
 def test_what_tuning_chooses_from_is_tracked() -> None:
     found = plan(runs={"sasrec": {"model": {"name": "sasrec"}}}, tables={"main": ["sasrec"], "reference": "sasrec"})
     assert json.loads(found.space("sasrec"))["model.encoder.layers"] == [1, 2]

@@ -227,6 +227,21 @@ def test_bf16_trains_to_identical_bytes_twice(name: str, stage: str) -> None:
     assert torch.equal(*results)
 
 
+def test_the_whole_history_is_masked_and_not_only_what_the_model_sees() -> None:
+    data = small.sequences(users=12, items=40, shortest=20, longest=25)
+    run = small.run(name="popularity", length=5)
+    model = small.model(data, run, "fit")
+    model.observe(data.training())
+    counts = np.bincount(data.training().items, minlength=40)
+    expected = []
+    for user in range(12):
+        *past, target = data.items[data.offsets[user] : data.offsets[user + 1]].tolist()
+        scores = np.where(np.isin(np.arange(40), past), -np.inf, counts)
+        scores[target] = counts[target]
+        expected.append(1 + (scores > counts[target]).sum() + ((scores == counts[target]).sum() - 1) / 2)
+    np.testing.assert_array_equal(rank_users(model, data, "test", mask_history=True), expected)
+
+
 def test_masked_history_never_ranks_above_the_target() -> None:
     data = small.sequences()
     model = small.model(data, small.run(), "stage1")

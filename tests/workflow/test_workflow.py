@@ -7,6 +7,8 @@ import inspect
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -309,6 +311,19 @@ def test_a_wrong_configuration_is_one_clear_message(workplace: Workplace, change
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_without_config_yaml_in_the_working_directory_nothing_is_planned(finished: Workplace, tmp_path: Path) -> None:
+    snakefile = str(finished.folder / "Snakefile")
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--snakefile", snakefile, "--dry-run"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode != 0
+    assert f"config.yaml: expected it in the working directory {tmp_path}" in result.stdout + result.stderr
+    assert f"--directory {finished.folder}" in result.stdout + result.stderr
+    there = subprocess.run(
+        [*command, "--directory", str(finished.folder), "--", *TARGETS], cwd=tmp_path, capture_output=True
+    )
+    assert b"Nothing to be done" in there.stderr
 
 
 def rules() -> list[tuple[str, str]]:

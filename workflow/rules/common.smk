@@ -23,6 +23,12 @@ from decorec.plan.commands import step
 from decorec.plan.inputs import INGESTED
 from decorec.plan.plan import Plan
 
+if not os.path.isfile("config.yaml"):
+    raise WorkflowError(
+        f"config.yaml: expected it in the working directory {os.getcwd()}, found none, so that every value would be a default;"
+        f" start snakemake in {workflow.basedir}, or add --directory {workflow.basedir}"
+    )
+
 # An overlay (--configfile) is laid over config.yaml key by key, but its data sets replace the default ones: they say
 # what to run on.
 overlay = workflow.config_settings.overwrite_config

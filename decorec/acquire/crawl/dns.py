@@ -10,6 +10,10 @@ import time
 __all__ = ["PrivateAddressError", "Resolver", "UnreachableError", "is_public"]
 
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
+LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
+"""Translation prefixes of a single network (RFC 8215)."""
+COMPATIBLE = ipaddress.ip_network("::/96")
+"""IPv4-compatible addresses, no longer in use (RFC 4291, 2.5.5.1), but still accepted by some systems."""
 SECONDS_KEPT = 300.0
 
 
@@ -24,12 +28,15 @@ class UnreachableError(OSError):
 def is_public(address: str) -> bool:
     """Whether ``address`` (IPv4 or IPv6, with or without zone) is reachable on the public internet.
 
-    IPv6 forms that carry an IPv4 address (mapped, 6to4, NAT64, Teredo) are judged by that address.
+    IPv6 forms that carry an IPv4 address (mapped, compatible, 6to4, NAT64, Teredo) are judged by that address.
+    Site-local addresses and the translation prefixes of a single network are not public.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         carried = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if ip in NAT64:
+        if ip.is_site_local or ip in LOCAL_NAT64:
+            return False
+        if ip in NAT64 or (ip in COMPATIBLE and int(ip) > 1):  # :: and ::1 are what they are
             carried = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if carried is not None:
             ip = carried

@@ -121,9 +121,9 @@ def table_row(record: dict[str, Any], repaired: Counter[str]) -> dict[str, Any]:
 def _scan(path: Path) -> pl.LazyFrame:
     """Scan a table; values of a csv file are read as text, so that ids keep leading zeros."""
     if path.suffix == ".parquet":
-        return pl.scan_parquet(path)
+        return pl.scan_parquet(path, glob=False)
     if path.suffix == ".csv":
-        return pl.scan_csv(path, infer_schema=False)
+        return pl.scan_csv(path, infer_schema=False, glob=False)
     raise DecorecError(f"{path}: expected a name ending in .csv or .parquet, found {path.suffix!r}; convert the file")
 
 

@@ -54,6 +54,13 @@ BUSY = Outcome("transient", "timeout", None, 3)
         ("64:ff9b::7f00:1", False),
         ("64:ff9b::808:808", True),
         ("2002:7f00:1::", False),
+        ("::127.0.0.1", False),
+        ("::10.1.2.3", False),
+        ("::8.8.8.8", True),
+        ("64:ff9b:1::1", False),
+        ("64:ff9b:1:ffff::8.8.8.8", False),
+        ("fec0::1", False),
+        ("feff::1", False),
     ],
 )
 def test_public_addresses(address: str, public: bool) -> None:

@@ -42,6 +42,21 @@ def run(folder: Path, interactions: str = "interactions.csv", items: str = "item
     return outputs
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("name", ["shop*", "shop?", "shop[12]"])
+def test_a_folder_whose_name_is_a_pattern_is_that_folder_alone(tmp_path: Path, name: str, ending: str) -> None:
+    found = {}
+    for folder, users in ((tmp_path / name, "u"), (tmp_path / "shop1", "other")):
+        folder.mkdir()
+        interactions, items = frames()
+        interactions = interactions.with_columns(pl.lit(users) + pl.col("user").str.slice(1).alias("user"))
+        for table, frame in (("interactions", interactions), ("items", items)):
+            getattr(frame, f"write_{ending}")(folder / f"{table}.{ending}")
+        found[folder.name] = run(folder, f"interactions.{ending}", f"items.{ending}")
+    read = pl.read_parquet(found[name]["interactions"], glob=False)
+    assert len(read) == 16 and read["user"].str.starts_with("u").all()
+
+
 def test_csv(tmp_path: Path) -> None:
     interactions, items = frames()
     interactions.write_csv(tmp_path / "interactions.csv")
