@@ -49,8 +49,8 @@ def ingest(
         dataset: the data set, of the source sample, amazon2018, amazon2023 or table. For source table, its path is the
             folder of the tables (read).
         filter: the section filter of the configuration; filter.require is applied later, by the step split.
-        interactions: interactions.parquet (written), in the order of the source: user, item, rating (null where
-            unknown), timestamp (seconds since 1970).
+        interactions: interactions.parquet (written): user, item, rating (null where unknown), timestamp (seconds since
+            1970); in the order of the source, or of time where the source's times are finer than a second.
         catalogue: items.parquet (written), one row per item, in order of first appearance in interactions: item, title,
             brand, categories, description, text, image_urls.
         counts: ingest.json (written): what was read, dropped and repaired, by reason, and what was kept.
@@ -78,7 +78,14 @@ def ingest(
     write_table(interactions, kept)
     write_table(catalogue, rows)
     write_json(counts, summary)
-    log.info("ingest: %d interactions read; %d kept, of %d items", len(found.user), len(kept), len(rows))
+    dropped = "".join(f", {count} dropped ({reason})" for reason, count in account.dropped.items() if count)
+    log.info(
+        "ingest: %d records read%s; %d interactions kept, of %d items",
+        account.summary["records"],
+        dropped,
+        len(kept),
+        len(rows),
+    )
 
 
 @dataclass(frozen=True)

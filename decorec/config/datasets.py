@@ -86,7 +86,7 @@ class TableDataset(FolderDataset):
 
     source: Literal["table"]
     interactions: str = "interactions.csv"
-    """File of interactions, relative to path: columns user, item, timestamp (seconds), optionally rating."""
+    """File of interactions, relative to path: columns user, item, timestamp (seconds or dates), optionally rating."""
     items: str = "items.csv"
     """File of items, relative to path: columns item, optionally title, brand, category, description, image."""
 

@@ -44,7 +44,14 @@ class Interactions:
     per_second: int
 
     def table(self, rows: Codes) -> pl.DataFrame:
-        """The table user, item, rating, timestamp (seconds) of some interactions."""
+        """The table user, item, rating, timestamp (seconds) of some interactions.
+
+        Rows keep the order of the source; where times are finer than a second, which the table does not hold, they are
+        ordered by time.
+        """
+        fine = self.timestamp.gather(rows)
+        if (fine % self.per_second != 0).any():
+            rows = rows[np.argsort(fine.to_numpy(), kind="stable")]
         columns = {
             "user": self.users.gather(self.user[rows]),
             "item": self.items.gather(self.item[rows]),

@@ -172,6 +172,20 @@ def test_2023(tmp_path: Path) -> None:
     assert items["text"].to_list()[:3] == ["Thing 0. . Acme.", "Thing 1. . Acme.", "Thing 2. ."]
 
 
+def test_2023_orders_by_the_millisecond(tmp_path: Path) -> None:
+    rows = [
+        {"rating": 5.0, "parent_asin": f"B{item}", "user_id": f"U{user}", "timestamp": DAY * 1000 + 5 - item}
+        for user in range(5)
+        for item in range(5)
+    ]
+    meta: list[Record] = [{"parent_asin": f"B{item}", "title": "Thing"} for item in range(5)]
+    interactions, _, _ = run(tmp_path, rows, meta, source="amazon2023")
+    assert interactions["timestamp"].unique().to_list() == [DAY]
+    for user in range(5):
+        own = interactions.filter(pl.col("user") == f"U{user}")
+        assert own["item"].to_list() == ["B4", "B3", "B2", "B1", "B0"]
+
+
 def test_the_old_link_field(tmp_path: Path) -> None:
     meta = metadata()
     del meta[0]["imageURL"], meta[0]["imageURLHighRes"]

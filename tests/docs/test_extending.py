@@ -87,9 +87,10 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert not (folder / file).exists()
         (folder / file).write_text(block)
         applied += 1
-    place = r"In `([^`]+)`, (?:(before|after|in place of) `([^`]+)`|at the end):\n\n```(python|text)\n(.*?)```"
+    place = r"In `([^`]+)`,\s(?:(before|after|in place of)\s`([^`]+)`|at the end):\n\n```(python|text)\n(.*?)```"
     for file, where, line, language, block in re.findall(place, PAGE, re.DOTALL):
         source = (folder / file).read_text()
+        line = line.replace("\n", " ")  # as Markdown shows a piece of code that goes over two lines
         assert not line or source.count(f"{line}\n") == 1, f"{file}: {line}"
         apart = "\n\n" if language == "python" else ""  # definitions stand apart, lines do not
         new = {

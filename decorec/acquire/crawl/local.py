@@ -23,8 +23,10 @@ def _inside(folder: Path, name: str) -> Path:
     """Path of ``name`` under ``folder``; links are followed; neither they nor ``..`` may lead out.
 
     Raises:
-        PictureError: permanent, "outside-folder".
+        PictureError: permanent; "no-scheme" (an address such as //host/name) or "outside-folder".
     """
+    if name.startswith("//"):
+        raise PictureError("no-scheme", permanent=True)
     relative = os.path.normpath(name)
     if Path(relative).is_absolute() or Path(relative).parts[:1] == ("..",):
         raise PictureError("outside-folder", permanent=True)
@@ -65,19 +67,21 @@ def read_picture(folder: Path, name: str, limit: int) -> bytes:
     """The content of file ``name``.
 
     Raises:
-        PictureError: permanent; "outside-folder", "missing-file" or "too-large" (more than ``limit`` bytes).
+        PictureError: permanent; "no-scheme", "outside-folder", "backslash" (the name has one, and there is no such
+            file), "missing-file" or "too-large" (more than ``limit`` bytes).
     """
     path = _inside(folder, name)
+    missing = PictureError("backslash" if "\\" in name else "missing-file", permanent=True)
     try:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):
-            raise PictureError("missing-file", permanent=True)
+            raise missing
         if facts.st_size > limit:
             raise PictureError("too-large", permanent=True)
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise PictureError("missing-file", permanent=True) from error
+        raise missing from error
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise PictureError("missing-file", permanent=True) from error
+            raise missing from error
         raise PictureError("unreadable-file", permanent=False) from error

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from decorec.acquire.csv_files import check_csv, check_widths, count_records
 from decorec.acquire.item_text import clean, sentences
 from decorec.acquire.json_lines import reading
 from decorec.acquire.sources.metadata import Metadata
@@ -22,39 +24,55 @@ __all__ = ["picture_names", "read_interactions", "read_items", "table_row"]
 ITEM_COLUMNS = ("title", "brand", "category", "description", "image")
 LEVELS = " > "
 """Separates the levels of a category that is given as one string."""
+PER_SECOND = 1_000_000
+LATEST = 253_402_300_800
+"""The year 10,000, in seconds since 1970: what is larger counts milliseconds or less."""
+NOTHING = ("nan", "NaN", "NAN", "None", "none", "NULL", "null", "Null", "<NA>", "NA", "N/A")
+"""Words that programs write for a missing value."""
+NO_TIMES = ("", *sorted({word.lower() for word in NOTHING}), "inf", "-inf", "+inf", "infinity", "-infinity")
+DATES = ("%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+"""Forms of ISO 8601; what names no zone is taken as UTC."""
 
 
 def read_interactions(dataset: TableDataset) -> tuple[Interactions, Account]:
-    """Users, items, ratings (null where absent) and times in seconds, in the order of the file.
+    """Users, items, ratings (null where absent) and times in microseconds, in the order of the file.
 
-    The column timestamp holds seconds since 1970 (as number or text) or, in parquet, dates or times.
+    The column timestamp holds seconds since 1970 (as number or text, with or without a fraction), dates and times of
+    ISO 8601 as text, or, in parquet, dates or times. Words such as nan, None and NULL stand for no id and no time.
 
     Raises:
-        DecorecError: the file is missing or not a table, a column is missing, or no row has a user, an item and a time.
+        DecorecError: the file is missing or not a table, a column is missing or of a wrong type, a csv file is damaged,
+            a time is not in one of these forms, or no row has a user, an item and a time.
     """
     path = Path(dataset.path) / dataset.interactions
     what = "a table of interactions"
-    with reading(path, what):
+    with _reading(path, what):
         table = _scan(path)
         schema = table.collect_schema()
         _require(path, schema.names(), ["user", "item", "timestamp"])
+        for name in ("user", "item"):
+            _expect_id(path, table, name, schema[name])
         rating = pl.col("rating") if "rating" in schema else pl.lit(None)
         frame = table.select(
             user=pl.col("user").cast(pl.String),
             item=pl.col("item").cast(pl.String),
             rating=rating.cast(pl.Float32, strict=False),
-            timestamp=_seconds(schema["timestamp"]),
+            timestamp=_microseconds(schema["timestamp"]),
+            written=pl.col("timestamp"),
         ).collect(engine="streaming")
+    _expect_records(path, len(frame))
+    _expect_times(path, frame)
+    frame = frame.drop("written")
     number = partial(
         complete,
         account=Account({"records": len(frame)}, {}, {}),
-        per_second=1,
+        per_second=PER_SECOND,
         origin=str(path),
         expected="rows with user, item and timestamp (seconds since 1970)",
     )
     found, account = number(frame)
-    # Blanks around ids are searched among the distinct ids, because these are fewer.
-    if all((ids != "").all() and (ids.str.strip_chars() == ids).all() for ids in (found.users, found.items)):
+    # Blanks around ids and words for nothing are searched among the distinct ids, because these are fewer.
+    if all(_are_clean(ids) for ids in (found.users, found.items)):
         return found, account
     return number(frame.with_columns(_id("user"), _id("item")))
 
@@ -63,17 +81,22 @@ def read_items(dataset: TableDataset, wanted: pl.Series) -> Metadata:
     """Ids of all items and the columns of the ``wanted`` items; an item's first row is used.
 
     Raises:
-        DecorecError: the file is missing or not a table, or has no column "item".
+        DecorecError: the file is missing or not a table, has no column "item" or a column of a wrong type, a csv file
+            is damaged, or ids have lost their leading zeros in one of the two tables.
     """
     path = Path(dataset.path) / dataset.items
-    with reading(path, "a table of items"):
+    with _reading(path, "a table of items"):
         table = _scan(path)
         names = table.collect_schema().names()
         _require(path, names, ["item"])
-        columns = [name for name in ITEM_COLUMNS if name in names]
+        schema = table.collect_schema()
+        _expect_id(path, table, "item", schema["item"])
+        columns = [_described(path, name, schema[name]) for name in ITEM_COLUMNS if name in names]
         rows = table.select(_id("item"), *columns).collect(engine="streaming")
+    _expect_records(path, len(rows))
     named = rows.filter(pl.col("item").is_not_null())
     first = named.unique("item", keep="first", maintain_order=True)
+    _expect_zeros(path, wanted, first["item"])
     dropped = {"no item": len(rows) - len(named), "repeated item": len(named) - len(first)}
     records = first.filter(pl.col("item").is_in(wanted.implode()))
     account = Account({"records": len(rows), "items": len(first)}, dropped, {})
@@ -87,14 +110,14 @@ def picture_names(dataset: TableDataset) -> list[str]:
         DecorecError: the file is missing or not a table.
     """
     path = Path(dataset.path) / dataset.items
-    with reading(path, "a table of items"):
+    with _reading(path, "a table of items"):
         table = _scan(path)
         if "image" not in table.collect_schema():
             return []
-        images = table.select("image").collect()["image"]
+        images = table.select(_described(path, "image", table.collect_schema()["image"])).collect()["image"]
         if images.dtype == pl.List:
             images = images.explode()
-        names = images.cast(pl.String).drop_nulls().unique()
+        names = images.drop_nulls().unique()
         return names.filter(names != "").to_list()
 
 
@@ -118,13 +141,84 @@ def table_row(record: dict[str, Any], repaired: Counter[str]) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def _reading(path: Path, what: str) -> Iterator[None]:
+    """As ``reading``; of a csv file with wrong quotes or too many fields it names the line."""
+    with reading(path, what):
+        try:
+            yield
+        except pl.exceptions.ComputeError:
+            if path.suffix == ".csv":
+                count_records(path)
+                check_widths(path)
+            raise
+
+
 def _scan(path: Path) -> pl.LazyFrame:
-    """Scan a table; values of a csv file are read as text, so that ids keep leading zeros."""
+    """Scan a table; values of a csv file are read as text, so that ids keep leading zeros; names lose blanks around."""
     if path.suffix == ".parquet":
-        return pl.scan_parquet(path, glob=False)
-    if path.suffix == ".csv":
-        return pl.scan_csv(path, infer_schema=False, glob=False)
-    raise DecorecError(f"{path}: expected a name ending in .csv or .parquet, found {path.suffix!r}; convert the file")
+        table = pl.scan_parquet(path, glob=False)
+    elif path.suffix == ".csv":
+        check_csv(path)
+        table = pl.scan_csv(path, infer_schema=False, glob=False)
+    else:
+        raise DecorecError(
+            f"{path}: expected a name ending in .csv or .parquet, found {path.suffix!r}; convert the file"
+        )
+    names = table.collect_schema().names()
+    stripped = [name.strip() for name in names]
+    if len(set(stripped)) < len(names):
+        raise DecorecError(f"{path}: expected each column once, found {', '.join(map(repr, names))}; rename one")
+    return table.rename(dict(zip(names, stripped, strict=True)))
+
+
+def _expect_records(path: Path, found: int) -> None:
+    """Refuse a csv file of which the reader has swallowed rows."""
+    expected = count_records(path) if path.suffix == ".csv" else None
+    if expected is not None and expected != found:
+        raise DecorecError(
+            f"{path}: expected {expected} records, found {found}: a quote stands alone somewhere, and rows behind it "
+            'were taken for one field; put such fields in quotes and write a quote inside of them twice ("")'
+        )
+
+
+def _expect_times(path: Path, frame: pl.DataFrame) -> None:
+    """Refuse a table where a time is written but cannot be read, because its rows would be lost."""
+    lost = frame.filter(pl.col("timestamp").is_null() & pl.col("written").is_not_null())["written"].cast(pl.String)
+    text = lost.str.strip_chars()
+    unread = text.filter((text != "") & ~text.str.to_lowercase().is_in(NO_TIMES))
+    if len(unread):
+        shown = ", ".join(map(repr, unread.unique(maintain_order=True).head(3)))
+        raise DecorecError(
+            f"{path}, column 'timestamp': expected seconds since 1970 or dates such as 2020-09-13T12:26:40Z, found "
+            f"{len(unread)} others, such as {shown}; convert them (what counts milliseconds is divided by 1000)"
+        )
+
+
+def _expect_zeros(path: Path, wanted: pl.Series, found: pl.Series) -> None:
+    """Refuse ids that differ from those of the interactions in leading zeros alone, as spreadsheets write them."""
+    bare = pl.col("item").str.strip_chars_start("0").alias("bare")
+    numbers = pl.col("item").str.contains(r"^[0-9]+$")
+    absent = pl.DataFrame({"item": wanted.filter(~wanted.is_in(found.implode()))}).filter(numbers).with_columns(bare)
+    if absent.is_empty():
+        return
+    other = pl.DataFrame({"item": found}).filter(numbers).with_columns(bare)
+    pairs = absent.join(other, on="bare", how="inner", suffix="_found")
+    if len(pairs):
+        raise DecorecError(
+            f"{path}: expected item {pairs['item'][0]!r} of the interactions, found {pairs['item_found'][0]!r} "
+            f"({pairs['item'].n_unique()} items differ in leading zeros alone); write the ids alike in both tables, as "
+            "text"
+        )
+
+
+def _expect_id(path: Path, table: pl.LazyFrame, name: str, dtype: pl.DataType) -> None:
+    if dtype.is_float() or dtype.is_nested() or dtype == pl.Binary:
+        shown = table.select(pl.col(name).drop_nulls().head(3)).collect()[name].to_list()
+        raise DecorecError(
+            f"{path}, column {name!r}: expected ids as text or whole numbers, found {dtype} (such as "
+            f"{', '.join(map(str, shown))}); convert the column"
+        )
 
 
 def _require(path: Path, found: Sequence[str], expected: Sequence[str]) -> None:
@@ -137,14 +231,59 @@ def _require(path: Path, found: Sequence[str], expected: Sequence[str]) -> None:
 
 
 def _id(name: str) -> pl.Expr:
+    """An id without blanks around it; null where there is none."""
     stripped = pl.col(name).cast(pl.String).str.strip_chars()
-    return pl.when(stripped != "").then(stripped).alias(name)
+    return pl.when((stripped != "") & ~stripped.is_in(NOTHING)).then(stripped).alias(name)
 
 
-def _seconds(dtype: pl.DataType) -> pl.Expr:
+def _are_clean(ids: pl.Series) -> bool:
+    return bool((ids.str.strip_chars() == ids).all() and (ids != "").all() and not ids.is_in(NOTHING).any())
+
+
+def _described(path: Path, name: str, dtype: pl.DataType) -> pl.Expr:
+    """A column of the table of items as text, or as lists of texts where the column may hold several.
+
+    Raises:
+        DecorecError: the column is of a type that is no text.
+    """
+    column, several = pl.col(name), name in ("category", "image")
+    if dtype == pl.String:
+        return column.str.strip_chars() if name == "image" else column
+    if isinstance(dtype, pl.Categorical | pl.Enum) or (dtype.is_integer() and name != "image"):
+        return column.cast(pl.String)
+    if several and isinstance(dtype, pl.List) and dtype.inner == pl.String:
+        return column.list.eval(pl.element().str.strip_chars()).list.drop_nulls()
+    if dtype == pl.Null:
+        return column.cast(pl.String)
+    expected = "text or lists of texts" if several else "text"
+    raise DecorecError(f"{path}, column {name!r}: expected {expected}, found {dtype}; convert the column")
+
+
+def _microseconds(dtype: pl.DataType) -> pl.Expr:
+    """Times as whole microseconds since 1970; null where there is none that can be read."""
     column = pl.col("timestamp")
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
-        return column.dt.epoch("s")
-    return pl.coalesce(
-        column.cast(pl.Int64, strict=False), column.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)
-    )
+        return column.dt.epoch("us")
+    if dtype.is_integer():
+        return _whole(column.cast(pl.Int64, strict=False))
+    if dtype == pl.String:
+        text = column.str.strip_chars()
+        whole = _whole(text.cast(pl.Int64, strict=False))
+        return pl.coalesce(
+            whole, _rounded(text.cast(pl.Float64, strict=False)), *(_dated(text, form) for form in DATES)
+        )
+    return _rounded(column.cast(pl.Float64, strict=False))
+
+
+def _whole(seconds: pl.Expr) -> pl.Expr:
+    return pl.when(seconds.is_between(-LATEST, LATEST)).then(seconds) * PER_SECOND
+
+
+def _rounded(seconds: pl.Expr) -> pl.Expr:
+    return (pl.when(seconds.abs() <= LATEST).then(seconds) * PER_SECOND).round().cast(pl.Int64, strict=False)
+
+
+def _dated(text: pl.Expr, form: str) -> pl.Expr:
+    if form == "%+":  # with a zone
+        return text.str.to_datetime(form, time_unit="us", time_zone="UTC", strict=False).dt.epoch("us")
+    return text.str.to_datetime(form, time_unit="us", strict=False).dt.epoch("us")

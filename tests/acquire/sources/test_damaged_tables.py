@@ -1,0 +1,237 @@
+"""Tables as spreadsheets, databases and loggers write them: read rightly, or refused with the place and the cause."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from decorec.acquire.crawl.local import read_picture
+from decorec.acquire.crawl.outcome import PictureError
+from decorec.acquire.ingest import ingest
+from decorec.config.datasets import TableDataset
+from decorec.config.prepare import FilterConfig
+from decorec.errors import DecorecError
+
+CASES = Path(__file__).parents[4] / "shared" / "cases"
+START = 1_600_000_000
+ROWS = [(f"u{user}", f"i{item}", START + 60 * (4 * user + item)) for user in range(4) for item in range(4)]
+ITEMS = pl.DataFrame({"item": [f"i{item}" for item in range(4)], "title": "A hat"})
+
+
+def interactions(times: list[Any] | None = None) -> pl.DataFrame:
+    frame = pl.DataFrame(ROWS, schema=["user", "item", "timestamp"], orient="row")
+    return frame if times is None else frame.with_columns(timestamp=pl.Series(times))
+
+
+def read(folder: Path, sales: pl.DataFrame | str | bytes, items: pl.DataFrame = ITEMS, ending: str = "csv") -> Any:
+    """Interactions that are kept, as rows of user, item and seconds; and the counts."""
+    path = folder / "interactions.csv"
+    if isinstance(sales, pl.DataFrame):
+        sales.write_csv(path)
+    else:
+        path.write_bytes(sales if isinstance(sales, bytes) else sales.encode())
+    getattr(items, f"write_{ending}")(folder / f"items.{ending}")
+    return read_folder(folder, f"items.{ending}", folder / "out")
+
+
+def read_folder(folder: Path, items: str, out: Path) -> tuple[list[tuple[str, str, int]], dict[str, Any]]:
+    outputs = {name: out / name for name in ("interactions", "catalogue", "counts")}
+    dataset = TableDataset(source="table", path=str(folder), items=items)
+    ingest(dataset=dataset, filter=FilterConfig(kcore=3), **outputs)
+    counts: dict[str, Any] = json.loads(outputs["counts"].read_text())
+    return pl.read_parquet(outputs["interactions"]).select("user", "item", "timestamp").rows(), counts
+
+
+def text(rows: list[tuple[Any, ...]], header: str = "user,item,timestamp") -> str:
+    return "\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n"
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.000000+00:00"])
+def test_dates_are_the_seconds_that_they_name(tmp_path: Path, form: str) -> None:
+    times = [datetime.fromtimestamp(row[2], UTC).strftime(form) for row in ROWS]
+    assert read(tmp_path, interactions(times))[0] == ROWS
+
+
+def test_dates_seconds_and_blanks_in_one_column(tmp_path: Path) -> None:
+    times = [str(row[2]) for row in ROWS]
+    times[1] = f" {times[1]} "
+    times[2] = f"{ROWS[2][2]}.000"
+    times[3] = (datetime.fromtimestamp(ROWS[3][2], UTC) + timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S+02:00")
+    times[4] = f"{ROWS[4][2]:.9e}"
+    assert read(tmp_path, interactions(times))[0] == ROWS
+
+
+@pytest.mark.parametrize(
+    ("time", "shown"),
+    [
+        ("yesterday", "1 others, such as 'yesterday'"),
+        ("13/09/2020", "1 others, such as '13/09/2020'"),
+        ("1600000000000", "1 others, such as '1600000000000'"),
+        ("1600000000000000000", "1 others, such as '1600000000000000000'"),
+    ],
+)
+def test_a_time_in_another_form_stops_the_step(tmp_path: Path, time: str, shown: str) -> None:
+    with pytest.raises(DecorecError, match=r"interactions\.csv, column 'timestamp': .*found " + shown):
+        read(tmp_path, interactions([time, *(str(row[2]) for row in ROWS[1:])]))
+
+
+def test_times_within_a_second_keep_their_order(tmp_path: Path) -> None:
+    # Within each user, the file runs against time; the table holds whole seconds.
+    times = [START + 0.1 * (3 - index % 4) for index in range(16)]
+    found, _ = read(tmp_path, interactions(times))
+    for user in range(4):
+        assert [item for name, item, _ in found if name == f"u{user}"] == ["i3", "i2", "i1", "i0"]
+    assert {time for _, _, time in found} == {START}
+
+
+def test_words_for_nothing_are_no_ids(tmp_path: Path) -> None:
+    words = ["nan", "NaN", "None", "NULL", "null"]
+    lost = [(word, item, START) for word in words for item in ("i0", "i1", "i2", "i3")]
+    found, counts = read(tmp_path, text([*ROWS, *lost, ("u0", "None", START)]))
+    assert found == ROWS
+    assert counts["interactions"]["dropped"] == {"no user": 20, "no item": 1, "no timestamp": 0}
+
+
+def test_quotes_as_databases_escape_them(tmp_path: Path) -> None:
+    rows: list[tuple[Any, ...]] = [(*row, "ok") for row in ROWS]
+    rows[2] = (*ROWS[2], r'"a \"fine\" hat"')
+    rows[9] = (*ROWS[9], r'"20\" wide"')
+    with pytest.raises(DecorecError, match=r"interactions\.csv, line 4: expected a comma or the end of the line after"):
+        read(tmp_path, text(rows, "user,item,timestamp,note"))
+
+
+def test_quotes_as_the_format_has_them(tmp_path: Path) -> None:
+    rows: list[tuple[Any, ...]] = [(*row, '"one, ""two""\nthree"') for row in ROWS]
+    assert read(tmp_path, text(rows, "user,item,timestamp,note"))[0] == ROWS
+
+
+def test_a_quote_that_is_never_closed(tmp_path: Path) -> None:
+    rows: list[tuple[Any, ...]] = [(*row, "ok") for row in ROWS]
+    rows[8] = (*ROWS[8], '"20 wide')
+    with pytest.raises(DecorecError, match=r"interactions\.csv"):
+        read(tmp_path, text(rows, "user,item,timestamp,note"))
+
+
+def test_ids_that_have_lost_their_zeros(tmp_path: Path) -> None:
+    rows = [(user, f"00{item[1]}", time) for user, item, time in ROWS]
+    items = ITEMS.with_columns(item=pl.Series(["000", "1", "002", "003"]))
+    with pytest.raises(DecorecError, match=r"items\.csv: expected item '001' of the interactions, found '1' \(1 items"):
+        read(tmp_path, text(rows), items)
+
+
+def test_blanks_around_the_names_of_columns(tmp_path: Path) -> None:
+    assert read(tmp_path, text(ROWS, "user, item, timestamp "))[0] == ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (text(ROWS).replace("\n", "\r").encode(), r"expected lines that end in LF or CR LF, found CR alone"),
+        (text(ROWS).encode("utf-16"), r"expected UTF-8 text, found UTF-16"),
+        (text([*ROWS[:5], (*ROWS[5], "more"), *ROWS[6:]]).encode(), r"line 7: expected 3 fields as in .* found 4"),
+        (text(ROWS, "user,item, item,timestamp").encode(), r"expected each column once, found 'user', 'item', ' item'"),
+    ],
+)
+def test_a_file_that_is_no_such_csv(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(DecorecError, match=r"interactions\.csv.*" + message) as caught:
+        read(tmp_path, content)
+    assert str(caught.value).count("\n") == 0 and len(str(caught.value)) < 400
+
+
+def test_line_ends_of_windows(tmp_path: Path) -> None:
+    assert read(tmp_path, text(ROWS).replace("\n", "\r\n"))[0] == ROWS
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("title", [1.5, 2.5, 3.5, None], r"expected text, found Float64"),
+        ("image", [1, 2, 3, 4], r"expected text or lists of texts, found Int64"),
+        ("category", [[["a"]], [["b"]], [], []], r"expected text or lists of texts, found List\(List\(String\)\)"),
+        ("description", [b"a", b"b", b"c", b"d"], r"expected text, found Binary"),
+    ],
+)
+def test_columns_that_are_no_text(tmp_path: Path, name: str, values: list[Any], expected: str) -> None:
+    items = ITEMS.with_columns(pl.Series(name, values))
+    with pytest.raises(DecorecError, match=rf"items\.parquet, column '{name}': {expected}"):
+        read(tmp_path, interactions(), items, "parquet")
+
+
+def test_numbered_categories_and_gaps_in_lists(tmp_path: Path) -> None:
+    read(tmp_path, interactions(), ITEMS.with_columns(category=pl.Series([7, 8, 9, 7])), "parquet")
+    assert pl.read_parquet(tmp_path / "out" / "catalogue")["categories"].to_list() == [["7"], ["8"], ["9"], ["7"]]
+    gaps = ITEMS.with_columns(category=pl.Series([["A", None], ["B"], [None], None], dtype=pl.List(pl.String)))
+    read(tmp_path, interactions(), gaps, "parquet")
+    assert pl.read_parquet(tmp_path / "out" / "catalogue")["categories"].to_list() == [["A"], ["B"], [], []]
+
+
+def test_ids_that_are_fractions(tmp_path: Path) -> None:
+    with pytest.raises(DecorecError, match=r"items\.parquet, column 'item': expected ids as text or whole .* Float64"):
+        read(tmp_path, interactions(), ITEMS.with_columns(item=pl.Series([1.0, 2.0, 3.0, 4.0])), "parquet")
+
+
+def test_addresses_of_pictures_lose_blanks(tmp_path: Path) -> None:
+    addresses = [" a.jpg ", " https://shop.example/b.jpg", "c d.jpg", ""]
+    read(tmp_path, interactions(), ITEMS.with_columns(image=pl.Series(addresses)))
+    found = pl.read_parquet(tmp_path / "out" / "catalogue")["image_urls"].to_list()
+    assert found == [["a.jpg"], ["https://shop.example/b.jpg"], ["c d.jpg"], []]
+
+
+def test_each_refused_address_has_a_reason_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "odd\\name.jpg").write_bytes(b"here")
+    assert read_picture(tmp_path, "odd\\name.jpg", 10) == b"here"
+    for name, reason in [
+        ("//shop.example/x.jpg", "no-scheme"),
+        ("sub\\x.jpg", "backslash"),
+        ("x.jpg", "missing-file"),
+        ("/x.jpg", "outside-folder"),
+    ]:
+        with pytest.raises(PictureError) as caught:
+            read_picture(tmp_path, name, 10)
+        assert caught.value.error == reason and caught.value.permanent
+
+
+RIGHT: dict[str, int | str] = {
+    "csv-backslash-odd-unused": "line 22",
+    "csv-cr-only": "CR alone",
+    "csv-lost-zeros": "expected item '0010101' of the interactions, found '10101'",
+    "csv-null-words": "duplicates: 12 users, 8 items, 24 interactions",
+    "csv-ragged": "line ",
+    "csv-space-header": 72,
+    "csv-utf16": "UTF-16",
+    "items-parquet-int-image": "items.parquet, column",
+    "items-parquet-nested": "items.parquet, column",
+    "items-parquet-odd": "items.parquet, column",
+    "picture-address-forms": 72,
+    "time-iso-mixed": 72,
+    "time-odd": 48,
+    "time-padded": 72,
+    "time-subsecond-float": 72,
+    "url-with-blank": 72,
+}
+"""Case -> interactions that are kept with 3-core, or a part of the message."""
+
+
+@pytest.mark.parametrize("case", sorted(RIGHT))
+def test_cases(tmp_path: Path, case: str) -> None:
+    folder, right = CASES / case, RIGHT[case]
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent")
+    items = "items.parquet" if (folder / "items.parquet").exists() else "items.csv"
+    if isinstance(right, str):
+        with pytest.raises(DecorecError) as caught:
+            read_folder(folder, items, tmp_path)
+        assert right in str(caught.value) and len(str(caught.value)) < 500
+        return
+    found, _ = read_folder(folder, items, tmp_path)
+    assert len(found) == right
+    if (folder / "right.json").exists():
+        order: dict[str, list[str]] = {}
+        for user, item, _ in found:
+            order.setdefault(user, []).append(item)
+        assert order == json.loads((folder / "right.json").read_text())
