@@ -12,12 +12,14 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from queue import Empty, SimpleQueue
 
 from decorec.acquire.crawl.outcome import Outcome
+from decorec.errors import DecorecError
 
 __all__ = ["DecoderPool", "Work"]
 
@@ -26,13 +28,19 @@ Work = Callable[[str, bytes], Outcome]
 
 PRELOADED = ["decorec.acquire.crawl.image_normalisation", "torch.nn.functional"]
 """Modules that are imported once for all processes; torch alone takes seconds."""
+UNKNOWN = 255
+"""Exit code of a process whose parent, the server process, has died before it could tell."""
 
 AHEAD = 2
 """Pictures that a process holds: the one it works on, and the next one, so that it does not have to wait."""
 ROOM = 64_000_000
 """Bytes of pictures that may wait for a process while the crawl goes on fetching."""
 DEATHS = 2
-"""Crashes after which a picture is given up: the first one may have another cause, such as too little memory."""
+"""Deaths of processes after which a picture is given up; at the last one it was alone in a fresh process."""
+CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP})
+"""Signals that a process meets by its own doing; others come from outside, such as from a system without memory."""
+SECONDS_TO_DIE = 10.0
+"""A process that crashes may write its memory to disk first; killed meanwhile, it would tell a wrong reason."""
 DIGITS = 64
 """Length of a sha256 in hexadecimal."""
 
@@ -64,7 +72,10 @@ class DecoderPool:
             thread.start()
 
     def submit(self, sha256: str, body: bytes) -> Future[Outcome]:
-        """The outcome of the work on ``body``, or the exception it raised; "unreadable" if it crashes processes.
+        """The outcome of the work on ``body``, or the exception it raised.
+
+        It is permanent, "unreadable", if the body crashes a fresh process that has nothing else to do; and transient,
+        "decoder-killed", if something else ends the processes, so that another run tries it again.
 
         Waits while too many bytes are queued. Callbacks of the future run in a thread of this object.
         """
@@ -101,9 +112,16 @@ class _Worker:
         self._over = False
         self._failure: Exception | None = None
         self._process: BaseProcess | None = None
+        self._exitcode: int | None = None
+        """Of the last process, negative for a signal."""
         self._connection: Connection
 
     def run(self) -> None:
+        # Ctrl-C reaches all processes of the terminal, and the crawl's own process is the one to react. Processes that
+        # this thread starts inherit the mask, from their first instruction on. The resource tracker comes first,
+        # because its start takes the mask away again.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while not self._over or self._given:
             try:
                 if self._process is None:
@@ -147,18 +165,26 @@ class _Worker:
         self._connection.send_bytes(task.sha256.encode() + task.body)
 
     def _recover(self) -> None:
-        """Continue with the tasks of a process that has crashed; the first of them caused the crash."""
-        if self._given:
-            first = self._given[0]
-            first.deaths += 1
-            if first.deaths == DEATHS:
-                self._given.popleft()
-                lost = Outcome("permanent", "unreadable", sha256=first.sha256, bytes=len(first.body))
-                first.future.set_result(lost)
+        """Continue with the tasks of a process that has died while it worked on the first of them."""
+        if not self._given:
+            return
+        first = self._given[0]
+        first.deaths += 1
+        if first.deaths == DEATHS:
+            self._given.popleft()
+            lost = Outcome("permanent", "unreadable") if self._crashed() else Outcome("transient", "decoder-killed")
+            first.future.set_result(replace(lost, sha256=first.sha256, bytes=len(first.body)))
         if self._given:
             self._start()
+            self._send(self._given[0])
+            self._take()  # alone, so that it is plain which picture ends a process
             for task in self._given:
                 self._send(task)
+
+    def _crashed(self) -> bool:
+        """Whether the last process died by its own doing."""
+        code = self._exitcode or 0
+        return 0 < code < UNKNOWN or -code in CRASHES
 
     def _start(self) -> None:
         if self._failure is not None:  # it would fail again
@@ -167,29 +193,30 @@ class _Worker:
         context.set_forkserver_preload(PRELOADED)
         self._connection, other = context.Pipe()
         process = context.Process(target=_serve, args=(other, self._work), name="crawl-decoder", daemon=True)
-        process.start()
-        other.close()
         try:
+            process.start()
+            other.close()
             self._connection.recv()
-        except EOFError as error:
-            raise RuntimeError(
-                "expected a process that decodes pictures to start, found that it ended; its message is above (a "
-                "script that calls the crawl needs the guard `if __name__ == '__main__':`)"
+        except (EOFError, OSError) as error:
+            raise DecorecError(
+                "crawl: expected a process that decodes pictures to start, found that it ended; its message is above, "
+                "or it was killed, as a system without memory does (run the same command again); a script that calls "
+                "the crawl needs the guard `if __name__ == '__main__':`"
             ) from error
         self._process = process
 
     def _stop(self) -> None:
         if self._process is not None:
             self._connection.close()
-            self._process.join(1.0)
+            self._process.join(SECONDS_TO_DIE)
             self._process.kill()
             self._process.join()
-            self._process = None
+            self._exitcode, self._process = self._process.exitcode, None
 
 
 def _serve(connection: Connection, work: Work) -> None:
     """Do ``work`` on each picture received, until the connection is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the crawl's own process reacts
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.filterwarnings("ignore", module="PIL")
     gc.freeze()  # the collector need not look through the hundred thousand objects of the libraries
     with suppress(EOFError, ConnectionError):

@@ -21,6 +21,10 @@ __all__ = ["Journal"]
 LIMITS = frozenset({"bomb", "opted-out", "private-address", "robots", "too-large", "too-many-redirects"})
 """Failures that depend on the configuration; the address is tried again when it changes."""
 
+VERDICT = 2
+"""Number of the rule by which a picture is called unreadable. Lines of an older rule also blame a picture for processes
+that were killed by something else, so it is tried again."""
+
 FIELDS = tuple(Outcome.__slots__)
 LIMITING = ("max_bytes", "max_pixels", "max_redirects", "private_hosts", "respect_robots", "user_agent")
 
@@ -88,6 +92,7 @@ class Journal:
             "address": address,
             "side": self._side,
             "recipe": RECIPE,
+            "verdict": VERDICT,
             "limits": self._limits,
             "outcome": {name: getattr(outcome, name) for name in FIELDS},
         }
@@ -99,6 +104,8 @@ class Journal:
         outcome = entry["outcome"]
         if outcome["status"] == "ok":
             return bool(entry["side"] == self._side and entry.get("recipe", 1) == RECIPE)
+        if outcome["error"] == "unreadable":
+            return bool(entry.get("verdict", 1) == VERDICT)
         return outcome["error"] not in LIMITS or bool(entry["limits"] == self._limits)
 
 

@@ -14,15 +14,23 @@ from pathlib import Path
 import pytest
 
 from decorec.acquire.crawl.decoder_pool import DecoderPool
-from decorec.acquire.crawl.outcome import Outcome
+from decorec.acquire.crawl.outcome import Outcome, Status
 
 NO_HASH = "0" * 64
+DEADLY = {b"crash": signal.SIGSEGV, b"abort": signal.SIGABRT, b"killed": signal.SIGKILL, b"ended": signal.SIGTERM}
 
 
 def dies_of_some(sha256: str, body: bytes) -> Outcome:
     """Work that no picture library should do, but that hostile files make them do."""
-    if body == b"crash":
-        os.kill(os.getpid(), signal.SIGKILL)
+    if body in DEADLY:
+        os.kill(os.getpid(), DEADLY[body])
+    if body == b"leave":
+        os._exit(3)
+    if body.startswith(b"once "):  # as a system without memory kills it: the picture is not to blame
+        marker = Path(body[5:].decode())
+        if not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
     if body == b"defect":
         raise ZeroDivisionError
     return Outcome("ok", width=len(body), height=os.getpid())
@@ -42,6 +50,81 @@ def test_a_file_that_kills_its_process_is_unreadable_and_the_rest_goes_on() -> N
     processes = {outcome.height for outcome in outcomes}
     assert os.getpid() not in processes
     assert len(processes) <= 4  # two, and two that took the places of the dead
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        (b"abort", ("permanent", "unreadable")),
+        (b"leave", ("permanent", "unreadable")),
+        (b"killed", ("transient", "decoder-killed")),
+        (b"ended", ("transient", "decoder-killed")),
+    ],
+)
+def test_what_ends_a_process_decides_whether_its_picture_is_to_blame(body: bytes, outcome: tuple[Status, str]) -> None:
+    with closing(DecoderPool(dies_of_some, 1)) as decoders:
+        futures = [decoders.submit(NO_HASH, part) for part in (b"before", body, b"behind")]
+        assert [future.result().width for future in (futures[0], futures[2])] == [6, 6]
+        assert futures[1].result() == Outcome(*outcome, sha256=NO_HASH, bytes=len(body))
+
+
+def test_a_picture_whose_process_was_killed_once_is_not_lost(tmp_path: Path) -> None:
+    bodies = [f"once {tmp_path / str(number)}".encode() for number in range(4)]
+    with closing(DecoderPool(dies_of_some, 2)) as decoders:
+        futures = [decoders.submit(NO_HASH, body) for body in bodies]
+        assert [future.result().status for future in futures] == ["ok"] * 4
+
+
+def run_script(script: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, start_new_session=True)
+
+
+def test_ctrl_c_does_not_reach_the_decoders() -> None:
+    done = run_script(
+        """
+import os, signal, time
+from decorec.acquire.crawl.decoder_pool import DecoderPool
+from tests.acquire.crawl.test_decoder_pool import NO_HASH, dies_of_some
+signal.signal(signal.SIGINT, lambda *_: None)  # the crawl's own process; all others get it as a terminal sends it
+decoders = DecoderPool(dies_of_some, 2)
+for _ in range(4):  # the first time, the server process is still importing
+    futures = [decoders.submit(NO_HASH, b"x" * 9) for _ in range(20)]
+    while not all(future.done() for future in futures):
+        os.killpg(0, signal.SIGINT)
+        time.sleep(0.02)
+    assert all(future.result().width == 9 for future in futures)
+decoders.close()
+print("done")
+"""
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+    assert "KeyboardInterrupt" not in done.stderr
+
+
+def test_without_the_server_process_no_picture_is_called_unreadable() -> None:
+    done = run_script(
+        """
+import os, signal
+from multiprocessing import forkserver
+from decorec.acquire.crawl.decoder_pool import DecoderPool
+from decorec.errors import DecorecError
+from tests.acquire.crawl.test_decoder_pool import NO_HASH, dies_of_some
+decoders = DecoderPool(dies_of_some, 2)
+decoder = decoders.submit(NO_HASH, b"first").result().height
+os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+os.kill(decoder, signal.SIGKILL)
+for future in [decoders.submit(NO_HASH, b"good") for _ in range(40)]:
+    try:
+        assert future.result().status in ("ok", "transient"), future.result()
+    except DecorecError as error:
+        assert "found that it ended" in str(error)
+decoders.close()
+print("done")
+"""
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
 def test_processes_end_with_the_one_that_started_them() -> None:

@@ -156,6 +156,28 @@ def test_pictures_of_another_recipe_are_fetched_again(tmp_path: Path, monkeypatc
         assert server.requests == {"/robots.txt": 1, "/ok/0.jpg": 1}, "a failure does not depend on the recipe"
 
 
+def test_pictures_that_an_older_rule_calls_unreadable_are_tried_again(tmp_path: Path) -> None:
+    with Hostile() as server:
+        addresses = {"good": [f"{server.url}/ok/1.jpg"], "bad": [f"{server.url}/html/1.jpg"]}
+        run(tmp_path, addresses)
+        path = tmp_path / "cache" / "crawl" / "set.jsonl"
+        entries = [json.loads(line) for line in path.read_bytes().splitlines()]
+        for entry in entries:  # as it was written when any death of a decoder counted against the picture
+            del entry["verdict"]
+            entry["outcome"] |= {"status": "permanent", "error": "unreadable"}
+        path.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+        server.requests.clear()
+        table = run(tmp_path, addresses)
+        assert table is not None and dict(table.select("item", "status").iter_rows()) == {
+            "bad": "permanent",
+            "good": "ok",
+        }
+        assert set(server.requests) == {"/robots.txt", "/ok/1.jpg", "/html/1.jpg"}
+        server.requests.clear()
+        run(tmp_path, addresses)
+        assert not server.requests
+
+
 def test_estimate_says_what_to_expect_and_writes_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Hostile() as server:
         addresses = {f"{i}": [f"{server.url}/{'404' if i % 4 == 0 else 'ok'}/{i}.jpg", "unused"] for i in range(80)}
