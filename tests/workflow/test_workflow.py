@@ -316,14 +316,18 @@ def test_a_wrong_configuration_is_one_clear_message(workplace: Workplace, change
 def test_without_config_yaml_in_the_working_directory_nothing_is_planned(finished: Workplace, tmp_path: Path) -> None:
     snakefile = str(finished.folder / "Snakefile")
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--snakefile", snakefile, "--dry-run"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    alone = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert alone.returncode != 0 and f"{tmp_path}/config.yaml" in alone.stdout + alone.stderr
+    # With another file of configuration, Snakemake does not miss it.
+    (tmp_path / "shop.yaml").write_text("seeds: [0]\n")
+    result = subprocess.run([*command, "--configfile", "shop.yaml"], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode != 0
     assert f"config.yaml: expected it in the working directory {tmp_path}" in result.stdout + result.stderr
     assert f"--directory {finished.folder}" in result.stdout + result.stderr
     there = subprocess.run(
-        [*command, "--directory", str(finished.folder), "--", *TARGETS], cwd=tmp_path, capture_output=True
+        [*command, "--directory", str(finished.folder), "--", *TARGETS], cwd=tmp_path, capture_output=True, text=True
     )
-    assert b"Nothing to be done" in there.stderr
+    assert "Nothing to be done" in there.stdout + there.stderr
 
 
 def rules() -> list[tuple[str, str]]:

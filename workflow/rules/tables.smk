@@ -5,12 +5,7 @@ rule table:
     input:
         unpack(ask(plan.table_files)),
     output:
-        csv=report(
-            layout.TABLE,
-            caption="../report/table.rst",
-            category="Tables (csv)",
-            labels=ask(plan.table_labels),
-        ),
+        csv=layout.TABLE,
         tex=layout.TABLE_TEX,
         html=report(
             layout.TABLE_HTML,
