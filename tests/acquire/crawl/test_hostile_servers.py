@@ -145,10 +145,10 @@ def test_counts_hashes_and_sizes_are_those_of_the_body(mapped: Hostile, tmp_path
 
 def test_slow_servers_cost_no_more_than_the_deadline(mapped: Hostile, tmp_path: Path) -> None:
     names = [f"{kind}/{i}" for kind in ("hang", "drip", "dripping-headers") for i in range(8)]
-    start = time.monotonic()
     urls = [f"http://shop.test/{name}" for name in names]
     rows = run(tmp_path, {url: [url] for url in urls}, concurrency=24, attempts=9, timeout=0.5, deadline=1.5)
-    assert time.monotonic() - start < 10
+    # An attempt at a server that hangs takes half a second, and none begins after the deadline, however slow we are.
+    assert all(row["attempts"] <= 3 for row in rows.values())
     assert {row["status"] for row in rows.values()} == {"transient"}
     for url, row in rows.items():
         assert row["error"] in ({"timeout", "deadline"} if "hang" in url else {"deadline"}), url
