@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from decorec.config.base import Section
 
-__all__ = ["FeaturesConfig"]
+__all__ = ["FOLDER", "FeaturesConfig"]
+
+FOLDER = "local-dir:"
+"""Begins the name of a model that lies in a folder, with its weights."""
 
 
 class FeaturesConfig(Section):
@@ -31,3 +35,8 @@ class FeaturesConfig(Section):
     """Passes over the pairs (encoder fit)."""
     seed: int = Field(0, ge=0)
     """Seed of initialisation, held-out pairs and order (encoder fit)."""
+
+    @property
+    def place_of_weights(self) -> Path:
+        """The file or folder of the weights; it does not exist where they are a published tag."""
+        return Path(self.model.removeprefix(FOLDER) if self.model.startswith(FOLDER) else self.weights)

@@ -54,7 +54,7 @@ def evaluate(
     torch.set_num_threads(threads)
     trained = checkpoint.load_for(vocab, model, config)
     data = Sequences.read(sequences)
-    trained.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    trained.model.to_device()
     test = rank_users(trained.model, data, "test", settings.mask_history)
     valid = rank_users(trained.model, data, "valid", settings.mask_history)
     target = data.items[data.offsets[1:] - 1]

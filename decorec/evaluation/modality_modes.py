@@ -102,7 +102,7 @@ def modality_modes(
     torch.set_num_threads(threads)
     trained = checkpoint.load_for(vocab, model, config)
     data = Sequences.read(sequences)
-    trained.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    trained.model.to_device()
     target: npt.NDArray[np.int32] = data.items[data.offsets[1:] - 1].astype(np.int32)
     frames = []
     for mode, scorer in modes_of(trained.model).items():

@@ -18,6 +18,7 @@ import torch
 from open_clip.pretrained import get_pretrained_cfg
 from safetensors import SafetensorError
 
+from decorec.config.features import FOLDER
 from decorec.errors import DecorecError
 
 __all__ = ["LOADING_ERRORS", "Weights", "locate"]
@@ -26,7 +27,7 @@ log = logging.getLogger("decorec")
 NO_WEIGHTS = frozenset({"input_resolution", "context_length", "vocab_size"})
 """Numbers that OpenAI's archives hold among their tensors."""
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
-HUB, FOLDER = "hf-hub:", "local-dir:"
+HUB = "hf-hub:"
 LOADING_ERRORS = (RuntimeError, OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
 """Errors raised when weights files are fetched and read."""
 

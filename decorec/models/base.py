@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from decorec.config.training import StageConfig
@@ -68,6 +69,10 @@ class Recommender(nn.Module, ABC):
 
     def before_epoch(self) -> None:
         """Work to repeat before every epoch of training, without gradient."""
+
+    def to_device(self) -> Self:
+        """Move to the GPU, if torch can use one."""
+        return self.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
     def own_state(self) -> dict[str, Tensor]:
         """Weights and buffers, without the item data: the model's own part of a checkpoint."""

@@ -82,7 +82,7 @@ class Inputs(Sharing):
         features = self.config.features
         if features.encoder != "clip":
             return []
-        path = Path(features.model.removeprefix("local-dir:") if "local-dir:" in features.model else features.weights)
+        path = features.place_of_weights
         files = [path] if path.is_file() else sorted(path.rglob("*")) if path.is_dir() else []
         return [str(file) for file in files if file.is_file()]
 

@@ -106,4 +106,4 @@ def prepare(run: Run, stage: str, seed: int, item_data: ItemData, start: dict[st
     model = build(run.model, item_data, stage)
     if start is not None:
         model.start_from(start)
-    return model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    return model.to_device()

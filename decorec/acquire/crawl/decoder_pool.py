@@ -216,7 +216,6 @@ class _Worker:
 
 def _serve(connection: Connection, work: Work) -> None:
     """Do ``work`` on each picture received, until the connection is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.filterwarnings("ignore", module="PIL")
     gc.freeze()  # the collector need not look through the hundred thousand objects of the libraries
     with suppress(EOFError, ConnectionError):

@@ -87,11 +87,10 @@ def read_items(dataset: TableDataset, wanted: pl.Series) -> Metadata:
     path = Path(dataset.path) / dataset.items
     with _reading(path, "a table of items"):
         table = _scan(path)
-        names = table.collect_schema().names()
-        _require(path, names, ["item"])
         schema = table.collect_schema()
+        _require(path, schema.names(), ["item"])
         _expect_id(path, table, "item", schema["item"])
-        columns = [_described(path, name, schema[name]) for name in ITEM_COLUMNS if name in names]
+        columns = [_described(path, name, schema[name]) for name in ITEM_COLUMNS if name in schema]
         rows = table.select(_id("item"), *columns).collect(engine="streaming")
     _expect_records(path, len(rows))
     named = rows.filter(pl.col("item").is_not_null())
@@ -112,9 +111,10 @@ def picture_names(dataset: TableDataset) -> list[str]:
     path = Path(dataset.path) / dataset.items
     with _reading(path, "a table of items"):
         table = _scan(path)
-        if "image" not in table.collect_schema():
+        schema = table.collect_schema()
+        if "image" not in schema:
             return []
-        images = table.select(_described(path, "image", table.collect_schema()["image"])).collect()["image"]
+        images = table.select(_described(path, "image", schema["image"])).collect()["image"]
         if images.dtype == pl.List:
             images = images.explode()
         names = images.drop_nulls().unique()

@@ -17,6 +17,7 @@ from decorec.acquire.crawl.decoder_pool import DecoderPool
 from decorec.acquire.crawl.outcome import Outcome, Status
 
 NO_HASH = "0" * 64
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
 DEADLY = {b"crash": signal.SIGSEGV, b"abort": signal.SIGABRT, b"killed": signal.SIGKILL, b"ended": signal.SIGTERM}
 
 
@@ -76,9 +77,8 @@ def test_a_picture_whose_process_was_killed_once_is_not_lost(tmp_path: Path) -> 
 
 
 def run_script(script: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", script]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, start_new_session=True)
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=240, start_new_session=True)
 
 
 def test_ctrl_c_does_not_reach_the_decoders() -> None:
@@ -136,8 +136,7 @@ decoders = DecoderPool(dies_of_some, 1)
 print(decoders.submit(NO_HASH, b"alive").result().height, flush=True)
 time.sleep(60)
 """
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
         assert process.stdout is not None
         decoder = int(process.stdout.readline())
         os.kill(decoder, 0)
@@ -155,8 +154,7 @@ def test_a_process_that_cannot_start_is_an_error_and_not_a_bad_picture(tmp_path:
         "from tests.acquire.crawl.test_decoder_pool import dies_of_some\n"
         "DecoderPool(dies_of_some, 1).submit('', b'').result()\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, script], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
     assert done.returncode
     assert "expected a process that decodes pictures to start" in done.stderr
 
