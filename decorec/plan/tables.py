@@ -21,6 +21,8 @@ class TableJob:
     step: str
     files: Callable[[Targets], dict[str, list[str]]]
     """Input files by parameter of the step."""
+    after: Callable[[Targets], list[str]] = lambda plan: []
+    """Files that must be there first, although the step does not read them."""
     values: Callable[[Targets], Mapping[str, Any]] = lambda plan: {}
     """Values of the step's other parameters: texts, numbers, lists, or sections as JSON."""
     loads: Callable[[Targets], list[str]] = lambda plan: []
@@ -133,6 +135,8 @@ TABLES: dict[str, TableJob] = {
     "cost": TableJob(
         step="cost-table",
         files=lambda plan: {"models": plan.models(plan.config.tables.main)},
+        # It reads the measurements of the jobs that made the ranks.
+        after=lambda plan: plan.of_runs(plan.config.tables.main),
         values=lambda plan: {
             "first_stages": plan.first_stages(plan.config.tables.main),
             "benchmarks": layout.BENCHMARKS,
@@ -177,8 +181,9 @@ class Tables(Targets):
         return [name for name in self.tables() if not TABLES[name].drawn]
 
     def table_files(self, table: str) -> dict[str, list[str]]:
-        """Input files of a table, by parameter of its step."""
-        return TABLES[table].files(self)
+        """Input files of a table, by parameter of its step, and ``after``: those that it waits for."""
+        job = TABLES[table]
+        return {**job.files(self), "after": job.after(self)}
 
     def table_call(self, table: str) -> str:
         """The command that makes a table, without its output files."""

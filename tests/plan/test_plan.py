@@ -174,6 +174,16 @@ def test_tables_and_figures_follow_the_runs_that_there_are() -> None:
     ]
 
 
+def test_the_table_of_costs_waits_for_every_job_that_it_measures() -> None:
+    runs = {"decorec": {}, "no-cluster": {"model": {"interests": False}}, "sasrec": {"model": {"name": "sasrec"}}}
+    found = plan(tables={"main": list(runs)}, runs=runs, seeds=[3, 4])
+    waited = {file for files in found.table_files("cost").values() for file in files}
+    for run in runs:
+        for seed in (3, 4):
+            assert f"results/shop/runs/{run}/seed-{seed}/ranks.parquet" in waited, "measured, so it has to be over"
+    assert "ranks.parquet" not in found.table_call("cost"), "the step does not read them"
+
+
 def test_sensitivity_adds_runs_that_share_what_they_can() -> None:
     runs = {"decorec": {"model": {"modal_layers": 2}}, "no-cross": {"model": {"modal_layers": 2, "alpha": 0}}}
     tables = {"main": ["decorec"], "alpha": [0.25, 0], "tau": [8], "clusters": [0.02, 0.1], "sensitivity_seeds": 2}
