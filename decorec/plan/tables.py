@@ -181,9 +181,10 @@ class Tables(Targets):
         return [name for name in self.tables() if not TABLES[name].drawn]
 
     def table_files(self, table: str) -> dict[str, list[str]]:
-        """Input files of a table, by parameter of its step, and ``after``: those that it waits for."""
+        """Input files of a table, by parameter of its step, and those that it waits for, if there are any."""
         job = TABLES[table]
-        return {**job.files(self), "after": job.after(self)}
+        after = job.after(self)
+        return {**job.files(self), **({"after": after} if after else {})}
 
     def table_call(self, table: str) -> str:
         """The command that makes a table, without its output files."""
