@@ -105,8 +105,8 @@ def _accuracy(world: World) -> str:
     torch.manual_seed(0)
     model = build(run.model, world.item_data, "fit")
     history = train_model(model, world.sequences, run.train.stage("fit"), 0)
-    rank = rank_users(model, world.sequences, "test")
-    figures = ", ".join(f"{parse_metric(name)(rank).mean():.4f}" for name in ("Hit@10", "NDCG@10"))
+    found = rank_users(model, world.sequences, "test")
+    figures = ", ".join(f"{parse_metric(name)(found).mean():.4f}" for name in ("Hit@10", "NDCG@10"))
     return f"{figures} after {len(history)} epochs"
 
 

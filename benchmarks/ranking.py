@@ -56,13 +56,15 @@ def main() -> None:
     tokens, users = int(sizes.sum()), options.users
     work = modalities * 2.0 * (tokens * 2 * dim * dim + users * (2 * dim * dim + 2 * dim * forward) + tokens * 2 * dim)
     work += 2.0 * modalities * users * modalities * options.items * dim
-    print(f"{users:,} users x {options.items:,} items, both modalities, mean rank {found.mean():.0f}")
+    print(f"{users:,} users x {options.items:,} items, both modalities, mean rank {found.mean_rank().mean():.0f}")
     rate, everything = work / seconds, users * options.items * 4 / 1e6
     print(f"  {seconds:.1f} s, {rate / 1e9:.0f} GFLOP/s, peak {top / 1e9:.0f}, share {rate / top:.2f}")
     print(f"  memory {(after - before) / 1e3:.0f} MB above what stood before; all scores: {everything:,.0f} MB")
     checked = min(options.checked, users)
-    alone = np.concatenate([rank_users(model, _one(world.sequences, user), "test") for user in range(checked)])
-    print(f"  ranks of {checked} users one by one: {int((alone != found[:checked]).sum())} differ")
+    alone = [
+        rank_users(model, _one(world.sequences, user), "test") == found[user : user + 1] for user in range(checked)
+    ]
+    print(f"  ranks of {checked} users one by one: {alone.count(False)} differ")
 
 
 def _one(sequences: Sequences, user: int) -> Sequences:

@@ -1,4 +1,4 @@
-"""Step evaluate: one rank per user; every metric, interval and test is computed from these."""
+"""Step evaluate: where each user's target stands; every metric, interval and test is computed from this."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import torch
 from decorec.artifacts.files import write_json, write_table
 from decorec.config.evaluation import EvaluateConfig
 from decorec.data.sequences import Sequences
-from decorec.evaluation.full_ranking import rank_users
+from decorec.evaluation.full_ranking import candidates, rank_users
 from decorec.evaluation.metrics import REPORTED, parse_metric
+from decorec.evaluation.ranks_table import ranks_table
 from decorec.models import checkpoint
 
 __all__ = ["evaluate"]
@@ -33,7 +34,7 @@ def evaluate(
     metrics: Path,
     threads: int = 1,
 ) -> None:
-    """Rank every user's test item among all items of the data set (full ranking, ties averaged).
+    """Rank every user's test item among all items of the data set (full ranking).
 
     Args:
         settings: the section evaluate of the configuration.
@@ -41,15 +42,16 @@ def evaluate(
         sequences: sequences.parquet (read).
         model: model.safetensors of the last stage of a run (read).
         config: its config.json (read).
-        ranks: ranks.parquet (written), one row per user: user, target (item index), rank (1 + items scored higher +
-            half of the other items scored equal), history_length (items before the test item), target_count
-            (interactions with the target in the training part).
-        metrics: metrics.json (written): means over users on test and on validation items. The means on validation
-            items are for choices, those on test items only for reports.
+        ranks: ranks.parquet (written), one row per user: user, target (item index), higher (items scored higher than
+            the target), equal (other items with the same score), history_length (items before the test item),
+            target_count (interactions with the target in the training part).
+        metrics: metrics.json (written): means over users on test and on validation items, a tie as the mean over all
+            orders of its items. The means on validation items are for choices, those on test items only for reports.
         threads: number of threads of torch.
 
     Raises:
-        DecorecError: a file is missing or damaged, the model has other items than the vocabulary, or a score is NaN.
+        DecorecError: a file is missing or damaged, the model has other items than the vocabulary, a score is NaN, or
+            the ranks cannot be those of one target per user among its candidates.
     """
     torch.set_num_threads(threads)
     trained = checkpoint.load_for(vocab, model, config)
@@ -59,18 +61,14 @@ def evaluate(
     valid = rank_users(trained.model, data, "valid", settings.mask_history)
     target = data.items[data.offsets[1:] - 1]
     counts = np.bincount(data.training().items, minlength=len(trained.items))
-    frame = pl.DataFrame(
-        {
-            "user": data.users,
-            "target": target.astype(np.int32),
-            "rank": test,
-            "history_length": (data.lengths - 1).astype(np.int32),
-            "target_count": counts[target].astype(np.int32),
-        }
+    among = candidates(data, "test", len(trained.items), settings.mask_history)
+    frame = ranks_table(ranks, data, test, among).with_columns(
+        history_length=pl.Series((data.lengths - 1).astype(np.int32)),
+        target_count=pl.Series(counts[target].astype(np.int32)),
     )
     figures = {
-        part: {name: float(parse_metric(name)(rank).mean()) for name in REPORTED}
-        for part, rank in (("test", test), ("valid", valid))
+        part: {name: float(parse_metric(name)(found).mean()) for name in REPORTED}
+        for part, found in (("test", test), ("valid", valid))
     }
     log.info("%s seed %d: test %s", trained.run.model.name, trained.seed, figures["test"])
     write_table(ranks, frame)

@@ -11,7 +11,7 @@ from decorec.evaluation.rank_metrics import RANK_METRICS, Metric, MetricFunction
 __all__ = ["METRICS", "REPORTED", "parse_metric"]
 
 METRICS: dict[str, MetricFunction] = {**RANK_METRICS}
-"""Name -> function of (rank, cut-off). A new metric is one function and one entry here."""
+"""Name -> function of (rank without ties, cut-off). A new metric is one function and one entry here."""
 
 REPORTED = ("Hit@10", "Hit@50", "NDCG@10", "NDCG@50", "MRR@10", "MRR@50")
 """Metrics of every table, in order."""

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 import torch
 from torch import Tensor
@@ -20,7 +18,8 @@ from decorec.config.evaluation import EvaluateConfig
 from decorec.data.batches import Batch
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
-from decorec.evaluation.full_ranking import rank_users
+from decorec.evaluation.full_ranking import candidates, rank_users
+from decorec.evaluation.ranks_table import ranks_table
 from decorec.models import checkpoint
 from decorec.models.base import Recommender
 from decorec.models.decorec import DeCoRec
@@ -91,22 +90,22 @@ def modality_modes(
         sequences: sequences.parquet (read).
         model: model.safetensors of the last stage of a run of decorec (read).
         config: its config.json (read).
-        modes: modes.parquet (written), one row per mode and user: mode, user, target (item index), rank; in mode cross
-            the rank is that of the step evaluate.
+        modes: modes.parquet (written), one row per mode and user: mode, user, target (item index), higher, equal; in
+            mode cross as in the file of the step evaluate.
         threads: number of threads of torch.
 
     Raises:
-        DecorecError: a file is missing or damaged, the model has other items than the vocabulary, or it does not score
-            by modalities.
+        DecorecError: a file is missing or damaged, the model has other items than the vocabulary, it does not score by
+            modalities, or the ranks cannot be those of one target per user among its candidates.
     """
     torch.set_num_threads(threads)
     trained = checkpoint.load_for(vocab, model, config)
     data = Sequences.read(sequences)
     trained.model.to_device()
-    target: npt.NDArray[np.int32] = data.items[data.offsets[1:] - 1].astype(np.int32)
+    among = candidates(data, "test", len(trained.items), evaluate.mask_history)
     frames = []
     for mode, scorer in modes_of(trained.model).items():
-        rank = rank_users(scorer, data, "test", evaluate.mask_history)
-        frames.append(pl.DataFrame({"mode": mode, "user": data.users, "target": target, "rank": rank}))
+        found = rank_users(scorer, data, "test", evaluate.mask_history)
+        frames.append(ranks_table(modes, data, found, among).select(pl.lit(mode).alias("mode"), pl.all()))
     write_table(modes, pl.concat(frames))
     log.info("modes: %d of %s seed %d", len(frames), trained.run.model.name, trained.seed)

@@ -1,9 +1,8 @@
-"""Metrics of a ranked list with one true item, each a function of its rank.
+"""Metrics of a ranked list with one true item, computed from where that item stands.
 
-A fractional rank (ties are averaged, see ``decorec.evaluation.ranking.ranks``) is not rounded: it is a hit if rank <=
-k, and its gain is that of the fractional position. Two items that tie for positions 10 and 11 have rank 10.5,
-a miss at 10 and a hit at 11. Gains are convex in the rank, so a tie gets a little less than the mean over
-all orders of the tied items (rank 1.5: NDCG 0.756 instead of 0.815). A model does not benefit from ties.
+A model may give other items the score of the true one. Then its place is any of ``equal + 1`` neighbouring places, and
+each metric is the mean of its values at these places: the mean over all orders of the tied items. It is not the value
+at their mean place: 19 items with one score give Hit@10 = 10 / 19, though the mean place is 10.
 """
 
 from __future__ import annotations
@@ -11,15 +10,45 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from decorec.errors import DecorecError
 
-__all__ = ["RANK_METRICS", "Metric", "MetricFunction", "parse_metric"]
+__all__ = ["RANK_METRICS", "Metric", "MetricFunction", "Ranks", "parse_metric"]
 
 Array = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """Where true items stand among the candidates: on the places ``higher`` + 1 to ``higher`` + ``equal`` + 1."""
+
+    higher: Counts
+    """Candidates scored higher than the true item; any shape."""
+    equal: Counts
+    """Other candidates with exactly the score of the true item; same shape."""
+
+    def __getitem__(self, index: Any) -> Ranks:
+        """A part, by any index of NumPy."""
+        return Ranks(self.higher[index], self.equal[index])
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same of the same items."""
+        if not isinstance(other, Ranks):
+            return NotImplemented
+        return np.array_equal(self.higher, other.higher) and np.array_equal(self.equal, other.equal)
+
+    def mean_rank(self) -> Array:
+        """The mean place over all orders of the tied items, at least 1; to show, not to compute metrics from."""
+        return 1 + self.higher + self.equal / 2
+
+    def columns(self) -> dict[str, npt.NDArray[np.int32]]:
+        """Columns of ranks.parquet (``decorec.artifacts.schemas.ranks``)."""
+        return {"higher": self.higher.astype(np.int32), "equal": self.equal.astype(np.int32)}
 
 
 def hit(rank: Array, k: int) -> Array:
@@ -38,7 +67,7 @@ def mrr(rank: Array, k: int) -> Array:
 
 
 MetricFunction = Callable[[Array, int], Array]
-"""Function of (rank, cut-off)."""
+"""Function of (rank of an item that ties with no other: 1.0, 2.0, ..., cut-off)."""
 
 RANK_METRICS: dict[str, MetricFunction] = {"Hit": hit, "NDCG": ndcg, "MRR": mrr}
 """Name -> function. Training monitors these; what tables show besides them is in ``decorec.evaluation.metrics``."""
@@ -56,9 +85,20 @@ class Metric:
     def __str__(self) -> str:
         return f"{self.name}@{self.cutoff}"
 
-    def __call__(self, rank: Array) -> Array:
-        """Value for each rank (float64, any shape, ranks >= 1), same shape; the metric is the mean over users."""
-        return self.function(rank, self.cutoff)
+    def __call__(self, ranks: Ranks) -> Array:
+        """Value for each true item (float64, the shape of ``ranks``); the metric is the mean over users.
+
+        Where nothing ties it is the function itself, to the last bit. Elsewhere it is the mean of the function over the
+        places of the tie, a difference of cumulative sums.
+        """
+        alone = self.function(ranks.higher.astype(np.float64) + 1, self.cutoff)
+        if not ranks.equal.any():
+            return alone
+        last = ranks.higher + ranks.equal + 1
+        places: Array = np.arange(1, int(last.max()) + 1, dtype=np.float64)
+        gains = self.function(places, self.cutoff)
+        sums = np.concatenate([[0.0], np.cumsum(gains)])
+        return np.where(ranks.equal == 0, alone, (sums[last] - sums[ranks.higher]) / (ranks.equal + 1))
 
 
 def parse_metric(text: str, known: Mapping[str, MetricFunction] = RANK_METRICS) -> Metric:

@@ -1,30 +1,32 @@
-"""The rank of the true next item among all items of the data set."""
+"""Where the true next item stands among all items of the data set."""
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from decorec.errors import DecorecError
+from decorec.evaluation.rank_metrics import Ranks
 
 __all__ = ["ranks"]
 
 EXACT = 1 << 24
 
 
-def ranks(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Rank of each user's target, ties averaged: 1 + #(greater) + #(equal, other than the target) / 2.
+def ranks(scores: torch.Tensor, target: torch.Tensor) -> Ranks:
+    """Count for each user the items scored higher than the target, and the other items scored equal.
 
-    This is the mean rank of the target over all orders of the items that tie with it. A model that gives the same score
-    to every item gets rank (I + 1) / 2, not rank 1. Scores are not rounded before they are compared: infinities are
-    allowed, and low precision makes ties. One float32 array of the size of ``scores`` is needed; the caller divides the
-    users into blocks.
+    Scores are compared as they are, without rounding or tolerance: equal is what has the same value in the type of
+    ``scores`` (so low precision makes ties, and 0.0 equals -0.0). Infinities are allowed. One float32 array of the size
+    of ``scores`` is needed; the caller divides the users into blocks.
 
     Args:
         scores: [B, I] score of every item for each user, any floating type.
         target: [B] index of the true next item, integer, 0 <= target < I.
 
     Returns:
-        [B] float64, on the device of ``scores``.
+        counts, each [B].
 
     Raises:
         DecorecError: a score is not a number.
@@ -38,12 +40,11 @@ def ranks(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     own = scores.gather(1, target.long().unsqueeze(1))  # [B, 1]
     # Counting comparisons stored as 0.0 and 1.0 is many times faster than counting booleans.
     flags = torch.empty(scores.shape, dtype=torch.float32, device=scores.device)
-    greater = _count(torch.gt(scores, own, out=flags))
-    equal = _count(torch.eq(scores, own, out=flags)) - 1
-    return 1 + greater + equal / 2
+    higher = _count(torch.gt(scores, own, out=flags))
+    return Ranks(higher, _count(torch.eq(scores, own, out=flags)) - 1)
 
 
-def _count(flags: torch.Tensor) -> torch.Tensor:
-    """Sums of rows of zeros and ones, [B, I] float32 -> [B] float64; float32 counts exactly up to 2^24."""
-    parts = [part.sum(1).double() for part in torch.split(flags, EXACT, 1)]
-    return torch.stack(parts).sum(0)
+def _count(flags: torch.Tensor) -> npt.NDArray[np.int64]:
+    """Sums of rows of zeros and ones, [B, I] float32 -> [B]; float32 counts exactly up to 2^24."""
+    parts = [part.sum(1).long() for part in torch.split(flags, EXACT, 1)]
+    return np.asarray(torch.stack(parts).sum(0).cpu().numpy(), dtype=np.int64)

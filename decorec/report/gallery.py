@@ -55,13 +55,13 @@ def _scored(model: Recommender, data: Sequences, mask_history: bool) -> tuple[Te
 
 
 def _recommended(model: Recommender, data: Sequences, mask_history: bool) -> list[dict[str, Any]]:
-    """For each user the rank of the true next item and the first items, with full scores and scores by modality."""
+    """For each user the mean rank of the true next item and the first items, with full scores and those by modality."""
     scores, targets = _scored(model, data, mask_history)
     parts: dict[str, Tensor] = {}
     if isinstance(model, DeCoRec):
         single = [(name, mode) for name, mode in modes_of(model).items() if name in model.adapters]
         parts = {name: _scored(mode, data, mask_history)[0] for name, mode in single}
-    rank = ranks(scores, targets)
+    rank = ranks(scores, targets).mean_rank()
     top = torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :TOP]
     return [
         {

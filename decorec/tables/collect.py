@@ -14,6 +14,7 @@ from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
 from decorec.artifacts.schemas.ranks import HISTORY_LENGTH, RANKS
 from decorec.errors import DecorecError
+from decorec.evaluation.rank_metrics import Ranks
 
 __all__ = ["RunRanks", "read_runs"]
 
@@ -24,8 +25,8 @@ class RunRanks:
 
     seeds: tuple[int, ...]
     """Ascending."""
-    ranks: npt.NDArray[np.float64]
-    """[S, U] rank of each user's target per seed."""
+    ranks: Ranks
+    """[S, U] where each user's target stands, per seed."""
     users: tuple[str, ...]
     """Ascending."""
     lengths: npt.NDArray[np.int64] | None = None
@@ -46,9 +47,11 @@ def _read(file: Path, mode: str | None) -> pl.DataFrame:
     frame = frame.select(*columns).sort("user", "target")
     if frame.is_empty():
         raise DecorecError(f"{file}: expected one row per user, found none; run its step again")
-    ranks = frame["rank"]
-    if ranks.null_count() or not ranks.is_finite().all() or not (ranks >= 1).all():
-        raise DecorecError(f"{file}: expected ranks of at least 1, found others; run its step again")
+    for name in ("higher", "equal"):
+        if frame[name].null_count() or not (frame[name] >= 0).all():
+            raise DecorecError(
+                f"{file}: expected numbers of at least 0 in column {name!r}, found others; run its step again"
+            )
     repeated = frame.filter(pl.col("user").is_duplicated())["user"]
     if len(repeated):
         raise DecorecError(f"{file}: expected one row per user, found several of {repeated[0]!r}; run its step again")
@@ -57,7 +60,7 @@ def _read(file: Path, mode: str | None) -> pl.DataFrame:
 
 def _check_same_users(first: Path, expected: pl.DataFrame, file: Path, found: pl.DataFrame) -> None:
     """Raise unless both files have the same users, each with the same target and the same length of history."""
-    key = [name for name in expected.columns if name != "rank"]
+    key = [name for name in expected.columns if name not in ("higher", "equal")]
     if expected.select(key).equals(found.select(key)):
         return
     only = found.join(expected, on=key, how="anti", maintain_order="left")
@@ -110,7 +113,7 @@ def read_runs(files: Sequence[Path], runs: Sequence[str], mode: str | None = Non
 
     Raises:
         DecorecError: a file is missing, has another path, is given twice or belongs to no run; a run has no file; a
-            rank is not a number of at least 1; users or targets differ within a data set.
+            count is not a number of at least 0; users or targets differ within a data set.
     """
     if not files:
         raise DecorecError(
@@ -121,16 +124,18 @@ def read_runs(files: Sequence[Path], runs: Sequence[str], mode: str | None = Non
         reference: tuple[Path, pl.DataFrame] | None = None
         result[dataset] = {}
         for run, seeds in group.items():
-            rows = []
+            higher, equal = [], []
             for seed in sorted(seeds):
                 frame = _read(seeds[seed], mode)
                 reference = reference or (seeds[seed], frame)
                 _check_same_users(*reference, seeds[seed], frame)
-                rows.append(frame["rank"].to_numpy())
+                higher.append(frame["higher"].to_numpy().astype(np.int64))
+                equal.append(frame["equal"].to_numpy().astype(np.int64))
             assert reference is not None  # every run has a file
             users = tuple(reference[1]["user"])
             lengths = None
             if mode is None:  # the validation item is part of the history, but not of the training part
                 lengths = reference[1]["history_length"].to_numpy().astype(np.int64) - 1
-            result[dataset][run] = RunRanks(tuple(sorted(seeds)), np.stack(rows), users, lengths)
+            found = Ranks(np.stack(higher), np.stack(equal))
+            result[dataset][run] = RunRanks(tuple(sorted(seeds)), found, users, lengths)
     return result

@@ -57,7 +57,8 @@ def _protocol(references: Sequence[str], evaluate: EvaluateConfig) -> list[str]:
         "- **Population.** Every user of the data set, one target each: the last item of the sequence (leave-one-out). "
         "The item before it is for validation, the rest for training.",
         f"- **Candidates.** All items of the data set; none is sampled. The user's history is {history}.",
-        "- **Rank and ties.** rank = 1 + items scored higher + half of the other items scored equal.",
+        "- **Rank and ties.** rank = 1 + items scored higher. A tie counts as the mean of the metric over all orders "
+        "of the tied items; scores tie only if they are exactly equal.",
         "- **Cut-offs.** Hit@10 counts ranks up to 10. The paper's tables were most likely made by an evaluator that "
         "counts one rank more (11 under the name 10, 51 under the name 50), so wherever a value of the paper is "
         "next to ours on this page, ours is at 11 and 51.",

@@ -113,7 +113,7 @@ def summarise_dataset(
                 ci_low=float(low[index]),
                 ci_high=float(high[index]),
                 p_value=None if p_values is None else float(p_values[index]),
-                users=run.ranks.shape[1],
+                users=len(run.users),
             )
     return [rows[index, name] for index in range(len(metrics)) for name in runs]
 

@@ -133,8 +133,8 @@ def _untrained(model: Recommender, sequences: Sequences) -> pl.DataFrame:
 
 def validate(model: Recommender, sequences: Sequences, monitor: str) -> dict[str, float]:
     """Metrics on the validation items, and the loss there if it is monitored."""
-    rank = rank_users(model, sequences, "valid")
-    figures = {name: float(parse_metric(name)(rank).mean()) for name in (*MONITORED, monitor) if name != "loss"}
+    found = rank_users(model, sequences, "valid")
+    figures = {name: float(parse_metric(name)(found).mean()) for name in (*MONITORED, monitor) if name != "loss"}
     if monitor == "loss":
         windows = histories(sequences, "valid", model.config.length)
         with torch.no_grad():

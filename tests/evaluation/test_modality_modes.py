@@ -21,6 +21,7 @@ from tests.support import small
 from tests.support.fabricated_ranks import EVALUATE, assert_tex_is_well_formed, html_root, records
 
 MODES = ("image", "text", "intra", "cross")
+PLACES = ("higher", "equal")
 ITEMS = [f"i{number}" for number in range(40)]
 
 
@@ -41,8 +42,8 @@ def test_cross_is_what_evaluate_ranks(tmp_path: Path) -> None:
     frame = pl.read_parquet(tmp_path / "modes")
     assert tuple(frame["mode"].unique(maintain_order=True)) == MODES
     cross = frame.filter(mode="cross")
-    assert cross.drop("mode").equals(pl.read_parquet(tmp_path / "ranks").select("user", "target", "rank"))
-    assert not np.array_equal(cross["rank"], frame.filter(mode="intra")["rank"])
+    assert cross.drop("mode").equals(pl.read_parquet(tmp_path / "ranks").select("user", "target", *PLACES))
+    assert not cross["higher"].equals(frame.filter(mode="intra")["higher"])
     assert files["model"].read_bytes() == before
 
 
@@ -70,7 +71,7 @@ def test_three_modalities_have_five_modes_the_single_ones_first_in_alphabetical_
     evaluate(settings=EvaluateConfig(), **files, ranks=tmp_path / "ranks", metrics=tmp_path / "metrics")
     frame = pl.read_parquet(tmp_path / "modes")
     assert frame["mode"].unique(maintain_order=True).to_list() == ["audio", "image", "text", "intra", "cross"]
-    assert frame.filter(mode="cross")["rank"].equals(pl.read_parquet(tmp_path / "ranks")["rank"])
+    assert frame.filter(mode="cross").select(PLACES).equals(pl.read_parquet(tmp_path / "ranks").select(PLACES))
     model = checkpoint.load(files["model"], files["config"]).model.eval()
     (_, batch), *_ = histories(data, "test", 50).in_order(4096)
     with torch.no_grad():
@@ -88,7 +89,7 @@ def test_a_model_of_one_modality_has_its_own_mode_alone(tmp_path: Path) -> None:
     evaluate(settings=EvaluateConfig(), **files, ranks=tmp_path / "ranks", metrics=tmp_path / "metrics")
     frame = pl.read_parquet(tmp_path / "modes")
     assert frame["mode"].unique().to_list() == ["text"]
-    assert frame["rank"].equals(pl.read_parquet(tmp_path / "ranks")["rank"])
+    assert frame.select(PLACES).equals(pl.read_parquet(tmp_path / "ranks").select(PLACES))
 
 
 def test_a_model_without_modalities_is_refused(tmp_path: Path) -> None:
@@ -107,7 +108,8 @@ def write_modes(file: Path, names: tuple[str, ...], seed: int) -> Path:
                 "mode": mode,
                 "user": users,
                 "target": np.arange(50, dtype=np.int32),
-                "rank": np.ceil(random.exponential(40 / place, 50)) + 0.0,
+                "higher": np.floor(random.exponential(40 / place, 50)).astype(np.int32),
+                "equal": np.zeros(50, np.int32),
             }
         )
         for place, mode in enumerate(names, 1)
@@ -133,10 +135,10 @@ def test_the_table_has_a_row_per_run_and_mode(tmp_path: Path) -> None:
         *(("decorec", mode) for mode in MODES),
     ]
     assert len(rows) == 2 * 6 * 5
-    first = pl.read_parquet(files[2]).filter(mode="intra")["rank"]
-    second = pl.read_parquet(files[3]).filter(mode="intra")["rank"]
+    first = pl.read_parquet(files[2]).filter(mode="intra")["higher"]
+    second = pl.read_parquet(files[3]).filter(mode="intra")["higher"]
     (row,) = [r for r in rows if (r["dataset"], r["metric"], r["mode"]) == ("shop", "Hit@10", "intra")]
-    assert float(row["mean"]) == pytest.approx(((first <= 10).mean() + (second <= 10).mean()) / 2, abs=1e-6)
+    assert float(row["mean"]) == pytest.approx(((first < 10).mean() + (second < 10).mean()) / 2, abs=1e-6)
     assert {row["p_value"] == "" for row in rows if row["mode"] == "cross"} == {True}
     assert "" not in {row["p_value"] for row in rows if row["mode"] != "cross"}
     assert_tex_is_well_formed(outputs["tex"].read_text(), columns=6)

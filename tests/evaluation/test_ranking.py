@@ -1,4 +1,4 @@
-"""Ranks of the true item, ties averaged."""
+"""Where the true item stands: items scored higher, items scored equal."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ def draw(users: int, items: int, levels: int, seed: int = 0) -> tuple[torch.Tens
 
 @pytest.mark.parametrize("levels", [1, 2, 5, 40, 1_000_000])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_ranks_are_those_of_averaged_ties(levels: int, dtype: torch.dtype) -> None:
+def test_counts_are_those_of_a_library(levels: int, dtype: torch.dtype) -> None:
     scores, target = draw(60, 37, levels)
     scores = scores.to(dtype)
-    expected = [
-        rankdata(-row, method="average")[item] for row, item in zip(scores.double().numpy(), target, strict=True)
-    ]
+    first, last, middle = (
+        np.array([rankdata(-row, method)[item] for row, item in zip(scores.double().numpy(), target, strict=True)])
+        for method in ("min", "max", "average")
+    )
     found = ranks(scores, target)
-    assert found.dtype == torch.float64
-    assert found.shape == (60,)
-    np.testing.assert_array_equal(found.numpy(), expected)
+    assert found.higher.dtype == found.equal.dtype == np.int64
+    assert found.higher.shape == (60,)
+    np.testing.assert_array_equal(found.higher, first - 1)
+    np.testing.assert_array_equal(found.equal, last - first)
+    np.testing.assert_array_equal(found.mean_rank(), middle)
 
 
 def test_ranks_without_ties_are_places_in_the_sorted_list() -> None:
@@ -38,39 +41,40 @@ def test_ranks_without_ties_are_places_in_the_sorted_list() -> None:
     target = torch.randint(0, 50, (40,), generator=generator)
     order = scores.argsort(dim=1, descending=True)
     places = (order == target[:, None]).nonzero()[:, 1] + 1
-    np.testing.assert_array_equal(ranks(scores, target).numpy(), places.double().numpy())
+    found = ranks(scores, target)
+    np.testing.assert_array_equal(found.higher, places.numpy() - 1)
+    assert not found.equal.any()
 
 
 @pytest.mark.parametrize("items", [1, 2, 9, 10])
-def test_constant_scores_give_the_middle(items: int) -> None:
-    target = torch.arange(items)
-    found = ranks(torch.full((items, items), 0.3), target)
-    assert found.tolist() == [(items + 1) / 2] * items
+def test_constant_scores_tie_with_all_others(items: int) -> None:
+    found = ranks(torch.full((items, items), 0.3), torch.arange(items))
+    assert (found.higher.tolist(), found.equal.tolist()) == ([0] * items, [items - 1] * items)
 
 
-def test_rank_is_the_mean_over_random_orders_of_ties() -> None:
-    scores, target = draw(30, 20, 3, seed=1)
-    generator = torch.Generator().manual_seed(2)
-    total = torch.zeros(30, dtype=torch.float64)
-    for _ in range(4_000):
-        total += ranks(scores + 0.01 * torch.rand(scores.shape, generator=generator), target)
-    assert (total / 4_000 - ranks(scores, target)).abs().max() < 0.4
+def test_only_exactly_equal_scores_tie() -> None:
+    one = torch.tensor(1.0)
+    above = torch.nextafter(one, torch.tensor(2.0))
+    found = ranks(torch.stack([one, above, one]).expand(3, 3), torch.arange(3))
+    assert (found.higher.tolist(), found.equal.tolist()) == ([1, 0, 1], [1, 0, 1])
 
 
-def test_masked_items_rank_last_and_infinities_are_in_order() -> None:
+def test_infinities_are_in_order() -> None:
     scores = torch.tensor([[1.0, -torch.inf, 0.5, torch.inf], [-torch.inf, -torch.inf, 2.0, 1.0]])
-    assert ranks(scores, torch.tensor([2, 0])).tolist() == [3.0, 3.5]
+    found = ranks(scores, torch.tensor([2, 0]))
+    assert (found.higher.tolist(), found.equal.tolist()) == ([2, 2], [0, 1])
 
 
 def test_users_do_not_influence_each_other() -> None:
     scores, target = draw(20, 15, 6)
     parts = [ranks(scores[start : start + 7], target[start : start + 7]) for start in range(0, 20, 7)]
-    assert torch.equal(torch.cat(parts), ranks(scores, target))
+    whole = ranks(scores, target)
+    assert all(part == whole[start : start + 7] for part, start in zip(parts, range(0, 20, 7), strict=True))
 
 
 def test_small_integer_targets_are_accepted() -> None:
     scores, target = draw(20, 15, 6)
-    assert torch.equal(ranks(scores, target.int()), ranks(scores, target))
+    assert ranks(scores, target.int()) == ranks(scores, target)
 
 
 def test_nan_is_refused() -> None:

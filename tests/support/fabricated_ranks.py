@@ -28,25 +28,28 @@ KINDS = ("csv", "tex", "html", "md")
 """Endings of the files of a printed table."""
 main_table = partial(comparison_table, kind="main")
 Ranks = dict[str, dict[str, dict[int, np.ndarray]]]
+"""Data set -> run -> seed -> [U, 2] items scored higher than the target, other items scored equal."""
 
 
 LENGTHS = np.array([3] * 10 + [4] * 5 + [9] * 15)
 """Training interactions: 10 of 30 users have 3, a third; the first 40 % reach into those with 4."""
 
 
-def write_ranks(file: Path, rank: np.ndarray, users: list[str] | None = None, target: int = 0) -> Path:
-    users = users or [f"user {number:02}" for number in range(len(rank))]
+def write_ranks(file: Path, places: np.ndarray, users: list[str] | None = None, target: int = 0) -> Path:
+    users = users or [f"user {number:02}" for number in range(len(places))]
     file.parent.mkdir(parents=True, exist_ok=True)
-    history = LENGTHS[: len(rank)].astype(np.int32) + 1  # the validation item comes before the test item as well
-    targets = np.arange(len(rank), dtype=np.int32) + target
-    frame = pl.DataFrame({"user": users, "target": targets, "rank": rank, "history_length": history})
+    history = LENGTHS[: len(places)].astype(np.int32) + 1  # the validation item comes before the test item as well
+    targets = np.arange(len(places), dtype=np.int32) + target
+    higher, equal = places.T.astype(np.int32)
+    columns = {"user": users, "target": targets, "higher": higher, "equal": equal, "history_length": history}
+    frame = pl.DataFrame(columns)
     shuffled = frame.sample(fraction=1, shuffle=True, seed=len(file.as_posix()))  # no order of users is promised
     shuffled.write_parquet(file)
     return file
 
 
 def fabricate(folder: Path) -> tuple[list[Path], Ranks]:
-    """Ranks of three runs on two data sets; some are fractional, some at the cut-offs."""
+    """Ranks of three runs on two data sets; a third ties with other items, some stand at the cut-offs."""
     generator = np.random.default_rng(0)
     files, ranks = [], {}
     for dataset in ("scientific", "shop"):
@@ -54,11 +57,13 @@ def fabricate(folder: Path) -> tuple[list[Path], Ranks]:
         for run in RUNS:
             for seed in SEEDS[run]:
                 scale = 20 if run == "decorec" else 40
-                rank = 1 + np.floor(generator.exponential(scale, USERS) * 2) / 2
-                rank[:4] = [10.0, 10.5, 11.0, 51.0]
-                ranks[dataset][run][seed] = rank
+                higher = np.floor(generator.exponential(scale, USERS))
+                equal = generator.integers(1, 30, USERS) * (generator.random(USERS) < 1 / 3)
+                places = np.stack([higher, equal], 1).astype(np.int64)
+                places[:4] = [[9, 0], [9, 1], [10, 0], [50, 0]]
+                ranks[dataset][run][seed] = places
                 file = folder / "results" / dataset / "runs" / run / f"seed-{seed}" / "ranks.parquet"
-                files.append(write_ranks(file, rank))
+                files.append(write_ranks(file, places))
     return files, ranks
 
 
@@ -80,12 +85,15 @@ def records(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
-def user_value(metric: str, rank: float) -> float:
-    """The definitions, written out once more, plainly."""
+def user_value(metric: str, places: np.ndarray) -> float:
+    """The definitions, written out once more, plainly: the mean over the places of a tie."""
     name, cutoff = metric.split("@")
-    if rank > int(cutoff):
-        return 0.0
-    return {"Hit": 1.0, "NDCG": 1 / math.log2(rank + 1), "MRR": 1 / rank}[name]
+    higher, equal = map(int, places)
+    total = 0.0
+    for rank in range(higher + 1, higher + equal + 2):
+        if rank <= int(cutoff):
+            total += {"Hit": 1.0, "NDCG": 1 / math.log2(rank + 1), "MRR": 1 / rank}[name]
+    return total / (equal + 1)
 
 
 def seed_means(metric: str, seeds: dict[int, np.ndarray]) -> list[float]:

@@ -38,12 +38,13 @@ VIEWS = ("interest", "modal-similarity", "modality-interest")
 Row = dict[str, Any]
 
 
-def value(metric: str, rank: float) -> float:
-    """One user's figure."""
+def value(metric: str, higher: int, equal: int) -> float:
+    """One user's figure: the mean over the places that the target and the items with its score share."""
     name, cutoff = metric.split("@")
-    if rank > int(cutoff):
-        return 0.0
-    return {"Hit": 1.0, "NDCG": 1 / math.log2(rank + 1), "MRR": 1 / rank}[name]
+    total = 0.0
+    for rank in range(higher + 1, min(higher + equal + 1, int(cutoff)) + 1):
+        total += {"Hit": 1.0, "NDCG": 1 / math.log2(rank + 1), "MRR": 1 / rank}[name]
+    return total / (equal + 1)
 
 
 def interval(users: np.ndarray, resamples: int = 1000, level: float = 0.95) -> tuple[float, float]:
@@ -91,17 +92,20 @@ class World:
     def place(self, run: str, seed: int) -> Path:
         return self.root / "runs" / run / f"seed-{seed}"
 
-    def ranks(self, run: str, mode: str | None = None, seeds: int | None = None) -> np.ndarray:
-        """[S, U], users in ascending order of their ids."""
+    def places(self, run: str, mode: str | None = None, seeds: int | None = None) -> np.ndarray:
+        """[S, U, 2] items scored higher and equal, users in ascending order of their ids."""
         rows = []
         for seed in self.seeds[:seeds]:
             frame = pl.read_parquet(self.place(run, seed) / ("ranks.parquet" if mode is None else "modes.parquet"))
-            rows.append((frame if mode is None else frame.filter(mode=mode)).sort("user")["rank"].to_numpy())
+            rows.append(
+                (frame if mode is None else frame.filter(mode=mode)).sort("user").select("higher", "equal").to_numpy()
+            )
         return np.stack(rows)
 
     def figures(self, metric: str, run: str, mode: str | None = None, seeds: int | None = None) -> np.ndarray:
         """[S, U] figure of each user per seed."""
-        return np.vectorize(lambda rank: value(metric, rank))(self.ranks(run, mode, seeds))
+        places = self.places(run, mode, seeds)
+        return np.vectorize(lambda higher, equal: value(metric, higher, equal))(places[..., 0], places[..., 1])
 
     @cached_property
     def sequences(self) -> dict[str, list[int]]:

@@ -32,10 +32,11 @@ def make(folder: Path, modes: bool = True, recalls: bool = True, **changes: obje
     ranks = []
     shop = folder / "results" / "shop"
     for run, offset in {"decorec": 0, "sasrec": 60, "popularity": 200, "no-cluster": 0}.items():
-        rank = random.integers(1, 5, USERS) + float(offset) * (LENGTHS <= 4) + (offset > 0)
+        higher = random.integers(0, 4, USERS) + offset * (LENGTHS <= 4) + (offset > 0)
         if run == "no-cluster":
-            rank = random.integers(1, 5, USERS) + 0.0
-        ranks.append(write_ranks(shop / "runs" / run / "seed-0" / "ranks.parquet", rank))
+            higher = random.integers(0, 4, USERS)
+        places = np.stack([higher, np.zeros(USERS, np.int64)], 1)
+        ranks.append(write_ranks(shop / "runs" / run / "seed-0" / "ranks.parquet", places))
     users = [f"user {number:02}" for number in range(USERS)]
     found = pl.concat(
         pl.DataFrame({"view": view, "user": users, "hits": [int(view == VIEWS[2])] * USERS, "predictions": 10})

@@ -46,10 +46,10 @@ def test_fewer_users_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        ({"rank": pl.lit(0.5)}, "expected ranks of at least 1"),
-        ({"rank": pl.lit(float("nan"))}, "expected ranks of at least 1"),
-        ({"rank": pl.lit(None, dtype=pl.Float64)}, "expected ranks of at least 1"),
-        ({"rank": pl.lit(1)}, "column 'rank' of type Float64"),
+        ({"higher": pl.lit(-1, dtype=pl.Int32)}, "expected numbers of at least 0 in column 'higher'"),
+        ({"equal": pl.lit(-1, dtype=pl.Int32)}, "expected numbers of at least 0 in column 'equal'"),
+        ({"equal": pl.lit(None, dtype=pl.Int32)}, "expected numbers of at least 0 in column 'equal'"),
+        ({"higher": pl.lit(1.5)}, "column 'higher' of type Int32"),
         ({"user": pl.lit("same")}, "several of 'same'"),
     ],
 )

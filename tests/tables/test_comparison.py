@@ -92,7 +92,7 @@ def test_ablations_have_variants_and_their_own_figures(tmp_path: Path) -> None:
     files = []
     for run in runs:
         file = tmp_path / "scientific" / "runs" / run / "seed-0" / "ranks.parquet"
-        files.append(write_ranks(file, np.arange(1.0, 21.0)))
+        files.append(write_ranks(file, np.stack([np.arange(20), np.zeros(20)], 1)))
     rows = records(make(main_table, files, tmp_path, kind="ablations", runs=runs)[0])
     assert ",".join(rows[0]) == "dataset,metric,variant,mean,std,seeds,ci_low,ci_high,paper,p_value"
     assert [row["variant"] for row in rows[:3]] == runs
