@@ -25,6 +25,7 @@ from decorec.errors import DecorecError
 __all__ = [
     "VIEWS",
     "Neighbours",
+    "first",
     "intersect",
     "nearest_by_features",
     "nearest_in_graph",
@@ -46,8 +47,8 @@ class Neighbours:
 
     item: npt.NDArray[np.int64]
     other: npt.NDArray[np.int64]
-    level: npt.NDArray[np.int64]
-    """1 for the nearest, 2 for the next, ..."""
+    level: npt.NDArray[np.float64]
+    """1 for the nearest, 2 for the next, ...; of equally near ones the mean place, so that no order of items counts."""
     score: npt.NDArray[np.float64]
     """Sorts predictions of the same level; larger is nearer."""
 
@@ -56,8 +57,11 @@ def _ranked(item: Any, other: Any, score: Any) -> Neighbours:
     """Pairs with their level; sorted by decreasing score, then by item."""
     order = np.lexsort((other, -score, item))
     item, other, score = item[order], other[order], score[order]
-    first = np.searchsorted(item, item)
-    level = np.arange(len(item)) - first + 1
+    new = np.append(True, (item[1:] != item[:-1]) | (score[1:] != score[:-1]))  # where a tie, or a single pair, begins
+    begin = np.flatnonzero(new)
+    size = np.diff(np.append(begin, len(item)))
+    place = begin - np.searchsorted(item, item[begin]) + 1
+    level = np.repeat(place + (size - 1) / 2, size)
     kept = level <= NEAREST
     return Neighbours(item[kept], other[kept], level[kept], score[kept])
 
@@ -96,10 +100,11 @@ def intersect(one: Neighbours, two: Neighbours) -> Neighbours:
 
 
 def predict(data: Sequences, near: Neighbours, count: int) -> pl.DataFrame:
-    """The ``count`` predictions of the lowest levels over all users: user (index), other (item), level.
+    """Predictions of the lowest levels over all users, in order: user (index), other (item), level, score.
 
     An item is predicted once per user, at its lowest level over the user's history (all items before the test item).
-    Items of the history itself are not predicted. Within a level, higher scores come first.
+    Items of the history itself are not predicted. Within a level, higher scores come first. There are at least
+    ``count`` if the view has as many.
     """
     position = np.arange(len(data.items)) - np.repeat(data.offsets[:-1], data.lengths)
     history = position < np.repeat(data.lengths - 1, data.lengths)
@@ -113,8 +118,19 @@ def predict(data: Sequences, near: Neighbours, count: int) -> pl.DataFrame:
         found = new.group_by("user", "other").agg(pl.col("level").min(), pl.col("score").max())
         if len(found) >= count:
             break
-    order = found.sort("level", "score", "user", "other", descending=[False, True, False, False])
-    return order.head(count).select("user", "other", "level")
+    return found.sort("level", "score", "user", "other", descending=[False, True, False, False])
+
+
+def first(ordered: pl.DataFrame, count: int) -> pl.DataFrame:
+    """The first ``count`` predictions of :func:`predict`, with the column share.
+
+    Where they end within a tie (pairs of equal level and score), all of its pairs are there, each with the share of the
+    orders of the tie in which it is among the first; every other share is 1.
+    """
+    tie = pl.struct("level", "score").rle_id()
+    rows = ordered.with_columns(tie.alias("tie"), pl.int_range(pl.len()).alias("row"))
+    share = (count - pl.col("row").min().over("tie")) / pl.len().over("tie")
+    return rows.with_columns(share=share.clip(0.0, 1.0)).filter(pl.col("share") > 0).drop("tie", "row")
 
 
 def _doubling() -> Iterator[int]:
@@ -136,7 +152,8 @@ def neighbour_recall(
 ) -> None:
     """Count next items found among the nearest neighbours of each user's items, without training.
 
-    All views (co-occurrence, similar features, both together) make the same number of predictions.
+    All views (co-occurrence, similar features, both together) make the same number of predictions. Where equally near
+    pairs compete for the last of them, each counts with the share of orders in which it is among them.
 
     Args:
         vocab: vocab.parquet (read).
@@ -144,7 +161,7 @@ def neighbour_recall(
         cooccurrence: cooccurrence.npz (read).
         features: MODALITY.safetensors of every modality (read).
         predictions: mean number of predictions per user; fewer if a view cannot make as many.
-        recall: recall.parquet (written), one row per view and user: view, user, hits (0 or 1), predictions.
+        recall: recall.parquet (written), one row per view and user: view, user, hits (0 to 1), predictions.
 
     Raises:
         DecorecError: the files belong to different items.
@@ -160,14 +177,15 @@ def neighbour_recall(
     near = dict(zip(VIEWS, (graph, alike, intersect(graph, alike)), strict=True))
     wanted = predictions * len(data.users)
     predicted = {view: predict(data, near[view], wanted) for view in VIEWS}
-    total = min(len(frame) for frame in predicted.values())
+    total = min(wanted, *map(len, predicted.values()))
     target = data.items[data.offsets[1:] - 1]
     frames = []
     for view, frame in predicted.items():
-        user, other = (frame.head(total)[name].to_numpy() for name in ("user", "other"))
-        hits = np.bincount(user[other == target[user]], minlength=len(data.users))
-        made = np.bincount(user, minlength=len(data.users))
+        kept = first(frame, total)
+        user, other, share = (kept[name].to_numpy() for name in ("user", "other", "share"))
+        hits = np.bincount(user, share * (other == target[user]), minlength=len(data.users))
+        made = np.bincount(user, share, minlength=len(data.users))
         columns = {"view": [view] * len(made), "user": data.users, "hits": hits, "predictions": made}
         frames.append(pl.DataFrame(columns, schema=RECALL))
-        log.info("recall: %s, %d hits in %d predictions", view, hits.sum(), total)
+        log.info("recall: %s, %.1f hits in %d predictions", view, hits.sum(), total)
     write_table(recall, pl.concat(frames))

@@ -204,6 +204,7 @@ def _similarity(encoder: Encoder, pairs: Pairs) -> Tensor:
 
 
 def retrieval_recall(scores: Tensor, k: int) -> float:
-    """Share of rows of ``scores`` [n, n] whose diagonal is among the ``k`` largest; ties count against it."""
-    ranks = (scores >= scores.diagonal()[:, None]).sum(dim=1)
-    return float((ranks <= k).float().mean())
+    """Share of rows of ``scores`` [n, n] whose diagonal is among the ``k`` largest, on average over orders of ties."""
+    own = scores.diagonal()[:, None]
+    higher, tied = (scores > own).sum(dim=1), (scores == own).sum(dim=1)  # the diagonal itself is among the tied
+    return float(((k - higher) / tied).clamp(0, 1).mean())

@@ -20,7 +20,9 @@ __all__ = ["recall_table"]
 FIGURES = ("hits", "predictions", "precision")
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("dataset", "view"), pl.String),
-    **dict.fromkeys(("users", "hits", "predictions"), pl.Int64),
+    "users": pl.Int64,
+    "hits": pl.Float64,
+    "predictions": pl.Int64,
     "precision": pl.Float64,
     **{f"paper_{name}": pl.Float64 for name in FIGURES},
 }
@@ -57,7 +59,7 @@ def recall_table(*, recalls: list[Path], paper: PaperNames, csv: Path, tex: Path
         dataset, frame, lines = layout.dataset_of(file), read_table(file, RECALL), []
         for view in VIEWS:
             counted = frame.filter(view=view)
-            hits, predictions = int(counted["hits"].sum()), int(counted["predictions"].sum())
+            hits, predictions = float(counted["hits"].sum()), round(counted["predictions"].sum())
             precision = hits / predictions if predictions else 0.0
             printed = _printed(view, paper.of(dataset))
             figures = {"hits": hits, "predictions": predictions, "precision": precision}
@@ -72,7 +74,7 @@ def recall_table(*, recalls: list[Path], paper: PaperNames, csv: Path, tex: Path
                     (
                         NAMES[view],
                         [
-                            Cell(f"{figures['hits']:,}"),
+                            Cell(f"{figures['hits']:,.1f}"),
                             Cell(f"{figures['predictions']:,}"),
                             Cell(value, mark),
                             Cell("" if printed_precision is None else f"{printed_precision:.5f}"),
@@ -89,7 +91,8 @@ def recall_table(*, recalls: list[Path], paper: PaperNames, csv: Path, tex: Path
         groups=groups,
         notes=[
             "The predictions are the nearest neighbours of the items in a user's history; all views make equally many. "
-            "A hit is the user's test item; items of the history are not predicted. Bold: best; underlined: second."
+            "A hit is the user's test item; items of the history are not predicted. Where equally near items compete "
+            "for the last predictions, each counts with its share of their orders. Bold: best; underlined: second."
         ],
     )
     write(table, csv, tex, html, md)

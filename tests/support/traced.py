@@ -15,6 +15,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -252,25 +253,31 @@ def dataset_statistics(world: World) -> Iterator[Row]:
     }
 
 
-def nearest(scores: np.ndarray, possible: np.ndarray) -> dict[tuple[int, int], tuple[int, float]]:
-    """(item, other) -> place of the other among the items near the first, and its score."""
+def nearest(scores: np.ndarray, possible: np.ndarray) -> dict[tuple[int, int], tuple[float, float]]:
+    """(item, other) -> place of the other among the items near the first, the mean of a tie, and its score."""
     found = {}
     for item in range(len(scores)):
-        others = sorted(np.flatnonzero(possible[item]), key=lambda other, i=item: (-scores[i, other], other))
-        found |= {(item, int(o)): (place, float(scores[item, o])) for place, o in enumerate(others[:200], 1)}
+        others = np.flatnonzero(possible[item])
+        near = scores[item, others]
+        for other, score in zip(others.tolist(), near.tolist(), strict=True):
+            place = 1 + (near > score).sum() + ((near == score).sum() - 1) / 2
+            if place <= 200:
+                found[item, other] = (float(place), score)
     return found
 
 
-def predictions(world: World, near: dict[tuple[int, int], tuple[int, float]], count: int) -> list[tuple[str, int]]:
-    """The ``count`` nearest (user, item) over all users."""
+def predictions(
+    world: World, near: dict[tuple[int, int], tuple[float, float]], count: int
+) -> list[tuple[float, float, str, int]]:
+    """(place, minus score, user, item) over all users, in order; the ``count`` nearest are among them."""
     users = list(world.sequences)
     histories = [set(world.sequences[user][:-1]) for user in users]
-    others: dict[int, list[tuple[int, int, float]]] = {}
+    others: dict[int, list[tuple[int, float, float]]] = {}
     for (item, other), (place, score) in near.items():
         others.setdefault(item, []).append((other, place, score))
     limit = 1
     while True:  # places are looked at in doubling numbers, until there are enough predictions
-        best: dict[tuple[int, int], tuple[int, float]] = {}
+        best: dict[tuple[int, int], tuple[float, float]] = {}
         for number, history in enumerate(histories):
             for other, place, score in (near for item in history for near in others.get(item, [])):
                 if place <= limit and other not in history:
@@ -279,8 +286,17 @@ def predictions(world: World, near: dict[tuple[int, int], tuple[int, float]], co
         if len(best) >= count or limit >= 200:
             break
         limit = min(2 * limit, 200)
-    ordered = sorted(best, key=lambda pair: (best[pair][0], -best[pair][1], *pair))
-    return [(users[number], item) for number, item in ordered[:count]]
+    return sorted((place, -score, users[number], item) for (number, item), (place, score) in best.items())
+
+
+def kept(found: list[tuple[float, float, str, int]], count: int) -> Iterator[tuple[float, str, int]]:
+    """(share, user, item): whole ones, and a share each of those that tie for the last of ``count``."""
+    for tie in ([*group] for _, group in groupby(found, key=lambda row: row[:2])):
+        share = min(1.0, count / len(tie))
+        yield from ((share, user, item) for _, _, user, item in tie)
+        count -= len(tie)
+        if count <= 0:
+            return
 
 
 def recall(world: World) -> Iterator[Row]:
@@ -299,9 +315,9 @@ def recall(world: World) -> Iterator[Row]:
     views.append({pair: (max(one[pair][0], two[pair][0]), one[pair][1]) for pair in one if pair in two})
     wanted = 10 * len(world.sequences)
     found = [predictions(world, near, wanted) for near in views]
-    made = min(map(len, found))
+    made = min(wanted, *map(len, found))
     for view, predicted in zip(VIEWS, found, strict=True):
-        hits = sum(world.sequences[user][-1] == item for user, item in predicted[:made])
+        hits = sum(share for share, user, item in kept(predicted, made) if world.sequences[user][-1] == item)
         row = {"dataset": world.dataset, "view": view, "users": len(world.sequences), "hits": hits}
         nothing = dict.fromkeys(("paper_hits", "paper_predictions", "paper_precision"))
         yield row | {"predictions": made, "precision": hits / made} | nothing

@@ -42,7 +42,7 @@ def make(folder: Path, modes: bool = True, recalls: bool = True, **changes: obje
         pl.DataFrame({"view": view, "user": users, "hits": [int(view == VIEWS[2])] * USERS, "predictions": 10})
         for view in VIEWS
     )
-    found.cast({"hits": pl.Int64, "predictions": pl.Int64}).write_parquet(shop / "recall.parquet")
+    found.cast({"hits": pl.Float64, "predictions": pl.Float64}).write_parquet(shop / "recall.parquet")
     files = [write_modes(shop / "runs" / "decorec" / "seed-0" / "modes.parquet", MODES, 1)] if modes else []
     outputs = outputs_of(folder, "claims")
     arguments: dict[str, object] = {
