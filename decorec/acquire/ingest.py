@@ -20,6 +20,7 @@ from decorec.acquire.sources.table import read_interactions, read_items, table_r
 from decorec.artifacts.files import write_json, write_table
 from decorec.config.datasets import Dataset, FolderDataset
 from decorec.config.prepare import FilterConfig
+from decorec.data.contract import check_interactions
 from decorec.data.filtering import Filtered
 from decorec.data.interactions import Account, Interactions, repeated
 from decorec.errors import DecorecError
@@ -75,6 +76,7 @@ def ingest(
         "filter": filtered.steps,
         "kept": {"users": kept["user"].n_unique(), "items": len(rows), "interactions": len(kept)},
     }
+    check_interactions(interactions, kept, rows["item"], filter.kcore)
     write_table(interactions, kept)
     write_table(catalogue, rows)
     write_json(counts, summary)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decorec.artifacts.files import read_arrays, write_arrays
+from decorec.data.contract import check_finite
 from decorec.errors import DecorecError
 
 __all__ = ["FeatureFile", "items_digest"]
@@ -51,6 +52,7 @@ class FeatureFile:
             "present": self.present,
             "items": np.frombuffer("\n".join(self.items).encode(), dtype=np.uint8),
         }
+        check_finite(path, arrays)
         write_arrays(path, arrays, {**self.metadata, "items_sha256": items_digest(self.items)})
 
     @classmethod

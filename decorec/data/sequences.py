@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.artifacts.files import read_table, write_table
+from decorec.data.contract import check_vocab
 from decorec.errors import DecorecError
 
 __all__ = ["Sequences", "read_vocab", "write_vocab"]
@@ -21,6 +22,7 @@ HELD_OUT = 2
 
 def write_vocab(path: Path, items: list[str]) -> None:
     """Write the items of a data set; an item's row is its index."""
+    check_vocab(path, items)
     index = pl.Series("index", np.arange(len(items), dtype=np.int32))
     write_table(path, pl.DataFrame([index, pl.Series("item", items, dtype=pl.String)]))
 

@@ -17,6 +17,7 @@ import polars as pl
 
 from decorec.artifacts.files import write_json, write_table
 from decorec.config.datasets import AtomicDataset
+from decorec.data.contract import check_sequences
 from decorec.data.dataset_statistics import describe
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import write_vocab
@@ -50,6 +51,7 @@ def atomic(*, dataset: AtomicDataset, catalogue: Path, vocab: Path, sequences: P
     summary = describe(found, len(names))
     log.info("atomic: %d items, %d users, %d interactions", len(names), len(users), summary["interactions"])
     write_table(catalogue, _item_table(names, _read_texts(Path(f"{stem}.text"), names)))
+    check_sequences(sequences, found, len(names), complete=False)
     write_vocab(vocab, names)
     found.write(sequences)
     write_json(statistics, summary)

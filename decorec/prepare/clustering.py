@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from decorec.artifacts.files import read_sparse, write_arrays
 from decorec.config.prepare import InterestsConfig
+from decorec.data.contract import check_interests
 from decorec.data.graph import normalise
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import read_vocab
@@ -51,6 +52,7 @@ def cluster(*, settings: InterestsConfig, cooccurrence: Path, vocab: Path, featu
     centroids, assignment = kmeans(enrich(x, graph, settings.gate, settings.layers), k, settings.seed)
     largest = np.bincount(assignment, minlength=k).max()
     log.info("cluster: %d items of %s in %d interests, the largest of %d", len(items), features, k, largest)
+    check_interests(interests, centroids, assignment, len(items))
     write_arrays(interests, {"centroids": centroids, "assignment": assignment})
 
 

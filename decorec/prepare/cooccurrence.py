@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from decorec.artifacts.files import write_sparse
 from decorec.config.prepare import GraphConfig
+from decorec.data.contract import check_matrix
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
 
@@ -47,6 +48,7 @@ def cooccurrence(*, settings: GraphConfig, vocab: Path, sequences: Path, matrix:
     training = everything.training()
     counted = count_pairs(training, items, settings, threads=threads)
     _assert_training_only(counted, everything, training)
+    check_matrix(matrix, counted)
     write_sparse(matrix, counted)
     log.info("cooccurrence: %d training interactions, %d items, %d non-zeros", len(training.items), items, counted.nnz)
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from decorec.artifacts.files import by_stem, read_table, write_json
 from decorec.config.prepare import FilterConfig
+from decorec.data.contract import check_sequences
 from decorec.data.dataset_statistics import describe
 from decorec.data.filtering import Filtered
 from decorec.data.id_codes import Codes, codes_in, factorise, first_appearances, sorted_by
@@ -78,6 +79,7 @@ def split(
     rows = sorted_by(user, sorted_by(time, filtered.rows))
     result, known = _sequences(user[rows], item[rows], time[rows], users)
     summary = describe(result, len(known), filtered.steps)
+    check_sequences(sequences, result, len(known), complete=True)
     write_vocab(vocab, names.gather(known).to_list())
     result.write(sequences)
     write_json(statistics, summary)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from decorec.artifacts.files import write_table
 from decorec.config.runs import Run
+from decorec.data.contract import check_history
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
 from decorec.models import checkpoint
@@ -77,6 +78,7 @@ def train(
     count = sum(parameter.numel() for parameter in trained.parameters() if parameter.requires_grad)
     log.info("%s: %d trainable parameters, %d items, %d users", stage, count, len(items), len(data.users))
     epochs = train_model(trained, data, run.train.stage(stage), seed, f"{run.model.name} {stage} seed {seed}")
+    check_history(history, epochs)
     checkpoint.save(trained, run, seed, items, model, config)
     write_table(history, epochs)
 

@@ -22,6 +22,7 @@ from decorec.artifacts import layout
 from decorec.artifacts.files import read_table, write_table
 from decorec.config.acquire import CrawlConfig
 from decorec.config.datasets import Dataset, SampleDataset, TableDataset
+from decorec.data.contract import check_images
 from decorec.errors import DecorecError
 
 __all__ = ["crawl"]
@@ -93,6 +94,7 @@ def crawl(
         print(expectation(frontier, cache, len(firsts), pace * len(firsts), crew.paced(firsts)))
         return
     result = frontier.table()
+    check_images(images, result, names)
     write_table(images, result)
     _summarise(result, len(names), known)
 

@@ -1,0 +1,119 @@
+"""What every artifact promises; a step checks its own output before it writes it.
+
+A broken promise is a fault of this program or of a library, never of the user: it has to stop the step, since what
+comes after would be a wrong number without an error. Each check costs one pass over the data at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from decorec.errors import DecorecError
+
+if TYPE_CHECKING:
+    from decorec.data.sequences import Sequences
+
+__all__ = [
+    "check_finite",
+    "check_history",
+    "check_images",
+    "check_interactions",
+    "check_interests",
+    "check_matrix",
+    "check_sequences",
+    "check_vocab",
+]
+
+STATUSES = {"ok", "permanent", "transient"}
+
+
+def promise(holds: bool | np.bool_, path: Path, expected: str, found: object = "something else") -> None:
+    """Raise an error about the file to be written unless ``holds``.
+
+    Raises:
+        DecorecError: a promise is broken.
+    """
+    if not holds:
+        raise DecorecError(
+            f"{path}: not written: expected {expected}, found {found}; this is a fault of this program, "
+            "not of the data: please report it with the log of this step"
+        )
+
+
+def check_interactions(path: Path, interactions: pl.DataFrame, items: pl.Series, kcore: int) -> None:
+    """No empty cell; items of the catalogue, all of them; at least ``kcore`` interactions of each user and item."""
+    empty = interactions.select("user", "item", "timestamp").null_count().sum_horizontal().sum()
+    promise(empty == 0, path, "a user, an item and a time in every row", f"{empty} empty cells")
+    promise(items.n_unique() == len(items), path, "every item once in the catalogue", "one twice")
+    known = set(interactions["item"].unique()) == set(items)
+    promise(known, path, "interactions with exactly the items of the catalogue")
+    for column in ("user", "item"):
+        fewest = interactions[column].value_counts()["count"].min() if len(interactions) else None
+        promise(fewest is None or int(str(fewest)) >= kcore, path, f"{kcore} rows of each {column} or more", fewest)
+
+
+def check_images(path: Path, images: pl.DataFrame, items: list[str]) -> None:
+    """Items of the catalogue; one picture of an item at most; a checksum where, and only where, there is a picture."""
+    promise(images["item"].is_in(items).all(), path, "items of the catalogue")
+    promise(set(images["status"]) <= STATUSES, path, f"a status of {sorted(STATUSES)}", set(images["status"]))
+    fetched = images["status"] == "ok"
+    promise(images.filter(fetched)["sha256"].is_not_null().all(), path, "a checksum for each picture")
+    promise((images["error"].is_null() == fetched).all(), path, "a reason for each address without a picture")
+    promise(images.filter(fetched)["item"].is_unique().all(), path, "one picture of an item at most")
+
+
+def check_vocab(path: Path, items: list[str]) -> None:
+    """Each item once."""
+    promise(len(set(items)) == len(items), path, "every item once", f"{len(items) - len(set(items))} repeats")
+
+
+def check_sequences(path: Path, sequences: Sequences, items: int, complete: bool) -> None:
+    """Every user once, with three items or more; all items if ``complete``; times that do not fall."""
+    users, lengths, found = sequences.users, sequences.lengths, sequences.items
+    promise(len(set(users)) == len(users) == len(lengths), path, "every user once")
+    promise(not len(lengths) or lengths.min() >= 3, path, "three items of every user or more", lengths.min(initial=3))
+    promise(int(sequences.offsets[-1]) == len(found), path, f"{len(found)} items in all", sequences.offsets[-1])
+    promise(not len(found) or (found.min() >= 0 and found.max() < items), path, f"items from 0 to {items - 1}")
+    unused = items - np.count_nonzero(np.bincount(found, minlength=items))
+    promise(not (complete and unused), path, f"each of {items} items in a sequence", f"{unused} in none")
+    if sequences.timestamps is not None and len(found):
+        falls = np.diff(sequences.timestamps) < 0
+        falls[sequences.offsets[1:-1] - 1] = False  # from one user to the next
+        promise(not falls.any(), path, "the oldest item of a user first", f"{falls.sum()} steps back in time")
+
+
+def check_matrix(path: Path, matrix: Any) -> None:
+    """Finite, positive, with an empty diagonal, and with equal sums of rows and columns, as a symmetric matrix has."""
+    data = matrix.data
+    promise(np.isfinite(data).all() and (data > 0).all(), path, "positive counts")
+    promise(not matrix.diagonal().any(), path, "no item beside itself")
+    columns = np.bincount(matrix.indices, weights=data, minlength=matrix.shape[1])
+    rows = np.bincount(np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)), data, matrix.shape[0])
+    promise(np.allclose(rows, columns, rtol=1e-5), path, "a symmetric matrix")
+
+
+def check_interests(path: Path, centroids: npt.NDArray[Any], assignment: npt.NDArray[Any], items: int) -> None:
+    """One cluster for each item, and finite centroids."""
+    promise(assignment.shape == (items,), path, f"a cluster for each of {items} items", assignment.shape)
+    within = not items or (assignment.min() >= 0 and assignment.max() < len(centroids))
+    promise(within, path, f"clusters from 0 to {len(centroids) - 1}")
+    check_finite(path, {"centroids": centroids})
+
+
+def check_finite(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """No NaN and no infinity in arrays of floats."""
+    for name, array in arrays.items():
+        floats = np.issubdtype(array.dtype, np.floating)
+        promise(not floats or np.isfinite(array).all(), path, f"finite numbers in {name}", "NaN or an infinity")
+
+
+def check_history(path: Path, history: pl.DataFrame) -> None:
+    """Epochs 0, 1, 2, ... without a gap, one of which is the best."""
+    promise(history["epoch"].to_list() == list(range(len(history))), path, "epochs without a gap")
+    promise(history["best"].sum() == 1, path, "one best epoch", history["best"].sum())
