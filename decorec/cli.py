@@ -22,6 +22,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from decorec.artifacts.seal import provenance
 from decorec.errors import DecorecError
 from decorec.steps import STEPS, step_function
 
@@ -154,7 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         values = vars(_parser_of(name, function).parse_args(rest))
         if "threads" not in inspect.signature(function).parameters:
             del values["threads"]  # every step takes the flag: the libraries read it when they are imported
-        function(**values)
+        with provenance():
+            function(**values)
     except DecorecError as error:
         print(f"decorec {name}: {error}", file=sys.stderr)
         sys.exit(1)

@@ -1,7 +1,8 @@
 """Reading and writing of the pipeline's files.
 
 Every writer writes a temporary file and renames it, so that a reader never sees an incomplete file; equal content gives
-equal bytes. For a missing or damaged file, every reader raises an error with its name.
+equal bytes. Every artifact carries a seal (see ``decorec.artifacts.seal``), which its reader checks. For a missing,
+damaged or misplaced file, every reader raises an error with its name.
 """
 
 from __future__ import annotations
@@ -11,24 +12,30 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from decorec.artifacts import seal
 from decorec.errors import DecorecError
 
 __all__ = [
     "atomic_path",
     "by_stem",
     "read_arrays",
+    "read_csv",
     "read_json",
     "read_sparse",
     "read_table",
     "read_text",
+    "sealed_path",
     "write_arrays",
+    "write_csv",
     "write_json",
     "write_sparse",
     "write_table",
@@ -36,6 +43,11 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+KEY = "seal"
+"""Key of the seal among the metadata of a parquet or safetensors file, and in a JSON object."""
+COMMENTS = {".html": ("<!-- ", " -->\n"), ".svg": ("<!-- ", " -->\n")}
+"""What surrounds the seal at the end of a text file; other text has none, as no step reads it."""
 
 
 def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
@@ -70,10 +82,20 @@ def atomic_path(target: Path) -> Iterator[Path]:
         raise
 
 
-def _read(path: Path, kind: str, reader: Callable[[Path], T]) -> T:
+@contextmanager
+def sealed_path(target: Path) -> Iterator[tuple[Path, str]]:
+    """Like ``atomic_path``, with the seal that has to be written into the file."""
+    with atomic_path(target) as temporary:
+        yield temporary, seal.opened(target)
+        seal.close(temporary, target)
+
+
+def _read(path: Path, kind: str, reader: Callable[[Path], T], holder: Path | None = None, sealed: bool = True) -> T:
     if not path.is_file():
         raise DecorecError(f"{path}: expected {kind}, found no such file; run the step that writes it")
     try:
+        if sealed:
+            seal.check(path, holder)
         return reader(path)
     except DecorecError:
         raise
@@ -84,45 +106,85 @@ def _read(path: Path, kind: str, reader: Callable[[Path], T]) -> T:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Write ``text`` as UTF-8; a page or a drawing gets its seal in a comment at the end."""
+    if path.suffix not in COMMENTS:
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        return
+    before, after = COMMENTS[path.suffix]
+    with sealed_path(path) as (temporary, mark):
+        temporary.write_text(f"{text}{before}{mark}{after}", encoding="utf-8")
 
 
 def read_text(path: Path) -> str:
     """Read UTF-8 text.
 
     Raises:
-        DecorecError: the file is missing or is not UTF-8.
+        DecorecError: the file is missing, is not UTF-8, or is not as it was written.
     """
-    return _read(path, "a text file", lambda file: file.read_text(encoding="utf-8"))
+    return _read(path, "a text file", lambda file: file.read_text(encoding="utf-8"), sealed=path.suffix in COMMENTS)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, with keys in the given order; NaN is refused."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def write_csv(path: Path, frame: pl.DataFrame, decimals: int | None = None) -> None:
+    """Write ``frame`` as csv, and its seal beside it (NAME.csv.seal), since a csv file has no room for comments.
+
+    Args:
+        path: the csv file.
+        frame: the table; missing values are written as empty.
+        decimals: of floats; by default as many as a float has.
+    """
+    with atomic_path(path) as temporary, atomic_path(_beside(path)) as holder:
+        holder.write_text(seal.opened(path) + "\n", encoding="utf-8")
+        frame.write_csv(temporary, float_precision=decimals)
+        seal.close(temporary, path, holder)
+
+
+def read_csv(path: Path) -> pl.DataFrame:
+    """Read a csv file written by ``write_csv``, with types from all of its rows.
+
+    Raises:
+        DecorecError: the file is missing, is not csv, or is not as it was written.
+    """
+    reader = partial(pl.read_csv, infer_schema_length=None, glob=False)
+    return _read(path, "a csv file", reader, _beside(path))
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.seal")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write ``value`` as indented JSON, with keys in the given order and the seal at the end; NaN is refused."""
+    with sealed_path(path) as (temporary, mark):
+        text = json.dumps({**value, KEY: mark}, indent=2, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Read one JSON document.
+    """Read one JSON document, without its seal.
 
     Raises:
-        DecorecError: the file is missing or is not JSON.
+        DecorecError: the file is missing, is not JSON, or is not as it was written.
     """
-    return _read(path, "a JSON file", lambda file: json.loads(file.read_text(encoding="utf-8")))
+
+    def reader(file: Path) -> Any:
+        value = json.loads(file.read_text(encoding="utf-8"))
+        return {key: item for key, item in value.items() if key != KEY} if isinstance(value, dict) else value
+
+    return _read(path, "a JSON file", reader)
 
 
 def write_table(path: Path, frame: pl.DataFrame) -> None:
     """Write ``frame`` as parquet (zstd)."""
-    with atomic_path(path) as temporary:
-        frame.write_parquet(temporary, compression="zstd")
+    with sealed_path(path) as (temporary, mark):
+        frame.write_parquet(temporary, compression="zstd", metadata={KEY: mark})
 
 
 def read_table(path: Path, columns: Mapping[str, pl.DataType | type[pl.DataType]] | None = None) -> pl.DataFrame:
     """Read a parquet table and check that it has ``columns`` (name -> type); other columns are kept.
 
     Raises:
-        DecorecError: the file is missing, is not parquet, or lacks a column of the given type.
+        DecorecError: the file is missing, is not parquet, is not as it was written, or lacks such a column.
     """
     frame = _read(path, "a parquet table", lambda file: pl.read_parquet(file, glob=False))
     for name, dtype in (columns or {}).items():
@@ -140,8 +202,8 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], metadata: M
     from safetensors.numpy import save
 
     content = save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, None)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(_with_metadata(content, metadata or {}))
+    with sealed_path(path) as (temporary, mark):
+        temporary.write_bytes(_with_metadata(content, {**(metadata or {}), KEY: mark}))
 
 
 def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
@@ -151,8 +213,6 @@ def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
     Format: 8 bytes little-endian header length, JSON header padded with blanks
     to a multiple of 8, data.
     """
-    if not metadata:
-        return content
     size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + size])
     header.pop("__metadata__", None)
@@ -163,34 +223,39 @@ def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
 
 
 def read_arrays(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
-    """Read a safetensors file; returns (arrays by name, metadata).
+    """Read a safetensors file; returns (arrays by name, metadata without the seal).
 
     Raises:
-        DecorecError: the file is missing or is not safetensors.
+        DecorecError: the file is missing, is not safetensors, or is not as it was written.
     """
 
     def reader(file: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
         from safetensors import safe_open
 
         with safe_open(file, framework="numpy") as handle:
-            return {name: handle.get_tensor(name) for name in handle.keys()}, handle.metadata() or {}  # noqa: SIM118
+            metadata = handle.metadata() or {}
+            metadata.pop(KEY, None)
+            return {name: handle.get_tensor(name) for name in handle.keys()}, metadata  # noqa: SIM118
 
     return _read(path, "a safetensors file", reader)
 
 
 def write_sparse(path: Path, matrix: Any) -> None:
-    """Write a scipy CSR matrix as .npz (uncompressed, so that equal matrices give equal bytes)."""
+    """Write a scipy CSR matrix as .npz (uncompressed, equal matrices give equal bytes), its seal as comment."""
     import scipy.sparse
 
-    with atomic_path(path) as temporary, temporary.open("wb") as handle:
-        scipy.sparse.save_npz(handle, matrix.tocsr(), compressed=False)
+    with sealed_path(path) as (temporary, mark):
+        with temporary.open("wb") as handle:
+            scipy.sparse.save_npz(handle, matrix.tocsr(), compressed=False)
+        with ZipFile(temporary, "a") as archive:
+            archive.comment = mark.encode()
 
 
 def read_sparse(path: Path) -> Any:
     """Read a scipy CSR matrix from .npz.
 
     Raises:
-        DecorecError: the file is missing or is not a sparse matrix.
+        DecorecError: the file is missing, is not a sparse matrix, or is not as it was written.
     """
     import scipy.sparse
 

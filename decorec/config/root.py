@@ -239,9 +239,11 @@ def schema(*, output: Path) -> None:
     Args:
         output: the schema (written), a JSON file.
     """
-    from decorec.artifacts.files import write_json
+    import json
 
-    write_json(output, describe())
+    from decorec.artifacts.files import write_text
+
+    write_text(output, json.dumps(describe(), indent=2, ensure_ascii=False) + "\n")
 
 
 def read(path: Path) -> Config:

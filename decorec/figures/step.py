@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,9 @@ def _read(file: Path) -> pl.DataFrame:
     """A table; a column without any value is read as numbers (such as the deviation over a single seed)."""
     import polars as pl
 
-    table = pl.read_csv(file, infer_schema_length=None, glob=False)
+    from decorec.artifacts.files import read_csv
+
+    table = read_csv(file)
     empty = [name for name in table.columns if table[name].is_null().all()]
     return table.with_columns(pl.col(empty).cast(pl.Float64))
 
@@ -39,7 +42,7 @@ def figure(*, name: str, tables: list[Path], svg: Path, pdf: Path) -> None:
     """
     import matplotlib
 
-    from decorec.artifacts.files import atomic_path
+    from decorec.artifacts.files import atomic_path, write_text
 
     if name not in FIGURES:
         raise DecorecError(f"figure {name!r}: expected one of {', '.join(FIGURES)}; correct the name")
@@ -52,9 +55,9 @@ def figure(*, name: str, tables: list[Path], svg: Path, pdf: Path) -> None:
     settings: Any = dict(matplotlib.rcParamsDefault) | STYLE | {"svg.hashsalt": name, "backend": "agg"}
     with matplotlib.rc_context(settings):
         drawn = drawing.draw(read)
-        with atomic_path(svg) as temporary:
-            nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-            drawn.savefig(temporary, format="svg", metadata=nothing)
+        text = io.StringIO()
+        drawn.savefig(text, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        write_text(svg, text.getvalue())
         with atomic_path(pdf) as temporary:
             drawn.savefig(temporary, format="pdf", metadata={"Creator": None, "Producer": None, "CreationDate": None})
     logging.getLogger("decorec").info("%s", svg)

@@ -18,6 +18,7 @@ from torch import Tensor
 from decorec import __version__
 from decorec.artifacts.files import read_arrays, read_json, write_arrays, write_json
 from decorec.config.runs import Run
+from decorec.data.contract import check_finite
 from decorec.data.sequences import read_vocab
 from decorec.errors import DecorecError
 from decorec.models.base import Recommender
@@ -45,8 +46,10 @@ def save(model: Recommender, run: Run, seed: int, items: list[str], weights: Pat
     arrays |= {f"model.{name}": _array(tensor) for name, tensor in model.own_state().items()}
     arrays["items"] = np.frombuffer("\n".join(items).encode(), dtype=np.uint8)
     versions = {"decorec": __version__, "torch": torch.__version__, "python": platform.python_version()}
-    write_arrays(weights, arrays)
+    check_finite(weights, arrays)
+    # First, so that the weights say which configuration belongs to them.
     write_json(config, {"run": run.dump(), "stage": model.stage, "seed": seed, "versions": versions})
+    write_arrays(weights, arrays)
 
 
 def load(weights: Path, config: Path) -> Checkpoint:

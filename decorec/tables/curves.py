@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from decorec.artifacts import layout
-from decorec.artifacts.files import read_table, write_text
+from decorec.artifacts.files import read_table, write_csv
 
 __all__ = ["curves_table"]
 
@@ -40,5 +40,5 @@ def curves_table(*, histories: list[Path], csv: Path) -> None:
     order = [pl.col("metric"), pl.col("epoch")]
     first = pl.concat(frames).select("dataset", "run", "stage").unique(maintain_order=True).with_row_index("place")
     table = table.join(first, on=["dataset", "run", "stage"]).sort("place", *order).drop("place")
-    write_text(csv, table.write_csv(float_precision=6))
+    write_csv(csv, table, 6)
     logging.getLogger("decorec").info("%s: %d histories", csv, len(histories))

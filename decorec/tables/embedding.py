@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from decorec.artifacts import layout
-from decorec.artifacts.files import read_arrays, write_text
+from decorec.artifacts.files import read_arrays, write_csv
 from decorec.errors import DecorecError
 from decorec.models import checkpoint
 from decorec.models.base import Recommender
@@ -113,5 +113,5 @@ def embedding_table(*, models: list[Path], interests: list[Path], csv: Path) -> 
                 f"{len(interest)}; run the steps cluster and train again"
             )
         frames.append(pl.DataFrame(_rows(where.dataset, where.run, model, interest), schema=SCHEMA))
-    write_text(csv, pl.concat(frames).write_csv(float_precision=6))
+    write_csv(csv, pl.concat(frames), 6)
     log.info("%s: %d runs", csv, len(frames))

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from decorec.artifacts import layout
-from decorec.artifacts.files import read_table, write_text
+from decorec.artifacts.files import read_table, write_csv
 from decorec.artifacts.schemas.gradients import GRADIENTS
 
 __all__ = ["gradients_table"]
@@ -32,5 +32,5 @@ def gradients_table(*, gradients: list[Path], csv: Path) -> None:
         frames.append(frame.select(*names, *GRADIENTS))
     table = pl.concat(frames)
     # Norms of gradients span many orders of magnitude: six decimals are not enough.
-    write_text(csv, table.write_csv(float_precision=9))
+    write_csv(csv, table, 9)
     logging.getLogger("decorec").info("%s: %d steps", csv, len(table))

@@ -10,7 +10,7 @@ from typing import Literal
 
 import polars as pl
 
-from decorec.artifacts.files import read_text, write_text
+from decorec.artifacts.files import read_text, write_csv, write_text
 from decorec.errors import DecorecError
 
 __all__ = ["Cell", "Group", "Table", "emphasise", "fragment", "markdown_rows", "table_html", "table_markdown", "write"]
@@ -193,7 +193,7 @@ def fragment(file: Path) -> str:
 
 def write(table: Table, csv: Path, tex: Path, html: Path, md: Path) -> None:
     """Write the four files; equal tables give equal bytes (csv: floats with six decimals, missing values empty)."""
-    write_text(csv, table.records.write_csv(float_precision=6))
+    write_csv(csv, table.records, 6)
     write_text(tex, table_tex(table))
     write_text(html, _page(table))
     write_text(md, table_markdown(table))

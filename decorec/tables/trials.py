@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from decorec.artifacts.files import atomic_path, read_table, write_text
+from decorec.artifacts.files import read_csv, read_table, write_csv, write_text
 from decorec.artifacts.schemas.trials import TRIALS
 from decorec.config.runs import nested
 from decorec.errors import DecorecError
@@ -33,8 +33,7 @@ def tuning_table(*, trials: list[Path], csv: Path) -> None:
         best = frame.select(complete.arg_max()).item()
         named = frame.select(pl.lit(file.stem).alias("run"), pl.all())
         frames.append(named.with_columns(best=pl.int_range(pl.len()) == best))
-    with atomic_path(csv) as temporary:
-        pl.concat(frames).write_csv(temporary)
+    write_csv(csv, pl.concat(frames))
 
 
 def tuned(*, csv: Path, output: Path) -> None:
@@ -51,7 +50,7 @@ def tuned(*, csv: Path, output: Path) -> None:
 
     if not csv.is_file():
         raise DecorecError(f"{csv}: expected a table of trials, found no such file; run: snakemake {csv}")
-    trials = pl.read_csv(csv, glob=False)
+    trials = read_csv(csv)
     runs = {row["run"]: nested(json.loads(row["values"])) for row in trials.filter("best").iter_rows(named=True)}
     counts = sorted(set(trials.group_by("run").len()["len"]))
     heading = (

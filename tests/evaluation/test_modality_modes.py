@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 import torch
 
+from decorec.artifacts.files import write_table
 from decorec.config.evaluation import EvaluateConfig
 from decorec.data.batches import histories
 from decorec.data.sequences import Sequences, write_vocab
@@ -115,7 +116,7 @@ def write_modes(file: Path, names: tuple[str, ...], seed: int) -> Path:
         for place, mode in enumerate(names, 1)
     ]
     file.parent.mkdir(parents=True, exist_ok=True)
-    pl.concat(frames).write_parquet(file)
+    write_table(file, pl.concat(frames))
     return file
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from decorec.artifacts.files import write_csv
 from decorec.config.tables import KNOBS
 from decorec.errors import DecorecError
 from decorec.figures.drawings import _leading as leading
@@ -153,7 +154,7 @@ def test_a_single_seed_has_no_deviation(tmp_path: Path) -> None:
     files = tables(tmp_path)
     for name in ("curves", "main"):
         frame = pl.read_csv(files[name]).with_columns(std=pl.lit(None, dtype=pl.Float64))
-        frame.write_csv(files[name])
+        write_csv(files[name], frame)
     assert b"shop" in draw("fig2", files, tmp_path)[0]
     assert b"shop" in draw("pareto", files, tmp_path)[0]
 
@@ -161,7 +162,7 @@ def test_a_single_seed_has_no_deviation(tmp_path: Path) -> None:
 def test_gains_that_were_not_measured_are_said_to_be_missing(tmp_path: Path) -> None:
     files = tables(tmp_path)
     frame = pl.read_csv(files["coldstart"]).with_columns(improvement_percent=pl.lit(None, dtype=pl.Float64))
-    frame.write_csv(files["coldstart"])
+    write_csv(files["coldstart"], frame)
     assert b"the baseline was not run" in draw("fig9", files, tmp_path)[0]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 import xml.etree.ElementTree as ElementTree
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from decorec.artifacts.files import write_json, write_table
 from decorec.config.evaluation import EvaluateConfig
 from decorec.tables.comparison import comparison_table
 from decorec.tables.labels import PaperNames
@@ -44,7 +44,7 @@ def write_ranks(file: Path, places: np.ndarray, users: list[str] | None = None, 
     columns = {"user": users, "target": targets, "higher": higher, "equal": equal, "history_length": history}
     frame = pl.DataFrame(columns)
     shuffled = frame.sample(fraction=1, shuffle=True, seed=len(file.as_posix()))  # no order of users is promised
-    shuffled.write_parquet(file)
+    write_table(file, shuffled)
     return file
 
 
@@ -160,8 +160,7 @@ def statistics_file(folder: Path, users: int, items: int, interactions: int) -> 
     found = {"users": users, "items": items, "interactions": interactions, "sparsity": 1 - interactions / users / items}
     printed = {"users": users + 1, "items": items + 1, "interactions": rows}
     found["paper"] = printed | {"sparsity": 1 - rows / (users + 1) / (items + 1)}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "statistics.json").write_text(json.dumps(found))
+    write_json(folder / "statistics.json", found)
     return folder / "statistics.json"
 
 

@@ -25,6 +25,39 @@ TINY: dict[str, Any] = {
 }
 """A configuration whose every step takes seconds."""
 
+SETTINGS: dict[str, Any] = TINY | {
+    "runs": {
+        "decorec": {},
+        "sasrec": {"model": {"name": "sasrec", "dim": 8}},
+        "no-cluster": {"model": {"interests": False}},
+        "other-graph": {"graph": {"distance": "1/(D+1)"}},
+    },
+    "tables": {
+        "main": ["decorec", "sasrec"],
+        "ablations": ["no-cluster", "other-graph", "decorec"],
+        "retrieval": ["decorec"],
+    },
+}
+
+
+PAGE = "results/report/index.html"
+WHOLE: dict[str, Any] = SETTINGS | {
+    "seeds": [0, 1],
+    "runs": SETTINGS["runs"]
+    | {"naive-fusion": {"model": {"phased": False, "modal_layers": 0, "id_layers": 0, "interests": False}}},
+    "tables": SETTINGS["tables"]
+    | {
+        "fusion": ["sasrec", "decorec"],
+        "alpha": [0.25],
+        "clusters": [0.3],
+        "sensitivity_seeds": 1,
+        "gradients": ["naive-fusion"],
+        "embedding": ["no-cluster", "decorec"],
+    },
+}
+"""The same with a second seed and with every kind of table and figure."""
+TARGETS = ("results/tables/main.csv", "results/tables/ablations.csv", "results/tables/statistics.csv")
+
 
 class Workplace:
     """A copy of the workflow and the package in a folder of its own, with a configuration and what to compute."""

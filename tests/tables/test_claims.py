@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from decorec.artifacts.files import write_table
 from decorec.evaluation.neighbour_recall import VIEWS
 from decorec.evaluation.significance import holm
 from decorec.tables.claims import claims_table
@@ -42,7 +43,7 @@ def make(folder: Path, modes: bool = True, recalls: bool = True, **changes: obje
         pl.DataFrame({"view": view, "user": users, "hits": [int(view == VIEWS[2])] * USERS, "predictions": 10})
         for view in VIEWS
     )
-    found.cast({"hits": pl.Float64, "predictions": pl.Float64}).write_parquet(shop / "recall.parquet")
+    write_table(shop / "recall.parquet", found.cast({"hits": pl.Float64, "predictions": pl.Float64}))
     files = [write_modes(shop / "runs" / "decorec" / "seed-0" / "modes.parquet", MODES, 1)] if modes else []
     outputs = outputs_of(folder, "claims")
     arguments: dict[str, object] = {

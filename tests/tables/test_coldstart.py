@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from decorec.artifacts.files import write_table
 from decorec.errors import DecorecError
 from decorec.tables.coldstart import coldstart_table, groups_of_users
 from decorec.tables.collect import RunRanks
@@ -78,6 +79,6 @@ def test_without_the_baseline_there_are_no_gains(tmp_path: Path) -> None:
 def test_other_histories_are_refused(tmp_path: Path) -> None:
     files, _ = fabricate(tmp_path)
     frame = pl.read_parquet(files[1])
-    frame.with_columns(pl.col("history_length") + (pl.col("user") == "user 07")).write_parquet(files[1])
+    write_table(files[1], frame.with_columns(pl.col("history_length") + (pl.col("user") == "user 07")))
     with pytest.raises(DecorecError, match="'user 07' with target 7 after 5 items in one only"):
         table(tmp_path, files)

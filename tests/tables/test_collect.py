@@ -9,13 +9,14 @@ from typing import Any
 import polars as pl
 import pytest
 
+from decorec.artifacts.files import write_table
 from decorec.cli import main
 from decorec.errors import DecorecError
 from tests.support.fabricated_ranks import KINDS, USERS, fabricate, main_table, make, make_statistics, write_ranks
 
 
 def spoil(file: Path, **columns: Any) -> None:
-    pl.read_parquet(file).sort("user").with_columns(**columns).write_parquet(file)
+    write_table(file, pl.read_parquet(file).sort("user").with_columns(**columns))
 
 
 def test_other_users_are_refused(tmp_path: Path) -> None:
@@ -38,7 +39,7 @@ def test_other_targets_are_refused(tmp_path: Path) -> None:
 
 def test_fewer_users_are_refused(tmp_path: Path) -> None:
     files, _ = fabricate(tmp_path)
-    pl.read_parquet(files[2]).sort("user").head(20).write_parquet(files[2])
+    write_table(files[2], pl.read_parquet(files[2]).sort("user").head(20))
     with pytest.raises(DecorecError, match="30 and 20 users, and user 'user 20' with target 20"):
         make(main_table, files, tmp_path)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from decorec.artifacts.files import write_json
 from decorec.errors import DecorecError
 from decorec.evaluation.metrics import REPORTED
 from decorec.tables.sensitivity import RunValues, sensitivity_table
@@ -35,7 +35,7 @@ def metrics(ranks: list[Path]) -> list[Path]:
         run, seed = file.parents[1].name, int(file.parent.name.removeprefix("seed-"))
         valid = {metric: 0.1 * (RUNS.index(run) + 1) + 0.01 * seed for metric in REPORTED}
         files.append(file.with_name("metrics.json"))
-        files[-1].write_text(json.dumps({"valid": valid, "test": {}}))
+        write_json(files[-1], {"valid": valid, "test": {}})
     return files
 
 
@@ -79,7 +79,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     given = metrics(files)
     with pytest.raises(DecorecError, match="of every run on shop"):
         make(tmp_path, metrics=[file for file in given if "shop/runs/sasrec" not in file.as_posix()])
-    given[2].write_text('{"valid": {"Hit@10": null}}')
+    write_json(given[2], {"valid": {"Hit@10": None}})
     (tmp_path / "broken").mkdir()
     with pytest.raises(DecorecError, match=r"seed-\d/metrics\.json: expected a number at valid\.Hit@10"):
         sensitivity_table(

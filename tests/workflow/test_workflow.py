@@ -22,51 +22,10 @@ from decorec.plan.tables import TABLES
 from decorec.steps import STEPS, step_function
 from tests.support.traced import TABLES as TRACED
 from tests.support.traced import World, mistakes, strangers
-from tests.support.workplace import REPOSITORY, TINY, Workplace
+from tests.support.workplace import PAGE, REPOSITORY, SETTINGS, TARGETS, WHOLE, Workplace
 
 pytestmark = pytest.mark.workflow
 RULES = sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))
-SETTINGS: dict[str, Any] = TINY | {
-    "runs": {
-        "decorec": {},
-        "sasrec": {"model": {"name": "sasrec", "dim": 8}},
-        "no-cluster": {"model": {"interests": False}},
-        "other-graph": {"graph": {"distance": "1/(D+1)"}},
-    },
-    "tables": {
-        "main": ["decorec", "sasrec"],
-        "ablations": ["no-cluster", "other-graph", "decorec"],
-        "retrieval": ["decorec"],
-    },
-}
-
-
-PAGE = "results/report/index.html"
-WHOLE: dict[str, Any] = SETTINGS | {
-    "seeds": [0, 1],
-    "runs": SETTINGS["runs"]
-    | {"naive-fusion": {"model": {"phased": False, "modal_layers": 0, "id_layers": 0, "interests": False}}},
-    "tables": SETTINGS["tables"]
-    | {
-        "fusion": ["sasrec", "decorec"],
-        "alpha": [0.25],
-        "clusters": [0.3],
-        "sensitivity_seeds": 1,
-        "gradients": ["naive-fusion"],
-        "embedding": ["no-cluster", "decorec"],
-    },
-}
-"""The same with a second seed and with every kind of table and figure."""
-TARGETS = ("results/tables/main.csv", "results/tables/ablations.csv", "results/tables/statistics.csv")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """A workplace in which everything has been computed."""
-    workplace = Workplace(tmp_path_factory.mktemp("first") / "shop", SETTINGS, *TARGETS)
-    result = workplace.snakemake("--show-failed-logs", "--", *TARGETS)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return workplace
 
 
 @pytest.fixture
@@ -74,15 +33,6 @@ def workplace(finished: Workplace) -> Any:
     """The finished workplace, put back as it was afterwards."""
     yield finished
     finished.restore(SETTINGS)
-
-
-@pytest.fixture(scope="module")
-def whole(finished: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """A workplace that goes on from the finished one to the page with everything."""
-    workplace = finished.copy(tmp_path_factory.mktemp("whole") / "shop", WHOLE)
-    result = workplace.snakemake("--show-failed-logs", "--", PAGE)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return workplace
 
 
 def changed(**sections: Any) -> dict[str, Any]:
