@@ -21,11 +21,14 @@ __all__ = [
     "log",
     "picture_path",
     "place",
+    "training_job",
+    "training_state",
     "wildcards_of",
 ]
 
 CACHE = "results/cache"
-"""Downloads, pictures, finished chunks of features and trials; with these an interrupted step can continue."""
+"""Downloads, pictures, finished chunks of features, states of trainings and trials; with these an interrupted step can
+continue."""
 BENCHMARKS = "results/benchmarks"
 
 SHOP = "results/{dataset}/shop"
@@ -88,6 +91,11 @@ def benchmark(job: str, folder: str = BENCHMARKS) -> str:
 def training_job(stage: str = "{stage}") -> str:
     """Name of the job that trains one stage of a run, or evaluates it: for ``log`` and ``benchmark``."""
     return f"{{dataset}}/runs/{{run}}/seed-{{seed}}/{stage}"
+
+
+def training_state(stage: str = "{stage}") -> str:
+    """The kept state of the training job ``training_job(stage)``."""
+    return f"{CACHE}/training/{training_job(stage)}.safetensors"
 
 
 def fill(pattern: str, **wildcards: object) -> str:

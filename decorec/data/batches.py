@@ -95,7 +95,10 @@ class Samples(Protocol):
         """Number of predictions in one epoch."""
 
     def epoch(self, target_count: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Batches of one epoch, in random order, about ``target_count`` predictions each."""
+        """Batches of one epoch, in random order, about ``target_count`` predictions each.
+
+        The same generator gives the same batches: all random numbers come from it.
+        """
 
 
 @dataclass(frozen=True)

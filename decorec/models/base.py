@@ -22,6 +22,9 @@ class Recommender(nn.Module, ABC):
     """A model that scores all items after a sequence.
 
     Shapes: M modalities (1 for models over ids), I items, D width, P predictions of a batch.
+
+    What changes during training is in parameters and persistent buffers, and random numbers come from torch's global
+    generators: a training that was killed continues from these.
     """
 
     supports_sampled_softmax = False

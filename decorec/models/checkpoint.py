@@ -25,7 +25,7 @@ from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
 from decorec.models.registry import build
 
-__all__ = ["Checkpoint", "load", "load_for", "save"]
+__all__ = ["Checkpoint", "load", "load_for", "save", "versions"]
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,15 @@ def save(model: Recommender, run: Run, seed: int, items: list[str], weights: Pat
     arrays = {f"item_data.{name}": _array(tensor) for name, tensor in model.item_data.tensors().items()}
     arrays |= {f"model.{name}": _array(tensor) for name, tensor in model.own_state().items()}
     arrays["items"] = np.frombuffer("\n".join(items).encode(), dtype=np.uint8)
-    versions = {"decorec": __version__, "torch": torch.__version__, "python": platform.python_version()}
     check_finite(weights, arrays)
     # First, so that the weights say which configuration belongs to them.
-    write_json(config, {"run": run.dump(), "stage": model.stage, "seed": seed, "versions": versions})
+    write_json(config, {"run": run.dump(), "stage": model.stage, "seed": seed, "versions": versions()})
     write_arrays(weights, arrays)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes a model."""
+    return {"decorec": __version__, "torch": torch.__version__, "python": platform.python_version()}
 
 
 def load(weights: Path, config: Path) -> Checkpoint:

@@ -27,11 +27,11 @@ class Sampler:
         self._log_expected = torch.from_numpy(np.log(draws * weight / weight.sum()))
         self._cumulated = torch.from_numpy(np.cumsum(weight / weight.sum()))
         self._draws = draws
-        self._generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed)
 
     def draw(self, device: torch.device) -> SampledNegatives:
         """One draw, the same for all predictions of a batch."""
-        drawn = torch.rand(self._draws, dtype=torch.float64, generator=self._generator)
+        drawn = torch.rand(self._draws, dtype=torch.float64, generator=self.generator)
         places = torch.searchsorted(self._cumulated, drawn).clamp_(max=len(self._cumulated) - 1)
         items, counts = torch.unique(places, return_counts=True)
         log_expected = self._log_expected[items] - counts.log()

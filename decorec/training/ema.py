@@ -18,16 +18,17 @@ class ExponentialMovingAverage:
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._average: list[Tensor] = []
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.tensors: list[Tensor] = []
+        """The average of each of ``parameters``; empty before the first update."""
         self._decay = decay
 
     def update(self) -> None:
         """Update the average with the current weights."""
-        if not self._average:
-            self._average = [parameter.detach().clone() for parameter in self._parameters]
+        if not self.tensors:
+            self.tensors = [parameter.detach().clone() for parameter in self.parameters]
         else:
-            torch._foreach_lerp_(self._average, [p.detach() for p in self._parameters], 1 - self._decay)
+            torch._foreach_lerp_(self.tensors, [p.detach() for p in self.parameters], 1 - self._decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -39,5 +40,5 @@ class ExponentialMovingAverage:
             self._swap()
 
     def _swap(self) -> None:
-        for index, parameter in enumerate(self._parameters):
-            parameter.data, self._average[index] = self._average[index], parameter.data
+        for index, parameter in enumerate(self.parameters):
+            parameter.data, self.tensors[index] = self.tensors[index], parameter.data

@@ -32,6 +32,7 @@ from decorec.models.base import Recommender
 from decorec.models.decorec import DeCoRec
 from decorec.models.inputs import ModelInputs
 from decorec.training.loop import train_model
+from decorec.training.resume import Keeper, training_key
 from decorec.training.steps import prepare
 
 __all__ = ["FIRST", "GradientProbe", "gradient_probe"]
@@ -133,12 +134,15 @@ def gradient_probe(
     interests: list[Path],
     cooccurrence: Path | None = None,
     every: int,
+    code: str,
+    state: Path,
     gradients: Path,
     threads: int = 1,
 ) -> None:
     """Train a run as the step train does, and measure the gradients of ids and modalities (figure 3 of the paper).
 
-    The first 50 steps are measured, then every EVERY-th one. The model is not stored.
+    The first 50 steps are measured, then every EVERY-th one. The model is not stored. A step that was killed continues
+    as the step train does, with what it has measured.
 
     Args:
         run: all values of the run, which must train ids and modalities in one stage (model.phased: false).
@@ -149,6 +153,8 @@ def gradient_probe(
         interests: MODALITY.safetensors (read) of each modality that the model needs.
         cooccurrence: cooccurrence.npz (read), if the model needs it.
         every: distance between measured steps after the first 50.
+        code: fingerprint of the code; a state that other code has kept is not used.
+        state: the state of the training (read and written, removed at the end), kept between runs of the step.
         gradients: gradients.parquet (written), one row per measured step: epoch, step (from 0), cosine (of the changes
             by a step on the ids and by a step on the adapters), cosine_apart (of the gradients at items that are only
             ids and only modalities), id_norm, modal_norm (norms of the gradients of both parts, before clipping).
@@ -158,11 +164,15 @@ def gradient_probe(
         DecorecError: the run does not train ids and modalities in one stage, or an input is missing or does not fit.
     """
     torch.set_num_threads(threads)
-    items = read_vocab(vocab)
+    items, data = read_vocab(vocab), Sequences.read(sequences)
     item_data = ModelInputs.of(features, interests, cooccurrence).item_data(run, "fit", items)
     model = prepare(run, "fit", seed, item_data, None)
     observer = GradientProbe(model, every)
     label = f"{run.model.name} gradient-probe seed {seed}"
-    train_model(model, Sequences.read(sequences), run.train.stage("fit"), seed, label, on_gradients=observer)
+    read = [vocab, sequences, *features, *interests, cooccurrence]
+    key = training_key(run.dump(), every, seed, code, files=read)
+    with Keeper(state, key, observer.rows) as keeper:
+        train_model(model, data, run.train.stage("fit"), seed, label, on_gradients=observer, keeper=keeper)
     write_table(gradients, observer.table())
+    keeper.remove()
     log.info("%s: %d steps measured", gradients, len(observer.rows))

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
 
-import numpy as np
 import polars as pl
 import torch
 from torch import Tensor, nn
@@ -24,8 +21,9 @@ from decorec.models.base import Recommender
 from decorec.nn.sampled_softmax import Sampler
 from decorec.progress import track
 from decorec.training.early_stopping import Best, is_better
-from decorec.training.ema import ExponentialMovingAverage
-from decorec.training.optimizer import build_optimizer, warmup
+from decorec.training.optimizer import warmup
+from decorec.training.resume import Keeper
+from decorec.training.state import TrainingState
 
 __all__ = ["train_model", "train_step", "validate"]
 
@@ -41,6 +39,7 @@ def train_model(
     label: str = "training",
     on_epoch: Callable[[int, float], None] | None = None,
     on_gradients: Callable[[int, int, Batch], None] | None = None,
+    keeper: Keeper | None = None,
 ) -> pl.DataFrame:
     """Train until validation stops improving; the model ends with the weights of its best epoch.
 
@@ -53,12 +52,13 @@ def train_model(
         on_epoch: called after each epoch with its number and the monitored value; an exception stops the training.
         on_gradients: called in every step with the epoch, the number of the step and the batch, after the gradients are
             computed and before they are clipped; it must not change them.
+        keeper: keeps the state of the training on disk; a training of which it has a state continues there. The
+            result is the same, bit for bit.
 
     Returns:
-        One row per epoch: epoch, loss (mean training loss), valid metrics, seconds, best (bool).
+        One row per epoch: epoch, loss (mean training loss), valid metrics, best (bool).
     """
     torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
     model.observe(sequences.training())
     if not any(parameter.requires_grad for parameter in model.parameters()):
         return _untrained(model, sequences)
@@ -67,40 +67,34 @@ def train_model(
         raise DecorecError("training: expected users with at least 4 interactions, found none; raise filter.kcore to 4")
     _expect_known(model, config)
     model.sampler = _sampler(model, sequences, config, seed)
-    adam = build_optimizer(model, config)
-    average = ExponentialMovingAverage(model, config.averaging) if config.averaging else None
-    history: list[dict[str, Any]] = []
-    best = Best(-1, -np.inf, {})
-    step = 0
-    for epoch in track(range(config.epochs), label, unit="epochs"):
-        start = time.monotonic()
-        if config.restart and epoch:
-            adam = build_optimizer(model, config)
-        model.before_epoch()
-        total, targets = torch.zeros((), device=model.item_data.device), 0
-        for batch in samples.epoch(config.batch_size, generator):
-            look = None if on_gradients is None else partial(on_gradients, epoch, step)
-            total += len(batch.targets) * train_step(model, batch, adam, config, warmup(step, samples, config), look)
-            targets += len(batch.targets)
-            step += 1
-            if average is not None:
-                average.update()
-        seconds = time.monotonic() - start
-        with nullcontext() if average is None else average.applied():
+    now = TrainingState(model, config, seed)
+    if keeper is not None:
+        keeper.restore(now)
+    for epoch in track(range(max(0, now.epoch), config.epochs), label, unit="epochs"):
+        if epoch != now.epoch:
+            now.begin(epoch)
+        for batch in now.batches(samples):
+            if keeper is not None:
+                keeper.offer(now)
+            look = None if on_gradients is None else partial(on_gradients, epoch, now.step)
+            now.count(batch, train_step(model, batch, now.adam, config, warmup(now.step, samples, config), look))
+            if now.average is not None:
+                now.average.update()
+        with nullcontext() if now.average is None else now.average.applied():
             figures = validate(model, sequences, config.monitor)
             value = -figures["valid_loss"] if config.monitor == "loss" else figures[config.monitor]
-            if is_better(value, best.value, config.decimals):
-                best = Best(epoch, value, {name: tensor.clone() for name, tensor in model.own_state().items()})
-        loss = float(total) / targets
-        history.append({"epoch": epoch, "loss": loss, **figures, "seconds": seconds})
+            if is_better(value, now.best.value, config.decimals):
+                now.best = Best(epoch, value, {name: tensor.clone() for name, tensor in model.own_state().items()})
+        loss = float(now.total) / now.targets
+        now.history.append({"epoch": epoch, "loss": loss, **figures})
         log.info("%s: epoch %d, loss %.4f, validation %s %.4f", label, epoch, loss, config.monitor, abs(value))
         if on_epoch is not None:
             on_epoch(epoch, value)
-        if epoch - best.epoch >= config.patience:
+        if epoch - now.best.epoch >= config.patience:
             break
-    model.load_state_dict(best.weights, strict=False)
-    log.info("%s: best epoch %d of %d, validation %.4f", label, best.epoch, len(history), abs(best.value))
-    return pl.DataFrame(history).with_columns(best=pl.col("epoch") == best.epoch)
+    model.load_state_dict(now.best.weights, strict=False)
+    log.info("%s: best epoch %d of %d, validation %.4f", label, now.best.epoch, len(now.history), abs(now.best.value))
+    return pl.DataFrame(now.history).with_columns(best=pl.col("epoch") == now.best.epoch)
 
 
 def _expect_known(model: Recommender, config: StageConfig) -> None:
@@ -125,9 +119,7 @@ def _sampler(model: Recommender, sequences: Sequences, config: StageConfig, seed
 
 def _untrained(model: Recommender, sequences: Sequences) -> pl.DataFrame:
     """The history of a model without parameters: one epoch without a loss."""
-    start = time.monotonic()
-    figures = validate(model, sequences, "NDCG@10")
-    row = {"epoch": 0, "loss": None, **figures, "seconds": time.monotonic() - start, "best": True}
+    row = {"epoch": 0, "loss": None, **validate(model, sequences, "NDCG@10"), "best": True}
     return pl.DataFrame([row], schema_overrides={"loss": pl.Float64})
 
 

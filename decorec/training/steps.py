@@ -23,6 +23,7 @@ from decorec.models.inputs import ModelInputs
 from decorec.models.item_data import ItemData
 from decorec.models.registry import build
 from decorec.training.loop import train_model
+from decorec.training.resume import Keeper, training_key
 
 __all__ = ["prepare", "train"]
 
@@ -41,12 +42,17 @@ def train(
     cooccurrence: Path | None = None,
     start: Path | None = None,
     start_config: Path | None = None,
+    code: str,
+    state: Path,
     model: Path,
     history: Path,
     config: Path,
     threads: int = 1,
 ) -> None:
     """Train one stage of a run until validation stops improving, and keep its best epoch.
+
+    A training that was killed continues with the state that it kept; its outputs have the bytes of one that was not.
+    SIGTERM and Ctrl-C finish the current batch, keep the state and end the step with status 143 or 130.
 
     Args:
         run: all values of the run.
@@ -59,8 +65,10 @@ def train(
         cooccurrence: cooccurrence.npz (read), if the model needs it.
         start: model.safetensors of stage 1 (read), for stage2.
         start_config: config.json of stage 1 (read), for stage2.
+        code: fingerprint of the code; a state that other code has kept is not used.
+        state: the state of the training (read and written, removed at the end), kept between runs of the step.
         model: model.safetensors (written): the weights of the best epoch and the constant item data.
-        history: history.parquet (written), one row per epoch: epoch, loss, validation metrics, seconds, best.
+        history: history.parquet (written), one row per epoch: epoch, loss, validation metrics, best.
         config: config.json (written): run, stage, seed and versions; together with the model file it rebuilds the
             trained model.
         threads: number of threads of torch.
@@ -77,10 +85,14 @@ def train(
     trained = prepare(run, stage, seed, item_data, before)
     count = sum(parameter.numel() for parameter in trained.parameters() if parameter.requires_grad)
     log.info("%s: %d trainable parameters, %d items, %d users", stage, count, len(items), len(data.users))
-    epochs = train_model(trained, data, run.train.stage(stage), seed, f"{run.model.name} {stage} seed {seed}")
+    read = [vocab, sequences, *features, *interests, cooccurrence, start, start_config]
+    label = f"{run.model.name} {stage} seed {seed}"
+    with Keeper(state, training_key(run.dump(), stage, seed, code, files=read)) as keeper:
+        epochs = train_model(trained, data, run.train.stage(stage), seed, label, keeper=keeper)
     check_history(history, epochs)
     checkpoint.save(trained, run, seed, items, model, config)
     write_table(history, epochs)
+    keeper.remove()
 
 
 def _state_before(

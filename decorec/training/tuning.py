@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
+import sqlite3
 import warnings
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
 from decorec.models.inputs import ModelInputs
 from decorec.training.loop import train_model
+from decorec.training.resume import training_key
 from decorec.training.steps import prepare
 
 if TYPE_CHECKING:
@@ -31,6 +34,9 @@ __all__ = ["tune", "with_values"]
 STARTUP, WARMUP = 3, 5
 """Number of complete trials before any trial is pruned, and number of epochs before a trial can be pruned. A trial is
 pruned if its value is below the median of the others at the same epoch."""
+
+ENDED = "COMPLETE", "PRUNED"
+"""States of the trials that count; one that was interrupted is run again."""
 
 log = logging.getLogger("decorec")
 
@@ -44,6 +50,7 @@ def tune(
     features: list[Path],
     interests: list[Path],
     cooccurrence: Path | None = None,
+    code: str,
     cache: Path,
     trials: Path,
     threads: int = 1,
@@ -51,7 +58,7 @@ def tune(
     """Train a run with different values from the search space of its model.
 
     The first trial has the run's own values; no combination is tried twice. A step that was interrupted continues after
-    its finished trials.
+    its finished trials, and its table is that of one that was not.
 
     Args:
         run: all values of the run.
@@ -61,6 +68,7 @@ def tune(
         features: MODALITY.safetensors (read) of each modality that the model needs.
         interests: MODALITY.safetensors (read) of each modality that the model needs.
         cooccurrence: cooccurrence.npz (read), if the model needs it.
+        code: fingerprint of the code; trials of other code are not used.
         cache: folder that is kept between runs (read and written): finished trials, as an SQLite file.
         trials: trials.parquet (written), one row per trial: trial, state, NDCG@10 (on validation, of the best epoch),
             values (JSON).
@@ -73,20 +81,28 @@ def tune(
     items, data = read_vocab(vocab), Sequences.read(sequences)
     inputs = ModelInputs.of(features, interests, cooccurrence)
 
-    def objective(trial: Trial) -> float:
+    def objective(number: int, trial: Trial) -> float:
         chosen = with_values(run, {key: trial.suggest_categorical(key, found) for key, found in space.items()})
-        return _train(chosen, settings.seed, items, data, inputs, trial)
+        return _train(chosen, settings.seed, items, data, inputs, trial, f"trial {number}")
 
     space = choices(run)
     if not space:
         raise DecorecError(f"tune: expected a model with a search space, found {run.model.name}")
-    study = _study(run, settings, cache)
-    missing = settings.trials - len(_finished(study))
-    if missing > 0:
-        study.optimize(objective, n_trials=missing)
-    rows = [(t.number, t.state.name, _value(t), json.dumps(t.params, sort_keys=True)) for t in _finished(study)]
-    write_table(trials, pl.DataFrame(rows, schema=TRIALS, orient="row"))
-    log.info("tune: %d trials of %s, best %.4f with %s", len(rows), run.model.name, study.best_value, study.best_params)
+    read = [vocab, sequences, *features, *interests, cooccurrence]
+    study = _study(cache / f"{training_key(run.dump(), run.model.space, settings.seed, code, files=read)[:16]}.db")
+    done = len(_in_state(study, *ENDED))
+    for number, values in enumerate(_order(space, settings)[done:], done):
+        if not _in_state(study, "WAITING"):  # a kill right after the next line leaves this trial waiting
+            study.enqueue_trial(values)
+        study.optimize(partial(objective, number), n_trials=1)
+    rows = [
+        (number, trial.state.name, _value(trial), json.dumps(trial.params, sort_keys=True))
+        for number, trial in enumerate(_in_state(study, *ENDED)[: settings.trials])
+    ]
+    table = pl.DataFrame(rows, schema=TRIALS, orient="row")
+    write_table(trials, table)
+    best = table.filter(pl.col("state") == "COMPLETE").sort("NDCG@10").row(-1, named=True)
+    log.info("tune: %d trials of %s, best %.4f with %s", len(rows), run.model.name, best["NDCG@10"], best["values"])
 
 
 def choices(run: Run) -> dict[str, list[Any]]:
@@ -101,7 +117,9 @@ def with_values(run: Run, values: dict[str, Any]) -> Run:
     return Run.model_validate(merge(run.dump(), nested(values)))
 
 
-def _train(run: Run, seed: int, items: list[str], data: Sequences, inputs: ModelInputs, trial: Trial) -> float:
+def _train(
+    run: Run, seed: int, items: list[str], data: Sequences, inputs: ModelInputs, trial: Trial, label: str
+) -> float:
     """All stages of a run; the best validation NDCG@10 of the last one."""
     from optuna import TrialPruned
 
@@ -116,33 +134,47 @@ def _train(run: Run, seed: int, items: list[str], data: Sequences, inputs: Model
         item_data = inputs.item_data(run, stage, items)
         model = prepare(run, stage, seed, item_data, None if model is None else model.state_dict())
         config = run.train.stage(stage).model_copy(update={"monitor": "NDCG@10"})
-        history = train_model(model, data, config, seed, f"trial {trial.number}, {stage}", report)
+        history = train_model(model, data, config, seed, f"{label}, {stage}", report)
         done, best = done + len(history), float(history.filter("best")["NDCG@10"][0])
     return best
 
 
-def _study(run: Run, tuning: TuningConfig, cache: Path) -> Study:
-    """The study of exactly these settings; interrupted trials count as failed and are run again."""
+def _order(space: dict[str, list[Any]], settings: TuningConfig) -> list[dict[str, Any]]:
+    """The values of all trials, in their order: the own ones, then others at random, at most all there are.
+
+    The order is drawn at once, in a study in memory: it must not depend on where the step was interrupted.
+    """
     import optuna
+
+    def draw(trial: Trial) -> float:
+        for key, found in space.items():
+            trial.suggest_categorical(key, found)
+        return 0.0
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", "BruteForceSampler is experimental")
-    key = json.dumps([run.dump(), run.model.space, tuning.seed], sort_keys=True)
-    file = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.db"
+    study = optuna.create_study(sampler=optuna.samplers.BruteForceSampler(seed=settings.seed))
+    study.enqueue_trial({key: values[0] for key, values in space.items()})
+    study.optimize(draw, n_trials=settings.trials)
+    return [trial.params for trial in study.trials]
+
+
+def _study(file: Path) -> Study:
+    """The study in a file; a trial that was interrupted counts as failed, and is run again."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     file.parent.mkdir(parents=True, exist_ok=True)
+    _set_aside_if_damaged(file)
     study = optuna.create_study(
         storage=f"sqlite:///{file}",
         study_name="tuning",
-        sampler=optuna.samplers.BruteForceSampler(seed=tuning.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=WARMUP),
         direction="maximize",
         load_if_exists=True,
     )
-    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+    for trial in _in_state(study, "RUNNING"):
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        study.enqueue_trial(trial.params)
-    if not study.trials:
-        study.enqueue_trial({key: values[0] for key, values in choices(run).items()})
     return study
 
 
@@ -152,10 +184,23 @@ def _at(values: Any, key: str) -> Any:
     return values
 
 
-def _finished(study: Study) -> list[Any]:
+def _set_aside_if_damaged(file: Path) -> None:
+    try:
+        with closing(sqlite3.connect(file)) as database:
+            sound = database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    except sqlite3.DatabaseError:
+        sound = False
+    if not sound:
+        aside = file.with_name(f"{file.name}.damaged")
+        file.replace(aside)
+        log.info("%s: expected an SQLite file, found a damaged one: it is now %s, and tuning starts over", file, aside)
+
+
+def _in_state(study: Study, *names: str) -> list[Any]:
+    """The trials in one of these states, in the order in which they began."""
     from optuna.trial import TrialState
 
-    found: list[Any] = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+    found: list[Any] = study.get_trials(states=[TrialState[name] for name in names])
     return found
 
 

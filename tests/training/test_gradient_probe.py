@@ -41,7 +41,7 @@ def test_a_probed_training_is_the_one_without_the_probe(difference: dict[str, An
     assert {row[0] for row in rows} == {0, 1, 2}, "it did look in every epoch"
     for name, tensor in plain.state_dict().items():
         assert torch.equal(tensor, probed.state_dict()[name]), name
-    assert history.drop("seconds").equals(same.drop("seconds"))
+    assert history.equals(same)
     data = small.sequences()
     assert rank_users(plain, data, "test") == rank_users(probed, data, "test")
 
@@ -136,8 +136,8 @@ def test_the_step_writes_one_row_per_measured_step(tmp_path: Path) -> None:
     for file in features:
         x = known[f"features.{file.stem}"].numpy()
         FeatureFile(items=items, x=x, present=np.ones(40, dtype=bool), metadata={}).write(file)
-    named = {name: tmp_path / name for name in ("vocab", "sequences", "gradients")}
-    gradient_probe(run=run, seed=0, **named, features=features, interests=[], every=5)
+    named = {name: tmp_path / name for name in ("vocab", "sequences", "gradients", "state")}
+    gradient_probe(run=run, seed=0, **named, features=features, interests=[], every=5, code="tested")
     frame = pl.read_parquet(tmp_path / "gradients")
     assert frame.schema == pl.Schema(GRADIENTS)
     assert frame["epoch"].to_list() == sorted(frame["epoch"].to_list())

@@ -16,8 +16,9 @@ from decorec.config.training import TuningConfig
 from decorec.data.sequences import Sequences, write_vocab
 from decorec.plan.plan import Plan
 from decorec.tables.trials import tuned, tuning_table
-from decorec.training.tuning import _study, choices, tune, with_values
+from decorec.training.tuning import tune, with_values
 from tests.support import small
+from tests.support.stopped import Stopped, when_logged
 
 RUN = small.run(name="sasrec", dim=8)
 
@@ -31,6 +32,7 @@ def files(folder: Path, data: Sequences) -> dict[str, Any]:
         "sequences": folder / "sequences.parquet",
         "features": [],
         "interests": [],
+        "code": "tested",
         "cache": folder / "cache",
         "trials": folder / "sasrec.parquet",
     }
@@ -41,10 +43,6 @@ def test_trials_are_kept_each_combination_comes_once_and_the_own_values_first(tm
     tune(run=RUN, settings=TuningConfig(trials=2), **given)
     first = pl.read_parquet(given["trials"])
     assert len(first) == 2
-    # A kill leaves a trial that is marked as running: it is run again.
-    cut_off = _study(RUN, TuningConfig(), given["cache"]).ask()
-    for key, values in choices(RUN).items():
-        cut_off.suggest_categorical(key, values)
     tune(run=RUN, settings=TuningConfig(trials=5), **given)
     table = pl.read_parquet(given["trials"])
     assert len(table) == 5
@@ -55,6 +53,34 @@ def test_trials_are_kept_each_combination_comes_once_and_the_own_values_first(tm
     assert table["NDCG@10"].is_between(0, 1).all()
     tune(run=RUN, settings=TuningConfig(trials=5), **given)
     assert pl.read_parquet(given["trials"]).equals(table)
+
+
+@pytest.mark.parametrize("lines", [["trial 0, fit: epoch 0"], ["trial 2, fit: epoch 1"] * 2 + ["trial 4, fit: best"]])
+def test_a_killed_trial_is_repeated_and_the_table_is_that_of_no_kill(lines: list[str], tmp_path: Path) -> None:
+    settings, undisturbed = TuningConfig(trials=5), files(tmp_path / "undisturbed", small.sequences())
+    tune(run=RUN, settings=settings, **undisturbed)
+    given = files(tmp_path / "killed", small.sequences())
+    for line in lines:
+        with when_logged(line), pytest.raises(Stopped):
+            tune(run=RUN, settings=settings, **given)
+    tune(run=RUN, settings=settings, **given)
+    assert given["trials"].read_bytes() == undisturbed["trials"].read_bytes()
+
+
+def test_trials_of_other_inputs_or_code_are_not_used(tmp_path: Path) -> None:
+    given, settings = files(tmp_path, small.sequences()), TuningConfig(trials=1)
+    tune(run=RUN, settings=settings, **given)
+    first = pl.read_parquet(given["trials"])
+    small.sequences(seed=1).write(given["sequences"])
+    tune(run=RUN, settings=settings, **given)
+    assert pl.read_parquet(given["trials"])["NDCG@10"][0] != first["NDCG@10"][0]
+    with when_logged("trial 0, fit: epoch 0"), pytest.raises(Stopped):  # it trains again
+        tune(run=RUN, settings=settings, **given | {"code": "edited"})
+    for database in given["cache"].iterdir():
+        database.write_bytes(database.read_bytes()[:-4096])
+    with when_logged("trial 0, fit: epoch 0"), pytest.raises(Stopped):
+        tune(run=RUN, settings=settings, **given)
+    assert len(list(given["cache"].glob("*.damaged"))) == 1
 
 
 def test_tuning_looks_at_no_test_item(tmp_path: Path) -> None:

@@ -66,3 +66,13 @@ def test_the_profile_asks_for_a_gpu_where_the_environment_has_one() -> None:
     asked = yaml.safe_load((PROFILE / "profile.yaml").read_text())["set-resources"]
     assert set(asked) == {name for name, body in rules.items() if "envs/gpu.yaml" in body} == ON_GPU
     assert all(resources["gpu"] == 1 and resources["tasks"] == 0 for resources in asked.values())
+
+
+def test_the_profile_asks_for_a_warning_where_a_step_keeps_its_state() -> None:
+    """Long before the time limit; the shell of the rule then waits for the step."""
+    text = "\n".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
+    rules = dict(re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", text, re.MULTILINE | re.DOTALL))
+    asked = yaml.safe_load((PROFILE / "profile.yaml").read_text())["set-resources"]
+    warned = {name for name, resources in asked.items() if resources.get("slurm_extra") == "'--signal=TERM@120'"}
+    assert warned == {name for name, body in rules.items() if "layout.training_state(" in body}
+    assert "trap : TERM; " in text

@@ -16,6 +16,10 @@ for variable, folder in (
         [folder, *filter(None, [os.environ.get(variable)])]
     )
 
+# A scheduler sends its SIGTERM to all processes of a job. The shell waits for the step, which may have a state to keep;
+# without the trap the job ends with the shell, and the step is killed with it.
+shell.prefix("set -euo pipefail; trap : TERM; ")
+
 from decorec.artifacts import layout
 from decorec.config import load
 from decorec.errors import DecorecError

@@ -23,6 +23,7 @@ rule train:
         runtime="12h",
     params:
         run=ask(plan.run),
+        state=layout.training_state(),
         code=ask(partial(plan.code_of_run, "train")),
     message:
         "Training {wildcards.run} on {wildcards.dataset}: {wildcards.stage}, seed {wildcards.seed}"
@@ -30,7 +31,7 @@ rule train:
         step(
             "train",
             wildcards="stage seed",
-            params="run",
+            params="run code state",
             input="vocab sequences features interests cooccurrence start start_config",
             output="model history config",
         )
@@ -117,6 +118,7 @@ rule gradient_probe:
     params:
         run=ask(partial(plan.run, stage="fit")),
         every=plan.config.tables.probe_every,
+        state=layout.training_state("gradient-probe"),
         code=ask(partial(plan.code_of_run, "gradient-probe")),
     message:
         "Measuring gradients of {wildcards.run} on {wildcards.dataset}, seed {wildcards.seed}"
@@ -124,7 +126,7 @@ rule gradient_probe:
         step(
             "gradient-probe",
             wildcards="seed",
-            params="run every",
+            params="run every code state",
             input="vocab sequences features interests cooccurrence",
             output="gradients",
         )
@@ -187,7 +189,7 @@ rule tune:
     shell:
         step(
             "tune",
-            params="run settings cache",
+            params="run settings code cache",
             input="vocab sequences features interests cooccurrence",
             output="trials",
         )

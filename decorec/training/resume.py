@@ -1,0 +1,151 @@
+"""Keeps the state of a training on disk, so that a step that was stopped continues instead of starting over.
+
+One file per training, of tensors and JSON: written now and then and when the process is asked to end, used by the same
+training only, and removed when the step is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from decorec.artifacts.files import read_arrays, write_arrays
+from decorec.errors import DecorecError
+from decorec.models.checkpoint import versions
+from decorec.training.state import Arrays, TrainingState
+
+__all__ = ["Keeper", "training_key"]
+
+SECONDS = 30.0
+"""Least time between two saves."""
+SHARE = 0.01
+"""Largest share of the time that is spent on saving, for states so large that ``SECONDS`` are not enough."""
+ASKING = (signal.SIGTERM, signal.SIGINT)
+"""Signals that ask the process to end: from a scheduler before its time limit, and from Ctrl-C."""
+
+log = logging.getLogger("decorec")
+
+
+def training_key(*values: Any, files: Iterable[Path | None]) -> str:
+    """A text that is the same only for trainings that go through the same numbers.
+
+    Args:
+        values: all values that the training depends on, for JSON: of the run, the seed, the fingerprint of the code.
+        files: the input files, in a fixed order; one that is missing or None counts as such.
+    """
+    known = [_digest(file) if file is not None and file.is_file() else None for file in files]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    key = json.dumps([values, known, versions(), device, torch.get_num_threads()], sort_keys=True)
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class Keeper:
+    """The kept state of one training.
+
+    Within ``with keeper:`` a SIGTERM or Ctrl-C does not end the process at once: the current batch is finished, the
+    state saved, and the process left with the status of the signal (143, 130). A second signal ends it at once.
+    """
+
+    def __init__(self, path: Path, key: str, rows: list[Any] | None = None) -> None:
+        """``key``: of the training; ``rows``: what the caller collects during the training, kept with the state."""
+        self.path, self.key, self.rows = path, key, [] if rows is None else rows
+        self.saves, self.seconds = 0, 0.0
+        """Number of saves, and the time that they took together."""
+        self._due = time.monotonic() + SECONDS
+        self._signal: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._ask) for number in ASKING}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop_listening()
+
+    def _ask(self, number: int, _: FrameType | None) -> None:
+        self._signal = signal.Signals(number)
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def restore(self, now: TrainingState) -> None:
+        """Put the kept state, if there is one of this very training, in the place of ``now``.
+
+        A damaged file is set aside; the state of another training stays until this one is saved or done.
+        """
+        if not self.path.is_file():
+            return
+        try:
+            arrays, metadata = self._read()
+        except DecorecError as error:
+            aside = self.path.with_name(f"{self.path.name}.damaged")
+            self.path.replace(aside)
+            log.info("%s; it is now %s, and the training starts over", error, aside.name)
+            return
+        if metadata["key"] != self.key:
+            log.info("%s: of other values, inputs or code: it is not used, and the training starts over", self.path)
+            return
+        facts = json.loads(metadata["facts"])
+        now.restore(arrays, facts)
+        self.rows[:] = map(tuple, facts["rows"])
+        log.info("%s: the training continues in epoch %d after %d batches", self.path, now.epoch, now.batch)
+
+    def _read(self) -> tuple[Arrays, dict[str, str]]:
+        arrays, metadata = read_arrays(self.path)
+        if metadata.get("digest") != _digest_of(arrays, metadata):
+            raise DecorecError(f"{self.path}: expected the state of a training, found changed or missing bytes")
+        return arrays, metadata
+
+    def offer(self, now: TrainingState) -> None:
+        """Save the state if it is time to, or if the process was asked to end.
+
+        Raises:
+            SystemExit: the process was asked to end, and the state is saved.
+        """
+        if self._signal is None and time.monotonic() < self._due:
+            return
+        start = time.monotonic()
+        self._write(now)
+        took = time.monotonic() - start
+        self._due = time.monotonic() + max(SECONDS, took / SHARE)
+        self.saves, self.seconds = self.saves + 1, self.seconds + took
+        if self._signal is not None:
+            log.info("%s: stopped by %s; the same command continues here", self.path, self._signal.name)
+            raise SystemExit(128 + self._signal)
+
+    def _write(self, now: TrainingState) -> None:
+        arrays = now.arrays()
+        metadata = {"key": self.key, "facts": json.dumps({**now.facts(), "rows": self.rows})}
+        write_arrays(self.path, arrays, {**metadata, "digest": _digest_of(arrays, metadata)})
+
+    def remove(self) -> None:
+        """Forget the state: the outputs of the step are written."""
+        self.path.unlink(missing_ok=True)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _digest_of(arrays: Arrays, metadata: Mapping[str, str]) -> str:
+    """Of all bytes that matter: names, types, sizes and values of ``arrays``, key and facts."""
+    digest = hashlib.sha256(json.dumps([metadata.get("key"), metadata.get("facts")]).encode())
+    for name, array in sorted(arrays.items()):
+        flat = np.ascontiguousarray(array).reshape(-1)
+        digest.update(f"{name} {array.dtype} {flat.size}\n".encode())
+        digest.update(flat.view(np.uint8).data)
+    return digest.hexdigest()
