@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 from decorec.acquire.crawl.decoder_pool import DecoderPool
 from decorec.acquire.crawl.image_normalisation import as_jpeg, normalise
-from decorec.acquire.crawl.outcome import Outcome, PictureError
+from decorec.acquire.crawl.outcome import Outcome, PictureError, Status
 from decorec.artifacts.layout import picture_path
 
 __all__ = ["Store"]
@@ -23,6 +26,9 @@ class Store:
 
     A picture is written into ``parts``, a folder that no other crawl uses, and then renamed. A kill therefore leaves
     no incomplete picture; the next run removes what is left in ``parts``.
+
+    Two decoding processes for each core take ``image_normalisation.LARGE`` bytes each and a picture's file twice. Only
+    one of them decodes a larger picture at a time. It takes up to 16 bytes for each pixel of ``max_pixels``.
     """
 
     def __init__(self, cache: Path, parts: Path, side: int, max_pixels: int) -> None:
@@ -31,8 +37,7 @@ class Store:
         self._parts = parts
         shutil.rmtree(parts, ignore_errors=True)
         parts.mkdir(parents=True, exist_ok=True)
-        # Two for each core, so that no core is idle while a picture is written or handed over; not more, because
-        # large pictures need much memory.
+        # Two for each core, so that no core is idle while a picture is written or handed over.
         self._decoders = DecoderPool(_Keeper(cache, parts, side, max_pixels), 2 * len(os.sched_getaffinity(0)))
 
     def close(self) -> None:
@@ -55,8 +60,8 @@ class Store:
     def add(self, body: bytes) -> Future[Outcome]:
         """Check, normalise and store ``body``; the outcome has the hash and the sizes in bytes and pixels.
 
-        It is "permanent" with the class of the defect if ``body`` is not a complete picture. Waits while the decoding
-        processes are busy.
+        It is "permanent" with the class of the defect if ``body`` is not a complete picture. It is an exception if the
+        picture cannot be written. Waits while the decoding processes are busy.
         """
         sha256 = hashlib.sha256(body).hexdigest()
         known = self._known.get(sha256)
@@ -88,18 +93,30 @@ class _Keeper:
     def __call__(self, sha256: str, body: bytes) -> Outcome:
         _use_one_thread()
         try:
-            pixels, width, height = normalise(body, self.side, self.max_pixels)
+            pixels, width, height = normalise(body, self.side, self.max_pixels, self._alone)
+            file = as_jpeg(pixels)
         except PictureError as failure:
-            return Outcome("permanent", failure.error, sha256=sha256, bytes=len(body))
+            status: Status = "permanent" if failure.permanent else "transient"
+            return Outcome(status, failure.error, sha256=sha256, bytes=len(body))
         own = self.parts / str(os.getpid())  # processes that create files in one folder wait for each other
         part, path = own / sha256, picture_path(self.cache, sha256)
         for folder in (own, path.parent):
             if folder not in self.made:
                 folder.mkdir(parents=True, exist_ok=True)
                 self.made.add(folder)
-        part.write_bytes(as_jpeg(pixels))
+        part.write_bytes(file)
         part.replace(path)
         return Outcome("ok", sha256=sha256, width=width, height=height, bytes=len(body))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait until no other process is inside. The end of a process ends its lock, however it ends."""
+        folder = os.open(self.parts, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
 
 @cache
