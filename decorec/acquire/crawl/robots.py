@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
-from urllib.robotparser import RobotFileParser
+
+from protego import Protego
 
 from decorec.acquire.crawl.outcome import PictureError
 
@@ -18,14 +18,13 @@ LONGEST = 500 * 1024
 """Bytes of robots.txt that are read."""
 LONGEST_DELAY = 60.0
 """A host that asks for more seconds than this between requests counts as one that forbids them."""
-RATE = re.compile(r"\s*(crawl-delay|request-rate)\s*:", re.IGNORECASE)
-PLAIN_RATE = re.compile(r"[^:]*:\s*[0-9]{1,6}(\s*/\s*[0-9]{1,6})?\s*(#.*)?")
+BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass
 class _Host:
     lock: threading.Lock = field(default_factory=threading.Lock)
-    rules: RobotFileParser | PictureError | Literal["none"] | None = None
+    rules: Protego | PictureError | Literal["none"] | None = None
 
 
 class Robots:
@@ -66,25 +65,22 @@ class Robots:
         if host.rules != "none" and not _allows(host.rules, self._agent, url):
             raise PictureError("robots", permanent=True)
 
-    def _fetch(self, origin: str, end: float) -> RobotFileParser | PictureError | Literal["none"]:
-        rules = RobotFileParser()
+    def _fetch(self, origin: str, end: float) -> Protego | PictureError | Literal["none"]:
         try:
             text = self._get(f"{origin}/robots.txt", end, LONGEST)
         except PictureError as failure:
             return "none" if failure.permanent else failure
-        # The parser of the standard library fails on rates that are not plain numbers.
-        rules.parse([line for line in text.splitlines() if not RATE.match(line) or PLAIN_RATE.fullmatch(line)])
-        delay = float(rules.crawl_delay(self._agent) or 0.0)
+        rules = Protego.parse(text.removeprefix(BYTE_ORDER_MARK))
+        delay = rules.crawl_delay(self._agent) or 0.0
         if delay > LONGEST_DELAY:
-            rules = RobotFileParser()
-            rules.parse(["User-agent: *", "Disallow: /"])
-        elif delay:
+            return Protego.parse("User-agent: *\nDisallow: /")
+        if delay:
             self._slow_down(origin, delay)
         return rules
 
 
-def _allows(rules: RobotFileParser, agent: str, url: str) -> bool:
+def _allows(rules: Protego, agent: str, url: str) -> bool:
     try:
-        return rules.can_fetch(agent, url)
-    except ValueError as error:  # it unquotes the URL before it parses it
+        return rules.can_fetch(url, agent)
+    except ValueError as error:  # such as characters that UTF-8 does not have
         raise PictureError("bad-url", permanent=True) from error

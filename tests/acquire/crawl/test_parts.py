@@ -287,8 +287,45 @@ def test_robots_rules() -> None:
     assert rules("User-agent: DecoRec\nAllow: /\n\nUser-agent: *\nDisallow: /", page) == ([""], [])
     assert rules("User-agent: *\nCrawl-delay: 5", page, page) == (["", ""], [5.0])
     assert rules("User-agent: *\nCrawl-delay: 3600", page) == (["robots"], [])
-    for wild in ("²", "9" * 5_000, "-1", "x", "", "5/0"):
+    for wild in ("²", "9" * 5_000, "-1", "x", "", "5/0", "nan", "inf"):
         text = f"User-agent: *\nCrawl-delay: {wild}\nRequest-rate: {wild}\nDisallow: /q"
-        assert rules(text, page, "http://shop.test/q")[0] == ["", "robots"], wild
+        assert rules(text, page, "http://shop.test/q") == (["", "robots"], []), wild
     assert rules("\0\xff:::\nUser-agent\nDisallow\n" * 100, page) == ([""], [])
-    assert rules("User-agent: *\nDisallow: /p", "http://sh%5Bop/x.jpg") == (["bad-url"], [])
+    for odd in (
+        "http://sh%5Bop/x.jpg",
+        "http://shop.test/%zz%ff",
+        "http://shop.test//p//q?r#s",
+        "HTTP://SHOP.test",
+    ):
+        assert rules("User-agent: *\nDisallow: /p", odd) == ([""], []), odd
+    assert rules("User-agent: *\nDisallow: /p", "http://shop.test/\ud800%zz") == (["bad-url"], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "forbidden"),
+    [
+        ("User-agent: *\nDisallow: /p\nAllow: /p/x", ["/p/y", "/p"]),  # the longest rule counts, not the first
+        ("User-agent: *\nAllow: /p\nDisallow: /p/x", ["/p/x", "/p/x?a=1"]),
+        ("User-agent: *\nDisallow: /p/x\nAllow: /p/x", []),  # of equal rules, the one that allows
+        ("User-agent: *\nDisallow: /*?a=", ["/p/x?a=1"]),
+        ("User-agent: *\nDisallow: /*.gif$", ["/g.gif"]),
+        ("User-agent: *\nDisallow: /p$", ["/p"]),
+        ("User-agent: decorec\n\nDisallow: /p", ["/p/x", "/p/y", "/p/x?a=1", "/p"]),  # a blank line ends no group
+        (
+            "User-agent: decorec\nDisallow: /g\n\nUser-agent: x\nDisallow: /\n\nUser-agent: decorec\nDisallow: /p$",
+            ["/g.gif", "/p"],
+        ),
+        ("User-agent: decorec\nUser-agent: x\nDisallow: /g\nUser-agent: *\nDisallow: /", ["/g.gif"]),
+        ("User-agent: *\nDisallow: /%70/%78", ["/p/x", "/p/x?a=1"]),
+        ("\ufeffUser-agent: *\nDisallow: /g", ["/g.gif"]),
+        ("User-agent: *\rDisallow: /g\rDisallow: /p$", ["/g.gif", "/p"]),
+    ],
+)
+def test_robots_rules_are_those_of_rfc_9309(text: str, forbidden: list[str]) -> None:
+    paths = ["/p/x", "/p/y", "/p/x?a=1", "/g.gif", "/p", "/h.gif.jpg"]
+    errors, _ = rules(text, *(f"http://shop.test{path}" for path in paths))
+    assert [path for path, error in zip(paths, errors, strict=True) if error] == [p for p in paths if p in forbidden]
+
+
+def test_delay_of_part_of_a_second_is_kept() -> None:
+    assert rules("User-agent: *\nCrawl-delay: 0.5", "http://shop.test/p")[1] == [0.5]
