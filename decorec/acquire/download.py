@@ -76,7 +76,7 @@ def _bring(
         else:
             stored = fetch(url, cache, client, attempts=options.attempts, timeout=options.timeout)
             _publish(stored.path, target)
-            found[name] = (url, stored.sums)
+            found[name] = (stored.remote.url, stored.sums)
     return found
 
 
@@ -100,7 +100,7 @@ def download(
         cache: folder that is kept between runs (read and written): complete and partial downloads under downloads/.
         reviews: the reviews (written): gzip, one JSON object per line.
         meta: the metadata of the items (written): gzip, one JSON object per line.
-        checksums: a JSON file (written): url, bytes and sha256 of both files.
+        checksums: a JSON file (written): url (without a user and a password), bytes and sha256 of both files.
         shop: folder of the sample shop (read), which is served on the loopback interface meanwhile; only for source
             sample.
 

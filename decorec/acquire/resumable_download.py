@@ -1,7 +1,8 @@
 """Fetches a large gzip file over HTTP: continues after a broken connection or a kill, checks the file, fetches it once.
 
-For each URL (by its sha256), a cache folder holds: ``.part`` (bytes so far) with ``.part.json`` (what the server said
-about the file when the download began), later ``.gz`` (complete and verified) with ``.json`` (size and checksum).
+For each URL (by its sha256, without a user and a password), a cache folder holds: ``.part`` (bytes so far) with
+``.part.json`` (what the server said about the file when the download began), later ``.gz`` (complete and verified) with
+``.json`` (size and checksum).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import requests
 import urllib3
 
 from decorec.acquire.checksums import Sums, gzip_problem, require_space, sums
-from decorec.acquire.http_session import backoff, retry_after, timeouts
+from decorec.acquire.http_session import backoff, retry_after, timeouts, without_passwords
 from decorec.acquire.http_validators import Remote
 from decorec.artifacts.files import read_json, write_json
 from decorec.errors import DecorecError
@@ -79,8 +80,10 @@ class _Transfer:
     """The download of one URL into the cache."""
 
     def __init__(self, url: str, folder: Path, session: requests.Session, timeout: float) -> None:
-        self.url, self.session, self.timeout = url, session, timeout
-        stem = folder / hashlib.sha256(url.encode()).hexdigest()
+        self._address, self.session, self.timeout = url, session, timeout
+        self.url = without_passwords(url)
+        """For messages and facts."""
+        stem = folder / hashlib.sha256(self.url.encode()).hexdigest()
         self.part, self.part_facts = stem.with_suffix(".part"), stem.with_suffix(".part.json")
         self.done, self.done_facts = stem.with_suffix(".gz"), stem.with_suffix(".json")
         self.lock = stem.with_suffix(".lock")
@@ -89,7 +92,7 @@ class _Transfer:
 
     def _get(self, headers: dict[str, str]) -> requests.Response:
         headers = {"Accept-Encoding": "identity", **headers}
-        return self.session.get(self.url, headers=headers, stream=True, timeout=timeouts(self.timeout))
+        return self.session.get(self._address, headers=headers, stream=True, timeout=timeouts(self.timeout))
 
     def offset(self) -> int:
         """Bytes of the part so far."""
@@ -127,7 +130,7 @@ class _Transfer:
                     return Remote.of(self.url, response) == stored.remote
                 problem = "" if response.status_code == 304 else f"HTTP {response.status_code}"
         except requests.RequestException as error:
-            problem = str(error)
+            problem = without_passwords(str(error))
         if problem:
             log.warning("%s: cannot ask whether it changed (%s); using the cached copy", self.url, problem)
         return True
@@ -156,9 +159,11 @@ class _Transfer:
                 self.pieces += 1
                 self._append(response, expected.size, offset)
         except PERMANENT as error:
-            raise DecorecError(f"{self.url}: cannot be fetched ({error}); check base_url") from error
+            raise DecorecError(
+                f"{self.url}: cannot be fetched ({without_passwords(str(error))}); check base_url"
+            ) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise _TransientError(str(error)) from error
+            raise _TransientError(without_passwords(str(error))) from error
 
     def _require_body(self, response: requests.Response) -> None:
         status = response.status_code
@@ -239,7 +244,7 @@ def fetch(
     A complete copy is not fetched again as long as the server says that it is unchanged.
 
     Args:
-        url: of the file.
+        url: of the file. A user and a password in it are sent, but neither printed nor stored.
         folder: the cache.
         session: to connect with.
         attempts: number of connections in a row without progress after which the download fails.
@@ -251,9 +256,9 @@ def fetch(
     """
     folder.mkdir(parents=True, exist_ok=True)
     transfer = _Transfer(url, folder, session, timeout)
-    with _locked(transfer.lock, url):
+    with _locked(transfer.lock, transfer.url):
         if (stored := transfer.complete()) and transfer.unchanged(stored):
-            log.info("%s: %d bytes are in the cache already", url, stored.sums.bytes)
+            log.info("%s: %d bytes are in the cache already", transfer.url, stored.sums.bytes)
             return stored
         expected = transfer.expected()
         whole = expected is not None and transfer.offset() == expected.size
@@ -267,7 +272,7 @@ def fetch(
                 whole = False
                 failures = 0 if transfer.offset() - best >= PROGRESS else failures + 1
                 best = max(best, transfer.offset())
-                _wait(url, problem, failures, attempts, sleep)
+                _wait(transfer.url, problem, failures, attempts, sleep)
 
 
 def _wait(url: str, problem: _TransientError, failures: int, attempts: int, sleep: Callable[[float], None]) -> None:

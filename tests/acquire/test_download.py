@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -56,6 +57,31 @@ def test_step_over_http(tmp_path: Path) -> None:
         "meta.jsonl.gz",
         "reviews.jsonl.gz",
     ]
+
+
+def test_a_password_is_sent_and_kept_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = {REVIEWS: zipped(20_000, 1), META: zipped(10_000, 2)}
+    caplog.set_level("DEBUG")
+    messages = []
+    with Loopback(files, login="us er:p@ss/word") as server:
+
+        def bring(folder: Path, password: str, port: int = server.port) -> None:
+            base_url = f"http://us%20er:{password}@127.0.0.1:{port}"
+            dataset = AmazonDataset(source="amazon2018", category=CATEGORY, base_url=base_url)
+            download(dataset=dataset, settings=DownloadConfig(attempts=1, timeout=2), **outputs(folder))
+
+        bring(tmp_path / "good", "p%40ss%2Fword")
+        bring(tmp_path / "good", "p%40ss%2Fword")
+        assert server.served == sum(map(len, files.values()))
+        for port in (server.port, 9, 99_999):  # refused, unreachable, no address
+            with pytest.raises(DecorecError) as caught:
+                bring(tmp_path / "bad", "wr0ng", port)
+            messages.append(str(caught.value))
+    assert json.loads((tmp_path / "good" / "raw" / "checksums.json").read_text())["meta"]["url"] == server.url + META
+    assert [problem in text for problem, text in zip(("401", "refused", "99999"), messages, strict=True)] == [True] * 3
+    kept = b"".join(str(path).encode() + path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    for text in (kept.decode(errors="replace"), caplog.text, *messages):
+        assert not re.search("us%20er|us er|p%40ss|p@ss|wr0ng", text)
 
 
 @pytest.mark.parametrize("flat", [False, True])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from decorec.acquire.http_session import backoff, retry_after, session
+from decorec.acquire.http_session import backoff, retry_after, session, without_passwords
 from decorec.acquire.sample.server import shop_server
 from tests.support.loopback import Loopback, Turn
 
@@ -31,6 +31,21 @@ def test_host_map_leaves_other_hosts_alone() -> None:
         assert client.get(server.url + "/a").content == b"a"
         with pytest.raises(requests.ConnectionError):
             client.get("http://shop.example/a")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://user:word@shop.example:80/a@b?c#d", "http://shop.example:80/a@b?c#d"),
+        ("https://us%20er:p@ss@shop.example", "https://shop.example"),
+        ("http://token@shop.example/", "http://shop.example/"),
+        ("http://shop.example/a//b@c", "http://shop.example/a//b@c"),
+        ("images/a@b.jpg", "images/a@b.jpg"),
+        ("Failed to parse: 'http://user:word@shop.example:x/'", "Failed to parse: 'http://shop.example:x/'"),
+    ],
+)
+def test_urls_without_passwords(text: str, shown: str) -> None:
+    assert without_passwords(text) == shown
 
 
 @pytest.mark.parametrize(

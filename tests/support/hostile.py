@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import os
@@ -21,6 +22,7 @@ from urllib.parse import unquote
 from PIL import Image
 
 MEGABYTE = b"\0" * 1_000_000
+LOGIN = "us er:p@ss/word"
 ENDLESS = 200
 """Megabytes of the bodies that are too large."""
 
@@ -255,6 +257,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _opted_out(self, path: str) -> None:
         self._give(picture(7), X_Robots_Tag="noai, noimageai")
+
+    def _locked(self, path: str) -> None:
+        """A picture for one user and password."""
+        right = self.headers.get("Authorization") == f"Basic {base64.b64encode(LOGIN.encode()).decode()}"
+        self._ok(path) if right else self._give(b"", 401, WWW_Authenticate="Basic")
+
+    def _bare(self, path: str) -> None:
+        """A picture for those who bring no password."""
+        self._give(b"", 400) if self.headers.get("Authorization") else self._ok(path)
 
     def _garbage(self, path: str) -> None:
         self.wfile.write(b"this is not HTTP\r\n\r\n")

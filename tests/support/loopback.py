@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import os
 import random
@@ -59,7 +60,15 @@ class Loopback:
     ``served`` counts the bytes of all bodies; ``watch`` is called with it after every chunk.
     """
 
-    def __init__(self, files: dict[str, bytes], turns: list[Turn] | None = None, usual: Turn | None = None) -> None:
+    def __init__(
+        self,
+        files: dict[str, bytes],
+        turns: list[Turn] | None = None,
+        usual: Turn | None = None,
+        login: str | None = None,
+    ) -> None:
+        """``login``: user:password that every request must bring."""
+        self.login = None if login is None else f"Basic {base64.b64encode(login.encode()).decode()}"
         self.files, self.turns, self.usual = files, deque(turns or []), usual or Turn()
         self.requests: list[Request] = []
         self.served = 0
@@ -111,6 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(body, turn)
 
     def _plan(self, turn: Turn) -> tuple[int, bytes, dict[str, str]]:
+        if self.loopback.login not in (None, self.headers.get("Authorization")):
+            return 401, b"", {"Content-Length": "0", "WWW-Authenticate": "Basic"}
         if turn.status is not None:
             return turn.status, b"", {"Content-Length": "0", **turn.headers}
         if self.path not in self.loopback.files:

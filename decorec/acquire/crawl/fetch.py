@@ -14,6 +14,8 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
+from requests.auth import HTTPBasicAuth
+from requests.utils import get_auth_from_url
 
 from decorec.acquire.crawl.connection import Watchdog, guard
 from decorec.acquire.crawl.dns import PrivateAddressError, Resolver, UnreachableError
@@ -44,6 +46,7 @@ NETWORK_ERRORS = (
     OSError,
     UnicodeError,  # not a host name
 )
+NO_LOGIN = ("", "")
 OPT_OUTS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
 
 
@@ -106,16 +109,19 @@ class Fetcher:
     def get(self, url: str, end: float, limit: int, before_hop: Callable[[str, float], None]) -> Answer:
         """The response of ``url`` after all redirects, by ``end`` (time.monotonic()).
 
+        A user and a password in ``url`` are sent to its host, and to no other one that a redirect leads to.
         ``before_hop(url, end)`` is called before a redirect is followed; it may wait, or raise PictureError.
 
         Raises:
             PictureError: anything but a complete 2xx response of at most ``limit`` bytes.
         """
         seen = {url}
+        origin = _origin(url)
+        login = get_auth_from_url(url)
         for hop in range(self._config.max_redirects + 1):
             if hop:
                 before_hop(url, end)
-            answer = self._hop(url, end, limit)
+            answer = self._hop(url, end, limit, login if _origin(url) == origin else NO_LOGIN)
             if answer.status not in REDIRECTS:
                 return _accepted(answer, url)
             url = _redirected(url, answer)
@@ -124,12 +130,12 @@ class Fetcher:
             seen.add(url)
         raise PictureError("too-many-redirects", permanent=True, http_status=answer.status)
 
-    def _hop(self, url: str, end: float, limit: int) -> Answer:
+    def _hop(self, url: str, end: float, limit: int, login: tuple[str, str]) -> Answer:
         host = host_of(url)
         with self._watchdog.until(end) as watch:
             response = None
             try:
-                response = self._send(url, host, watch.end)
+                response = self._send(url, host, watch.end, login)
                 answer = _read(response, end, limit)
                 if watch.expired:  # a connection that was closed early may look like one that ended
                     raise PictureError("deadline", permanent=False, http_status=answer.status)
@@ -142,8 +148,8 @@ class Fetcher:
                 if response is not None:
                     response.close()
 
-    def _send(self, url: str, host: str, end: float) -> requests.Response:
-        # The adapter is called directly: a session would add cookies, authentication and redirects.
+    def _send(self, url: str, host: str, end: float, login: tuple[str, str]) -> requests.Response:
+        # The adapter is called directly: a session would add cookies, logins of a .netrc file and redirects.
         request = requests.PreparedRequest()
         request.prepare_method("GET")
         request.prepare_headers(self._headers)
@@ -151,6 +157,8 @@ class Fetcher:
             request.prepare_url(url, None)
         except ValueError as error:  # from requests, the IDNA codec or URL parsers
             raise PictureError("bad-url", permanent=True) from error
+        if any(login):
+            HTTPBasicAuth(*login)(request)
         seconds = min(self._config.timeout, end - time.monotonic())
         if seconds <= 0:
             raise PictureError("deadline", permanent=False)
@@ -163,6 +171,11 @@ class Fetcher:
             settings = self._session.merge_environment_settings(url, {}, None, True, None)
             self._routes[host] = (dict(settings["proxies"]), settings["verify"] or True)
         return self._routes[host]
+
+
+def _origin(url: str) -> tuple[str, str]:
+    """Scheme and host of ``url``: a login is for both."""
+    return urlsplit(url).scheme, host_of(url)
 
 
 def _accepted(answer: Answer, url: str) -> Answer:

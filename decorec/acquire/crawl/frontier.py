@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from decorec.acquire.crawl.outcome import Outcome
+from decorec.acquire.http_session import without_passwords
 from decorec.artifacts.schemas.images import IMAGES
 
 __all__ = ["PLACEHOLDER", "Frontier"]
@@ -80,14 +81,14 @@ class Frontier:
                     break
 
     def table(self) -> pl.DataFrame:
-        """The rows as images.parquet has them."""
+        """The rows as images.parquet has them; the addresses are without users and passwords."""
         rows = list(self.rows())
         sharing = Counter(outcome.sha256 for _, _, outcome in rows if outcome.status == "ok")
         return pl.DataFrame(
             [
                 (
                     item,
-                    address,
+                    without_passwords(address),
                     outcome.status,
                     outcome.http_status,
                     outcome.error,

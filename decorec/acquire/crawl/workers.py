@@ -20,7 +20,7 @@ from decorec.acquire.crawl.local import identity, is_local, read_picture
 from decorec.acquire.crawl.outcome import Outcome, PictureError, Status
 from decorec.acquire.crawl.picture_store import Store
 from decorec.acquire.crawl.visit import Visitor
-from decorec.acquire.http_session import HostMap, backoff
+from decorec.acquire.http_session import HostMap, backoff, without_passwords
 from decorec.config.acquire import CrawlConfig
 from decorec.progress import progress
 
@@ -30,6 +30,8 @@ LOCAL = ""
 """Host name that stands for the local disk in the queue."""
 INVALID = "?"
 """Host name that stands for addresses without a host in the queue."""
+REFUSALS = frozenset({"unauthorised", "forbidden"})
+"""Failures that another password may mend."""
 SECONDS_BETWEEN_BEATS = 30.0
 SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -68,7 +70,10 @@ class Crew:
         return max(hosts.values(), default=0) / self._config.rate
 
     def work(self, frontier: Frontier) -> Collection[str]:
-        """Fetch every address that ``frontier`` needs; returns those whose outcome is known from earlier runs."""
+        """Fetch every address that ``frontier`` needs.
+
+        Returns those whose outcome is known from earlier runs, without users and passwords.
+        """
         known = self._known(frontier.addresses)
         self._plan = frontier
         self._put(frontier.start(known))
@@ -85,7 +90,7 @@ class Crew:
             self._visitor.close()
             for thread in threads:
                 thread.join()
-        return known.keys()
+        return {without_passwords(address) for address in known}
 
     def _known(self, addresses: Iterable[str]) -> dict[str, Outcome]:
         """Outcomes of earlier runs that are still valid; an ok one only if its picture is still stored."""
@@ -122,7 +127,9 @@ class Crew:
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
         """Record how ``job`` ended and queue the addresses that follow from it."""
-        self._journal.append(self._key(job.url), outcome)
+        # A wrong password can be put right, and the journal does not know which one it was.
+        if outcome.error not in REFUSALS or without_passwords(job.url) == job.url:
+            self._journal.append(self._key(job.url), outcome)
         with self._lock:
             self.histogram[outcome.error or "ok"] += 1
             self._pending -= 1
@@ -154,7 +161,9 @@ class Crew:
 
     def _key(self, address: str) -> str:
         """The name of ``address`` in the journal."""
-        return identity(self._folder, address) if self._folder and self._is_local(address) else address
+        if self._folder and self._is_local(address):
+            return identity(self._folder, address)
+        return without_passwords(address)
 
     def _loop(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 import pytest
@@ -23,7 +25,7 @@ from decorec.acquire.http_session import HostMap
 from decorec.artifacts.layout import picture_path
 from decorec.config.acquire import CrawlConfig
 from decorec.config.datasets import AmazonDataset, TableDataset
-from tests.support.hostile import Hostile, picture
+from tests.support.hostile import LOGIN, Hostile, picture
 
 AMAZON = AmazonDataset(source="amazon2018", category="Test")
 HOSTS = ("shop.test", "busy.test", "closed.test", "flaky.test")
@@ -124,7 +126,7 @@ EXPECTED: dict[str, tuple[str, int | None, str | None]] = {
 def test_every_address_ends_in_the_right_row(mapped: Hostile, tmp_path: Path) -> None:
     rows = run(tmp_path, {f"item {number}": [url] for number, url in enumerate(EXPECTED)}, concurrency=32)
     found = {url: (row["status"], row["http_status"], row["error"]) for url, row in rows.items()}
-    assert found == EXPECTED
+    assert found == {url.replace("user:secret@", ""): outcome for url, outcome in EXPECTED.items()}
     for row in rows.values():
         if row["status"] == "ok":
             with Image.open(picture_path(tmp_path / "cache", row["sha256"])) as stored:
@@ -269,6 +271,33 @@ def test_opt_out_is_obeyed_unless_configured_otherwise(mapped: Hostile, tmp_path
     url = "http://shop.test/opted-out.jpg"
     assert run(tmp_path, {"a": [url]})[url]["error"] == "opted-out"
     assert run(tmp_path, {"a": [url]}, respect_robots=False)[url]["status"] == "ok"
+
+
+def test_passwords_of_addresses_are_sent_to_their_host_and_kept_nowhere(
+    mapped: Hostile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    user, _, password = LOGIN.partition(":")
+
+    def addresses(word: str) -> dict[str, list[str]]:
+        login = f"{quote(user)}:{quote(word, safe='')}@"
+        return {
+            "locked": [f"http://{login}shop.test/locked/1.jpg"],
+            "same": [f"http://{login}shop.test/elsewhere/http://shop.test/locked/2.jpg"],
+            "other": [f"http://{login}shop.test/elsewhere/http://flaky.test/bare/3.jpg"],
+        }
+
+    for word, first in (("wrong", "unauthorised"), (password, None)):
+        with caplog.at_level("DEBUG"):
+            rows = run(tmp_path, addresses(word))
+        assert {url.removeprefix("http://shop.test/"): row["error"] for url, row in rows.items()} == {
+            "locked/1.jpg": first,
+            "elsewhere/http://shop.test/locked/2.jpg": first,
+            "elsewhere/http://flaky.test/bare/3.jpg": None,
+        }
+    (tmp_path / "set" / "items.parquet").unlink()  # the table that the addresses come from
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()) + caplog.text.encode()
+    for secret in (password, quote(password, safe=""), "wrong", base64.b64encode(LOGIN.encode()).decode()):
+        assert secret.encode() not in kept
 
 
 def test_local_files_go_the_same_way(tmp_path: Path) -> None:
