@@ -1,4 +1,4 @@
-"""Reads gzipped JSON lines as a stream with polars; bad lines are counted and left out.
+"""Reads gzipped JSON lines with polars; bad lines and those that are too long are counted and left out.
 
 Every field is read as text: a number or a string as written, a list or an object as JSON. A field may therefore change
 its type from one record to the next; the code that uses it decides what it means.
@@ -6,11 +6,13 @@ its type from one record to the next; the code that uses it decides what it mean
 
 from __future__ import annotations
 
+import gzip
 import io
 import logging
-import threading
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +24,16 @@ __all__ = ["read_records", "reading"]
 
 log = logging.getLogger("decorec")
 GZIP = b"\x1f\x8b"
+SMALL = 1 << 26
+"""Bytes of the largest compressed file that is always read in blocks. Polars decompresses a larger one in half the
+time, but holds every line in memory, however long it is."""
+CHUNK = 1 << 23
+"""Bytes of a compressed file that are read at a time."""
+BLOCK = 1 << 25
+"""Largest number of bytes that are decompressed at a time."""
+LONGEST = 1 << 26
+"""Bytes of the longest line that is read. The longest records of the published files have less than a hundredth of it.
+Polars takes four times the memory of a line, and ends the process where it does not get it."""
 
 
 @contextmanager
@@ -48,18 +60,19 @@ Select = Callable[[pl.LazyFrame], pl.LazyFrame]
 def read_records(path: Path, fields: Sequence[str], what: str, select: Select) -> tuple[pl.DataFrame, Counter[str]]:
     """The records of a .json.gz file, in order, after ``select``; the use of memory is limited.
 
-    A file with bad lines is read a second time to find them, which takes about twice as long.
+    A large file with bad lines is read a second time to find them, which takes about three times as long.
 
     Args:
         path: the file.
         fields: the fields to read.
         what: the content that is expected, for messages.
         select: gets a frame with one string column per field (null where a record does not have it) and must keep all
-            rows.
+            rows; it may be called for one part of the file after the other.
 
     Returns:
-        The frame, and a counter of "lines" (without blank ones), "not JSON" (lines left out) and "undecodable
-        characters" (lines with bytes that are not UTF-8, which become U+FFFD).
+        The frame, and a counter of "lines" (without blank ones), "not JSON" and "line too long" (lines left out, the
+        latter of more than ``LONGEST`` bytes) and "undecodable characters" (lines with bytes that are not UTF-8, which
+        become U+FFFD).
 
     Raises:
         DecorecError: the file is missing, not gzip, or damaged.
@@ -78,46 +91,90 @@ def read_records(path: Path, fields: Sequence[str], what: str, select: Select) -
                 "compress it with gzip"
             )
         schema = pl.Schema(dict.fromkeys(fields, pl.String))
-        try:
-            frame = select(pl.scan_ndjson(path, schema=schema, ignore_errors=True)).collect(engine="streaming")
-            return frame, Counter({"lines": len(frame)})
-        except pl.exceptions.ComputeError:
-            log.info("%s: not all lines are JSON in UTF-8; reading it line by line", path)
-        counts: Counter[str] = Counter()
-        return select(_scan_lines(path, schema, counts)).collect(engine="streaming"), counts
+        if path.stat().st_size > SMALL:
+            try:
+                frame = select(pl.scan_ndjson(path, schema=schema, ignore_errors=True)).collect(engine="streaming")
+                return frame, Counter({"lines": len(frame)})
+            except (pl.exceptions.ComputeError, pl.exceptions.PanicException):
+                log.info("%s: not all lines are JSON in UTF-8; reading it in blocks", path)
+        return _read_blocks(path, schema, select)
 
 
-def _scan_lines(path: Path, schema: pl.Schema, counts: Counter[str]) -> pl.LazyFrame:
-    """The records of valid lines; ``counts`` is filled while the frame is collected."""
-    # The file is read as a csv file of one column without quotes, in lossy UTF-8, so that one broken character does not
-    # make it unreadable. The separator is a character that JSON does not allow within a line.
-    lines = pl.scan_csv(
-        path,
-        separator="\x01",
-        quote_char=None,
-        has_header=False,
-        schema={"line": pl.String},
-        encoding="utf8-lossy",
-        truncate_ragged_lines=True,
-        glob=False,
-    )
-    record = pl.Struct(schema)
-    parsed = pl.col("line").map_batches(_parser(record, counts), return_dtype=record, is_elementwise=True)
-    records = lines.filter(pl.col("line").str.contains(r"\S")).select(parsed)
-    return records.filter(pl.col("line").is_not_null()).unnest("line")
+def _read_blocks(path: Path, schema: pl.Schema, select: Select) -> tuple[pl.DataFrame, Counter[str]]:
+    counts: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
+    parts = [select(schema.to_frame().lazy()).collect()]
+    blocks = _blocks(path, skipped)
+    with ThreadPoolExecutor(1) as ahead:  # decompresses the next block meanwhile
+        coming = ahead.submit(next, blocks, b"")
+        while block := coming.result():
+            coming = ahead.submit(next, blocks, b"")
+            parts.append(select(_parsed(block, schema, counts).lazy()).collect())
+    return pl.concat(parts), counts + skipped
 
 
-def _parser(schema: pl.Struct, counts: Counter[str]) -> Callable[[pl.Series], pl.Series]:
-    lock = threading.Lock()
+def _pieces(path: Path) -> Iterator[bytes]:
+    """The content of a gzip file of one or more members, at most ``BLOCK`` bytes at a time.
 
-    def parse(lines: pl.Series) -> pl.Series:
-        records = _decode(lines, schema)
-        replaced = lines.str.contains("\ufffd", literal=True).sum()
-        with lock:
-            counts.update({"lines": len(lines), "not JSON": records.null_count(), "undecodable characters": replaced})
-        return records
+    Raises:
+        gzip.BadGzipFile: the file is damaged or ends too early.
+    """
+    with path.open("rb") as handle:
+        rest = handle.read(CHUNK)
+        while rest:
+            member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+            while not member.eof:
+                if not (rest := rest or handle.read(CHUNK)):
+                    raise gzip.BadGzipFile("it ends in the middle of the compressed data")
+                try:
+                    piece = member.decompress(rest, BLOCK)
+                except zlib.error as error:
+                    raise gzip.BadGzipFile(str(error)) from error
+                rest = member.unconsumed_tail
+                if piece:
+                    yield piece
+            rest = member.unused_data or handle.read(CHUNK)
+            while rest and not (rest := rest.lstrip(b"\0")):  # zeros may stand between members
+                rest = handle.read(CHUNK)
 
-    return parse
+
+def _blocks(path: Path, skipped: Counter[str]) -> Iterator[bytes]:
+    """Whole lines of a gzip file in blocks; a line that is too long is ``skipped`` and not held in memory."""
+    line: list[bytes] = []
+    """Pieces of a line whose end is not read yet."""
+    held = 0
+    skipping = False
+    for piece in _pieces(path):
+        first, last = piece.find(b"\n") + 1, piece.rfind(b"\n") + 1
+        if not skipping and held + (first or len(piece)) > LONGEST:
+            skipped.update({"lines": 1, "line too long": 1})
+            line, held, skipping = [], 0, True
+        if last:
+            if block := b"".join([*line, piece[first if skipping else 0 : last]]):
+                yield block
+            line, held, skipping = [piece[last:]], len(piece) - last, False
+        elif not skipping:
+            line.append(piece)
+            held += len(piece)
+    if held:
+        yield b"".join(line)
+
+
+def _parsed(block: bytes, schema: pl.Schema, counts: Counter[str]) -> pl.DataFrame:
+    """The records of the lines of ``block``."""
+    try:
+        records = pl.read_ndjson(io.BytesIO(block), schema=schema, ignore_errors=True)
+        if len(records) == block.count(b"\n") + (not block.endswith(b"\n")):
+            counts["lines"] += len(records)
+            return records
+    except pl.exceptions.ComputeError:
+        pass  # not all lines are JSON in UTF-8
+    lines = pl.Series("line", block.decode("utf-8", errors="replace").split("\n"))
+    lines = lines.filter(lines.str.contains(r"\S"))
+    found = _decode(lines, pl.Struct(schema))
+    replaced = lines.str.contains("\ufffd", literal=True).sum()
+    counts.update({"lines": len(lines), "not JSON": found.null_count(), "undecodable characters": replaced})
+    return found.filter(found.is_not_null()).struct.unnest()
 
 
 def _decode(lines: pl.Series, schema: pl.Struct) -> pl.Series:

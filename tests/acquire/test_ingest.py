@@ -81,8 +81,14 @@ def test_every_loss_has_its_reason(tmp_path: Path) -> None:
     interactions, items, counts = run(tmp_path, rows, meta)
     assert len(interactions) == 36
     assert counts["interactions"]["lines"] == 46 and counts["interactions"]["records"] == 45
-    assert counts["interactions"]["dropped"] == {"not JSON": 1, "no user": 2, "no item": 1, "no timestamp": 1}
-    assert counts["items"]["dropped"] == {"not JSON": 1, "no item": 1, "repeated item": 1}
+    assert counts["interactions"]["dropped"] == {
+        "not JSON": 1,
+        "line too long": 0,
+        "no user": 2,
+        "no item": 1,
+        "no timestamp": 1,
+    }
+    assert counts["items"]["dropped"] == {"not JSON": 1, "line too long": 0, "no item": 1, "repeated item": 1}
     assert items.filter(item="B1")["title"].item() == "Thing 1"
     steps = {step["step"]: step["dropped"] for step in counts["filter"]}
     assert steps == {

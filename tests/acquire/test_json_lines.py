@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decorec.acquire.json_lines import read_records
+from decorec.acquire import json_lines
+from decorec.acquire.json_lines import LONGEST, read_records
 from decorec.errors import DecorecError
 
 BAD = [b'{"a": "cut o', b"not json", b"{'a': 'python'}", b'{"a": "1"}{"a": "2"}', b'{"a": NaN}', b"}", b'{"a": "\x00"}']
@@ -90,14 +93,50 @@ def test_order_holds_over_many_batches(tmp_path: Path) -> None:
     assert frame["a"].cast(pl.Int64).to_list() == list(range(100_000))
 
 
-def test_a_good_file_and_the_same_file_with_a_bad_line_give_the_same_records(tmp_path: Path) -> None:
-    """The fast way and the careful way."""
+def test_large_and_small_files_with_and_without_bad_lines_give_the_same_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     values: list[object] = ["x", 5, 2.5, True, None, ["a", {"b": "c"}], {"d": [1, "é\n"]}, "", "[odd"]
     lines = [json.dumps({"a": value, "b": values[-index]}).encode() for index, value in enumerate(values)]
-    fast, _ = collect(write(tmp_path / "fast.gz", lines), ["a", "b"])
-    careful, counts = collect(write(tmp_path / "careful.gz", [*lines, b"{"]), ["a", "b"])
+    small, _ = collect(write(tmp_path / "good.gz", lines), ["a", "b"])
+    bad, counts = collect(write(tmp_path / "bad.gz", [*lines, b"{"]), ["a", "b"])
     assert counts["not JSON"] == 1
-    assert fast.rows() == careful.rows()
+    monkeypatch.setattr(json_lines, "SMALL", 0)
+    large, _ = collect(tmp_path / "good.gz", ["a", "b"])
+    both, again = collect(tmp_path / "bad.gz", ["a", "b"])
+    assert again == counts
+    assert small.rows() == bad.rows() == large.rows() == both.rows()
+
+
+@pytest.mark.parametrize("end", [b'"}\n', b"\n", b""])
+def test_a_line_that_is_too_long_is_counted_and_not_held(tmp_path: Path, end: bytes) -> None:
+    lines = [b'{"a": %d}\n' % n for n in range(2_000)]
+    with gzip.open(tmp_path / "f.gz", "wb", 1) as file:
+        file.writelines(lines[:1_000])
+        file.write(b'{"a": "')
+        for _ in range(LONGEST // 1_000_000 + 2):
+            file.write(b"x" * 1_000_000)
+        file.write(end)
+        file.writelines(lines[1_000:] if end else [])
+    tracemalloc.start()
+    frame, counts = read_records(tmp_path / "f.gz", ["a"], "records", lambda records: records)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert frame["a"].cast(pl.Int64).to_list() == list(range(2_000 if end else 1_000))
+    assert counts == {"lines": len(frame) + 1, "line too long": 1}
+    assert peak < LONGEST + 3 * json_lines.BLOCK
+
+
+@pytest.mark.parametrize(("length", "lost"), [(100, 0), (101, 1)])
+def test_the_longest_line_that_is_read(tmp_path: Path, length: int, lost: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_lines, "LONGEST", 100)
+    monkeypatch.setattr(json_lines, "BLOCK", 32)
+    line = b'{"a": "' + b"x" * (length - 10) + b'"}\n'
+    assert len(line) == length
+    path = tmp_path / "f.gz"
+    path.write_bytes(gzip.compress(b'{"a": "1"}\n' + line + b'{"a": "2"}\n') + gzip.compress(line[:-1]) + bytes(9))
+    frame, counts = read_records(path, ["a"], "records", lambda records: records)
+    assert len(frame) == 4 - lost and counts == Counter({"lines": 4, "line too long": lost})
 
 
 def test_a_file_that_is_not_gzip(tmp_path: Path) -> None:

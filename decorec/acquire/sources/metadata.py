@@ -65,6 +65,7 @@ def read_metadata(path: Path, source: AmazonFormat, wanted: pl.Series) -> Metada
     first = named.unique("item", keep="first", maintain_order=True)
     dropped = {
         "not JSON": counts["not JSON"],
+        "line too long": counts["line too long"],
         "no item": len(rows) - len(named),
         "repeated item": len(named) - len(first),
     }

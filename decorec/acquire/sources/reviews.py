@@ -59,7 +59,7 @@ def read_reviews(path: Path, source: AmazonFormat) -> tuple[Interactions, Accoun
     frame, dated = _dated(frame, fields.per_second)
     account = Account(
         {"lines": counts["lines"], "records": len(frame)},
-        {"not JSON": counts["not JSON"]},
+        {name: counts[name] for name in ("not JSON", "line too long")},
         {"undecodable characters": counts["undecodable characters"], "time from date": dated},
     )
     return complete(frame, account, fields.per_second, str(path), expected)
