@@ -15,6 +15,7 @@ from decorec.acquire.checksums import Sums, gzip_problem, require_space, sums
 from decorec.acquire.http_session import session
 from decorec.acquire.resumable_download import fetch
 from decorec.acquire.sample.server import HOST, shop_server
+from decorec.acquire.shortage import shortages_told
 from decorec.acquire.sources import amazon
 from decorec.artifacts.files import atomic_path, write_json
 from decorec.config.acquire import DownloadConfig
@@ -106,7 +107,7 @@ def download(
 
     Raises:
         DecorecError: the category is unknown, a file is missing or damaged, there is no connection or too little disk
-            space, or the source has nothing to download.
+            space or open files, or the source has nothing to download.
     """
     if isinstance(dataset, SampleDataset):
         if shop is None:
@@ -120,10 +121,14 @@ def download(
     if isinstance(dataset, SampleDataset) and shop is not None:
         # All sample shops have the same URLs, so each one gets a folder of its own.
         folder = cache / "downloads" / f"sample-{dataset.items}-{dataset.users}-{dataset.seed}"
-        with shop_server(shop) as port, session(connect_to={HOST: ("127.0.0.1", port)}) as client:
+        with (
+            shortages_told("download"),
+            shop_server(shop) as port,
+            session(connect_to={HOST: ("127.0.0.1", port)}) as client,
+        ):
             found = _bring(wanted, client, settings, folder)
     else:
-        with session() as client:
+        with shortages_told("download"), session() as client:
             found = _bring(wanted, client, settings, cache / "downloads")
     write_json(checksums, {name: {"url": url, **asdict(values)} for name, (url, values) in found.items()})
     for name, (url, values) in found.items():

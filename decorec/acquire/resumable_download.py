@@ -18,20 +18,24 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import FileIO
 from pathlib import Path
+from typing import TypeVar
 
 import requests
 import urllib3
+from pydantic import TypeAdapter
 
 from decorec.acquire.checksums import Sums, gzip_problem, require_space, sums
 from decorec.acquire.http_session import backoff, retry_after, timeouts, without_passwords
 from decorec.acquire.http_validators import Remote
-from decorec.artifacts.files import read_json, write_json
+from decorec.acquire.shortage import shortage
+from decorec.artifacts.files import write_json
 from decorec.errors import DecorecError
 from decorec.progress import progress
 
 __all__ = ["Stored", "fetch"]
 
 log = logging.getLogger("decorec")
+T = TypeVar("T")
 
 CHUNK = 1 << 16
 """Bytes per read; a broken connection loses no more than these."""
@@ -62,6 +66,25 @@ class Stored:
     path: Path
     remote: Remote
     sums: Sums
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What is kept beside a complete file."""
+
+    remote: Remote
+    sums: Sums
+
+
+def _read_facts(path: Path, kind: type[T], url: str) -> T | None:
+    """The facts in ``path``; None if there are none, or if they are damaged. Without them the file is fetched again."""
+    if not path.exists():
+        return None
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
+    except ValueError:
+        log.warning("%s: what is kept about the download in %s is damaged; fetching it again", url, path)
+        return None
 
 
 @contextmanager
@@ -105,17 +128,17 @@ class _Transfer:
 
     def expected(self) -> Remote | None:
         """The file that the part belongs to; None if that is unknown, and then the part is deleted."""
-        if self.part.exists() and self.part_facts.exists():
-            return Remote(**read_json(self.part_facts))
-        self.discard()
-        return None
+        remote = _read_facts(self.part_facts, Remote, self.url) if self.part.exists() else None
+        if remote is None:
+            self.discard()
+        return remote
 
     def complete(self) -> Stored | None:
         """The complete file, if it is in the cache and undamaged."""
-        if not (self.done.exists() and self.done_facts.exists()):
+        facts = _read_facts(self.done_facts, _Facts, self.url) if self.done.exists() else None
+        if facts is None:
             return None
-        facts = read_json(self.done_facts)
-        stored = Stored(self.done, Remote(**facts["remote"]), Sums(**facts["sums"]))
+        stored = Stored(self.done, facts.remote, facts.sums)
         if sums(self.done) == stored.sums:
             return stored
         log.warning("%s: the cached copy %s is damaged; fetching it again", self.url, self.done)
@@ -130,6 +153,8 @@ class _Transfer:
                     return Remote.of(self.url, response) == stored.remote
                 problem = "" if response.status_code == 304 else f"HTTP {response.status_code}"
         except requests.RequestException as error:
+            if shortage(error):
+                raise
             problem = without_passwords(str(error))
         if problem:
             log.warning("%s: cannot ask whether it changed (%s); using the cached copy", self.url, problem)
@@ -163,6 +188,8 @@ class _Transfer:
                 f"{self.url}: cannot be fetched ({without_passwords(str(error))}); check base_url"
             ) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            if shortage(error):
+                raise
             raise _TransientError(without_passwords(str(error))) from error
 
     def _require_body(self, response: requests.Response) -> None:
@@ -224,7 +251,7 @@ class _Transfer:
                 " run again later, or set base_url to another mirror"
             )
         stored = Stored(self.done, remote, sums(self.part))
-        write_json(self.done_facts, {"remote": asdict(remote), "sums": asdict(stored.sums)})
+        write_json(self.done_facts, asdict(_Facts(remote, stored.sums)))
         self.part.replace(self.done)
         self.part_facts.unlink()
         return stored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,7 +31,13 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def shortage(error: BaseException) -> OSError | None:
     """The shortage of this machine that led to ``error``, if one did: of open files, disk or memory."""
-    return next((link for link in causes(error) if isinstance(link, OSError) and link.errno in ADVICE), None)
+    links = list(causes(error))
+    if any(isinstance(link, socket.gaierror) for link in links):
+        try:  # the look-up of a name does not say that it could not open a file
+            socket.socket().close()
+        except OSError as found:
+            links.append(found)
+    return next((link for link in links if isinstance(link, OSError) and link.errno in ADVICE), None)
 
 
 @contextmanager

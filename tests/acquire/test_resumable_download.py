@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import shutil
@@ -73,6 +74,39 @@ def test_damaged_cache_is_fetched_anew(tmp_path: Path) -> None:
         path = bring(server, tmp_path).path
         path.write_bytes(body[:-1] + b"x")
         assert bring(server, tmp_path).path.read_bytes() == body
+
+
+@pytest.mark.parametrize(
+    "facts", [b"", b"{", b"[]", b"null", b"{}", b"\xff", b'{"remote": {"url": 5}, "sums": {}}', None]
+)
+def test_damaged_facts_of_a_complete_file_cost_one_more_download(
+    tmp_path: Path, facts: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = zipped(50_000)
+    with Loopback({PATH: body}) as server:
+        bring(server, tmp_path)
+        (file,) = tmp_path.glob("*.json")
+        good = json.loads(file.read_bytes())
+        file.write_bytes(json.dumps(good | {"sums": {"bytes": "5", "sha256": 5}}).encode() if facts is None else facts)
+        assert bring(server, tmp_path).path.read_bytes() == body
+        assert json.loads(file.read_bytes()) == good
+        assert bring(server, tmp_path).path.read_bytes() == body
+    assert server.served == 2 * len(body)
+    assert f"{file} is damaged; fetching it again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "facts", [b"", b"[]", b'{"url": "x"}', b'{"url": "x", "etag": 1, "modified": null, "size": "9"}']
+)
+def test_damaged_facts_of_a_part_begin_it_anew(tmp_path: Path, facts: bytes) -> None:
+    body = zipped(400_000)
+    with Loopback({PATH: body}, [Turn(cut=200_000), Turn(status=500)]) as server:
+        with pytest.raises(DecorecError, match="in a row failed"):
+            bring(server, tmp_path, attempts=1)
+        (file,) = tmp_path.glob("*.part.json")
+        file.write_bytes(facts)
+        assert bring(server, tmp_path).path.read_bytes() == body
+    assert "Range" not in server.requests[-1].headers
 
 
 def test_resumes_after_a_reset_in_the_middle(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from queue import Empty, SimpleQueue
 
 from decorec.acquire.crawl.outcome import Outcome
+from decorec.acquire.shortage import shortage
 from decorec.errors import DecorecError
 
 __all__ = ["DecoderPool", "Work"]
@@ -120,7 +121,10 @@ class _Worker:
         # Ctrl-C reaches all processes of the terminal, and the crawl's own process is the one to react. Processes that
         # this thread starts inherit the mask, from their first instruction on. The resource tracker comes first,
         # because its start takes the mask away again.
-        resource_tracker.ensure_running()
+        try:
+            resource_tracker.ensure_running()
+        except OSError as error:  # for each picture to tell
+            self._failure = error
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while not self._over or self._given:
             try:
@@ -198,6 +202,8 @@ class _Worker:
             other.close()
             self._connection.recv()
         except (EOFError, OSError) as error:
+            if shortage(error):
+                raise
             raise DecorecError(
                 "crawl: expected a process that decodes pictures to start, found that it ended; its message is above, "
                 "or it was killed, as a system without memory does (run the same command again); a script that calls "

@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
@@ -21,6 +21,7 @@ from decorec.acquire.crawl.connection import Watchdog, guard
 from decorec.acquire.crawl.dns import PrivateAddressError, Resolver, UnreachableError
 from decorec.acquire.crawl.outcome import PictureError
 from decorec.acquire.http_session import HostMap, retry_after, session, timeouts
+from decorec.acquire.shortage import causes, shortage
 from decorec.config.acquire import CrawlConfig
 
 __all__ = ["Answer", "Fetcher", "host_of", "opted_out"]
@@ -114,6 +115,7 @@ class Fetcher:
 
         Raises:
             PictureError: anything but a complete 2xx response of at most ``limit`` bytes.
+            OSError and other errors: this machine is short of something.
         """
         seen = {url}
         origin = _origin(url)
@@ -141,6 +143,8 @@ class Fetcher:
                     raise PictureError("deadline", permanent=False, http_status=answer.status)
                 return answer
             except NETWORK_ERRORS as error:
+                if shortage(error):
+                    raise
                 failure = PictureError("deadline", permanent=False) if watch.expired else _classify(error)
                 failure.http_status = response.status_code if response is not None else None
                 raise failure from error
@@ -276,14 +280,8 @@ CLASSES: tuple[tuple[type[BaseException], str, bool], ...] = (
 
 def _classify(error: BaseException) -> PictureError:
     """The most specific class among ``error`` and its causes."""
-    chain = list(_chain(error))
+    chain = list(causes(error))
     for kind, name, permanent in CLASSES:
         if any(isinstance(link, kind) for link in chain):
             return PictureError(name, permanent=permanent)
     return PictureError("connection", permanent=False)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

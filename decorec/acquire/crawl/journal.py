@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
+import re
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,7 +27,10 @@ VERDICT = 2
 """Number of the rule by which a picture is called unreadable. Lines of an older rule also blame a picture for processes
 that were killed by something else, so it is tried again."""
 
+log = logging.getLogger("decorec")
 FIELDS = tuple(Outcome.__slots__)
+NUMBERS = ("http_status", "attempts", "width", "height", "bytes")
+TEXTS = ("error", "sha256")
 LIMITING = ("max_bytes", "max_pixels", "max_redirects", "private_hosts", "respect_robots", "user_agent")
 
 
@@ -33,22 +38,28 @@ class Journal:
     """Outcomes by address in a JSON-lines file.
 
     A line holds the address, the outcome and the settings that the outcome depends on. Each line is appended with one
-    write. An incomplete last line (after a kill or with a full disk) is skipped when the file is read. Transient
-    failures leave no line: the next run tries them again.
+    write. A damaged line, such as an incomplete last one after a kill or with a full disk, counts as absent: its
+    address is fetched again, and nothing else is lost. Transient failures leave no line: the next run tries them again.
     """
 
     def __init__(self, path: Path, config: CrawlConfig) -> None:
         """Open ``path`` for this process alone.
 
         Raises:
-            DecorecError: another process has it open.
+            DecorecError: another process has it open, or it cannot be opened.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self._side = config.side
         self._limits = config.model_dump_json(include=set(LIMITING))
         self._path = path
         self._lock = threading.Lock()
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        except (IsADirectoryError, PermissionError) as error:
+            raise DecorecError(
+                f"{path}: expected the journal of the crawl, a file to read and write, found: {error.strerror}; move "
+                "it away, and the crawl begins a new one and fetches everything again"
+            ) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -70,16 +81,20 @@ class Journal:
         keys = set(wanted)
         outcomes: dict[str, Outcome] = {}
         torn = False
+        damaged = 0
         with self._path.open("rb") as lines:
             for line in lines:
                 torn = not line.endswith(b"\n")
                 entry = _parse(line)
+                damaged += entry is None and bool(line.strip())
                 if entry is None or entry["address"] not in keys:
                     continue
                 if self._holds(entry):
                     outcomes[entry["address"]] = Outcome(**entry["outcome"])
                 else:
                     outcomes.pop(entry["address"], None)
+        if damaged:
+            log.info("%s: %d lines are damaged or of an older version and count as absent", self._path, damaged)
         if torn:
             os.write(self._file, b"\n")
         return outcomes
@@ -98,7 +113,10 @@ class Journal:
         }
         line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
         with self._lock:
-            os.write(self._file, line)
+            try:
+                os.write(self._file, line)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def _holds(self, entry: dict[str, Any]) -> bool:
         outcome = entry["outcome"]
@@ -110,9 +128,20 @@ class Journal:
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
+    """The entry of a line; None if it is damaged or of another version of this file."""
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    # Lines of another version of this file count as absent.
-    return entry if isinstance(entry, dict) and tuple(entry.get("outcome", ())) == FIELDS else None
+    if not isinstance(entry, dict) or not isinstance(entry.get("address"), str) or "side" not in entry:
+        return None
+    outcome = entry.get("outcome")
+    if "limits" not in entry or not isinstance(outcome, dict) or tuple(outcome) != FIELDS:
+        return None
+    right = (
+        outcome["status"] in ("ok", "permanent")
+        and all(type(outcome[name]) in (int, type(None)) for name in NUMBERS)
+        and all(type(outcome[name]) in (str, type(None)) for name in TEXTS)
+        and (outcome["status"] != "ok" or re.fullmatch("[0-9a-f]{64}", outcome["sha256"] or ""))
+    )
+    return entry if right else None

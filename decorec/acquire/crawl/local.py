@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 
 from decorec.acquire.crawl.outcome import PictureError
+from decorec.acquire.shortage import shortage
 from decorec.acquire.sources.table import picture_names
 from decorec.config import TableDataset
 from decorec.errors import DecorecError
@@ -69,6 +70,7 @@ def read_picture(folder: Path, name: str, limit: int) -> bytes:
     Raises:
         PictureError: permanent; "no-scheme", "outside-folder", "backslash" (the name has one, and there is no such
             file), "missing-file" or "too-large" (more than ``limit`` bytes).
+        OSError: this machine is short of something.
     """
     path = _inside(folder, name)
     missing = PictureError("backslash" if "\\" in name else "missing-file", permanent=True)
@@ -82,6 +84,8 @@ def read_picture(folder: Path, name: str, limit: int) -> bytes:
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise missing from error
     except OSError as error:
+        if shortage(error):
+            raise
         if error.errno == errno.ENAMETOOLONG:
             raise missing from error
         raise PictureError("unreadable-file", permanent=False) from error

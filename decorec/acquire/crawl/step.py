@@ -18,6 +18,7 @@ from decorec.acquire.crawl.journal import Journal
 from decorec.acquire.crawl.picture_store import Store
 from decorec.acquire.crawl.workers import Crew
 from decorec.acquire.http_session import HostMap
+from decorec.acquire.shortage import shortages_told
 from decorec.artifacts import layout
 from decorec.artifacts.files import read_table, write_table
 from decorec.config.acquire import CrawlConfig
@@ -65,7 +66,8 @@ def crawl(
             the whole crawl, and write no table.
 
     Raises:
-        DecorecError: an input is missing or wrong, or another crawl of the same data set is running.
+        DecorecError: an input is missing or wrong, another crawl of the same data set is running, or this machine is
+            short of open files, disk or memory.
     """
     # Problems of servers and pictures are recorded in the table; the libraries would also print each of them.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
@@ -82,6 +84,7 @@ def crawl(
     folder = Path(dataset.path) if isinstance(dataset, TableDataset) else None
     state = cache / "crawl" / f"{layout.dataset_of(images)}{_fingerprint(shop)}"
     with (
+        shortages_told("crawl"),
         _hosts(dataset, shop) as connect_to,
         Journal(state.with_name(f"{state.name}.jsonl"), settings) as journal,
         closing(Store(cache, state, settings.side, settings.max_pixels)) as store,

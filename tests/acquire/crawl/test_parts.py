@@ -249,6 +249,40 @@ def test_journal_survives_a_cut_anywhere(tmp_path: Path) -> None:
         assert json.loads(lines[-1])["address"] == "c"
 
 
+def test_damaged_lines_of_the_journal_cost_their_own_addresses(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "set.jsonl"
+    with Journal(path, CrawlConfig()) as journal:
+        journal.append("a", OK)
+        journal.append("b", GONE)
+    entry = json.loads(path.read_bytes().splitlines()[0])
+    wrong: list[Any] = [None, 1, [], {}, "a", {**entry, "address": ["a"]}, {**entry, "address": None}]
+    wrong += [{key: value for key, value in entry.items() if key != gone} for gone in ("address", "side", "limits")]
+    wrong += [{**entry, "outcome": value} for value in (None, [], list(entry["outcome"]), {}, "ok")]
+    for name, values in {
+        "status": (None, [], "transient"),
+        "sha256": (None, 5, "../x"),
+        "error": (5,),
+        "width": ("9", 1.5, True),
+    }.items():
+        wrong += [{**entry, "outcome": {**entry["outcome"], name: value}} for value in values]
+    lines = [json.dumps(line).encode() for line in wrong] + [b"\xff\xfe", b"[" * 100_000, b'{"address": NaN']
+    path.write_bytes(b"\n".join(lines) + b"\n\n" + path.read_bytes())
+    with caplog.at_level("INFO", logger="decorec"), Journal(path, CrawlConfig()) as journal:
+        assert journal.read("ab") == {"a": OK, "b": GONE}
+    assert f"set.jsonl: {len(lines)} lines are damaged" in caplog.text
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    with Journal(path, CrawlConfig()) as journal:
+        assert journal.read("ab") == {}
+
+
+def test_a_journal_that_cannot_be_opened_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "set.jsonl").mkdir()
+    with pytest.raises(DecorecError, match=r"set\.jsonl: expected the journal of the crawl, .*move it away"):
+        Journal(tmp_path / "set.jsonl", CrawlConfig())
+
+
 def test_queue_hands_out_a_fresh_job_while_a_retry_waits() -> None:
     queue = HostQueue(CrawlConfig(rate=1e6))
     later, now = Job("later", "host"), Job("now", "host")
