@@ -14,11 +14,12 @@ import numpy as np
 import polars as pl
 
 from decorec.acquire.sources.catalogue import Row, make_catalogue
+from decorec.acquire.sources.losses import expect_same_ids, expect_understood
 from decorec.acquire.sources.metadata import Metadata, item_row, read_metadata
 from decorec.acquire.sources.reviews import AmazonFormat, read_reviews
 from decorec.acquire.sources.table import read_interactions, read_items, table_row
 from decorec.artifacts.files import write_json, write_table
-from decorec.config.datasets import Dataset, FolderDataset
+from decorec.config.datasets import AtomicDataset, Dataset, FolderDataset
 from decorec.config.prepare import FilterConfig
 from decorec.data.contract import check_interactions
 from decorec.data.filtering import Filtered
@@ -60,10 +61,12 @@ def ingest(
         threads: number of processes that clean texts, and number of threads of polars.
 
     Raises:
-        DecorecError: a file is missing or unreadable, no interaction has an item with metadata, or the k-core is empty.
+        DecorecError: a file is missing or unreadable, more of its records than dataset.unreadable allows are lost, no
+            interaction has an item with metadata, or the k-core is empty.
     """
     source = _source(dataset, reviews, meta)
     found, account = source.read_interactions()
+    expect_understood(source.interactions_file, account, source.unreadable)
     filtered, metadata = _reduce(found, filter, source)
     kept = found.table(filtered.rows)
     order = kept.select(pl.col("item").unique(maintain_order=True))
@@ -80,7 +83,11 @@ def ingest(
     write_table(interactions, kept)
     write_table(catalogue, rows)
     write_json(counts, summary)
-    dropped = "".join(f", {count} dropped ({reason})" for reason, count in account.dropped.items() if count)
+    losses = [
+        account.dropped,
+        *(step["dropped"] for step in filtered.steps if step["step"] in ("duplicates", "metadata")),
+    ]
+    dropped = "".join(f", {count} dropped ({reason})" for loss in losses for reason, count in loss.items() if count)
     log.info(
         "ingest: %d records read%s; %d interactions kept, of %d items",
         account.summary["records"],
@@ -112,8 +119,10 @@ READERS = {
 class _Source:
     """How to read a source: its interactions, the metadata of given items, and the row of items.parquet of a record."""
 
-    name: str
+    interactions_file: Path
     items_file: Path
+    unreadable: float
+    """Largest share of the records of a file that may be dropped for one reason."""
     read_interactions: Callable[[], tuple[Interactions, Account]]
     read_metadata: Callable[[pl.Series], Metadata]
     row: Row
@@ -121,22 +130,33 @@ class _Source:
 
 def _source(dataset: Dataset, reviews: Path | None, meta: Path | None) -> _Source:
     if isinstance(dataset, FolderDataset):
-        reader, file = READERS[dataset.source], Path(dataset.path) / dataset.items
-        interactions, items = partial(reader.interactions, dataset), partial(reader.items, dataset)
-        return _Source(dataset.source, file, interactions, items, reader.row)
+        reader, folder = READERS[dataset.source], Path(dataset.path)
+        return _Source(
+            folder / dataset.interactions,
+            folder / dataset.items,
+            dataset.unreadable,
+            partial(reader.interactions, dataset),
+            partial(reader.items, dataset),
+            reader.row,
+        )
     formats: dict[str, AmazonFormat] = {
         "sample": "amazon2018",
         "amazon2018": "amazon2018",
         "amazon2023": "amazon2023",
     }
-    if dataset.source not in formats or reviews is None or meta is None:
+    if isinstance(dataset, AtomicDataset) or reviews is None or meta is None:
         raise DecorecError(
             f"ingest: expected a table, or a shop with --reviews and --meta, found the source {dataset.source!r} with "
             f"--reviews {reviews} and --meta {meta}; give both files (atomic data sets go through the step atomic)"
         )
     shop = formats[dataset.source]
     return _Source(
-        dataset.source, meta, partial(read_reviews, reviews, shop), partial(read_metadata, meta, shop), item_row
+        reviews,
+        meta,
+        dataset.unreadable,
+        partial(read_reviews, reviews, shop),
+        partial(read_metadata, meta, shop),
+        item_row,
     )
 
 
@@ -148,12 +168,17 @@ def _reduce(found: Interactions, filter: FilterConfig, source: _Source) -> tuple
     filtered = Filtered.start(found.user, found.item)
     filtered.drop(repeated(found, filter.duplicates), "duplicates", f"duplicate ({filter.duplicates})")
     often = np.bincount(found.item[filtered.rows], minlength=len(found.items)) >= filter.kcore
-    metadata = source.read_metadata(found.items.filter(pl.Series(often)))
+    wanted = found.items.filter(pl.Series(often))
+    metadata = source.read_metadata(wanted)
+    expect_understood(source.items_file, metadata.account, source.unreadable)
+    expect_same_ids(source.items_file, wanted, metadata.ids, source.unreadable)
     filtered.keep(found.items.is_in(metadata.ids.implode()).to_numpy(), "metadata", "item without metadata")
     if not len(filtered.rows):
+        lost = "".join(f", {reason}: {count}" for reason, count in metadata.account.dropped.items() if count)
         raise DecorecError(
             f"{source.items_file}: expected metadata of the {len(found.items)} items with interactions (such as "
-            f"{found.items[0]!r}), found {len(metadata.ids)} other items; check that both files belong to one data set"
+            f"{found.items[0]!r}), found {len(metadata.ids)} other items{lost}; check that both files belong to "
+            "one data set"
         )
     filtered.core(filter.kcore, "lower filter.kcore or add data")
     return filtered, metadata

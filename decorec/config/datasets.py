@@ -14,6 +14,7 @@ __all__ = [
     "AtomicDataset",
     "Dataset",
     "FolderDataset",
+    "IngestedDataset",
     "Modality",
     "PaperDataset",
     "SampleDataset",
@@ -30,11 +31,24 @@ GIVEN = {"text": "feat1CLS", "image": "feat3CLS"}
 """Default endings of the feature files of an atomic data set."""
 
 
-class SampleDataset(Section):
-    """The sample shop: generated, then served on the loopback interface and fetched over HTTP."""
+UNREADABLE = 0.1
+
+
+class IngestedDataset(Section):
+    """Common keys of the sources that the step ingest reads."""
 
     modalities: ClassVar[tuple[str, ...]] = ("text", "image")
     """Names of the modalities with features."""
+
+    unreadable: float = Field(UNREADABLE, ge=0, le=1, exclude_if=lambda share: share == UNREADABLE)
+    """Largest share of the records of a file that may be dropped for one reason because they cannot be read or
+    understood: lines that are not JSON, no user, no item, no time. More is an error that shows three of them. Repeated
+    records, duplicates, items without metadata and the k-core do not count. Not written if 0.1, so that the tracked
+    values of a data set are the same as before the key existed."""
+
+
+class SampleDataset(IngestedDataset):
+    """The sample shop: generated, then served on the loopback interface and fetched over HTTP."""
 
     source: Literal["sample"]
     items: int = Field(240, ge=50, le=20_000)
@@ -47,11 +61,8 @@ class SampleDataset(Section):
     """The paper has no results for this data set."""
 
 
-class AmazonDataset(Section):
+class AmazonDataset(IngestedDataset):
     """One category of the Amazon reviews of 2018 or 2023."""
-
-    modalities: ClassVar[tuple[str, ...]] = ("text", "image")
-    """Names of the modalities with features."""
 
     source: Literal["amazon2018", "amazon2023"]
     category: str
@@ -64,11 +75,8 @@ class AmazonDataset(Section):
     """Name of this data set in the paper's tables."""
 
 
-class FolderDataset(Section):
+class FolderDataset(IngestedDataset):
     """Common keys of the sources that are two files in a folder of the user."""
-
-    modalities: ClassVar[tuple[str, ...]] = ("text", "image")
-    """Names of the modalities with features."""
 
     source: str
     path: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -13,9 +14,17 @@ import polars as pl
 from decorec.data.id_codes import Codes, factorise
 from decorec.errors import DecorecError
 
-__all__ = ["Account", "Interactions", "complete", "repeated"]
+__all__ = ["SHOWN", "Account", "Examples", "Interactions", "complete", "examples", "repeated", "shortened"]
 
 REQUIRED = ("user", "item", "timestamp")
+SHOWN = 3
+"""Number of records that a message shows."""
+LONGEST = 80
+"""Longest text of one of them."""
+
+
+Examples = Callable[[], list[str]]
+"""Shows some records; called for messages only."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +32,21 @@ class Account:
     """Counts of what was read from a source, and of records dropped or repaired, by reason."""
 
     summary: dict[str, int]
+    """What was read: "records", of which "lines" (if given) are the lines, also those that are no records."""
     dropped: dict[str, int]
     repaired: dict[str, int]
+    examples: Mapping[str, Examples] = field(default_factory=dict)
+    """Reason -> shows the first records that were dropped for it."""
+
+    def such_as(self, reason: str) -> str:
+        """The end of a sentence that shows records dropped for ``reason``; "" where none can be shown."""
+        shown = self.examples[reason]() if reason in self.examples else []
+        return f", such as {'; '.join(shown)}" if shown else ""
+
+
+def shortened(text: str) -> str:
+    """``text`` in at most 80 characters."""
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 @dataclass(frozen=True)
@@ -62,7 +84,12 @@ class Interactions:
 
 
 def complete(
-    frame: pl.DataFrame, account: Account, per_second: int, origin: str, expected: str
+    frame: pl.DataFrame,
+    account: Account,
+    per_second: int,
+    origin: str,
+    expected: str,
+    written: pl.DataFrame | None = None,
 ) -> tuple[Interactions, Account]:
     """Drop rows without user, item or timestamp, counted by the first one that is missing, and number the ids.
 
@@ -72,25 +99,56 @@ def complete(
         per_second: number of units of the timestamp in a second.
         origin: the file, for messages.
         expected: the content that is expected, for messages.
+        written: the same rows as the file has them, for messages; default: ``frame``.
 
     Raises:
         DecorecError: no row is left.
     """
     lost = Counter(account.dropped)
+    shown = {**_examples(frame, frame if written is None else written), **account.examples}
     for name in REQUIRED:
         filled = frame.filter(pl.col(name).is_not_null()) if frame[name].null_count() else frame
         lost[f"no {name}"] = len(frame) - len(filled)
         frame = filled
     if frame.is_empty():
-        reasons = ", ".join(f"{reason}: {count}" for reason, count in lost.items() if count) or "the file is empty"
-        raise DecorecError(f"{origin}: expected {expected}, found none ({reasons}); check that it is the right file")
+        reasons = {reason: count for reason, count in lost.items() if count}
+        counted = ", ".join(f"{reason}: {count}" for reason, count in reasons.items()) or "the file is empty"
+        such_as = "".join(Account({}, {}, {}, shown).such_as(reason) for reason in list(reasons)[:1])
+        raise DecorecError(
+            f"{origin}: expected {expected}, found none ({counted}){such_as}; check that it is the right file"
+        )
     # One after the other: together, their tables would take more memory than the data.
     user, users = factorise(frame["user"])
     item, items = factorise(frame["item"])
     summary = {**account.summary, "users": len(users), "items": len(items)}
     repaired = {reason: count for reason, count in account.repaired.items() if count}
     found = Interactions(user, item, users, items, frame["rating"], frame["timestamp"], per_second)
-    return found, Account(summary, dict(lost), repaired)
+    return found, Account(summary, dict(lost), repaired, shown)
+
+
+def _examples(frame: pl.DataFrame, written: pl.DataFrame) -> dict[str, Examples]:
+    """Reason -> shows the first rows that lack one of the required values, as they are ``written``."""
+    before, found = pl.repeat(True, len(frame), eager=True), {}
+    for name in REQUIRED:
+        if frame[name].null_count():
+            found[f"no {name}"] = examples(written, before & frame[name].is_null(), ("user", "item"))
+            before &= frame[name].is_not_null()
+    return found
+
+
+def examples(frame: pl.DataFrame, lost: pl.Series, names: Sequence[str]) -> Examples:
+    """Shows the first rows of ``frame`` where ``lost`` is true: their numbers from 1, and their values of ``names``."""
+    rows = frame.select(names).with_row_index("record", offset=1).filter(lost).head(SHOWN)
+
+    def show() -> list[str]:
+        values = ({name: value for name, value in row.items() if value is not None} for row in rows.to_dicts())
+        return [
+            f"record {row.pop('record')}: "
+            + shortened(", ".join(f"{name} {value!r}" for name, value in row.items()) or "nothing")
+            for row in values
+        ]
+
+    return show
 
 
 def repeated(found: Interactions, kind: Literal["exact", "pair"]) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from decorec.acquire.sources import amazon
 from decorec.artifacts import layout
-from decorec.config.datasets import INGESTED, AmazonDataset, AtomicDataset, FolderDataset, TableDataset
+from decorec.config.datasets import INGESTED, AmazonDataset, AtomicDataset, FolderDataset, IngestedDataset, TableDataset
 from decorec.errors import DecorecError
 from decorec.plan.sharing import Sharing, as_json
 
@@ -29,6 +29,13 @@ class Inputs(Sharing):
     def dataset(self, dataset: str) -> str:
         """The section of one data set, as JSON."""
         return as_json(self.config.datasets[dataset])
+
+    def origin(self, dataset: str) -> str:
+        """The same for the rules that fetch: without what only reading depends on."""
+        section = self.config.datasets[dataset]
+        if isinstance(section, IngestedDataset):
+            section = section.model_copy(update={"unreadable": type(section).model_fields["unreadable"].default})
+        return as_json(section)
 
     def section(self, name: str) -> str:
         """A section of the configuration, as JSON."""

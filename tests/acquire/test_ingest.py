@@ -16,6 +16,7 @@ from decorec.config.prepare import FilterConfig
 from decorec.errors import DecorecError
 from tests.support.category import DAY, Record, metadata, reviews, write
 
+CASES = Path(__file__).parents[3] / "shared" / "cases"
 GIFT_CARDS = Path("data/amazon2018_gift_cards")
 
 
@@ -27,11 +28,12 @@ def run(
     kcore: int = 5,
     duplicates: str = "exact",
     threads: int = 1,
+    **keys: float,
 ) -> tuple[pl.DataFrame, pl.DataFrame, Any]:
     """Interactions, items and counts."""
     outputs = {name: folder / name for name in ("interactions", "catalogue", "counts")}
     ingest(
-        dataset=AmazonDataset.model_validate({"source": source, "category": "Things"}),
+        dataset=AmazonDataset.model_validate({"source": source, "category": "Things", **keys}),
         filter=FilterConfig.model_validate({"kcore": kcore, "duplicates": duplicates}),
         reviews=write(folder / "reviews.gz", rows),
         meta=write(folder / "meta.gz", meta),
@@ -229,6 +231,54 @@ def refused(folder: Path, match: str, *arguments: Any, **options: Any) -> None:
 def test_interactions_without_any_metadata(tmp_path: Path) -> None:
     other = [row | {"asin": f"X{number}"} for number, row in enumerate(metadata())]
     refused(tmp_path, r"meta\.gz: expected metadata of the 6 items.*'B0'.*found 6 other items", reviews(), other)
+
+
+def test_more_lost_lines_than_the_share_that_is_allowed(tmp_path: Path) -> None:
+    # 5 of 50 lines are a tenth, 6 of 51 are more.
+    lines: list[Record | bytes] = [*reviews(9, 5), *[b'{"overall": 5.0, "rev'] * 5]
+    _, _, counts = run(tmp_path, lines, metadata())
+    assert counts["interactions"]["dropped"]["not JSON"] == 5
+    lines.insert(2, b"{'reviewerID': 'U1'}")
+    shown = r"not JSON: 6 of 51, such as line 3: \{'reviewerID': 'U1'\}; line 47: .*; line 48: .*\.unreadable: 0\.12"
+    with pytest.raises(DecorecError, match=rf"reviews\.gz: .*{shown}"):
+        run(tmp_path, lines, metadata())
+    _, _, counts = run(tmp_path, lines, metadata(), unreadable=0.12)
+    assert counts["interactions"]["dropped"]["not JSON"] == 6 and counts["kept"]["interactions"] == 45
+
+
+def test_more_records_without_ids_than_the_share_that_is_allowed(tmp_path: Path) -> None:
+    nameless: list[Record] = [{"title": f"no id {number}"} for number in range(4)]
+    shown = r"no item: 4 of 10, such as record 7: title 'no id 0'; record 8: title 'no id 1'; record 9: "
+    with pytest.raises(DecorecError, match=rf"meta\.gz: .*{shown}.*\.unreadable: 0\.4$"):
+        run(tmp_path, reviews(), [*metadata(), *nameless])
+    _, _, counts = run(tmp_path, reviews(), [*metadata(), *nameless[:3]])
+    assert counts["items"]["dropped"]["no item"] == 3, "few are lost in any case"
+
+
+def test_losses_on_purpose_are_no_losses(tmp_path: Path) -> None:
+    again = [*metadata(), *metadata()]
+    unknown = [row | {"asin": f"{row['asin']}-unknown"} for row in reviews()]
+    _, _, counts = run(tmp_path, [*reviews(), *reviews(), *unknown], again)
+    assert counts["items"]["dropped"]["repeated item"] == 6
+    assert [step["dropped"] for step in counts["filter"][:2]] == [
+        {"duplicate (exact)": 36},
+        {"item without metadata": 36},
+    ]
+
+
+def test_metadata_of_2014(tmp_path: Path) -> None:
+    folder = CASES / "amazon2014-python-literal-meta"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent")
+    advice = r"not JSON: 8 of 8, such as line 1: \{'asin': 'i00'.*json\.dumps\(ast\.literal_eval\(line\)\)"
+    with pytest.raises(DecorecError, match=rf"meta\.json\.gz: .*{advice}"):
+        ingest(
+            dataset=AmazonDataset(source="amazon2018", category="Things"),
+            filter=FilterConfig(kcore=3),
+            reviews=folder / "reviews.json.gz",
+            meta=folder / "meta.json.gz",
+            **{name: tmp_path / name for name in ("interactions", "catalogue", "counts")},
+        )
 
 
 def test_an_empty_core_tells_what_each_filter_left(tmp_path: Path) -> None:

@@ -257,6 +257,14 @@ def test_what_tuning_chooses_from_is_tracked() -> None:
     assert json.loads(found.space("sasrec"))["model.encoder.layers"] == [1, 2]
 
 
+def test_what_may_be_lost_in_reading_fetches_nothing_again() -> None:
+    shop = {"source": "amazon2018", "category": "Gift_Cards"}
+    before, after = (Plan(load({"datasets": {"shop": shop | keys}})) for keys in ({}, {"unreadable": 0.5}))
+    assert after.origin("shop") == before.origin("shop") == before.dataset("shop")
+    assert json.loads(after.dataset("shop")) == json.loads(before.dataset("shop")) | {"unreadable": 0.5}
+    assert "unreadable" not in before.dataset("shop"), "the tracked values are those from before the key existed"
+
+
 def test_a_swap_of_two_values_changes_what_is_tracked() -> None:
     one = plan(graph={"window": 3}).section("graph")
     assert json.loads(one) == {"distance": "1/D", "window": 3}

@@ -18,7 +18,7 @@ rule sample:
         mem="1GB",
         runtime="10m",
     params:
-        dataset=ask(plan.dataset),
+        dataset=ask(plan.origin),
         code=plan.code("sample"),
     message:
         "Drawing the sample shop of {wildcards.dataset}"
@@ -46,7 +46,7 @@ rule download:
         mem="1GB",
         runtime="12h",
     params:
-        dataset=ask(plan.dataset),
+        dataset=ask(plan.origin),
         settings=plan.section("download"),
         shop=ask(plan.shop),
         cache=layout.CACHE,
@@ -114,7 +114,7 @@ rule crawl:
         mem="4GB",
         runtime="1d",
     params:
-        dataset=ask(plan.dataset),
+        dataset=ask(plan.origin),
         settings=plan.section("crawl"),
         shop=ask(plan.shop),
         cache=layout.CACHE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import polars as pl
 
 from decorec.acquire.item_text import clean, is_code, sentences
 from decorec.acquire.json_lines import read_records
+from decorec.acquire.sources.losses import lines_not_json
 from decorec.acquire.sources.reviews import AmazonFormat
-from decorec.data.interactions import Account
+from decorec.data.interactions import Account, Examples, examples
 
 __all__ = ["ITEM_SCHEMA", "Metadata", "item_row", "read_metadata"]
 
@@ -52,7 +54,7 @@ def read_metadata(path: Path, source: AmazonFormat, wanted: pl.Series) -> Metada
     """
     fields = [*TITLE, *BRAND, *CATEGORIES, *DESCRIPTION, *PICTURES]
     item = pl.col(ID[source]).str.strip_chars()
-    known = pl.col("item").is_in(wanted.implode())
+    known = pl.col("item").is_in(wanted.implode()) | pl.col("item").is_null()
     rows, counts = read_records(
         path,
         [ID[source], *fields],
@@ -70,7 +72,11 @@ def read_metadata(path: Path, source: AmazonFormat, wanted: pl.Series) -> Metada
         "repeated item": len(named) - len(first),
     }
     summary = {"lines": counts["lines"], "records": len(rows), "items": len(first)}
-    account = Account(summary, dropped, {"undecodable characters": counts["undecodable characters"]})
+    shown: dict[str, Examples] = {
+        "not JSON": partial(lines_not_json, path),
+        "no item": examples(rows, rows["item"].is_null(), fields),
+    }
+    account = Account(summary, dropped, {"undecodable characters": counts["undecodable characters"]}, shown)
     return Metadata(first["item"], first.filter(known), account)
 
 

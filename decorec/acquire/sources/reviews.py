@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
 from decorec.acquire.json_lines import read_records
+from decorec.acquire.sources.losses import lines_not_json
 from decorec.data.interactions import Account, Interactions, complete
 
 __all__ = ["AmazonFormat", "read_reviews"]
@@ -61,6 +63,7 @@ def read_reviews(path: Path, source: AmazonFormat) -> tuple[Interactions, Accoun
         {"lines": counts["lines"], "records": len(frame)},
         {name: counts[name] for name in ("not JSON", "line too long")},
         {"undecodable characters": counts["undecodable characters"], "time from date": dated},
+        {"not JSON": partial(lines_not_json, path)},
     )
     return complete(frame, account, fields.per_second, str(path), expected)
 

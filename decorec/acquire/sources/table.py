@@ -16,7 +16,7 @@ from decorec.acquire.item_text import clean, sentences
 from decorec.acquire.json_lines import reading
 from decorec.acquire.sources.metadata import Metadata
 from decorec.config.datasets import TableDataset
-from decorec.data.interactions import Account, Interactions, complete
+from decorec.data.interactions import Account, Interactions, complete, examples
 from decorec.errors import DecorecError
 
 __all__ = ["picture_names", "read_interactions", "read_items", "table_row"]
@@ -62,13 +62,16 @@ def read_interactions(dataset: TableDataset) -> tuple[Interactions, Account]:
         ).collect(engine="streaming")
     _expect_records(path, len(frame))
     _expect_times(path, frame)
+    without = frame["timestamp"].is_null()
+    timeless = examples(frame.select("user", "item", timestamp="written"), without, ["user", "item", "timestamp"])
     frame = frame.drop("written")
     number = partial(
         complete,
-        account=Account({"records": len(frame)}, {}, {}),
+        account=Account({"records": len(frame)}, {}, {}, {"no timestamp": timeless}),
         per_second=PER_SECOND,
         origin=str(path),
         expected="rows with user, item and timestamp (seconds since 1970)",
+        written=frame,
     )
     found, account = number(frame)
     # Blanks around ids and words for nothing are searched among the distinct ids, because these are fewer.
@@ -81,8 +84,8 @@ def read_items(dataset: TableDataset, wanted: pl.Series) -> Metadata:
     """Ids of all items and the columns of the ``wanted`` items; an item's first row is used.
 
     Raises:
-        DecorecError: the file is missing or not a table, has no column "item" or a column of a wrong type, a csv file
-            is damaged, or ids have lost their leading zeros in one of the two tables.
+        DecorecError: the file is missing or not a table, has no column "item" or a column of a wrong type, or a csv
+            file is damaged.
     """
     path = Path(dataset.path) / dataset.items
     with _reading(path, "a table of items"):
@@ -95,10 +98,10 @@ def read_items(dataset: TableDataset, wanted: pl.Series) -> Metadata:
     _expect_records(path, len(rows))
     named = rows.filter(pl.col("item").is_not_null())
     first = named.unique("item", keep="first", maintain_order=True)
-    _expect_zeros(path, wanted, first["item"])
     dropped = {"no item": len(rows) - len(named), "repeated item": len(named) - len(first)}
     records = first.filter(pl.col("item").is_in(wanted.implode()))
-    account = Account({"records": len(rows), "items": len(first)}, dropped, {})
+    nameless = examples(rows, rows["item"].is_null(), rows.columns[1:])
+    account = Account({"records": len(rows), "items": len(first)}, dropped, {}, {"no item": nameless})
     return Metadata(first["item"], records, account)
 
 
@@ -192,23 +195,6 @@ def _expect_times(path: Path, frame: pl.DataFrame) -> None:
         raise DecorecError(
             f"{path}, column 'timestamp': expected seconds since 1970 or dates such as 2020-09-13T12:26:40Z, found "
             f"{len(unread)} others, such as {shown}; convert them (what counts milliseconds is divided by 1000)"
-        )
-
-
-def _expect_zeros(path: Path, wanted: pl.Series, found: pl.Series) -> None:
-    """Refuse ids that differ from those of the interactions in leading zeros alone, as spreadsheets write them."""
-    bare = pl.col("item").str.strip_chars_start("0").alias("bare")
-    numbers = pl.col("item").str.contains(r"^[0-9]+$")
-    absent = pl.DataFrame({"item": wanted.filter(~wanted.is_in(found.implode()))}).filter(numbers).with_columns(bare)
-    if absent.is_empty():
-        return
-    other = pl.DataFrame({"item": found}).filter(numbers).with_columns(bare)
-    pairs = absent.join(other, on="bare", how="inner", suffix="_found")
-    if len(pairs):
-        raise DecorecError(
-            f"{path}: expected item {pairs['item'][0]!r} of the interactions, found {pairs['item_found'][0]!r} "
-            f"({pairs['item'].n_unique()} items differ in leading zeros alone); write the ids alike in both tables, as "
-            "text"
         )
 
 

@@ -28,7 +28,9 @@ def interactions(times: list[Any] | None = None) -> pl.DataFrame:
     return frame if times is None else frame.with_columns(timestamp=pl.Series(times))
 
 
-def read(folder: Path, sales: pl.DataFrame | str | bytes, items: pl.DataFrame = ITEMS, ending: str = "csv") -> Any:
+def read(
+    folder: Path, sales: pl.DataFrame | str | bytes, items: pl.DataFrame = ITEMS, ending: str = "csv", **keys: float
+) -> Any:
     """Interactions that are kept, as rows of user, item and seconds; and the counts."""
     path = folder / "interactions.csv"
     if isinstance(sales, pl.DataFrame):
@@ -36,12 +38,14 @@ def read(folder: Path, sales: pl.DataFrame | str | bytes, items: pl.DataFrame = 
     else:
         path.write_bytes(sales if isinstance(sales, bytes) else sales.encode())
     getattr(items, f"write_{ending}")(folder / f"items.{ending}")
-    return read_folder(folder, f"items.{ending}", folder / "out")
+    return read_folder(folder, f"items.{ending}", folder / "out", **keys)
 
 
-def read_folder(folder: Path, items: str, out: Path) -> tuple[list[tuple[str, str, int]], dict[str, Any]]:
+def read_folder(
+    folder: Path, items: str, out: Path, **keys: float
+) -> tuple[list[tuple[str, str, int]], dict[str, Any]]:
     outputs = {name: out / name for name in ("interactions", "catalogue", "counts")}
-    dataset = TableDataset(source="table", path=str(folder), items=items)
+    dataset = TableDataset.model_validate({"source": "table", "path": str(folder), "items": items, **keys})
     ingest(dataset=dataset, filter=FilterConfig(kcore=3), **outputs)
     counts: dict[str, Any] = json.loads(outputs["counts"].read_text())
     return pl.read_parquet(outputs["interactions"]).select("user", "item", "timestamp").rows(), counts
@@ -92,7 +96,11 @@ def test_times_within_a_second_keep_their_order(tmp_path: Path) -> None:
 def test_words_for_nothing_are_no_ids(tmp_path: Path) -> None:
     words = ["nan", "NaN", "None", "NULL", "null"]
     lost = [(word, item, START) for word in words for item in ("i0", "i1", "i2", "i3")]
-    found, counts = read(tmp_path, text([*ROWS, *lost, ("u0", "None", START)]))
+    content = text([*ROWS, *lost, ("u0", "None", START)])
+    shown = "no user: 20 of 37, such as record 17: user 'nan', item 'i0'; record 18: user 'nan', item 'i1'; record 19: "
+    with pytest.raises(DecorecError, match=rf"interactions\.csv: .*{shown}.*<name>\.unreadable: 0\.55"):
+        read(tmp_path, content)
+    found, counts = read(tmp_path, content, unreadable=0.55)
     assert found == ROWS
     assert counts["interactions"]["dropped"] == {"no user": 20, "no item": 1, "no timestamp": 0}
 
@@ -122,6 +130,12 @@ def test_ids_that_have_lost_their_zeros(tmp_path: Path) -> None:
     items = ITEMS.with_columns(item=pl.Series(["000", "1", "002", "003"]))
     with pytest.raises(DecorecError, match=r"items\.csv: expected item '001' of the interactions, found '1' \(1 items"):
         read(tmp_path, text(rows), items)
+    found, counts = read(tmp_path, text(rows), items, unreadable=1)
+    assert len(found) == 12 and counts["filter"][1]["dropped"] == {"item without metadata": 4}
+    lost = ITEMS.with_columns(item=pl.Series(["0", "1", "2", "3"]))
+    three = "'000' of the interactions, found '0', '001' and '1', '002' and '2' \\(4 items"
+    with pytest.raises(DecorecError, match=three):
+        read(tmp_path, text(rows), lost)
 
 
 def test_blanks_around_the_names_of_columns(tmp_path: Path) -> None:
@@ -200,7 +214,7 @@ RIGHT: dict[str, int | str] = {
     "csv-backslash-odd-unused": "line 22",
     "csv-cr-only": "CR alone",
     "csv-lost-zeros": "expected item '0010101' of the interactions, found '10101'",
-    "csv-null-words": "duplicates: 12 users, 8 items, 24 interactions",
+    "csv-null-words": "no user: 48 of 72",
     "csv-ragged": "line ",
     "csv-space-header": 72,
     "csv-utf16": "UTF-16",
@@ -209,7 +223,8 @@ RIGHT: dict[str, int | str] = {
     "items-parquet-odd": "items.parquet, column",
     "picture-address-forms": 72,
     "time-iso-mixed": 72,
-    "time-odd": 48,
+    "shop-without-pictures": 320,
+    "time-odd": "no timestamp: 24 of 72, such as record 3: user 'u00', item 'i03', timestamp 'inf'; record 4: user",
     "time-padded": 72,
     "time-subsecond-float": 72,
     "url-with-blank": 72,
