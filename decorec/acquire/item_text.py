@@ -20,8 +20,20 @@ TAG = re.compile(
     r"<!--.*?-->|<(style|script)\b.*?(?:</\1\s*>|$)|</?[a-zA-Z][^<>]*>|<![a-zA-Z][^<>]*>", re.DOTALL | re.IGNORECASE
 )
 DELETED = re.compile(r"[\"\x00-\x08\x0a-\x1f\x7f]")
-CODE = re.compile(r"\{[^{}]*[\w-]\s*:[^{}]*\}|\(new Date\(|\.getTime\(|\bfunction\s*\w*\([^)]*\)\s*\{")
-"""A rule of a style sheet, or a script."""
+PROPERTY = (
+    r"-?\b(?:background|border|bottom|box|clear|color|cursor|display|float|font|height|left|line|list|margin|max|min|"
+    r"opacity|outline|overflow|padding|position|right|text|top|vertical|visibility|white|width|z)(?:-[a-z-]+)?\s*:"
+)
+STYLED = rf"\{{[^{{}}]{{0,2000}}{PROPERTY}[^{{}}]{{0,2000}}\}}"
+CODE = re.compile(
+    r"(?:^|[\s,>{}/])[.#@][A-Za-z_-][^{}]{0,200}\{[^{}]{0,2000}[\w-]\s*:[^{}]{0,2000}\}"
+    rf"|(?:^|[\s,>{{}}/])(?:a|body|div|h[1-6]|img|input|li|ol|p|span|t[dhr]|table|ul)\s*{STYLED}"
+    rf"|{STYLED}.{{0,2000}}{STYLED}"
+    r"|\(new Date\(|\.getTime\(|\bfunction\s*\w*\([^)]*\)\s*\{",
+    re.DOTALL,
+)
+"""A rule of a style sheet for a class, an id or an element, two rules, or a script. Braces alone are words: a title may
+say {size: large}."""
 
 
 def clean(value: object) -> str:

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-__all__ = ["Section", "explain", "merge"]
+__all__ = ["Distinct", "Section", "explain", "merge"]
+
+T = TypeVar("T")
+
+
+def _each_once(values: list[Any]) -> list[Any]:
+    again = list(dict.fromkeys(value for value in values if values.count(value) > 1))
+    if again:
+        raise ValueError(f"expected each entry once, found {', '.join(map(repr, again))} more than once; remove one")
+    return values
+
+
+Distinct = Annotated[list[T], AfterValidator(_each_once), Field(json_schema_extra={"uniqueItems": True})]
+"""A list in which each entry stands once."""
 
 
 class Section(BaseModel):
@@ -49,6 +62,8 @@ def explain(error: ValidationError, origin: str) -> str:
             lines.append(f"  {key}: unknown key; remove it or correct its name")
         elif problem["type"] == "missing":
             lines.append(f"  {key}: required key is missing; add it")
+        elif problem["type"] == "value_error":  # ours: it says what was found
+            lines.append(f"  {key}: {problem['ctx']['error']}")
         else:
             found = problem["input"]
             shown = repr(found) if len(repr(found)) < 80 else repr(found)[:77] + "..."

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from decorec.config.base import Section
-from decorec.config.encoder import EncoderConfig
+from decorec.config.encoder import EncoderConfig, expect_divisible
 
 __all__ = [
     "Bert4recConfig",
@@ -53,6 +53,11 @@ class Transformer(OneStage):
     dim: int = Field(300, ge=4)
     """Width of item representations (d)."""
     encoder: EncoderConfig = EncoderConfig(layers=2, heads=2, positions="learned")
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        expect_divisible(self.dim, self.encoder.heads, "model.encoder.heads")
+        return self
 
     @property
     def length(self) -> int:
@@ -126,6 +131,11 @@ class MissrecConfig(OneStage):
     temperature: float = Field(0.07, gt=0)
     """Temperature of the cosine between sequence and item."""
 
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        expect_divisible(self.dim, self.heads, "model.heads")
+        return self
+
     def needs(self, stage: str) -> tuple[str, ...]:
         """Inputs of the model in ``stage`` besides the sequences."""
         return MODAL
@@ -182,6 +192,11 @@ class DimoConfig(OneStage):
     """Weight of the three auxiliary losses (lambda)."""
     length: int = Field(50, ge=1, le=1_000)
     """Number of latest items of the history that the model uses (L)."""
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        expect_divisible(self.dim, self.heads, "model.heads")
+        return self
 
     def needs(self, stage: str) -> tuple[str, ...]:
         """Inputs of the model in ``stage`` besides the sequences."""

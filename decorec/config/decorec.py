@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from decorec.config.base import Section
+from decorec.config.base import Distinct, Section
 from decorec.config.datasets import Modality
-from decorec.config.encoder import EncoderConfig
+from decorec.config.encoder import EncoderConfig, expect_divisible
 from decorec.config.prepare import Normalisation
 
 __all__ = ["DecorecConfig"]
@@ -33,7 +33,7 @@ class DecorecConfig(Section):
     name: Literal["decorec"] = "decorec"
     dim: int = Field(300, ge=4)
     """Width of item representations (d)."""
-    modalities: list[Modality] = Field(["text", "image"], min_length=1)
+    modalities: Distinct[Modality] = Field(["text", "image"], min_length=1)
     """Modalities used; the data set must have their features."""
     adapter: Literal["mlp", "linear"] = "mlp"
     """Linear-ReLU-Linear (eq. 8), or one linear layer."""
@@ -94,6 +94,11 @@ class DecorecConfig(Section):
         "model.modal_layers": [1, 2],
     }
     """Key of a run -> values that tuning tries; every model has the same number of trials."""
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        expect_divisible(self.dim, self.encoder.heads, "model.encoder.heads")
+        return self
 
     @property
     def stages(self) -> tuple[str, ...]:

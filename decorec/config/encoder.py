@@ -8,7 +8,7 @@ from pydantic import Field
 
 from decorec.config.base import Section
 
-__all__ = ["EncoderConfig"]
+__all__ = ["EncoderConfig", "expect_divisible"]
 
 
 class EncoderConfig(Section):
@@ -26,3 +26,22 @@ class EncoderConfig(Section):
     """Position embeddings, counted from the oldest item of the window."""
     length: int = Field(50, ge=1, le=1_000)
     """Number of latest items of the history that the model uses (L)."""
+
+
+def expect_divisible(dim: int, heads: int, key: str) -> None:
+    """Refuse a width that the heads cannot share.
+
+    Args:
+        dim: model.dim.
+        heads: number of attention heads.
+        key: the key of the heads, for messages.
+
+    Raises:
+        ValueError: ``dim`` is no multiple of ``heads``.
+    """
+    below = dim - dim % heads
+    if below != dim:
+        raise ValueError(
+            f"model.dim is {dim}, expected a multiple of {key}, found {heads} heads; write {below or heads} or "
+            f"{below + heads}, or another number of heads"
+        )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from decorec.config.base import Section
+from decorec.config.base import Distinct, Section
 
 __all__ = ["FilterConfig", "GraphConfig", "InterestsConfig", "Normalisation"]
 
@@ -20,7 +20,7 @@ class FilterConfig(Section):
     """Least number of interactions per user and per item, applied until nothing changes; leave-one-out needs 3."""
     duplicates: Literal["exact", "pair"] = "exact"
     """exact: drop repeated rows of user, item, rating and timestamp; pair: drop every repetition of a user and item."""
-    require: list[Literal["text", "image"]] = ["text", "image"]
+    require: Distinct[Literal["text", "image"]] = ["text", "image"]
     """Modalities that an item must have."""
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from decorec.config.acquire import CrawlConfig, DownloadConfig
-from decorec.config.base import Section, explain, merge
+from decorec.config.base import Distinct, Section, explain, merge
 from decorec.config.datasets import Dataset
 from decorec.config.evaluation import EvaluateConfig
 from decorec.config.features import FeaturesConfig
@@ -64,7 +65,7 @@ class Config(Section):
     model: ModelConfig = Field(default_factory=lambda: Run().model)
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
-    seeds: list[int] = Field([0, 1, 2, 3, 4], min_length=1)
+    seeds: Distinct[int] = Field([0, 1, 2, 3, 4], min_length=1)
     """Seeds of training; every run is trained once per seed."""
     runs: dict[str, RunDifference] = {
         "decorec": RunDifference(),
@@ -147,6 +148,19 @@ class Config(Section):
                     raise ValueError(f"tuned.{dataset}.{name}: expected values that leave the stages of the run alone")
         return self
 
+    @model_validator(mode="after")
+    def _search_spaces_fit_their_runs(self) -> Config:
+        for name in self.tables.main:
+            run = self.run(name)
+            space = run.model.space
+            for values in product(*space.values()):
+                chosen = dict(zip(space, values, strict=True))
+                try:
+                    Run.model_validate(merge(run.dump(), nested(chosen)))
+                except ValidationError as error:
+                    raise ValueError(explain(error, f"runs.{name}, where tuning tries {chosen}")) from error
+        return self
+
     def run(self, name: str, dataset: str | None = None) -> Run:
         """The run ``name``: base sections, preset and difference, merged and validated.
 
@@ -208,7 +222,7 @@ class Config(Section):
             difference = merge(difference, chosen[name])
         elif method == "described":
             model = difference.get("model", {}).get("name", self.model.name)
-            difference = merge(chosen.get(model, {}), difference)
+            difference = merge(chosen.get(str(model), {}), difference)
         difference = merge(difference, change)
         base = {
             key: getattr(self, key).model_dump(exclude_unset=True) for key in ("graph", "interests", "model", "train")

@@ -91,13 +91,13 @@ def _default_model() -> Any:
     return DecorecConfig()
 
 
-def _definition(model: str) -> Mapping[str, Any]:
+def _definition(model: object) -> Mapping[str, Any]:
     """Values of the definition of ``model`` in the other sections; an unknown name is refused later."""
     found: dict[str, Mapping[str, Any]] = {
         get_args(section.model_fields["name"].annotation)[0]: section.differences
         for section in get_args(get_args(ModelConfig)[0])
     }
-    return found.get(model, {})
+    return found.get(str(model), {})
 
 
 def nested(values: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from decorec.config.base import Section
+from decorec.config.base import Distinct, Section
 
 __all__ = ["KNOBS", "ReportConfig", "TablesConfig"]
 
@@ -15,13 +15,13 @@ KNOBS = {"alpha": "model.alpha", "tau": "model.temperature", "clusters": "intere
 class TablesConfig(Section):
     """Runs and values of each table."""
 
-    main: list[str] = ["decorec", "sasrec"]
+    main: Distinct[str] = ["decorec", "sasrec"]
     """Runs of the main table, in order of their rows."""
-    ablations: list[str] = []
+    ablations: Distinct[str] = []
     """Runs of the table of ablations, in order of their rows."""
-    retrieval: list[str] = []
+    retrieval: Distinct[str] = []
     """Runs of DeCoRec in the table of modes of scoring: by image, by text, by their sum, by the full score."""
-    fusion: list[str] = []
+    fusion: Distinct[str] = []
     """Runs of the table of fusion (ids only, modalities only, naive fusion), in order of their rows."""
     alpha: list[float] = []
     """Values of model.alpha in its table of sensitivity: each is a run that differs from the reference only in that
@@ -32,16 +32,16 @@ class TablesConfig(Section):
     """The same for the number of clusters per item (interests.ratio)."""
     sensitivity_seeds: int = Field(2, ge=1)
     """Number of seeds, from the first, that the tables of sensitivity use."""
-    gradients: list[str] = []
+    gradients: Distinct[str] = []
     """Runs whose gradients are drawn: DeCoRec with ids and modalities trained in one stage. Each is trained again
     with the first seed, so that the measurement does not slow down the training whose time is measured."""
     probe_every: int = Field(10, ge=1)
     """Number of steps between two measurements of the gradients, after the first 50 steps, which are all measured."""
-    embedding: list[str] = []
+    embedding: Distinct[str] = []
     """Runs of DeCoRec whose representations of items are drawn (t-SNE, first seed), side by side."""
     reference: str = "decorec"
     """Run that all others are tested against."""
-    variants: list[str] = ["decorec-plus"]
+    variants: Distinct[str] = ["decorec-plus"]
     """Further runs that the page of results compares with all others, if they are in the main table. They are not
     tuned: they use the values that are chosen for their model."""
     baseline: str = "sasrec"
@@ -55,7 +55,7 @@ class TablesConfig(Section):
 class ReportConfig(Section):
     """The report."""
 
-    runs: list[str] = ["decorec", "sasrec"]
+    runs: Distinct[str] = ["decorec", "sasrec"]
     """Runs whose recommendations are shown side by side; runs that do not exist are left out."""
     users: int = Field(6, ge=1, le=100)
     """Number of users shown per data set, drawn at random."""

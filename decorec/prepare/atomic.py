@@ -9,6 +9,7 @@ windows of a leave-one-out split; the complete sequences of the users are rebuil
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from decorec.prepare.sliding_windows import PARTS, rebuild
 __all__ = ["atomic", "atomic_features"]
 
 log = logging.getLogger("decorec")
+INTER, TEXT = "user_id:token\titem_id_list:token_seq\titem_id:token", "item_id:token\ttext:token_seq"
+"""Headers, as the layout has them."""
 
 
 def atomic(*, dataset: AtomicDataset, catalogue: Path, vocab: Path, sequences: Path, statistics: Path) -> None:
@@ -93,6 +96,17 @@ def _read_columns(path: Path, count: int, what: str, header: bool) -> pl.DataFra
     return table.rename(dict(zip(table.columns, "abc", strict=False)))
 
 
+def _expect_header(path: Path, header: str, is_id: Callable[[str], bool]) -> None:
+    """Refuse a file whose first line, which is skipped as the header, is a row: it begins with an id."""
+    with path.open(encoding="utf-8", errors="replace") as handle:
+        first = handle.readline().rstrip("\r\n")
+    if is_id(first.split("\t")[0]):
+        raise DecorecError(
+            f"{path}, line 1: expected a header such as {header!r}, found the row {first[:80]!r}; write the header "
+            "above it"
+        )
+
+
 def _read_index(path: Path) -> list[str]:
     """Ids in the order of their index."""
     table = _read_columns(path, 2, "ids and their indices", header=False)
@@ -107,7 +121,9 @@ def _read_index(path: Path) -> list[str]:
 
 def _read_rows(path: Path, users: int, items: int) -> pl.DataFrame:
     """Columns user, history (list of item indices), target; all int64, in the order of the file."""
-    table = _read_columns(path, 3, "rows of user, history and target", header=True).select(
+    table = _read_columns(path, 3, "rows of user, history and target", header=True)
+    _expect_header(path, INTER, str.isdecimal)
+    table = table.select(
         user=pl.col("a").cast(pl.Int64, strict=False),
         history=pl.col("b").str.split(" ").cast(pl.List(pl.Int64), strict=False),
         target=pl.col("c").cast(pl.Int64, strict=False),
@@ -129,6 +145,7 @@ def _read_texts(path: Path, names: list[str]) -> list[str]:
         log.info("atomic: no file %s; items have no text of their own", path)
         return [""] * len(names)
     table = _read_columns(path, 2, "item ids and texts", header=True).unique("a", keep="first", maintain_order=True)
+    _expect_header(path, TEXT, set(names).__contains__)
     texts = dict(zip(table["a"].to_list(), table["b"].fill_null("").str.strip_chars().to_list(), strict=True))
     return [texts.get(name, "") for name in names]
 

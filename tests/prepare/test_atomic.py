@@ -241,3 +241,22 @@ def test_scientific_has_the_published_counts(tmp_path: Path) -> None:
     assert text.items == read_vocab(outputs["vocab"])
     assert np.fromfile(SCIENTIFIC / "Scientific.feat1CLS", "<f4").tobytes() == text.x.tobytes()
     assert (pl.read_parquet(outputs["catalogue"])["text"] != "").all()
+
+
+@pytest.mark.parametrize("file", ["D.train.inter", "D.valid.inter", "D.test.inter", "D.text"])
+def test_a_file_without_a_header_is_refused_with_its_first_row(tmp_path: Path, file: str) -> None:
+    write(tmp_path, [[0, 1, 2, 3], [1, 2, 3, 4]], 6)
+    path = tmp_path / file
+    header, first, rest = path.read_text().split("\n", 2)
+    path.write_text(f"{first}\n{rest}")
+    with pytest.raises(DecorecError) as caught:
+        run(tmp_path)
+    assert f"{path}, line 1: expected a header such as {header!r}, found the row {first!r}" in str(caught.value)
+
+
+def test_the_case_without_a_header(tmp_path: Path) -> None:
+    folder = Path(__file__).parents[3] / "shared" / "cases" / "atomic-no-header"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent")
+    with pytest.raises(DecorecError, match=r"toy\.train\.inter, line 1: expected a header"):
+        steps(AtomicDataset(source="atomic", path=str(folder), name="toy"), tmp_path, [])

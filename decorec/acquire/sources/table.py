@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from decorec.acquire.csv_files import check_csv, check_widths, count_records
-from decorec.acquire.item_text import clean, sentences
+from decorec.acquire.item_text import clean, is_code, sentences
 from decorec.acquire.json_lines import reading
 from decorec.acquire.sources.metadata import Metadata
 from decorec.config.datasets import TableDataset
@@ -131,6 +131,9 @@ def table_row(record: dict[str, Any], repaired: Counter[str]) -> dict[str, Any]:
     kept as given.
     """
     texts = {name: clean(record[name]) if record.get(name) else "" for name in ("title", "brand", "description")}
+    for name in texts:
+        if not texts[name] and record.get(name) and is_code(record[name]):
+            repaired[f"{name}: code dropped"] += 1
     category = record.get("category") or []
     levels = category.split(LEVELS) if isinstance(category, str) else category
     order = [texts["title"], clean(category), texts["brand"], texts["description"]]

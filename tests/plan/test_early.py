@@ -1,0 +1,62 @@
+"""Values that would fail after hours are refused when the configuration is read."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+
+from decorec.config import load
+from decorec.config.baselines import SasrecConfig
+from decorec.errors import DecorecError
+
+NAMES = ["decorec", "sasrec", "bert4rec", "unisrec", "missrec", "dimo"]
+TWO: dict[str, Any] = {"decorec": {}, "sasrec": {"model": {"name": "sasrec"}}}
+
+
+def refused(message: str, **sections: Any) -> None:
+    with pytest.raises(DecorecError, match=message):
+        load({"datasets": {"shop": {"source": "sample"}}, **sections})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_width_that_the_heads_cannot_share(name: str) -> None:
+    runs = {"decorec": {}, "odd": {"model": {"name": name, "dim": 30 + 1}}}
+    key = "heads" if name in ("missrec", "dimo") else "encoder.heads"
+    message = rf"model\.dim is 31, expected a multiple of model\.{key}, found [24] heads; write (28 or 32|30 or 32)"
+    refused(rf"runs\.odd: .*\n.*{message}", runs=runs, tables={"main": ["decorec"]})
+    even = {"decorec": {}, "odd": {"model": {"name": name, "dim": 32}}}
+    assert load({"datasets": {"shop": {"source": "sample"}}, "runs": even, "tables": {"main": ["decorec"]}})
+
+
+def test_a_width_of_the_base_section_of_tuned_values_and_of_heads_alone() -> None:
+    refused(r"model\.dim is 10", model={"dim": 10})
+    refused(
+        r"tuned\.shop\.sasrec: .*\n.*model\.dim is 33", runs=TWO, tuned={"shop": {"sasrec": {"model": {"dim": 33}}}}
+    )
+    refused(
+        r"model\.dim is 300, .*found 7 heads",
+        runs=TWO | {"sasrec": {"model": {"name": "sasrec", "encoder": {"heads": 7}}}},
+    )
+
+
+def test_a_value_that_tuning_would_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    space: ClassVar[dict[str, list[Any]]] = {"model.dim": [32, 33], "model.encoder.heads": [2, 4]}
+    monkeypatch.setattr(SasrecConfig, "space", space)
+    refused(r"runs\.sasrec, where tuning tries \{'model.dim': 33, 'model.encoder.heads': 2\}: ", runs=TWO)
+
+
+def test_entries_that_stand_twice() -> None:
+    refused(r"seeds: expected each entry once, found 3 more than once", seeds=[3, 1, 3])
+    for table in ("main", "ablations", "retrieval", "fusion", "gradients", "embedding", "variants"):
+        refused(rf"tables\.{table}: expected each entry once, found 'decorec'", tables={table: ["decorec", "decorec"]})
+    refused(r"report\.runs: expected each entry once", report={"runs": ["sasrec", "sasrec"]})
+    refused(r"filter\.require: expected each entry once", filter={"require": ["text", "text"]})
+    refused(r"modalities: expected each entry once", runs=TWO | {"twice": {"model": {"modalities": ["text", "text"]}}})
+
+
+@pytest.mark.parametrize("name", [{"a": 1}, ["decorec"], 3, None])
+def test_a_name_of_a_model_that_is_no_text(name: Any) -> None:
+    refused(r"model: Input tag", model={"name": name})
+    refused(r"runs\.odd: .*\n  model: Input tag", runs=TWO | {"odd": {"model": {"name": name}}})
+    refused(r"tuned\.shop\.\w+: .*\n  model: ", runs=TWO, tuned={"shop": {"sasrec": {"model": {"name": name}}}})
