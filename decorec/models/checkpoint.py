@@ -9,15 +9,17 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
+from pydantic import BaseModel, model_validator
 from torch import Tensor
 
 from decorec import __version__
-from decorec.artifacts.files import read_arrays, read_json, write_arrays, write_json
+from decorec.artifacts.files import read_arrays, write_arrays, write_json
 from decorec.config.runs import Run
+from decorec.config.stored import read_stored
 from decorec.data.contract import check_finite
 from decorec.data.sequences import read_vocab
 from decorec.errors import DecorecError
@@ -38,6 +40,20 @@ class Checkpoint:
     seed: int
     items: list[str]
     """Item ids in the order of their index."""
+
+
+class _Facts(BaseModel):
+    """config.json, without the versions."""
+
+    run: Run
+    stage: str
+    seed: int
+
+    @model_validator(mode="after")
+    def _stage_is_of_the_run(self) -> Self:
+        if self.stage not in self.run.stages:
+            raise ValueError(f"stage: expected one of {', '.join(self.run.stages)}, found {self.stage!r}")
+        return self
 
 
 def save(model: Recommender, run: Run, seed: int, items: list[str], weights: Path, config: Path) -> None:
@@ -62,24 +78,27 @@ def load(weights: Path, config: Path) -> Checkpoint:
     Raises:
         DecorecError: a file is missing or damaged, or the two do not belong together.
     """
-    facts = read_json(config)
+    facts = read_stored(config, _Facts, "train the run again")
     arrays, _ = read_arrays(weights)
-    items = arrays.pop("items").tobytes().decode().split("\n")
+    if "items" not in arrays:
+        raise DecorecError(f"{weights}: expected weights with the ids of the items, found none; train the run again")
+    items = arrays.pop("items").tobytes().decode(errors="replace").split("\n")
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    run = Run.model_validate(facts["run"])
     item_data = ItemData(len(items), _within(tensors, "item_data."))
-    model = build(run.model, item_data, facts["stage"])
     try:
+        model = build(facts.run.model, item_data, facts.stage)
         model.load_state_dict(_within(tensors, "model."), strict=False)
         missing = set(model.own_state()) ^ set(_within(tensors, "model."))
-    except RuntimeError as error:
-        raise DecorecError(f"{weights}: expected the weights that {config} describes, found {error}") from error
+    except (RuntimeError, KeyError) as error:
+        raise DecorecError(
+            f"{weights}: expected the weights that {config} describes, found {error}; train the run again"
+        ) from error
     if missing:
         raise DecorecError(
             f"{weights}: expected the weights that {config} describes, found a difference in {sorted(missing)}; "
             "train the run again"
         )
-    return Checkpoint(model.eval(), run, facts["stage"], facts["seed"], items)
+    return Checkpoint(model.eval(), facts.run, facts.stage, facts.seed, items)
 
 
 def load_for(vocab: Path, weights: Path, config: Path) -> Checkpoint:

@@ -93,7 +93,7 @@ def _read_columns(path: Path, count: int, what: str, header: bool) -> pl.DataFra
         raise DecorecError(f"{path}: expected {what}, found a file that cannot be read ({error})") from error
     if table.width != count:
         raise DecorecError(f"{path}: expected {what} in {count} tab-separated columns, found {table.width} columns")
-    return table.rename(dict(zip(table.columns, "abc", strict=False)))
+    return table.rename(dict(zip(table.columns, "abc", strict=False))).with_columns(pl.all().str.strip_chars())
 
 
 def _expect_header(path: Path, header: str, is_id: Callable[[str], bool]) -> None:

@@ -12,15 +12,18 @@ from typing import Any
 import polars as pl
 
 from decorec.artifacts import layout
-from decorec.artifacts.files import read_json, read_table, read_text, write_text
+from decorec.artifacts.files import read_table, read_text, write_text
+from decorec.config.stored import read_stored
 from decorec.errors import DecorecError
 from decorec.figures.registry import FIGURES
+from decorec.report.documents import Dropped, Gallery, Losses
 from decorec.tables.labels import short
 from decorec.tables.render import STYLE, fragment
 
 __all__ = ["report_page"]
 
 log = logging.getLogger("decorec")
+AGAIN = "delete the file and run its step again"
 
 
 def _drawing(file: Path) -> str:
@@ -34,18 +37,15 @@ def _drawing(file: Path) -> str:
 
 def _dropped(file: Path, step: str) -> list[tuple[str, str, int]]:
     """(step, reason, number) of everything that ``step`` dropped."""
-    found = read_json(file)
+    found = read_stored(file, Losses, AGAIN)
+    records = {"interactions": found.interactions, "items": found.items}
     rows = [
         (f"{step}: {kind}", reason, count)
-        for kind in ("interactions", "items")
-        if isinstance(found.get(kind), dict)
-        for reason, count in found[kind]["dropped"].items()
+        for kind, part in records.items()
+        if isinstance(part, Dropped)
+        for reason, count in part.dropped.items()
     ]
-    rows += [
-        (f"{step}: {part['step']}", reason, count)
-        for part in found["filter"]
-        for reason, count in part["dropped"].items()
-    ]
+    rows += [(f"{step}: {part.step}", reason, count) for part in found.filter for reason, count in part.dropped.items()]
     return [row for row in rows if row[2]]
 
 
@@ -102,7 +102,7 @@ def report_page(
         tables={file.stem: Markup(fragment(file)) for file in tables},  # escaped already
         figures={file.stem: (Markup(_drawing(file)), FIGURES[file.stem].caption) for file in figures},
         losses=_losses(counts, statistics, images),
-        galleries={layout.dataset_of(file): read_json(file) for file in galleries},
+        galleries={layout.dataset_of(file): read_stored(file, Gallery, AGAIN) for file in galleries},
     )
     write_text(page, text.rstrip() + "\n")
     log.info("%s: %d tables, %d figures, %d data sets", page, len(tables), len(figures), len(galleries))

@@ -165,8 +165,8 @@ def table_markdown(table: Table) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-OPENED, CLOSED = "<body><main>\n", "\n</main></body>"
-"""The text before and after the table on its page."""
+OPENED, CLOSED, END = "<body><main>\n", "\n</main></body>", "</html>\n"
+"""The text before and after the table on its page, and its end."""
 
 
 def _page(table: Table) -> str:
@@ -174,7 +174,7 @@ def _page(table: Table) -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
         f"<title>{escape(table.caption)}</title><style>{STYLE}</style></head>\n"
-        f"{OPENED}{table_html(table)}{CLOSED}</html>\n"
+        f"{OPENED}{table_html(table)}{CLOSED}{END}"
     )
 
 
@@ -184,10 +184,13 @@ def fragment(file: Path) -> str:
     Raises:
         DecorecError: the file is missing or is not such a page.
     """
-    page = read_text(file)
-    found = page.partition(OPENED)[2].partition(CLOSED)[0]
-    if not found:
-        raise DecorecError(f"{file}: expected a table's page, found another file; run its step again")
+    head, opened, rest = read_text(file).partition(OPENED)
+    found, closed, end = rest.rpartition(CLOSED)
+    if not (head.startswith("<!DOCTYPE html>") and opened and found and closed and end == END):
+        raise DecorecError(
+            f"{file}: expected a table's page, from <!DOCTYPE html> to </html>, found another file, or one that was "
+            "cut off; delete it and run the step of the table again"
+        )
     return found
 
 

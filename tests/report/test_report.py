@@ -155,6 +155,41 @@ def test_a_file_that_is_no_table_is_named(tmp_path: Path) -> None:
         report_page(tables=[tmp_path / "main.html"], **nothing, page=tmp_path / "index.html")
 
 
+def test_a_table_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    ranks, _ = fabricate(tmp_path / "ranks")
+    make(main_table, ranks, tmp_path)
+    file = tmp_path / "table.html"
+    nothing: dict[str, Any] = {name: [] for name in ("figures", "galleries", "counts", "statistics", "images")}
+    whole = file.read_text()
+    report_page(tables=[file], **nothing, page=tmp_path / "index.html")
+    (tmp_path / "index.html").unlink()
+    for length in (0, 40, len(whole) // 2, whole.index("</main>") + 3, len(whole) - 3):
+        file.write_text(whole[:length])
+        with pytest.raises(DecorecError, match=r"table\.html: .*cut off; delete it and run the step"):
+            report_page(tables=[file], **nothing, page=tmp_path / "index.html")
+    assert not (tmp_path / "index.html").exists()
+
+
+def test_damaged_documents_are_named(tmp_path: Path) -> None:
+    item = {"title": "a", "clusters": {}, "picture": None}
+    user = {"history": [0], "length": 1, "target": 1, "runs": {}}
+    nothing: dict[str, Any] = {
+        name: [] for name in ("tables", "figures", "galleries", "counts", "statistics", "images")
+    }
+    for name, argument, found, message in [
+        ("gallery", "galleries", [], "valid dictionary"),
+        ("gallery", "galleries", {"users": []}, "items: required key is missing"),
+        ("gallery", "galleries", {"users": [user], "items": {"0": item}}, "expected item 1 of the users"),
+        ("gallery", "galleries", {"users": [{}], "items": {}}, "users.0.history: required key is missing"),
+        ("statistics", "statistics", {}, "filter: required key is missing"),
+        ("statistics", "statistics", {"filter": [{"step": "x"}]}, "filter.0.dropped: required key"),
+    ]:
+        file = tmp_path / "shop" / f"{name}.json"
+        write_json(file, found)
+        with pytest.raises(DecorecError, match=rf"{name}\.json[\s\S]*{message}[\s\S]*delete the file"):
+            report_page(**nothing | {argument: [file]}, page=tmp_path / "index.html")
+
+
 needs_chromium = pytest.mark.skipif(browser.CHROMIUM is None, reason="no chromium (apt-get install chromium)")
 
 

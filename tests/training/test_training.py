@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +292,25 @@ def test_a_damaged_checkpoint_is_named(kind: str, tmp_path: Path) -> None:
     damaged(files[0], kind)
     with pytest.raises(DecorecError, match=r"model\.safetensors"):
         checkpoint.load(*files)
+
+
+def test_a_damaged_configuration_beside_a_model_is_named(tmp_path: Path) -> None:
+    data, run = small.sequences(), small.run()
+    weights, config = tmp_path / "model.safetensors", tmp_path / "config.json"
+    checkpoint.save(small.model(data, run, "stage1"), run, 0, [str(i) for i in range(40)], weights, config)
+    right = json.loads(config.read_text())
+    for found, message in [
+        ([], "valid dictionary"),
+        ({"stage": "stage1"}, "run: required key is missing"),
+        (right | {"run": {"model": {"name": "other"}}}, "run.model: Input tag 'other'"),
+        (right | {"stage": "fit"}, "stage: expected one of stage1, stage2, found 'fit'"),
+        (right | {"seed": "x"}, "seed: "),
+        (right | {"stage": "stage2"}, r"model\.safetensors: expected the weights that .*config\.json describes"),
+    ]:
+        config.write_text(json.dumps(found))
+        with pytest.raises(DecorecError, match=r"config\.json[\s\S]*train the run again") as caught:
+            checkpoint.load(weights, config)
+        assert re.search(message, str(caught.value))
 
 
 def test_weights_of_another_run_are_refused(tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ def read_interactions(dataset: TableDataset) -> tuple[Interactions, Account]:
         for name in ("user", "item"):
             _expect_id(path, table, name, schema[name])
         rating = pl.col("rating") if "rating" in schema else pl.lit(None)
+        if schema.get("rating") == pl.String:
+            rating = rating.str.strip_chars()
         frame = table.select(
             user=pl.col("user").cast(pl.String),
             item=pl.col("item").cast(pl.String),
@@ -232,20 +234,26 @@ def _are_clean(ids: pl.Series) -> bool:
 def _described(path: Path, name: str, dtype: pl.DataType) -> pl.Expr:
     """A column of the table of items as text, or as lists of texts where the column may hold several.
 
+    Blanks around names of pictures are removed here, those around other texts when they are cleaned. Categories may be
+    numbers.
+
     Raises:
         DecorecError: the column is of a type that is no text.
     """
     column, several = pl.col(name), name in ("category", "image")
-    if dtype == pl.String:
-        return column.str.strip_chars() if name == "image" else column
-    if isinstance(dtype, pl.Categorical | pl.Enum) or (dtype.is_integer() and name != "image"):
-        return column.cast(pl.String)
-    if several and isinstance(dtype, pl.List) and dtype.inner == pl.String:
-        return column.list.eval(pl.element().str.strip_chars()).list.drop_nulls()
-    if dtype == pl.Null:
-        return column.cast(pl.String)
+    if _is_text(dtype, name):
+        text = column.cast(pl.String)
+        return text.str.strip_chars() if name == "image" else text
+    if several and isinstance(dtype, pl.List) and _is_text(dtype.inner, name):
+        return column.cast(pl.List(pl.String)).list.eval(pl.element().str.strip_chars()).list.drop_nulls()
     expected = "text or lists of texts" if several else "text"
     raise DecorecError(f"{path}, column {name!r}: expected {expected}, found {dtype}; convert the column")
+
+
+def _is_text(dtype: Any, name: str) -> bool:
+    """Whether values of a type are texts, or stand for one: the values of an enumeration, and whole numbers."""
+    named = isinstance(dtype, pl.Categorical | pl.Enum) or dtype in (pl.String, pl.Null)
+    return named or (dtype.is_integer() and name != "image")
 
 
 def _microseconds(dtype: pl.DataType) -> pl.Expr:

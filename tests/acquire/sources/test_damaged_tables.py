@@ -166,6 +166,8 @@ def test_line_ends_of_windows(tmp_path: Path) -> None:
     [
         ("title", [1.5, 2.5, 3.5, None], r"expected text, found Float64"),
         ("image", [1, 2, 3, 4], r"expected text or lists of texts, found Int64"),
+        ("image", [[{"url": "a.jpg"}], [], None, []], r"expected text or lists of texts, found List\(Struct\("),
+        ("image", [[1], [2], [], []], r"expected text or lists of texts, found List\(Int64\)"),
         ("category", [[["a"]], [["b"]], [], []], r"expected text or lists of texts, found List\(List\(String\)\)"),
         ("description", [b"a", b"b", b"c", b"d"], r"expected text, found Binary"),
     ],
@@ -179,6 +181,9 @@ def test_columns_that_are_no_text(tmp_path: Path, name: str, values: list[Any], 
 def test_numbered_categories_and_gaps_in_lists(tmp_path: Path) -> None:
     read(tmp_path, interactions(), ITEMS.with_columns(category=pl.Series([7, 8, 9, 7])), "parquet")
     assert pl.read_parquet(tmp_path / "out" / "catalogue")["categories"].to_list() == [["7"], ["8"], ["9"], ["7"]]
+    lists = ITEMS.with_columns(category=pl.Series([[7, 8], [9], None, []], dtype=pl.List(pl.Int32)))
+    read(tmp_path, interactions(), lists, "parquet")
+    assert pl.read_parquet(tmp_path / "out" / "catalogue")["categories"].to_list() == [["7", "8"], ["9"], [], []]
     gaps = ITEMS.with_columns(category=pl.Series([["A", None], ["B"], [None], None], dtype=pl.List(pl.String)))
     read(tmp_path, interactions(), gaps, "parquet")
     assert pl.read_parquet(tmp_path / "out" / "catalogue")["categories"].to_list() == [["A"], ["B"], [], []]
@@ -194,6 +199,13 @@ def test_addresses_of_pictures_lose_blanks(tmp_path: Path) -> None:
     read(tmp_path, interactions(), ITEMS.with_columns(image=pl.Series(addresses)))
     found = pl.read_parquet(tmp_path / "out" / "catalogue")["image_urls"].to_list()
     assert found == [["a.jpg"], ["https://shop.example/b.jpg"], ["c d.jpg"], []]
+
+
+def test_blanks_around_every_value_of_a_table(tmp_path: Path) -> None:
+    rows = [f" {user} ,\t{item}, {time} , 4.5 " for user, item, time in ROWS]
+    read(tmp_path, "\n".join([" user,item ,timestamp, rating ", *rows]) + "\n")
+    found = pl.read_parquet(tmp_path / "out" / "interactions")
+    assert found.rows() == [(user, item, 4.5, time) for user, item, time in ROWS]
 
 
 def test_each_refused_address_has_a_reason_of_its_own(tmp_path: Path) -> None:
