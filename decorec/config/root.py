@@ -18,7 +18,7 @@ from decorec.config.features import FeaturesConfig
 from decorec.config.models import ModelConfig
 from decorec.config.prepare import FilterConfig, GraphConfig, InterestsConfig
 from decorec.config.runs import Run, nested, resolve
-from decorec.config.tables import KNOBS, ReportConfig, TablesConfig
+from decorec.config.tables import KNOBS, LISTS, ReportConfig, TablesConfig
 from decorec.config.training import TrainConfig, TuningConfig
 from decorec.errors import DecorecError
 
@@ -96,7 +96,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _tables_name_runs(self) -> Config:
         compared = ("main", "ablations", "retrieval", "fusion")
-        for table in (*compared, "gradients", "embedding"):
+        for table in LISTS:
             runs = getattr(self.tables, table)
             for name in runs:
                 if name not in self.runs:

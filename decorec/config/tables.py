@@ -6,10 +6,14 @@ from pydantic import Field
 
 from decorec.config.base import Distinct, Section
 
-__all__ = ["KNOBS", "ReportConfig", "TablesConfig"]
+__all__ = ["KNOBS", "LISTS", "ReportConfig", "TablesConfig"]
 
 KNOBS = {"alpha": "model.alpha", "tau": "model.temperature", "clusters": "interests.ratio"}
 """Table of sensitivity -> key of a run whose values it compares."""
+
+
+LISTS = ("main", "ablations", "retrieval", "fusion", "gradients", "embedding")
+"""Tables that name their runs."""
 
 
 class TablesConfig(Section):
@@ -56,6 +60,7 @@ class ReportConfig(Section):
     """The report."""
 
     runs: Distinct[str] = ["decorec", "sasrec"]
-    """Runs whose recommendations are shown side by side; runs that do not exist are left out."""
+    """Runs whose recommendations are shown side by side; runs that do not exist, or that need a modality which the data
+    set has no features of, are left out."""
     users: int = Field(6, ge=1, le=100)
     """Number of users shown per data set, drawn at random."""

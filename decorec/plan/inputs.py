@@ -8,7 +8,9 @@ from typing import Any
 
 from decorec.acquire.sources import amazon
 from decorec.artifacts import layout
+from decorec.config import Config
 from decorec.config.datasets import INGESTED, AmazonDataset, AtomicDataset, FolderDataset, IngestedDataset, TableDataset
+from decorec.config.tables import KNOBS, LISTS
 from decorec.errors import DecorecError
 from decorec.plan.sharing import Sharing, as_json
 
@@ -17,6 +19,12 @@ __all__ = ["INGESTED", "Inputs"]
 
 class Inputs(Sharing):
     """Inputs of the rules of acquisition, preparation and training."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._modalities: dict[str, tuple[str, ...]] = {}
+        for dataset in self.datasets("table"):
+            self._expect_pictures(dataset)
 
     def datasets(self, *sources: str) -> list[str]:
         """Names of the data sets; only of the given sources, if any are given."""
@@ -83,6 +91,54 @@ class Inputs(Sharing):
         from decorec.acquire.crawl.local import state_of_pictures
 
         return state_of_pictures(section)
+
+    def modalities(self, dataset: str) -> tuple[str, ...]:
+        """Modalities that the features of a data set can have.
+
+        A table of items without any picture has no image features, and then an encoder cannot be fitted, which takes
+        pairs of picture and text: it has text features by published weights alone.
+        """
+        if dataset not in self._modalities:
+            section = self.config.datasets[dataset]
+            found = section.modalities
+            if isinstance(section, TableDataset) and not _has_pictures(section):
+                found = ("text",) if self.config.features.encoder == "clip" else ()
+            self._modalities[dataset] = found
+        return self._modalities[dataset]
+
+    def has_features(self, dataset: str, run: str) -> bool:
+        """Whether a data set can have the features that a run needs."""
+        return self._features_of(run) <= set(self.modalities(dataset))
+
+    def _features_of(self, run: str) -> set[str]:
+        needed = {need for stage in self.runs[run].stages for need in self.runs[run].needs(stage)}
+        return {need.removeprefix("features.") for need in needed if need.startswith("features.")}
+
+    def _expect_pictures(self, dataset: str) -> None:
+        """Refuse a shop without pictures where the configuration needs them: all places in one message.
+
+        Raises:
+            DecorecError: an item must have a modality without features, or a table names a run that needs one.
+        """
+        present, require = self.modalities(dataset), self.config.filter.require
+        compared = {name: getattr(self.config.tables, name) for name in LISTS}
+        compared |= {knob: list(self.config.sensitivity(knob)) for knob in KNOBS}
+        wrong = {
+            f"tables.{table}": [run for run in runs if not self.has_features(dataset, run)]
+            for table, runs in compared.items()
+        }
+        changes = [f"take {', '.join(runs)} out of {table}" for table, runs in wrong.items() if runs]
+        left = [name for name in require if name in present]
+        if left != require:
+            changes.insert(0, f"write filter.require: [{', '.join(left)}]")
+        if changes:
+            texts = (
+                "" if present else "; for texts alone, set features.encoder to clip: fit learns from pictures as well"
+            )
+            raise DecorecError(
+                f"datasets.{dataset}: expected pictures, found none (column image of "
+                f"{self.raw_files(dataset)['meta']}); add them, or {'; '.join(changes)}{texts}"
+            )
 
     def weights(self) -> list[str]:
         """The files of the encoder's weights, if they are not a published tag."""
@@ -182,3 +238,13 @@ class Inputs(Sharing):
         section = self.config.datasets[dataset]
         assert isinstance(section, AtomicDataset)
         return section
+
+
+def _has_pictures(section: TableDataset) -> bool:
+    """Whether some item has a picture; where the table cannot be read, the step ingest says why."""
+    from decorec.acquire.sources.table import picture_names
+
+    try:
+        return bool(picture_names(section))
+    except DecorecError:
+        return True

@@ -89,7 +89,7 @@ TABLES: dict[str, TableJob] = {
         files=lambda plan: {
             "ranks": plan.of_runs(plan.compared()),
             "modes": _modes(plan),
-            "recalls": plan.of_datasets(layout.RECALL),
+            "recalls": plan.recalls(),
         },
         values=lambda plan: {
             "main": plan.config.tables.main,
@@ -127,9 +127,10 @@ TABLES: dict[str, TableJob] = {
     ),
     "recall": TableJob(
         step="recall-table",
-        files=lambda plan: {"recalls": plan.of_datasets(layout.RECALL)},
+        files=lambda plan: {"recalls": plan.recalls()},
         values=lambda plan: {"paper": plan.paper_names()},
         paper="Table 3",
+        wanted=lambda plan: bool(plan.recalls()),
     ),
     **{knob: _sensitivity(knob) for knob in KNOBS},
     "cost": TableJob(

@@ -40,8 +40,14 @@ class Targets(Inputs):
         ]
 
     def shown_models(self, dataset: str) -> list[str]:
-        """The trained models whose recommendations the report shows."""
-        return self.last_models([run for run in self.config.report.runs if run in self.runs], dataset)
+        """The trained models whose recommendations the report shows: of the runs that the data set has features for."""
+        known = [run for run in self.config.report.runs if run in self.runs]
+        return self.last_models([run for run in known if self.has_features(dataset, run)], dataset)
+
+    def recalls(self) -> list[str]:
+        """The recall without training, of the data sets that have features of text and image."""
+        both = [name for name in self.config.datasets if {"text", "image"} <= set(self.modalities(name))]
+        return [layout.fill(layout.RECALL, dataset=dataset) for dataset in both]
 
     def models(self, runs: list[str]) -> list[str]:
         """The trained models of all stages of some runs."""
@@ -82,8 +88,10 @@ class Targets(Inputs):
 
     def interests_shown(self, dataset: str) -> list[str]:
         """Interests of all modalities of a data set, of the base sections."""
-        modalities = self.config.datasets[dataset].modalities
-        return [layout.fill(layout.INTERESTS, dataset=dataset, variant="", modality=name) for name in modalities]
+        return [
+            layout.fill(layout.INTERESTS, dataset=dataset, variant="", modality=name)
+            for name in self.modalities(dataset)
+        ]
 
     def compared(self) -> list[str]:
         """Runs of the tables of models and of ablations."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+from decorec.artifacts import layout
 from decorec.config import load
 from decorec.config.baselines import SasrecConfig
 from decorec.errors import DecorecError
+from decorec.plan.plan import Plan
 
 NAMES = ["decorec", "sasrec", "bert4rec", "unisrec", "missrec", "dimo"]
 TWO: dict[str, Any] = {"decorec": {}, "sasrec": {"model": {"name": "sasrec"}}}
@@ -60,3 +63,41 @@ def test_a_name_of_a_model_that_is_no_text(name: Any) -> None:
     refused(r"model: Input tag", model={"name": name})
     refused(r"runs\.odd: .*\n  model: Input tag", runs=TWO | {"odd": {"model": {"name": name}}})
     refused(r"tuned\.shop\.\w+: .*\n  model: ", runs=TWO, tuned={"shop": {"sasrec": {"model": {"name": name}}}})
+
+
+def test_a_shop_without_pictures(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item,title,image\n1,One, \n2,Two,\n")
+    text = {"decorec": {"model": {"modalities": ["text"]}}, "both": {}}
+    base: dict[str, Any] = {
+        "datasets": {"shop": {"source": "table", "path": str(tmp_path)}},
+        "runs": text | {"popularity": {"model": {"name": "popularity"}}, "sasrec": {"model": {"name": "sasrec"}}},
+        "tables": {"main": ["decorec", "sasrec"]},
+        "filter": {"require": ["text"]},
+        "features": {"encoder": "clip"},
+    }
+    plan = Plan(load(base))
+    assert plan.modalities("shop") == ("text",) and plan.recalls() == []
+    assert "recall" not in plan.tables() and "main" in plan.tables()
+    assert [Path(file).stem for file in plan.interests_shown("shop")] == ["text"]
+    assert len(plan.shown_models("shop")) == 2
+
+    ids = {"features": {"encoder": "fit"}, "filter": {"require": []}}
+    plan = Plan(load(base | ids | {"tables": {"main": ["popularity", "sasrec"], "reference": "popularity"}}))
+    assert plan.modalities("shop") == () and plan.required_features("shop") == plan.interests_shown("shop") == []
+    assert [layout.place(Path(file), layout.MODEL).run for file in plan.shown_models("shop")] == ["sasrec"]
+
+    clip = "; for texts alone, set features.encoder to clip: fit learns from pictures as well"
+    for changes, words in [
+        ({"tables": {"main": ["decorec", "both"], "tau": [4]}}, "add them, or take both out of tables.main"),
+        ({"filter": {"require": ["text", "image"]}}, "add them, or write filter.require: [text]"),
+        (ids, f"add them, or take decorec out of tables.main{clip}"),
+        ({"features": {"encoder": "fit"}}, f"or write filter.require: []; take decorec out of tables.main{clip}"),
+    ]:
+        with pytest.raises(DecorecError) as caught:
+            Plan(load(base | changes))
+        origin = f"datasets.shop: expected pictures, found none (column image of {tmp_path}/items.csv); "
+        assert str(caught.value).startswith(origin) and str(caught.value).endswith(words)
+
+    (tmp_path / "items.csv").write_text("item,title,image\n1,One,a.jpg\n2,Two,\n")
+    plan = Plan(load(base))
+    assert plan.modalities("shop") == ("text", "image") and len(plan.recalls()) == 1

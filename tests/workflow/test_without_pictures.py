@@ -1,0 +1,67 @@
+"""A shop without any picture: the whole chain on texts and ids."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import save_file
+
+from decorec.data.item_features import FeatureFile
+from tests.support.workplace import TINY, Workplace
+
+pytestmark = pytest.mark.workflow
+ITEMS, USERS = 20, 24
+TARGETS = ("results/tables/main.csv", "results/shop/gallery.json")
+SHOP: dict[str, Any] = TINY | {
+    "datasets": {"shop": {"source": "table", "path": "data"}},
+    "filter": {"kcore": 3, "require": ["text"]},
+    "features": {"encoder": "clip", "model": "small-clip", "weights": "weights.safetensors"},
+    "runs": {
+        "decorec": {"model": {"modalities": ["text"]}},
+        "both": {},
+        "popularity": {"model": {"name": "popularity"}},
+    },
+    "tables": {"main": ["decorec"]},
+    "report": {"runs": ["decorec", "both"], "users": 2},
+}
+
+
+def write_shop(folder: Path) -> None:
+    """Tables without a column image, and weights of an encoder."""
+    from decorec.features.encoders import SMALL_CLIP, build_encoder, pick_device
+
+    random = np.random.default_rng(0)
+    (folder / "data").mkdir()
+    items = [f"i{number}" for number in range(ITEMS)]
+    pl.DataFrame({"item": items, "title": [f"Thing {number}" for number in range(ITEMS)]}).write_csv(
+        folder / "data/items.csv"
+    )
+    sales = [
+        (f"u{user}", f"i{item}", 1_500_000_000 + 60 * day)
+        for user in range(USERS)
+        for day, item in enumerate(random.permutation(ITEMS)[:6])
+    ]
+    pl.DataFrame(sales, schema=["user", "item", "timestamp"], orient="row").write_csv(folder / "data/interactions.csv")
+    encoder = build_encoder(SMALL_CLIP.stem, None, "fp32", pick_device("cpu"))
+    weights = {name: tensor.numpy() for name, tensor in encoder.model.state_dict().items()}
+    save_file(weights, folder / "weights.safetensors")
+
+
+def test_the_chain_on_texts_and_ids(tmp_path: Path) -> None:
+    shop = Workplace(tmp_path / "work", SHOP, *TARGETS)
+    write_shop(shop.folder)
+    result = shop.snakemake("--show-failed-logs", "--", *TARGETS)
+    assert result.returncode == 0, result.stdout + result.stderr
+    results = shop.folder / "results"
+    text, image = (FeatureFile.read(results / f"shop/features/{name}.safetensors") for name in ("text", "image"))
+    assert text.present.all() and not image.present.any()
+    assert pl.read_csv(results / "tables/main.csv")["model"].unique().to_list() == ["decorec"]
+    found = json.loads((results / "shop/gallery.json").read_text())
+    assert all(list(user["runs"]) == ["decorec"] for user in found["users"])
+    assert all(item["picture"] is None and list(item["clusters"]) == ["text"] for item in found["items"].values())
+    assert not (results / "shop/interests/image.safetensors").exists()
