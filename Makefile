@@ -5,13 +5,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: main test setup results lint bench schema lock clean
+.PHONY: main test fuzz setup results lint bench schema lock clean
 
 main: setup
 	$(BIN)/snakemake --cores $(CORES) results/tables/main.csv
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Damages what a user writes at random, 20,000 times in all: only messages may come out. About a quarter of an hour.
+fuzz: setup
+	FUZZ=20000 $(BIN)/python -m pytest -n 2 tests/faults
 
 setup: $(STAMP)
 

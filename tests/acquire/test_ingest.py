@@ -305,6 +305,22 @@ def test_no_records_at_all(tmp_path: Path) -> None:
     refused(tmp_path, r"reviews\.gz: expected", [], metadata())
 
 
+def test_a_cut_archive_is_one_message(tmp_path: Path) -> None:
+    whole = write(tmp_path / "whole.gz", reviews()).read_bytes()
+    meta = write(tmp_path / "meta.gz", metadata())
+    outputs = {name: tmp_path / name for name in ("interactions", "catalogue", "counts")}
+    for length in (2, 9, 12, 60, len(whole) - 4):
+        (tmp_path / "cut.gz").write_bytes(whole[:length])
+        with pytest.raises(DecorecError, match=r"cut\.gz: expected reviews with"):
+            ingest(
+                dataset=AmazonDataset(source="amazon2018", category="Things"),
+                filter=FilterConfig(),
+                reviews=tmp_path / "cut.gz",
+                meta=meta,
+                **outputs,
+            )
+
+
 def test_a_source_without_files() -> None:
     atomic = AtomicDataset(source="atomic", path="nowhere", name="D")
     with pytest.raises(DecorecError, match="found the source 'atomic' with --reviews None"):

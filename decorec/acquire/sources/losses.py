@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -81,7 +83,10 @@ def expect_same_ids(path: Path, wanted: pl.Series, found: pl.Series, allowed: fl
 def lines_not_json(path: Path) -> list[str]:
     """The first lines of a .json.gz file that are no JSON objects, with their numbers."""
     found: list[str] = []
-    with gzip.open(path, "rt", encoding="utf-8", errors="replace") as handle:
+    with (
+        suppress(OSError, EOFError, zlib.error),  # of a damaged file, what can be read is shown
+        gzip.open(path, "rt", encoding="utf-8", errors="replace") as handle,
+    ):
         for number, line in enumerate(handle, start=1):
             if line.strip() and not _is_object(line):
                 found.append(f"line {number}: {shortened(line.strip())}")

@@ -52,6 +52,9 @@ def read_interactions(dataset: TableDataset) -> tuple[Interactions, Account]:
         _require(path, schema.names(), ["user", "item", "timestamp"])
         for name in ("user", "item"):
             _expect_id(path, table, name, schema[name])
+        for name, expected in (("timestamp", "seconds since 1970, dates or texts"), ("rating", "numbers or texts")):
+            if name in schema and not _is_value(schema[name], name):
+                raise DecorecError(f"{path}, column {name!r}: expected {expected}, found {schema[name]}; convert it")
         rating = pl.col("rating") if "rating" in schema else pl.lit(None)
         if schema.get("rating") == pl.String:
             rating = rating.str.strip_chars()
@@ -210,6 +213,12 @@ def _expect_id(path: Path, table: pl.LazyFrame, name: str, dtype: pl.DataType) -
             f"{path}, column {name!r}: expected ids as text or whole numbers, found {dtype} (such as "
             f"{', '.join(map(str, shown))}); convert the column"
         )
+
+
+def _is_value(dtype: pl.DataType, name: str) -> bool:
+    """Whether a column of a type can hold times ("timestamp") or ratings ("rating")."""
+    own = dtype == pl.Date or isinstance(dtype, pl.Datetime) if name == "timestamp" else dtype == pl.Boolean
+    return own or dtype.is_numeric() or dtype in (pl.String, pl.Null)
 
 
 def _require(path: Path, found: Sequence[str], expected: Sequence[str]) -> None:

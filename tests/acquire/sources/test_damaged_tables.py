@@ -42,7 +42,7 @@ def read(
 
 
 def read_folder(
-    folder: Path, items: str, out: Path, **keys: float
+    folder: Path, items: str, out: Path, **keys: float | str
 ) -> tuple[list[tuple[str, str, int]], dict[str, Any]]:
     outputs = {name: out / name for name in ("interactions", "catalogue", "counts")}
     dataset = TableDataset.model_validate({"source": "table", "path": str(folder), "items": items, **keys})
@@ -176,6 +176,17 @@ def test_columns_that_are_no_text(tmp_path: Path, name: str, values: list[Any], 
     items = ITEMS.with_columns(pl.Series(name, values))
     with pytest.raises(DecorecError, match=rf"items\.parquet, column '{name}': {expected}"):
         read(tmp_path, interactions(), items, "parquet")
+
+
+@pytest.mark.parametrize("name", ["rating", "timestamp"])
+@pytest.mark.parametrize("value", [{"a": "1"}, [1.5], b"1"])
+def test_times_and_ratings_of_other_types(tmp_path: Path, name: str, value: Any) -> None:
+    interactions().with_columns(pl.Series(name, [value] * 16)).write_parquet(tmp_path / "interactions.parquet")
+    ITEMS.write_csv(tmp_path / "items.csv")
+    with pytest.raises(
+        DecorecError, match=rf"interactions\.parquet, column '{name}': expected .*, found .*; convert it"
+    ):
+        read_folder(tmp_path, "items.csv", tmp_path / "out", interactions="interactions.parquet")
 
 
 def test_numbered_categories_and_gaps_in_lists(tmp_path: Path) -> None:
