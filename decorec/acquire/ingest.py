@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from pydantic import BaseModel
 
+from decorec.acquire.checksums import expect_sum
 from decorec.acquire.sources.catalogue import Row, make_catalogue
 from decorec.acquire.sources.losses import expect_same_ids, expect_understood
 from decorec.acquire.sources.metadata import Metadata, item_row, read_metadata
@@ -21,6 +23,7 @@ from decorec.acquire.sources.table import read_interactions, read_items, table_r
 from decorec.artifacts.files import write_json, write_table
 from decorec.config.datasets import AtomicDataset, Dataset, FolderDataset
 from decorec.config.prepare import FilterConfig
+from decorec.config.stored import read_stored
 from decorec.data.contract import check_interactions
 from decorec.data.filtering import Filtered
 from decorec.data.interactions import Account, Interactions, repeated
@@ -40,6 +43,7 @@ def ingest(
     counts: Path,
     reviews: Path | None = None,
     meta: Path | None = None,
+    checksums: Path | None = None,
     threads: int = 1,
 ) -> None:
     """Read the interactions and items of a source, clean them, and keep the k-core.
@@ -58,6 +62,8 @@ def ingest(
         counts: ingest.json (written): what was read, dropped and repaired, by reason, and what was kept.
         reviews: reviews (read): gzip, one JSON object per line; for all sources but table.
         meta: metadata of the items (read): gzip, one JSON object per line; for all sources but table.
+        checksums: checksums.json (read) of the step download, with which both files are compared; for all sources but
+            table.
         threads: number of processes that clean texts, and number of threads of polars.
 
     Raises:
@@ -65,6 +71,10 @@ def ingest(
             interaction has an item with metadata, or the k-core is empty.
     """
     source = _source(dataset, reviews, meta)
+    if checksums is not None:
+        written = read_stored(checksums, _Checksums, "run the step download again")
+        expect_sum(source.interactions_file, written.reviews.sha256)
+        expect_sum(source.items_file, written.meta.sha256)
     found, account = source.read_interactions()
     expect_understood(source.interactions_file, account, source.unreadable)
     filtered, metadata = _reduce(found, filter, source)
@@ -95,6 +105,17 @@ def ingest(
         len(kept),
         len(rows),
     )
+
+
+class _Sum(BaseModel):
+    sha256: str
+
+
+class _Checksums(BaseModel):
+    """What checksums.json says of the two files."""
+
+    reviews: _Sum
+    meta: _Sum
 
 
 @dataclass(frozen=True)

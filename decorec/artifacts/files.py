@@ -117,12 +117,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_text(path: Path) -> str:
-    """Read UTF-8 text.
+    """Read UTF-8 text, without its seal.
 
     Raises:
         DecorecError: the file is missing, is not UTF-8, or is not as it was written.
     """
-    return _read(path, "a text file", lambda file: file.read_text(encoding="utf-8"), sealed=path.suffix in COMMENTS)
+    text = _read(path, "a text file", lambda file: file.read_text(encoding="utf-8"), sealed=path.suffix in COMMENTS)
+    before, after = COMMENTS.get(path.suffix, ("", ""))
+    start = text.rfind(f"{before}decorec-seal:") if before and text.endswith(after) else -1
+    return text if start < 0 else text[:start]
 
 
 def write_csv(path: Path, frame: pl.DataFrame, decimals: int | None = None) -> None:

@@ -74,13 +74,13 @@ class Inputs(Sharing):
             return []
         return [str(path) for path in paths if path is not None and path.is_file()]
 
-    def raw_files(self, dataset: str) -> dict[str, str]:
-        """The files that the step ingest reads: reviews and metadata, or the user's interactions and items."""
+    def raw_files(self, dataset: str) -> dict[str, Any]:
+        """The files that the step ingest reads: reviews, metadata and their checksums, or the user's two tables."""
         section = self.config.datasets[dataset]
         if isinstance(section, FolderDataset):
             names = {"reviews": section.interactions, "meta": section.items}
-            return {key: f"{section.path}/{name}" for key, name in names.items()}
-        raw = {"reviews": layout.RAW_REVIEWS, "meta": layout.RAW_META}
+            return {"checksums": [], **{key: f"{section.path}/{name}" for key, name in names.items()}}
+        raw = {"reviews": layout.RAW_REVIEWS, "meta": layout.RAW_META, "checksums": layout.CHECKSUMS}
         return {key: layout.fill(pattern, dataset=dataset) for key, pattern in raw.items()}
 
     def local_pictures(self, dataset: str) -> str:

@@ -90,7 +90,7 @@ rule ingest:
         step(
             "ingest",
             params="dataset filter",
-            input="reviews meta",
+            input="reviews meta checksums",
             output="interactions catalogue counts",
         )
 
