@@ -4,6 +4,9 @@ import inspect
 import os
 import sys
 from functools import partial
+from pathlib import Path
+
+from snakemake import exceptions
 
 # Jobs run `python -m decorec`: with this interpreter, where no environment is deployed, and with this package, also from
 # other working directories and in environments that do not have it.
@@ -26,12 +29,20 @@ from decorec.errors import DecorecError
 from decorec.plan.commands import step
 from decorec.plan.inputs import INGESTED
 from decorec.plan.plan import Plan
+from decorec.plan.running import enter
 
 if not os.path.isfile("config.yaml"):
     raise WorkflowError(
         f"config.yaml: expected it in the working directory {os.getcwd()}, found none, so that every value would be a default;"
         f" start snakemake in {workflow.basedir}, or add --directory {workflow.basedir}"
     )
+
+# Before Snakemake looks at its locks: a killed run's are released, and a living one is named. Jobs of a run evaluate
+# this file as well, and a dry run locks nothing.
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    refusal = enter(Path(".snakemake"))
+    if refusal is not None:
+        exceptions.LockException = lambda: WorkflowError(refusal)
 
 # An overlay (--configfile) is laid over config.yaml key by key, but its data sets replace the default ones: they say
 # what to run on.
