@@ -13,6 +13,8 @@ import json
 import logging
 import os
 import re
+import shutil
+import signal
 import sys
 import time
 import types
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from decorec.artifacts.seal import provenance
-from decorec.errors import DecorecError
+from decorec.errors import DecorecError, explain
 from decorec.steps import STEPS, step_function
 
 __all__ = ["main"]
@@ -136,6 +138,17 @@ def _limit_threads(arguments: Sequence[str]) -> None:
             os.environ.setdefault(variable, threads)
 
 
+def _place(values: dict[str, Any]) -> str:
+    """What to name for a mishap that names no file: the files of a step that lie on a full disk, else all of them."""
+    paths = [value for value in values.values() if isinstance(value, Path)]
+    return ", ".join(map(str, [path for path in paths if _is_full(path)] or paths)) or "a file"
+
+
+def _is_full(path: Path) -> bool:
+    folder = next(parent for parent in [path, *path.absolute().parents] if parent.is_dir())
+    return shutil.disk_usage(folder).free < 1 << 20
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one step; an expected failure gives one message and exit status 1."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -150,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     _limit_threads(rest)
     start = time.monotonic()
+    values: dict[str, Any] = {}
     try:
         function = step_function(name)
         values = vars(_parser_of(name, function).parse_args(rest))
@@ -157,7 +171,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             del values["threads"]  # every step takes the flag: the libraries read it when they are imported
         with provenance():
             function(**values)
-    except DecorecError as error:
-        print(f"decorec {name}: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"decorec {name}: interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        failure = error if isinstance(error, DecorecError) else explain(error, _place(values))
+        if failure is None:
+            raise
+        print(f"decorec {name}: {failure}", file=sys.stderr)
         sys.exit(1)
     logging.getLogger("decorec").info("%s: done in %.1f s", name, time.monotonic() - start)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.artifacts import seal
-from decorec.errors import DecorecError
+from decorec.errors import DecorecError, explain, explaining
 
 __all__ = [
     "atomic_path",
@@ -68,18 +68,25 @@ def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of ``target``; rename it to ``target`` on success, delete it otherwise."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    """Yield a temporary path in the folder of ``target``; rename it to ``target`` on success, delete it otherwise.
+
+    Raises:
+        DecorecError: the operating system refuses, such as on a full disk.
+    """
+    with explaining(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())  # or a power cut can leave the new name on an empty file
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
@@ -91,6 +98,8 @@ def sealed_path(target: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _read(path: Path, kind: str, reader: Callable[[Path], T], holder: Path | None = None, sealed: bool = True) -> T:
+    if path.is_dir():
+        raise DecorecError(f"{path}: expected {kind}, found a folder; move it away and run the step that writes it")
     if not path.is_file():
         raise DecorecError(f"{path}: expected {kind}, found no such file; run the step that writes it")
     try:
@@ -100,7 +109,7 @@ def _read(path: Path, kind: str, reader: Callable[[Path], T], holder: Path | Non
     except DecorecError:
         raise
     except Exception as error:
-        raise DecorecError(
+        raise explain(error, path) or DecorecError(
             f"{path}: expected {kind}, found a file that cannot be read ({error}); delete it and run its step again"
         ) from error
 
