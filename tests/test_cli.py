@@ -17,7 +17,7 @@ HEAVY = {"torch", "open_clip", "dask", "sklearn", "matplotlib", "numba", "pandas
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "decorec", *arguments], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-m", "decorec", *arguments], capture_output=True, text=True)
 
 
 def test_help_lists_every_step(capsys: pytest.CaptureFixture[str]) -> None:

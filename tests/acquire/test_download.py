@@ -146,14 +146,22 @@ class Victim:
 
     def run_until(self, served: int, delay: float) -> None:
         """Kill ``delay`` seconds after the server has sent ``served`` bytes altogether."""
-        reached = threading.Event()
-        self.server.watch = lambda so_far: reached.set() if so_far >= served else None
+        reached, killed = threading.Event(), threading.Event()
+
+        def hold(so_far: int) -> None:
+            """Send no more until the process is dead, however long that takes."""
+            if so_far >= served:
+                reached.set()
+                killed.wait()
+
+        self.server.watch = hold
         process = self.start()
         while not reached.wait(0.01) and process.poll() is None:
             pass
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         process.wait()
+        killed.set()
 
 
 def test_ten_kills_then_the_same_bytes_and_little_fetched_twice(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -41,7 +42,13 @@ def context() -> ForkServerContext:
 
 
 def _chunks(folder: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in (folder / "cache" / "features").rglob("*.safetensors")}
+    """Chunks as they stand and their times; the step may write and delete them meanwhile."""
+    found: dict[Path, int] = {}
+    for place, _, names in os.walk(folder / "cache" / "features"):
+        for path in (Path(place) / name for name in names if name.endswith(".safetensors")):
+            with suppress(FileNotFoundError):
+                found[path] = path.stat().st_mtime_ns
+    return found
 
 
 def _outputs(folder: Path) -> Iterator[bytes]:

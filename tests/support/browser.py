@@ -55,7 +55,7 @@ def visit(page: Path, width: int, folder: Path) -> Visit:
     command += ["--allow-file-access-from-files", "--enable-logging=stderr", f"--log-net-log={log}"]
     command += ["--host-resolver-rules=MAP * ~NOTFOUND"]  # nothing leaves the machine, whatever is asked for
     command += [f"--window-size={max(width, 600) + 40},1000", "--dump-dom", outer.as_uri()]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    result = subprocess.run(command, capture_output=True, text=True)
     title = re.search(r"<title>(\{.*?\})</title>", result.stdout)
     assert title is not None, result.stdout[:500] + result.stderr[-2000:]
     console = [line for line in result.stderr.splitlines() if ":CONSOLE" in line]

@@ -97,7 +97,7 @@ class Workplace:
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "snakemake", "--cores", "2", "--workflow-profile", "none", *arguments]
         environment = {**os.environ, "PYTHONPATH": ""}
-        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=900)
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
 
     def planned(self, *targets: str) -> dict[str, int]:
         """Jobs that a call would run for ``targets``, else for those of this workplace.

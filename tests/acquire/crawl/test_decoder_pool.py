@@ -78,7 +78,7 @@ def test_a_picture_whose_process_was_killed_once_is_not_lost(tmp_path: Path) -> 
 
 def run_script(script: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", script]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=240, start_new_session=True)
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, start_new_session=True)
 
 
 def test_ctrl_c_does_not_reach_the_decoders() -> None:
@@ -129,22 +129,20 @@ print("done")
 
 def test_processes_end_with_the_one_that_started_them() -> None:
     code = """
-import os, time
+import os, signal
 from decorec.acquire.crawl.decoder_pool import DecoderPool
 from tests.acquire.crawl.test_decoder_pool import NO_HASH, dies_of_some
 decoders = DecoderPool(dies_of_some, 1)
 print(decoders.submit(NO_HASH, b"alive").result().height, flush=True)
-time.sleep(60)
+signal.pause()
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
         assert process.stdout is not None
         decoder = int(process.stdout.readline())
         os.kill(decoder, 0)
         process.kill()
-    end = time.monotonic() + 30
-    while _runs(decoder) and time.monotonic() < end:
+    while _runs(decoder):  # pytest's own limit ends it if it never does
         time.sleep(0.05)
-    assert not _runs(decoder)
 
 
 def test_a_process_that_cannot_start_is_an_error_and_not_a_bad_picture(tmp_path: Path) -> None:
@@ -154,7 +152,7 @@ def test_a_process_that_cannot_start_is_an_error_and_not_a_bad_picture(tmp_path:
         "from tests.acquire.crawl.test_decoder_pool import dies_of_some\n"
         "DecoderPool(dies_of_some, 1).submit('', b'').result()\n"
     )
-    done = subprocess.run([sys.executable, script], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, script], env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode
     assert "expected a process that decodes pictures to start" in done.stderr
 
