@@ -7,11 +7,13 @@ damaged or misplaced file, every reader raises an error with its name.
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -70,15 +72,19 @@ def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``target``; rename it to ``target`` on success, delete it otherwise.
 
+    Those that killed processes have left beside ``target`` are deleted.
+
     Raises:
         DecorecError: the operating system refuses, such as on a full disk.
     """
     with explaining(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+        _delete_leftovers(target)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-        os.close(handle)
         temporary = Path(name)
         try:
+            with suppress(OSError):  # a file system without flock, on which nobody deletes what others left
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield temporary
             temporary.chmod(0o644)
             with temporary.open("rb") as written:
@@ -87,6 +93,16 @@ def atomic_path(target: Path) -> Iterator[Path]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+        finally:
+            os.close(handle)
+
+
+def _delete_leftovers(target: Path) -> None:
+    with suppress(OSError):
+        for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+            with suppress(BlockingIOError), part.open("r+") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                part.unlink()
 
 
 @contextmanager

@@ -14,7 +14,15 @@ import polars as pl
 import pytest
 import scipy.sparse
 
-from decorec.artifacts.files import read_table, write_arrays, write_json, write_sparse, write_table, write_text
+from decorec.artifacts.files import (
+    atomic_path,
+    read_table,
+    write_arrays,
+    write_json,
+    write_sparse,
+    write_table,
+    write_text,
+)
 from decorec.errors import DecorecError, explain
 from tests.support.hostile import Hostile
 
@@ -145,3 +153,14 @@ def test_a_rename_to_another_disk(tmp_path: Path) -> None:
             (tmp_path / "part").rename(images / "picture.jpg")
         told = str(explain(refused.value, ""))
     assert told.startswith(f"{images}/picture.jpg: its temporary file lies on another disk; put the whole folder ")
+
+
+def test_what_a_killed_writer_left_is_deleted_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    target = tmp_path / "file [1].txt"
+    left = tmp_path / f".{target.name}.killed.part"
+    left.touch()
+    with atomic_path(target) as slow:
+        write_text(target, "meanwhile")
+        assert slow.exists() and not left.exists()
+        slow.write_text("at last")
+    assert target.read_text() == "at last" and leftovers(tmp_path) == [target.name]

@@ -84,6 +84,8 @@ def sample(*, dataset: SampleDataset, reviews: Path, meta: Path, pictures: Path)
     """
     products, purchases, dirt = draw_shop(dataset)
     pictures.parent.mkdir(parents=True, exist_ok=True)
+    for left in pictures.parent.glob(".pictures.*"):  # by a step that was killed
+        shutil.rmtree(left)
     with tempfile.TemporaryDirectory(dir=pictures.parent, prefix=".pictures.") as temporary:
         folder = Path(temporary) / "pictures"
         folder.mkdir()
