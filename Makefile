@@ -5,17 +5,23 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: main test fuzz setup results lint bench schema lock clean
+.PHONY: main test fuzz soak setup programs results lint bench schema lock clean
 
 main: setup
 	$(BIN)/snakemake --cores $(CORES) results/tables/main.csv
 
-test: setup
+test: setup programs
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Damages what a user writes at random, 20,000 times in all: only messages may come out. About a quarter of an hour.
 fuzz: setup
 	FUZZ=20000 $(BIN)/python -m pytest -n 2 tests/faults
+
+# Many more kills of the workflow than the one test of them makes.
+KILLS ?= 100
+SEED ?= 1
+soak: setup
+	KILLS=$(KILLS) SEED=$(SEED) $(BIN)/python -m pytest -s tests/faults/test_kills.py
 
 setup: $(STAMP)
 
@@ -26,6 +32,15 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
+
+# What some tests use beside Python: SLURM, and a browser. Where it cannot be installed they skip and say so.
+programs:
+	@PATH="$$PATH:/usr/sbin:/sbin"; \
+	need() { command -v "$$1" >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq >/dev/null \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$2 >/dev/null; } \
+		|| echo "$$1 is missing, and the tests that use it will skip; as root: apt-get install $$2"; }; \
+	need slurmctld "slurmctld slurmd slurm-client munge"; \
+	command -v chromium-browser >/dev/null || need chromium chromium
 
 # One page for each real data set: hours on two cores.
 results: setup

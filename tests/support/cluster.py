@@ -57,7 +57,7 @@ def missing() -> str | None:
     """Why no cluster can be started here; None if one can."""
     absent = [name for name in NEEDED if shutil.which(name, path=PATH) is None]
     if absent:
-        return f"needs SLURM and munge, not found: {', '.join(absent)}"
+        return f"needs SLURM and munge (as root: make programs), not found: {', '.join(absent)}"
     if os.geteuid() != 0:
         return "needs to be root to start SLURM's daemons"
     return f"{SYSTEM} describes another cluster" if SYSTEM.exists() else None
@@ -123,7 +123,7 @@ def _running(command: list[str], environment: dict[str, str]) -> Iterator[None]:
 
 
 def _wait_until_idle(environment: dict[str, str], folder: Path) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600  # for the message; daemons that start take seconds
     while time.monotonic() < end:
         state = subprocess.run(
             ["sinfo", "--noheader", "-o", "%t"], env=environment, capture_output=True, text=True, check=False
@@ -132,4 +132,4 @@ def _wait_until_idle(environment: dict[str, str], folder: Path) -> None:
             return
         time.sleep(0.5)
     logs = "\n".join(path.read_text()[-2000:] for path in folder.glob("*.log"))
-    raise AssertionError(f"no idle node after a minute: {state.stdout} {state.stderr}\n{logs}")
+    raise AssertionError(f"no idle node after ten minutes: {state.stdout} {state.stderr}\n{logs}")

@@ -19,7 +19,7 @@ TABLE = "results/tables/main.csv"
 ON_GPU = {"features", "train", "tune", "evaluate", "modality_modes", "gradient_probe"}
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(7200)
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
 def test_the_profile_runs_every_step_under_slurm_with_the_same_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
