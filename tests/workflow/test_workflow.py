@@ -59,15 +59,6 @@ def test_a_second_run_does_nothing(workplace: Workplace) -> None:
     assert "Nothing to be done" in workplace.snakemake("--", *TARGETS).stderr
 
 
-def test_two_runs_from_scratch_are_byte_identical(finished: Workplace, tmp_path: Path) -> None:
-    other = Workplace(tmp_path / "again", SETTINGS)
-    assert other.snakemake("--", *TARGETS).returncode == 0
-    ranks = sorted(path.relative_to(finished.folder) for path in finished.folder.glob("results/**/ranks.parquet"))
-    assert len(ranks) == 4
-    for name in [*ranks, "results/tables/main.csv", "results/sample/images.parquet", "results/sample/vocab.parquet"]:
-        assert (finished.folder / name).read_bytes() == (other.folder / name).read_bytes(), name
-
-
 def test_changing_one_run_runs_that_run_alone(workplace: Workplace) -> None:
     workplace.configure(changed(runs=SETTINGS["runs"] | {"sasrec": {"model": {"name": "sasrec", "dim": 12}}}))
     assert workplace.planned() == {"fit": 1, "evaluate": 1, "table": 1, "total": 3}
