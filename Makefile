@@ -70,6 +70,7 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+	$(BIN)/python -m tests.support.audit
 
 bench: setup
 	$(BIN)/python -m benchmarks $(NAME)
