@@ -26,9 +26,12 @@ from typing import Any
 
 from decorec.artifacts.seal import provenance
 from decorec.errors import DecorecError, explain
+from decorec.processor import pin
 from decorec.steps import STEPS, step_function
 
 __all__ = ["main"]
+
+PINNED = "--reproducible"
 
 
 def _is_model(annotation: Any) -> bool:
@@ -119,6 +122,9 @@ def _parser_of(name: str, function: Callable[..., None]) -> argparse.ArgumentPar
         _add_argument(parser, parameter, hints[parameter.name], texts.get(parameter.name, "").replace("%", "%%"))
     if "threads" not in parameters:
         parser.add_argument("--threads", type=int, metavar="INT", help=argparse.SUPPRESS)
+    parser.add_argument(
+        PINNED, action="store_true", help="compute with the instructions that all processors with AVX2 have"
+    )
     return parser
 
 
@@ -130,8 +136,10 @@ def _list_steps() -> str:
     return "\n".join(lines)
 
 
-def _limit_threads(arguments: Sequence[str]) -> None:
-    """Let the numeric libraries use the number of threads of the step; must be called before their import."""
+def _prepare_libraries(arguments: Sequence[str]) -> None:
+    """Set what the numeric libraries read when they are imported: number of threads, and instructions if pinned."""
+    if PINNED in arguments:
+        pin()
     if "--threads" in arguments[:-1]:
         threads = arguments[arguments.index("--threads") + 1]
         for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
@@ -161,14 +169,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    _limit_threads(rest)
     start = time.monotonic()
     values: dict[str, Any] = {}
     try:
+        _prepare_libraries(rest)
         function = step_function(name)
         values = vars(_parser_of(name, function).parse_args(rest))
         if "threads" not in inspect.signature(function).parameters:
             del values["threads"]  # every step takes the flag: the libraries read it when they are imported
+        del values["reproducible"]
         with provenance():
             function(**values)
     except KeyboardInterrupt:

@@ -17,18 +17,24 @@ class Step:
     module: str
     """Contains the function with the step's name (with underscores for hyphens)."""
     summary: str
+    exact: bool = False
+    """Whether no digit of its results depends on the processor; all others are pinned by the key reproducible."""
 
 
 STEPS: dict[str, Step] = {
-    "sample": Step("acquire", "decorec.acquire.sample.shop", "generate the sample shop"),
-    "download": Step("acquire", "decorec.acquire.download", "fetch reviews and metadata"),
-    "ingest": Step("acquire", "decorec.acquire.ingest", "read and clean interactions and items"),
-    "crawl": Step("acquire", "decorec.acquire.crawl.step", "fetch the pictures of the items"),
+    "sample": Step("acquire", "decorec.acquire.sample.shop", "generate the sample shop", exact=True),
+    "download": Step("acquire", "decorec.acquire.download", "fetch reviews and metadata", exact=True),
+    "ingest": Step("acquire", "decorec.acquire.ingest", "read and clean interactions and items", exact=True),
+    "crawl": Step("acquire", "decorec.acquire.crawl.step", "fetch the pictures of the items", exact=True),
     "features": Step("features", "decorec.features.step", "encode texts and pictures"),
-    "split": Step("prepare", "decorec.prepare.split", "take the k-core and make each user's sequence"),
-    "atomic": Step("prepare", "decorec.prepare.atomic", "read the given splits of an atomic data set"),
-    "atomic-features": Step("prepare", "decorec.prepare.atomic", "read one given feature file of an atomic data set"),
-    "cooccurrence": Step("prepare", "decorec.prepare.cooccurrence", "count which items occur together in training"),
+    "split": Step("prepare", "decorec.prepare.split", "take the k-core and make each user's sequence", exact=True),
+    "atomic": Step("prepare", "decorec.prepare.atomic", "read the given splits of an atomic data set", exact=True),
+    "atomic-features": Step(
+        "prepare", "decorec.prepare.atomic", "read one given feature file of an atomic data set", exact=True
+    ),
+    "cooccurrence": Step(
+        "prepare", "decorec.prepare.cooccurrence", "count which items occur together in training", exact=True
+    ),
     "cluster": Step("prepare", "decorec.prepare.clustering", "cluster the enriched features of one modality"),
     "train": Step("training", "decorec.training.steps", "train one stage of a run with one seed"),
     "tune": Step("training", "decorec.training.tuning", "try values of a run on validation items"),

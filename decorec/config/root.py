@@ -65,6 +65,9 @@ class Config(Section):
     model: ModelConfig = Field(default_factory=lambda: Run().model)
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    reproducible: bool = False
+    """Compute with the instructions that all x86-64 processors with AVX2 have, so that results do not depend on the
+    processor; slower, and not for GPUs."""
     seeds: Distinct[int] = Field([0, 1, 2, 3, 4], min_length=1)
     """Seeds of training; every run is trained once per seed."""
     runs: dict[str, RunDifference] = {

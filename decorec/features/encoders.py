@@ -16,6 +16,7 @@ from torch import Tensor
 
 from decorec.errors import DecorecError
 from decorec.features.weights import LOADING_ERRORS, Weights, locate
+from decorec.processor import pinned
 
 __all__ = ["SMALL_CLIP", "Encoder", "Geometry", "build_encoder", "load_encoder", "pick_device"]
 
@@ -144,6 +145,7 @@ def build_encoder(model: str, source: Weights | None, precision: Precision, devi
         "preprocessing": json.dumps(settings, sort_keys=True),
         "torch": torch.__version__,
         "open_clip": open_clip.__version__,
+        "reproducible": str(pinned()).lower(),
     }
     return Encoder(
         network,

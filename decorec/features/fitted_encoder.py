@@ -23,6 +23,7 @@ from decorec.errors import DecorecError
 from decorec.features.decode import Pictures, Texts, batches
 from decorec.features.encoder_inputs import EncoderInputs
 from decorec.features.encoders import SMALL_CLIP, Encoder, build_encoder
+from decorec.processor import pinned
 from decorec.progress import track
 
 __all__ = ["retrieval_recall", "train_encoder"]
@@ -58,8 +59,8 @@ def train_encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int)
     """Train the model of small-clip.json, or take it from the cache; returns (weights file, metadata).
 
     A tenth of the pairs is held out. The metadata hold the text-to-picture recall@10 on these, their number, and the
-    recall of random guesses. The same pairs, configuration and versions give the same bytes, because training runs on
-    the CPU.
+    recall of random guesses. The same pairs, configuration and versions give the same bytes on processors of one kind,
+    or on all with AVX2 if they are pinned, because training runs on the CPU.
 
     Raises:
         DecorecError: fewer than 32 distinct pairs.
@@ -99,7 +100,7 @@ def _key(features: FeaturesConfig, inputs: EncoderInputs, rows: npt.NDArray[np.i
     stored = inputs.stored_pictures
     pairs = [(stored[picture], inputs.texts.values[text]) for picture, text in rows]
     recipe = [BATCH, LEARNING_RATE, WEIGHT_DECAY, TOKEN_DROPOUT, SHIFT, HELD_OUT, open_clip.__version__]
-    content = [SMALL_CLIP.read_text(), features.epochs, features.seed, recipe, torch.__version__, pairs]
+    content = [SMALL_CLIP.read_text(), features.epochs, features.seed, recipe, torch.__version__, pinned(), pairs]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

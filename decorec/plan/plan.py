@@ -23,18 +23,23 @@ class Plan(Tables):
 
     def code(self, step: str) -> str:
         """Fingerprint of the modules that a step uses."""
-        return code_fingerprint(STEPS[step].module)
+        return self._fingerprint(step)
 
     def code_of_run(self, step: str, run: str) -> str:
         """Fingerprint of the modules that a step uses for the model of a run."""
-        return code_fingerprint(STEPS[step].module, module_of(self.runs[run].model.name))
+        return self._fingerprint(step, module_of(self.runs[run].model.name))
 
     def code_of_runs(self, step: str, runs: list[str]) -> str:
         """The same for the models of several runs."""
         modules = {module_of(self.runs[run].model.name) for run in runs if run in self.runs}
-        return code_fingerprint(STEPS[step].module, *sorted(modules))
+        return self._fingerprint(step, *modules)
 
     def code_of_table(self, table: str) -> str:
         """Fingerprint of the modules that make a table."""
         job = TABLES[table]
         return self.code_of_runs(job.step, job.loads(self))
+
+    def _fingerprint(self, step: str, *modules: str) -> str:
+        code = code_fingerprint(STEPS[step].module, *sorted(modules))
+        pinned = self.config.reproducible and not STEPS[step].exact
+        return f"{code}-{code_fingerprint('decorec.processor')}" if pinned else code

@@ -190,7 +190,7 @@ class Tables(Targets):
     def table_call(self, table: str) -> str:
         """The command that makes a table, without its output files."""
         job = TABLES[table]
-        return call(job.step, {**job.files(self), **job.values(self)})
+        return call(job.step, {**job.files(self), **job.values(self)}, reproducible=self.config.reproducible)
 
     def table_labels(self, table: str) -> dict[str, str]:
         """Labels of a table in Snakemake's report."""

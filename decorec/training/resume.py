@@ -21,6 +21,7 @@ import torch
 from decorec.artifacts.files import read_arrays, write_arrays
 from decorec.errors import DecorecError
 from decorec.models.checkpoint import versions
+from decorec.processor import pinned
 from decorec.training.state import TrainingState
 
 __all__ = ["Keeper", "training_key"]
@@ -44,7 +45,7 @@ def training_key(*values: Any, files: Iterable[Path | None]) -> str:
     """
     known = [_digest(file) if file is not None and file.is_file() else None for file in files]
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    key = json.dumps([values, known, versions(), device, torch.get_num_threads()], sort_keys=True)
+    key = json.dumps([values, known, versions(), device, torch.get_num_threads(), pinned()], sort_keys=True)
     return hashlib.sha256(key.encode()).hexdigest()
 
 

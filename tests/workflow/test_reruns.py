@@ -88,6 +88,12 @@ def test_a_file_that_no_item_names_runs_nothing(shop: Workplace) -> None:
     assert shop.planned() == {}
 
 
+def test_the_key_reproducible_encodes_again_and_crawls_nothing(prepared: Workplace) -> None:
+    prepared.configure(SHOP | {"reproducible": True})
+    assert prepared.planned() == {"features": 1, "split": 1, "total": 2}
+    prepared.configure(SHOP)
+
+
 def test_another_table_of_interactions_runs_ingest_and_what_follows(shop: Workplace) -> None:
     with (shop.folder / "data/interactions.csv").open("a") as handle:
         handle.write("u0,i39,1600000000\n")

@@ -26,7 +26,7 @@ shell.prefix("set -euo pipefail; trap : TERM; ")
 from decorec.artifacts import layout
 from decorec.config import load
 from decorec.errors import DecorecError
-from decorec.plan.commands import step
+from decorec.plan import commands
 from decorec.plan.inputs import INGESTED
 from decorec.plan.plan import Plan
 from decorec.plan.running import enter
@@ -54,6 +54,8 @@ try:
     plan = Plan(load(config, "configuration"))
 except DecorecError as error:
     raise WorkflowError(str(error)) from None
+
+step = partial(commands.step, reproducible=plan.config.reproducible)
 
 
 wildcard_constraints:
