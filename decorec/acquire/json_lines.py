@@ -180,7 +180,9 @@ def _parsed(block: bytes, schema: pl.Schema, counts: Counter[str]) -> pl.DataFra
 def _decode(lines: pl.Series, schema: pl.Struct) -> pl.Series:
     """Records of ``lines``; null where a line is not JSON. Halves the batch until only bad lines are left."""
     try:
-        return lines.str.json_decode(schema)
+        decoded = lines.str.json_decode(schema)
+        if len(decoded) == len(lines):  # a string that is cut by the end of its line goes on in the next one
+            return decoded
     except pl.exceptions.ComputeError:
         pass  # a field of another type, or a line that is not JSON
     try:

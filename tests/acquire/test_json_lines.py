@@ -55,6 +55,13 @@ def test_bad_lines_are_counted_and_cost_no_other(tmp_path: Path) -> None:
     assert counts["lines"] == 1000 + len(BAD) and counts["not JSON"] == len(BAD)
 
 
+def test_a_record_that_is_broken_over_two_lines_is_two_bad_lines(tmp_path: Path) -> None:
+    for broken in ([b'{"', b'a": "1"}'], [b'{"a": "1', b'2"}'], [b'{"a":', b'"1"}']):
+        frame, counts = collect(write(tmp_path / "f.gz", [b'{"a": "x"}', *broken, b'{"a": "y"}']), ["a"])
+        assert frame["a"].to_list() == ["x", "y"]
+        assert counts == {"lines": 4, "not JSON": 2, "undecodable characters": 0}
+
+
 @given(st.lists(st.one_of(st.integers(0, 9).map(lambda n: json.dumps({"a": n}).encode()), st.sampled_from(BAD))))
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 def test_any_mixture(tmp_path: Path, lines: list[bytes]) -> None:

@@ -20,6 +20,7 @@ from decorec.config import load
 from decorec.plan.plan import Plan
 from decorec.plan.tables import TABLES
 from decorec.steps import STEPS, step_function
+from tests.faults.corruption import corrupt_everything
 from tests.support.traced import TABLES as TRACED
 from tests.support.traced import World, mistakes, strangers
 from tests.support.workplace import PAGE, REPOSITORY, SETTINGS, TARGETS, WHOLE, Workplace
@@ -28,11 +29,29 @@ pytestmark = pytest.mark.workflow
 RULES = sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A workplace in which everything has been computed."""
+    workplace = Workplace(tmp_path_factory.mktemp("first") / "shop", SETTINGS, *TARGETS)
+    result = workplace.snakemake("--show-failed-logs", "--", *TARGETS)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return workplace
+
+
 @pytest.fixture
 def workplace(finished: Workplace) -> Any:
     """The finished workplace, put back as it was afterwards."""
     yield finished
     finished.restore(SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def whole(finished: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A workplace that goes on from the finished one to the page with everything."""
+    workplace = finished.copy(tmp_path_factory.mktemp("whole") / "shop", WHOLE)
+    result = workplace.snakemake("--show-failed-logs", "--", PAGE)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return workplace
 
 
 def changed(**sections: Any) -> dict[str, Any]:
@@ -321,3 +340,13 @@ def test_tables_are_called_with_the_arguments_of_their_steps() -> None:
 def test_every_step_has_a_rule() -> None:
     called = {name.replace("_", "-") for name, _ in rules()} | {job.step for job in TABLES.values()}
     assert called == set(STEPS) - {"schema", "tuned"}
+
+
+def test_no_wrong_file_is_used(
+    whole: Workplace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(whole.folder)
+    tried, wrong = corrupt_everything(whole, capsys, tmp_path / "kept")
+    assert wrong == []
+    assert tried > 200
+    assert whole.planned(PAGE) == {}, "everything is as it was"
