@@ -17,8 +17,10 @@ TOO_LONG = 2_000
 """Fields of at least this many characters are dropped."""
 
 TAG = re.compile(
-    r"<!--.*?-->|<(style|script)\b.*?(?:</\1\s*>|$)|</?[a-zA-Z][^<>]*>|<![a-zA-Z][^<>]*>", re.DOTALL | re.IGNORECASE
+    r"<!--.*?(?:-->|\Z)|<(style|script)\b.*?(?:</\1\s*>|$)|</?[a-zA-Z][^<>]*>|<![a-zA-Z][^<>]*>",
+    re.DOTALL | re.IGNORECASE,
 )
+"""Every branch takes time in proportion to the text: what is not closed ends with it."""
 DELETED = re.compile(r"[\"\x00-\x08\x0a-\x1f\x7f]")
 PROPERTY = (
     r"-?\b(?:background|border|bottom|box|clear|color|cursor|display|float|font|height|left|line|list|margin|max|min|"
@@ -29,7 +31,7 @@ CODE = re.compile(
     r"(?:^|[\s,>{}/])[.#@][A-Za-z_-][^{}]{0,200}\{[^{}]{0,2000}[\w-]\s*:[^{}]{0,2000}\}"
     rf"|(?:^|[\s,>{{}}/])(?:a|body|div|h[1-6]|img|input|li|ol|p|span|t[dhr]|table|ul)\s*{STYLED}"
     rf"|{STYLED}.{{0,2000}}{STYLED}"
-    r"|\(new Date\(|\.getTime\(|\bfunction\s*\w*\([^)]*\)\s*\{",
+    r"|\(new Date\(|\.getTime\(|\bfunction\s*\w*\([^)]{0,500}\)\s*\{",
     re.DOTALL,
 )
 """A rule of a style sheet for a class, an id or an element, two rules, or a script. Braces alone are words: a title may

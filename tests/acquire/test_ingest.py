@@ -128,6 +128,7 @@ def test_dirty_metadata(tmp_path: Path) -> None:
     del meta[2]["title"], meta[2]["brand"], meta[2]["description"]
     meta[3] |= {"category": [["Tools", "Things"], ["More"]], "imageURLHighRes": "http://shop.example/only.jpg"}
     meta[4] |= {"category": ["Tools", "</span></span>"], "title": None}
+    meta[5] |= {"description": "[" * 5_000}
     _, items, counts = run(tmp_path, reviews(), meta)
     texts = dict(zip(items["item"], items["text"], strict=True))
     assert texts["B0"] == "Thing zero. Tools. ."
@@ -136,13 +137,14 @@ def test_dirty_metadata(tmp_path: Path) -> None:
     assert texts["B3"] == "Thing 3. Tools Things More. Acme."
     assert texts["B4"] == "Tools. Acme."
     assert items["title"][1] == "" and items["description"][1] == "One & only" and items["description"][2] == ""
+    assert items["description"][5] == "[" * 5_000, "text, since nobody can have meant lists in lists so deep"
     assert items["image_urls"][3].to_list() == ["http://shop.example/only.jpg", "http://shop.example/3._SX38_.jpg"]
     assert counts["items"]["repaired"] == {
         "brand: absent": 1,
         "category: markup removed": 1,
         "category: string in place of a list": 1,
         "description: absent": 1,
-        "description: string in place of a list": 1,
+        "description: string in place of a list": 2,
         "title: absent": 2,
         "title: code dropped": 1,
         "title: list joined": 1,

@@ -21,7 +21,7 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Path of ``name`` under ``folder``; links are followed; neither they nor ``..`` may lead out.
+    """Path of ``name`` under ``folder``; ``..`` may not lead out; links of the user's own are followed.
 
     Raises:
         PictureError: permanent; "no-scheme" (an address such as //host/name) or "outside-folder".

@@ -106,7 +106,7 @@ def _value(text: str) -> Any:
     if text[:1] in ("[", "{"):
         try:
             return json.loads(text)
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):  # the latter: nested more deeply than any record that is meant
             return text
     return text
 
