@@ -40,7 +40,19 @@ def prepare(folder: Path) -> list[list[str]]:
     files = small.files(folder / "data", small.sequences(), run)
     files |= {name: folder / f"{name}.out" for name in ("model", "history", "config")}
     encode = ["features", "--settings", json.dumps(SETTINGS)]
-    fit = ["train", "--run", str(folder / "run.json"), "--stage", "fit", "--seed", "0"]
+    fit = [
+        "train",
+        "--run",
+        str(folder / "run.json"),
+        "--stage",
+        "fit",
+        "--seed",
+        "0",
+        "--code",
+        "",
+        "--state",
+        str(folder / "state"),
+    ]
     for command, given in ((encode, step_files(folder)), (fit, files)):
         for name, value in given.items():
             command += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]

@@ -122,13 +122,13 @@ def download(
         # All sample shops have the same URLs, so each one gets a folder of its own.
         folder = cache / "downloads" / f"sample-{dataset.items}-{dataset.users}-{dataset.seed}"
         with (
-            shortages_told("download"),
+            shortages_told(cache),
             shop_server(shop) as port,
             session(connect_to={HOST: ("127.0.0.1", port)}) as client,
         ):
             found = _bring(wanted, client, settings, folder)
     else:
-        with shortages_told("download"), session() as client:
+        with shortages_told(cache), session() as client:
             found = _bring(wanted, client, settings, cache / "downloads")
     write_json(checksums, {name: {"url": url, **asdict(values)} for name, (url, values) in found.items()})
     for name, (url, values) in found.items():

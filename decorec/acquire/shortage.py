@@ -6,20 +6,13 @@ import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from decorec.errors import DecorecError
+from decorec.errors import DecorecError, explain
 
 __all__ = ["causes", "shortage", "shortages_told"]
 
-ADVICE = {
-    errno.EMFILE: "raise the limit of open files (ulimit -n 4096), or lower crawl.concurrency",
-    errno.ENFILE: "close other programs, which together have as many files open as the system allows",
-    errno.ENOSPC: "free some space on the disk",
-    errno.EDQUOT: "free some space, or ask for a larger quota",
-    errno.EROFS: "mount the file system for writing, or run in another folder",
-    errno.ENOMEM: "close other programs, or give this one more memory",
-}
-"""What to do, by the number of the error."""
+SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM}
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -37,12 +30,12 @@ def shortage(error: BaseException) -> OSError | None:
             socket.socket().close()
         except OSError as found:
             links.append(found)
-    return next((link for link in links if isinstance(link, OSError) and link.errno in ADVICE), None)
+    return next((link for link in links if isinstance(link, OSError) and link.errno in SHORTAGES), None)
 
 
 @contextmanager
-def shortages_told(step: str) -> Iterator[None]:
-    """Turn an error that a shortage led to into one message.
+def shortages_told(place: Path) -> Iterator[None]:
+    """Turn an error that a shortage led to into one message, which names the file, or ``place`` if it has no name.
 
     Raises:
         DecorecError: this machine is short of something.
@@ -53,10 +46,7 @@ def shortages_told(step: str) -> Iterator[None]:
         raise
     except Exception as error:
         found = shortage(error)
-        if found is None:
+        told = None if found is None else explain(found, place)
+        if told is None:
             raise
-        place = f"{found.filename}: " if found.filename else ""
-        raise DecorecError(
-            f"{step}: {place}expected a machine with what the step needs, found: {found.strerror};"
-            f" {ADVICE[found.errno or 0]}, then run again: the step continues where it stopped"
-        ) from error
+        raise told from error

@@ -19,13 +19,16 @@ __all__ = [
     "dataset_of",
     "fill",
     "log",
+    "path_of",
     "picture_path",
     "place",
+    "place_of",
     "training_job",
     "training_state",
     "wildcards_of",
 ]
 
+RESULTS = "results"
 CACHE = "results/cache"
 """Downloads, pictures, finished chunks of features, states of trainings and trials; with these an interrupted step can
 continue."""
@@ -122,6 +125,18 @@ def wildcards_of(path: Path, pattern: str) -> dict[str, str]:
             "of the workflow write"
         )
     return match.groupdict()
+
+
+def place_of(path: Path) -> str:
+    """What identifies an artifact: its path from results/ on; empty for a file elsewhere, in the cache or measured."""
+    parts = path.parts
+    rest = parts[len(parts) - parts[::-1].index(RESULTS) :] if RESULTS in parts else ()
+    return "" if not rest or f"{RESULTS}/{rest[0]}" in (CACHE, BENCHMARKS) else "/".join(rest)
+
+
+def path_of(place: str) -> str:
+    """The path of the artifact in ``place`` (see ``place_of``), from the working directory on."""
+    return f"{RESULTS}/{place}"
 
 
 def dataset_of(path: Path) -> str:

@@ -24,9 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from decorec.artifacts.layout import path_of, place_of
 from decorec.errors import DecorecError
 
-__all__ = ["check", "close", "opened", "place_of", "provenance"]
+__all__ = ["check", "close", "opened", "provenance"]
 
 DIGEST = 16
 """Bytes of a digest."""
@@ -56,13 +57,6 @@ def provenance() -> Iterator[None]:
         yield
     finally:
         _STEP.reset(token)
-
-
-def place_of(path: Path) -> str:
-    """The path from results/ on; empty for a file elsewhere or in the cache."""
-    parts = path.parts
-    rest = parts[len(parts) - parts[::-1].index("results") :] if "results" in parts else ()
-    return "" if not rest or rest[0] in ("cache", "benchmarks") else "/".join(rest)
 
 
 def opened(target: Path) -> str:
@@ -121,7 +115,7 @@ def check(path: Path, holder: Path | None = None) -> None:
     written = _parsed(found.record)[0]
     if place and written and written != place:
         raise DecorecError(
-            f"{path}: expected the file that was written there, found results/{written}: it was copied or renamed; "
+            f"{path}: expected the file that was written there, found {path_of(written)}: it was copied or renamed; "
             f"{_remedy(path)}"
         )
     _remember(path, content, found.record)
@@ -210,8 +204,8 @@ def _remember(path: Path, content: str, record: str) -> None:
         earlier = step.claims.setdefault(name, (digest, path))
         if earlier[0] != digest:
             raise DecorecError(
-                f"{path} and {earlier[1]}: expected files that were made from the same results/{name}, found that they "
-                f"were made from two different ones; {_remedy(path, earlier[1])}"
+                f"{path} and {earlier[1]}: expected files that were made from the same {path_of(name)}, found that "
+                f"they were made from two different ones; {_remedy(path, earlier[1])}"
             )
     if place:
         step.digests[place] = content
@@ -219,7 +213,7 @@ def _remember(path: Path, content: str, record: str) -> None:
 
 def _stale(path: Path, name: str, digests: str) -> DecorecError:
     return DecorecError(
-        f"{path}: expected a file that was made from results/{name} as it is, found one that was made from another "
+        f"{path}: expected a file that was made from {path_of(name)} as it is, found one that was made from another "
         f"(its digest {digests}); {_remedy(path)}"
     )
 
@@ -229,5 +223,5 @@ def _remedy(*paths: Path) -> str:
     places = [place_of(path) for path in paths]
     if not all(places):
         return "make it again"
-    named = " ".join(f"results/{place}" for place in places)
+    named = " ".join(map(path_of, places))
     return f"make {'it' if len(paths) == 1 else 'them'} again: snakemake --cores 1 --force {named}"

@@ -20,7 +20,6 @@ from decorec import __version__
 from decorec.artifacts.files import read_arrays, write_arrays, write_json
 from decorec.config.runs import Run
 from decorec.config.stored import read_stored
-from decorec.data.contract import check_finite
 from decorec.data.sequences import read_vocab
 from decorec.errors import DecorecError
 from decorec.models.base import Recommender
@@ -61,7 +60,6 @@ def save(model: Recommender, run: Run, seed: int, items: list[str], weights: Pat
     arrays = {f"item_data.{name}": _array(tensor) for name, tensor in model.item_data.tensors().items()}
     arrays |= {f"model.{name}": _array(tensor) for name, tensor in model.own_state().items()}
     arrays["items"] = np.frombuffer("\n".join(items).encode(), dtype=np.uint8)
-    check_finite(weights, arrays)
     # First, so that the weights say which configuration belongs to them.
     write_json(config, {"run": run.dump(), "stage": model.stage, "seed": seed, "versions": versions()})
     write_arrays(weights, arrays)

@@ -13,7 +13,8 @@ import pytest
 import scipy.sparse
 
 from decorec.artifacts import files
-from decorec.artifacts.seal import place_of, provenance
+from decorec.artifacts.layout import place_of
+from decorec.artifacts.seal import provenance
 from decorec.errors import DecorecError
 
 FRAME = pl.DataFrame({"user": ["a", "b", "c"], "rank": [1.0, 2.0, 3.5]})

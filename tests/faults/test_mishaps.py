@@ -29,7 +29,7 @@ from tests.support.hostile import Hostile
 NOISE = np.random.default_rng(0).random(100_000)
 WRITERS: dict[str, Callable[[Path], None]] = {
     "text": lambda path: write_text(path, "word " * 100_000),
-    "json": lambda path: write_json(path, NOISE.tolist()),
+    "json": lambda path: write_json(path, {"noise": NOISE.tolist()}),
     "table": lambda path: write_table(path, pl.DataFrame({"x": NOISE})),
     "arrays": lambda path: write_arrays(path, {"x": NOISE}),
     "sparse": lambda path: write_sparse(path, scipy.sparse.csr_matrix(NOISE.reshape(100, -1))),

@@ -185,7 +185,8 @@ def test_damaged_documents_are_named(tmp_path: Path) -> None:
         ("statistics", "statistics", {"filter": [{"step": "x"}]}, "filter.0.dropped: required key"),
     ]:
         file = tmp_path / "shop" / f"{name}.json"
-        write_json(file, found)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(found))
         with pytest.raises(DecorecError, match=rf"{name}\.json[\s\S]*{message}[\s\S]*delete the file"):
             report_page(**nothing | {argument: [file]}, page=tmp_path / "index.html")
 

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 import torch
 
+from decorec.artifacts.files import read_json
 from decorec.data.batches import histories
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
@@ -298,7 +299,7 @@ def test_a_damaged_configuration_beside_a_model_is_named(tmp_path: Path) -> None
     data, run = small.sequences(), small.run()
     weights, config = tmp_path / "model.safetensors", tmp_path / "config.json"
     checkpoint.save(small.model(data, run, "stage1"), run, 0, [str(i) for i in range(40)], weights, config)
-    right = json.loads(config.read_text())
+    right = read_json(config)  # without its seal, which would tell as well
     for found, message in [
         ([], "valid dictionary"),
         ({"stage": "stage1"}, "run: required key is missing"),

@@ -84,7 +84,7 @@ def crawl(
     folder = Path(dataset.path) if isinstance(dataset, TableDataset) else None
     state = cache / "crawl" / f"{layout.dataset_of(images)}{_fingerprint(shop)}"
     with (
-        shortages_told("crawl"),
+        shortages_told(cache),
         _hosts(dataset, shop) as connect_to,
         Journal(state.with_name(f"{state.name}.jsonl"), settings) as journal,
         closing(Store(cache, state, settings.side, settings.max_pixels)) as store,
