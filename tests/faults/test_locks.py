@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -75,6 +76,26 @@ def test_the_same_command_goes_on_after_a_kill_and_is_refused_while_the_other_ru
     assert (workplace.folder / TARGET).read_bytes() == FILES[f"/categoryFiles/{CATEGORY}.json.gz"]
     assert not started_by(run["id"])
     assert not list((workplace.folder / ".snakemake" / "runs").glob("*.json"))
+
+
+@pytest.mark.timeout(1200)
+def test_sigterm_while_jobs_are_selected_ends_the_run(tmp_path: Path) -> None:
+    """Its handler waits for a lock that the interrupted thread may hold."""
+    workplace = Workplace(tmp_path / "shop", TINY)
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--workflow-profile", "none"]
+    command += ["results/sample/raw/reviews.jsonl.gz"]
+    with subprocess.Popen(command, cwd=workplace.folder, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            assert any(line.startswith("Select jobs to execute") for line in process.stderr)
+            for _ in range(300):  # so that some meet the lock
+                process.send_signal(signal.SIGTERM)
+                time.sleep(0.001)
+            told = process.stderr.read()
+        finally:
+            process.kill()
+    assert "Will exit after finishing currently running jobs" in told
+    assert process.returncode == 1
 
 
 def enter(folder: Path) -> subprocess.CompletedProcess[str]:

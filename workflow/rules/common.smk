@@ -2,9 +2,11 @@
 
 import inspect
 import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 from snakemake import exceptions
 
@@ -56,6 +58,15 @@ except DecorecError as error:
     raise WorkflowError(str(error)) from None
 
 step = partial(commands.step, reproducible=plan.config.reproducible)
+
+
+# Snakemake's handler of SIGTERM waits for a lock. If the thread that it interrupts holds it, as while jobs are selected,
+# neither goes on; in a thread of its own it waits until the lock is free.
+onstart:
+    stop = signal.getsignal(signal.SIGTERM)
+    signal.signal(
+        signal.SIGTERM, lambda *received: Thread(target=stop, args=received).start()
+    )
 
 
 wildcard_constraints:
