@@ -138,7 +138,7 @@ def _examples(frame: pl.DataFrame, written: pl.DataFrame) -> dict[str, Examples]
 
 def examples(frame: pl.DataFrame, lost: pl.Series, names: Sequence[str]) -> Examples:
     """Shows the first rows of ``frame`` where ``lost`` is true: their numbers from 1, and their values of ``names``."""
-    rows = frame.select(names).with_row_index("record", offset=1).filter(lost).head(SHOWN)
+    rows = frame.select(pl.int_range(1, pl.len() + 1).alias("record"), *names).filter(lost).head(SHOWN)
 
     def show() -> list[str]:
         values = ({name: value for name, value in row.items() if value is not None} for row in rows.to_dicts())

@@ -76,6 +76,15 @@ def test_csv(tmp_path: Path) -> None:
     assert table["image_urls"].to_list() == [["images/0.jpg"], ["https://shop.example/1.jpg"], [], ["/pictures/3.jpg"]]
 
 
+def test_a_table_of_items_may_hold_ids_alone(tmp_path: Path) -> None:
+    interactions, items = frames()
+    interactions.write_csv(tmp_path / "interactions.csv")
+    items.select("item").write_csv(tmp_path / "items.csv")
+    catalogue = pl.read_parquet(run(tmp_path)["catalogue"])
+    assert sorted(catalogue["item"]) == [f"00{item}" for item in range(4)]
+    assert set(catalogue["text"]) == {""} and set(catalogue["image_urls"].list.len()) == {0}
+
+
 def test_parquet_gives_the_same_tables(tmp_path: Path) -> None:
     interactions, items = frames()
     interactions.write_csv(tmp_path / "interactions.csv")
