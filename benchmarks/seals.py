@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import re
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -31,13 +30,6 @@ JOBS = {
 """Kind of job -> its main output, and the measurement of the job, both from the folder of results on."""
 
 
-def files_of(results: Path, output: Path) -> list[Path]:
-    """A job's sealed output and everything that it was made from."""
-    record = re.search(rb"decorec-seal:\w+:\w+:([^|]*)\|", output.read_bytes())
-    assert record is not None, output
-    return [output, *(results / name.partition("=")[0] for name in record[1].decode().split(";")[1:])]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path)
@@ -49,8 +41,8 @@ def main() -> None:
             with tsv.open(newline="") as handle:
                 (row,) = csv.DictReader(handle, delimiter="\t")
             start = time.perf_counter()
-            for file in files_of(results, output):
-                seal.check(file, file.with_name(f"{file.name}.seal") if file.suffix == ".csv" else None)
+            for file in (output, *(results / place for place in seal.sources_of(output))):
+                seal.check(file)
             found[kind].append((float(row["s"]), time.perf_counter() - start))
     print(f"{'job':<14}{'number':>8}{'seconds':>10}{'digests':>10}{'share':>8}")
     for kind, pairs in found.items():

@@ -26,12 +26,10 @@ from typing import Any
 
 from decorec.artifacts.seal import provenance
 from decorec.errors import DecorecError, explain
-from decorec.processor import pin
+from decorec.processor import FLAG, pin
 from decorec.steps import STEPS, step_function
 
 __all__ = ["main"]
-
-PINNED = "--reproducible"
 
 
 def _is_model(annotation: Any) -> bool:
@@ -123,7 +121,7 @@ def _parser_of(name: str, function: Callable[..., None]) -> argparse.ArgumentPar
     if "threads" not in parameters:
         parser.add_argument("--threads", type=int, metavar="INT", help=argparse.SUPPRESS)
     parser.add_argument(
-        PINNED, action="store_true", help="compute with the instructions that all processors with AVX2 have"
+        FLAG, action="store_true", help="compute with the instructions that all processors with AVX2 have"
     )
     return parser
 
@@ -138,7 +136,7 @@ def _list_steps() -> str:
 
 def _prepare_libraries(arguments: Sequence[str]) -> None:
     """Set what the numeric libraries read when they are imported: number of threads, and instructions if pinned."""
-    if PINNED in arguments:
+    if FLAG in arguments:
         pin()
     if "--threads" in arguments[:-1]:
         threads = arguments[arguments.index("--threads") + 1]

@@ -12,7 +12,10 @@ from pathlib import Path
 
 from decorec.errors import DecorecError
 
-__all__ = ["flags", "pin", "pinned"]
+__all__ = ["FLAG", "flags", "pin", "pinned"]
+
+FLAG = "--reproducible"
+"""Flag of a step that has to be pinned."""
 
 PINS = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",  # convolutions and products of torch

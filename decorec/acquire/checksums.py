@@ -12,7 +12,7 @@ from pathlib import Path
 from decorec.errors import DecorecError
 from decorec.progress import progress
 
-__all__ = ["Sums", "expect_sum", "gzip_problem", "require_space", "sums"]
+__all__ = ["Sums", "expect_sums", "gzip_problem", "require_space", "sums"]
 
 CHUNK = 1 << 20
 
@@ -31,17 +31,17 @@ def sums(path: Path) -> Sums:
         return Sums(bytes=path.stat().st_size, sha256=hashlib.file_digest(handle, "sha256").hexdigest())
 
 
-def expect_sum(path: Path, sha256: str) -> None:
+def expect_sums(path: Path, expected: Sums) -> None:
     """Check that a downloaded file is the one that was downloaded.
 
     Raises:
-        DecorecError: it has another checksum.
+        DecorecError: it is missing, or has another checksum.
     """
     found = sums(path).sha256 if path.is_file() else "no such file"
-    if found != sha256:
+    if found != expected.sha256:
         raise DecorecError(
-            f"{path}: expected the file that was downloaded (sha256 {sha256}), found another ({found}): it is damaged "
-            f"or was replaced; make it again: snakemake --cores 1 --force {path}"
+            f"{path}: expected the file that was downloaded (sha256 {expected.sha256}), found another ({found}): it is "
+            f"damaged or was replaced; make it again: snakemake --cores 1 --force {path}"
         )
 
 

@@ -118,18 +118,15 @@ def download(
     else:
         raise DecorecError(f"--dataset: source {dataset.source} has nothing to download; its files are under its path")
     wanted = {"reviews": (urls[0], reviews), "meta": (urls[1], meta)}
-    if isinstance(dataset, SampleDataset) and shop is not None:
-        # All sample shops have the same URLs, so each one gets a folder of its own.
-        folder = cache / "downloads" / f"sample-{dataset.items}-{dataset.users}-{dataset.seed}"
-        with (
-            shortages_told(cache),
-            shop_server(shop) as port,
-            session(connect_to={HOST: ("127.0.0.1", port)}) as client,
-        ):
-            found = _bring(wanted, client, settings, folder)
-    else:
-        with shortages_told(cache), session() as client:
-            found = _bring(wanted, client, settings, cache / "downloads")
+    with shortages_told(cache):
+        if isinstance(dataset, SampleDataset) and shop is not None:
+            # All sample shops have the same URLs, so each one gets a folder of its own.
+            folder = cache / "downloads" / f"sample-{dataset.items}-{dataset.users}-{dataset.seed}"
+            with shop_server(shop) as port, session(connect_to={HOST: ("127.0.0.1", port)}) as client:
+                found = _bring(wanted, client, settings, folder)
+        else:
+            with session() as client:
+                found = _bring(wanted, client, settings, cache / "downloads")
     write_json(checksums, {name: {"url": url, **asdict(values)} for name, (url, values) in found.items()})
     for name, (url, values) in found.items():
         log.info("download: %s: %d bytes from %s", name, values.bytes, url)

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel
 
-from decorec.acquire.checksums import expect_sum
+from decorec.acquire.checksums import Sums, expect_sums
 from decorec.acquire.sources.catalogue import Row, make_catalogue
 from decorec.acquire.sources.losses import expect_same_ids, expect_understood
 from decorec.acquire.sources.metadata import Metadata, item_row, read_metadata
@@ -73,8 +73,8 @@ def ingest(
     source = _source(dataset, reviews, meta)
     if checksums is not None:
         written = read_stored(checksums, _Checksums, "run the step download again")
-        expect_sum(source.interactions_file, written.reviews.sha256)
-        expect_sum(source.items_file, written.meta.sha256)
+        expect_sums(source.interactions_file, written.reviews)
+        expect_sums(source.items_file, written.meta)
     found, account = source.read_interactions()
     expect_understood(source.interactions_file, account, source.unreadable)
     filtered, metadata = _reduce(found, filter, source)
@@ -107,15 +107,11 @@ def ingest(
     )
 
 
-class _Sum(BaseModel):
-    sha256: str
-
-
 class _Checksums(BaseModel):
     """What checksums.json says of the two files."""
 
-    reviews: _Sum
-    meta: _Sum
+    reviews: Sums
+    meta: Sums
 
 
 @dataclass(frozen=True)

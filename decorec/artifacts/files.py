@@ -149,7 +149,7 @@ def read_text(path: Path) -> str:
     """
     text = _read(path, "a text file", lambda file: file.read_text(encoding="utf-8"), sealed=path.suffix in COMMENTS)
     before, after = COMMENTS.get(path.suffix, ("", ""))
-    start = text.rfind(f"{before}decorec-seal:") if before and text.endswith(after) else -1
+    start = text.rfind(f"{before}{seal.MARK}") if before and text.endswith(after) else -1
     return text if start < 0 else text[:start]
 
 

@@ -27,13 +27,14 @@ from urllib.parse import quote, unquote
 from decorec.artifacts.layout import path_of, place_of
 from decorec.errors import DecorecError
 
-__all__ = ["check", "close", "opened", "provenance"]
+__all__ = ["MARK", "check", "close", "opened", "provenance", "sources_of"]
 
 DIGEST = 16
 """Bytes of a digest."""
 BLANK = "0" * 2 * DIGEST
-START = b"decorec-seal:"
-SEAL = re.compile(START + rb"([0-9a-f]{32}):([0-9a-f]{32}):([A-Za-z0-9_.~/%;=-]*)\|")
+MARK = "decorec-seal:"
+"""Begins a seal."""
+SEAL = re.compile(MARK.encode() + rb"([0-9a-f]{32}):([0-9a-f]{32}):([A-Za-z0-9_.~/%;=-]*)\|")
 
 
 @dataclass
@@ -64,7 +65,7 @@ def opened(target: Path) -> str:
     step = _STEP.get()
     place = place_of(target)
     sources = {name: digest for name, digest in sorted(step.digests.items()) if name != place} if step else {}
-    return f"decorec-seal:{BLANK}:{BLANK}:{_record(place, sources)}|"
+    return f"{MARK}{BLANK}:{BLANK}:{_record(place, sources)}|"
 
 
 def close(file: Path, target: Path, holder: Path | None = None) -> None:
@@ -80,7 +81,7 @@ def close(file: Path, target: Path, holder: Path | None = None) -> None:
     content = _digest(file, None if holder else found.span)
     with (holder or file).open("r+b") as handle:
         handle.seek(found.span[0])
-        handle.write(f"decorec-seal:{content}:{_hash(found.record)}:{found.record}|".encode())
+        handle.write(f"{MARK}{content}:{_hash(found.record)}:{found.record}|".encode())
     _remember(target, content, found.record)
 
 
@@ -121,6 +122,12 @@ def check(path: Path, holder: Path | None = None) -> None:
     _remember(path, content, found.record)
 
 
+def sources_of(path: Path) -> list[str]:
+    """Places of the artifacts that ``path`` says it was made from; it holds its seal itself."""
+    found = _read(path, path.suffix)
+    return [] if found is None else list(_parsed(found.record)[1])
+
+
 @dataclass(frozen=True)
 class _Found:
     """A seal in a file."""
@@ -134,7 +141,7 @@ class _Found:
 def _read(file: Path, suffix: str) -> _Found | None:
     """The seal in ``file``: it is in the header of safetensors and at the end of all other formats."""
     with _mapped(file) as data:
-        start = data.find(START) if suffix == ".safetensors" else data.rfind(START)
+        start = (data.find if suffix == ".safetensors" else data.rfind)(MARK.encode())
         match = SEAL.match(data, start) if start >= 0 else None
         if match is None:
             return None

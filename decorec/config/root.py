@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from itertools import product
@@ -256,8 +257,6 @@ def schema(*, output: Path) -> None:
     Args:
         output: the schema (written), a JSON file.
     """
-    import json
-
     from decorec.artifacts.files import write_text
 
     write_text(output, json.dumps(describe(), indent=2, ensure_ascii=False) + "\n")

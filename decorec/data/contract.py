@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from decorec.artifacts.schemas.images import Status
 from decorec.errors import DecorecError
-
-if TYPE_CHECKING:
-    from decorec.data.sequences import Sequences
 
 __all__ = [
     "check_finite",
@@ -26,11 +24,11 @@ __all__ = [
     "check_interactions",
     "check_interests",
     "check_matrix",
-    "check_sequences",
     "check_vocab",
+    "promise",
 ]
 
-STATUSES = {"ok", "permanent", "transient"}
+STATUSES = set(get_args(Status))
 
 
 def promise(holds: bool | np.bool_, path: Path, expected: str, found: object = "something else") -> None:
@@ -71,21 +69,6 @@ def check_images(path: Path, images: pl.DataFrame, items: list[str]) -> None:
 def check_vocab(path: Path, items: list[str]) -> None:
     """Each item once."""
     promise(len(set(items)) == len(items), path, "every item once", f"{len(items) - len(set(items))} repeats")
-
-
-def check_sequences(path: Path, sequences: Sequences, items: int, complete: bool) -> None:
-    """Every user once, with three items or more; all items if ``complete``; times that do not fall."""
-    users, lengths, found = sequences.users, sequences.lengths, sequences.items
-    promise(len(set(users)) == len(users) == len(lengths), path, "every user once")
-    promise(not len(lengths) or lengths.min() >= 3, path, "three items of every user or more", lengths.min(initial=3))
-    promise(int(sequences.offsets[-1]) == len(found), path, f"{len(found)} items in all", sequences.offsets[-1])
-    promise(not len(found) or (found.min() >= 0 and found.max() < items), path, f"items from 0 to {items - 1}")
-    unused = items - np.count_nonzero(np.bincount(found, minlength=items))
-    promise(not (complete and unused), path, f"each of {items} items in a sequence", f"{unused} in none")
-    if sequences.timestamps is not None and len(found):
-        falls = np.diff(sequences.timestamps) < 0
-        falls[sequences.offsets[1:-1] - 1] = False  # from one user to the next
-        promise(not falls.any(), path, "the oldest item of a user first", f"{falls.sum()} steps back in time")
 
 
 def check_matrix(path: Path, matrix: Any) -> None:

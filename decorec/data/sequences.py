@@ -11,10 +11,10 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.artifacts.files import read_table, write_table
-from decorec.data.contract import check_vocab
+from decorec.data.contract import check_vocab, promise
 from decorec.errors import DecorecError
 
-__all__ = ["Sequences", "read_vocab", "write_vocab"]
+__all__ = ["Sequences", "check_sequences", "read_vocab", "write_vocab"]
 
 HELD_OUT = 2
 """Leave-one-out: the last item of a user is the test item, the one before it the validation item."""
@@ -108,3 +108,18 @@ class Sequences:
             items=table["items"].explode().to_numpy().astype(np.int32, copy=False),
             timestamps=None if times.null_count() else times.to_numpy(),
         )
+
+
+def check_sequences(path: Path, sequences: Sequences, items: int, complete: bool) -> None:
+    """Every user once, with three items or more; all items if ``complete``; times that do not fall."""
+    users, lengths, found = sequences.users, sequences.lengths, sequences.items
+    promise(len(set(users)) == len(users) == len(lengths), path, "every user once")
+    promise(not len(lengths) or lengths.min() >= 3, path, "three items of every user or more", lengths.min(initial=3))
+    promise(int(sequences.offsets[-1]) == len(found), path, f"{len(found)} items in all", sequences.offsets[-1])
+    promise(not len(found) or (found.min() >= 0 and found.max() < items), path, f"items from 0 to {items - 1}")
+    unused = items - np.count_nonzero(np.bincount(found, minlength=items))
+    promise(not (complete and unused), path, f"each of {items} items in a sequence", f"{unused} in none")
+    if sequences.timestamps is not None and len(found):
+        falls = np.diff(sequences.timestamps) < 0
+        falls[sequences.offsets[1:-1] - 1] = False  # from one user to the next
+        promise(not falls.any(), path, "the oldest item of a user first", f"{falls.sum()} steps back in time")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 
+from decorec.processor import FLAG
 from decorec.steps import STEPS
 
 __all__ = ["call", "step"]
@@ -30,7 +31,7 @@ def step(
 
 
 def _pinned(name: str, reproducible: bool) -> list[str]:
-    return ["--reproducible"] if reproducible and not STEPS[name].exact else []
+    return [FLAG] if reproducible and not STEPS[name].exact else []
 
 
 def call(name: str, arguments: Mapping[str, str | float | Iterable[str]], *, reproducible: bool) -> str:

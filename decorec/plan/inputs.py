@@ -242,9 +242,9 @@ class Inputs(Sharing):
 
 def _has_pictures(section: TableDataset) -> bool:
     """Whether some item has a picture; where the table cannot be read, the step ingest says why."""
-    from decorec.acquire.sources.table import picture_names
+    from decorec.acquire.sources.table import has_pictures
 
     try:
-        return bool(picture_names(section))
+        return has_pictures(section)
     except DecorecError:
         return True

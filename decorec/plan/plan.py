@@ -21,25 +21,22 @@ class Plan(Tables):
         """Names of the figures whose tables are all in this configuration."""
         return [name for name, drawing in FIGURES.items() if set(drawing.tables) <= set(self.tables())]
 
-    def code(self, step: str) -> str:
-        """Fingerprint of the modules that a step uses."""
-        return self._fingerprint(step)
+    def code(self, step: str, *models: str) -> str:
+        """Fingerprint of the modules that a step uses, and of modules of models."""
+        code = code_fingerprint(STEPS[step].module, *sorted(models))
+        pinned = self.config.reproducible and not STEPS[step].exact
+        return f"{code}-{code_fingerprint('decorec.processor')}" if pinned else code
 
     def code_of_run(self, step: str, run: str) -> str:
         """Fingerprint of the modules that a step uses for the model of a run."""
-        return self._fingerprint(step, module_of(self.runs[run].model.name))
+        return self.code(step, module_of(self.runs[run].model.name))
 
     def code_of_runs(self, step: str, runs: list[str]) -> str:
         """The same for the models of several runs."""
         modules = {module_of(self.runs[run].model.name) for run in runs if run in self.runs}
-        return self._fingerprint(step, *modules)
+        return self.code(step, *modules)
 
     def code_of_table(self, table: str) -> str:
         """Fingerprint of the modules that make a table."""
         job = TABLES[table]
         return self.code_of_runs(job.step, job.loads(self))
-
-    def _fingerprint(self, step: str, *modules: str) -> str:
-        code = code_fingerprint(STEPS[step].module, *sorted(modules))
-        pinned = self.config.reproducible and not STEPS[step].exact
-        return f"{code}-{code_fingerprint('decorec.processor')}" if pinned else code

@@ -18,10 +18,9 @@ import polars as pl
 
 from decorec.artifacts.files import write_json, write_table
 from decorec.config.datasets import AtomicDataset
-from decorec.data.contract import check_sequences
 from decorec.data.dataset_statistics import describe
 from decorec.data.item_features import FeatureFile
-from decorec.data.sequences import write_vocab
+from decorec.data.sequences import check_sequences, write_vocab
 from decorec.errors import DecorecError
 from decorec.prepare.sliding_windows import PARTS, rebuild
 

@@ -12,12 +12,11 @@ import polars as pl
 
 from decorec.artifacts.files import by_stem, read_table, write_json
 from decorec.config.prepare import FilterConfig
-from decorec.data.contract import check_sequences
 from decorec.data.dataset_statistics import describe
 from decorec.data.filtering import Filtered
 from decorec.data.id_codes import Codes, codes_in, factorise, first_appearances, sorted_by
 from decorec.data.item_features import FeatureFile
-from decorec.data.sequences import Sequences, write_vocab
+from decorec.data.sequences import Sequences, check_sequences, write_vocab
 from decorec.errors import DecorecError
 
 __all__ = ["split"]

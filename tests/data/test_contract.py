@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse
 
 from decorec.data import contract
-from decorec.data.sequences import Sequences, read_vocab, write_vocab
+from decorec.data.sequences import Sequences, check_sequences, read_vocab, write_vocab
 from decorec.errors import DecorecError
 
 FILE = Path("results/shop/file")
@@ -50,7 +50,7 @@ def entry(row: int, column: int, value: float) -> Any:
 
 
 def sequences(complete: bool = True, items: int = 3, **changes: Any) -> Callable[[], None]:
-    return lambda: contract.check_sequences(FILE, replace(SEQUENCES, **changes), items, complete)
+    return lambda: check_sequences(FILE, replace(SEQUENCES, **changes), items, complete)
 
 
 BROKEN: dict[str, tuple[Callable[[], None], str]] = {

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-__all__ = ["Outcome", "PictureError", "Status"]
+from decorec.artifacts.schemas.images import Status
 
-Status = Literal["ok", "permanent", "transient"]
+__all__ = ["Outcome", "PictureError"]
 
 
 @dataclass(frozen=True, slots=True)

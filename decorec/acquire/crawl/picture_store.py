@@ -15,8 +15,9 @@ from pathlib import Path
 
 from decorec.acquire.crawl.decoder_pool import DecoderPool
 from decorec.acquire.crawl.image_normalisation import as_jpeg, normalise
-from decorec.acquire.crawl.outcome import Outcome, PictureError, Status
+from decorec.acquire.crawl.outcome import Outcome, PictureError
 from decorec.artifacts.layout import picture_path
+from decorec.artifacts.schemas.images import Status
 
 __all__ = ["Store"]
 

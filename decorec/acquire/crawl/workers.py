@@ -17,10 +17,11 @@ from decorec.acquire.crawl.frontier import Frontier
 from decorec.acquire.crawl.host_queue import HostQueue, Job
 from decorec.acquire.crawl.journal import Journal
 from decorec.acquire.crawl.local import identity, is_local, read_picture
-from decorec.acquire.crawl.outcome import Outcome, PictureError, Status
+from decorec.acquire.crawl.outcome import Outcome, PictureError
 from decorec.acquire.crawl.picture_store import Store
 from decorec.acquire.crawl.visit import Visitor
 from decorec.acquire.http_session import HostMap, backoff, without_passwords
+from decorec.artifacts.schemas.images import Status
 from decorec.config.acquire import CrawlConfig
 from decorec.progress import progress
 

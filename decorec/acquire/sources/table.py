@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from decorec.config.datasets import TableDataset
 from decorec.data.interactions import Account, Interactions, complete, examples
 from decorec.errors import DecorecError
 
-__all__ = ["picture_names", "read_interactions", "read_items", "table_row"]
+__all__ = ["has_pictures", "picture_names", "read_interactions", "read_items", "table_row"]
 
 ITEM_COLUMNS = ("title", "brand", "category", "description", "image")
 LEVELS = " > "
@@ -116,17 +116,29 @@ def picture_names(dataset: TableDataset) -> list[str]:
     Raises:
         DecorecError: the file is missing or not a table.
     """
+    return _pictures(dataset, pl.LazyFrame.unique)
+
+
+def has_pictures(dataset: TableDataset) -> bool:
+    """Whether some item has a picture; the table is read no further than that.
+
+    Raises:
+        DecorecError: as for ``picture_names``.
+    """
+    return bool(_pictures(dataset, lambda names: names.head(1)))
+
+
+def _pictures(dataset: TableDataset, select: Callable[[pl.LazyFrame], pl.LazyFrame]) -> list[str]:
     path = Path(dataset.path) / dataset.items
     with _reading(path, "a table of items"):
         table = _scan(path)
         schema = table.collect_schema()
         if "image" not in schema:
             return []
-        images = table.select(_described(path, "image", schema["image"])).collect()["image"]
-        if images.dtype == pl.List:
-            images = images.explode()
-        names = images.drop_nulls().unique()
-        return names.filter(names != "").to_list()
+        names = table.select(_described(path, "image", schema["image"]))
+        if isinstance(schema["image"], pl.List):
+            names = names.explode("image")
+        return select(names.filter(pl.col("image") != "")).collect()["image"].to_list()
 
 
 def table_row(record: dict[str, Any], repaired: Counter[str]) -> dict[str, Any]:

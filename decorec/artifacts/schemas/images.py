@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
-__all__ = ["IMAGES"]
+__all__ = ["IMAGES", "Status"]
+
+Status = Literal["ok", "permanent", "transient"]
+"""How an address ended; after a transient failure another run may succeed."""
 
 IMAGES: dict[str, Any] = {
     "item": pl.String,
