@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,19 @@ def test_imports_go_down(path: Path) -> None:
     here = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     for other in imported(path) - {here}:
         assert LEVEL[other] < LEVEL[here], f"{here} imports from {other}"
+
+
+def test_no_modules_need_each_other() -> None:
+    """Also for the checks of types alone: a reader can begin with one of the two."""
+    names = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in MODULES}
+    needs = {name: set() for name in names}
+    for name, path in names.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module is not None:
+                below = {f"{node.module}.{alias.name}" for alias in node.names}
+                needs[name] |= ({node.module} | below) & names.keys() - {name}
+    assert sum(map(len, needs.values())) > 300, "imports were found"
+    TopologicalSorter(needs).prepare()
 
 
 def test_nothing_that_computes_depends_on_presentation() -> None:

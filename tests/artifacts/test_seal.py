@@ -158,7 +158,7 @@ def test_every_output_names_what_was_read_and_written_before_it(tmp_path: Path) 
     ("path", "found"),
     [
         ("results/shop/vocab.parquet", "shop/vocab.parquet"),
-        ("copies/results/work/results/shop/runs/x/seed-0/ranks.parquet", "shop/runs/x/seed-0/ranks.parquet"),
+        ("copies/results/older/results/shop/runs/x/seed-0/ranks.parquet", "shop/runs/x/seed-0/ranks.parquet"),
         ("results/cache/features/1.safetensors", ""),
         ("elsewhere/shop/vocab.parquet", ""),
         ("results", ""),

@@ -39,8 +39,8 @@ KINDS = [
     *((victim, signum) for signum in SIGNALS for victim in ("a job", "a decoder")),
 ]
 """What is killed, and how; the first eight stand for the rest."""
-MEASURED = ("benchmarks", "history.parquet")
-"""Folders and files of results that hold the seconds that something took."""
+OWN = ("cache", "benchmarks")
+"""Folders of results that are of one run: what it keeps for later, and the seconds that its jobs took."""
 
 
 def shop(folder: Path) -> Workplace:
@@ -118,11 +118,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     """Everything that was computed, by name."""
     results = folder / "results"
     files = (path.relative_to(results) for path in results.rglob("*") if path.is_file())
-    return {
-        file.as_posix(): (results / file).read_bytes()
-        for file in files
-        if file.parts[0] != "cache" and not set(MEASURED) & set(file.parts)
-    }
+    return {file.as_posix(): (results / file).read_bytes() for file in files if file.parts[0] not in OWN}
 
 
 @pytest.mark.timeout(3600 + 600 * KILLS)

@@ -20,9 +20,10 @@ from decorec.config import load
 from decorec.plan.plan import Plan
 from decorec.plan.tables import TABLES
 from decorec.steps import STEPS, step_function
-from tests.faults.corruption import corrupt_everything
+from tests.support.corruption import corrupt_everything
+from tests.support.printed import mistakes, strangers
 from tests.support.traced import TABLES as TRACED
-from tests.support.traced import World, mistakes, strangers
+from tests.support.traced import World
 from tests.support.workplace import PAGE, REPOSITORY, SETTINGS, TARGETS, WHOLE, Workplace
 
 pytestmark = pytest.mark.workflow
