@@ -300,6 +300,7 @@ def test_conda_environments_have_the_versions_of_the_lock_file() -> None:
     for name, version in re.findall(r"^([\w-]+)==(\S+)", (REPOSITORY / "requirements.lock").read_text(), re.MULTILINE):
         locked.setdefault(name, version)  # the first of several markers is the one of Python 3.11
     other_names = {"dask-core": "dask", "pytorch-cpu": "torch", "pytorch-gpu": "torch", "matplotlib-base": "matplotlib"}
+    other_names["python-isal"] = "isal"
     for file in (REPOSITORY / "envs").glob("*.yaml"):
         for entry in yaml.safe_load(file.read_text())["dependencies"]:
             name, _, version = entry.partition("=")
