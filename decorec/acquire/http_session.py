@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -15,14 +14,13 @@ from requests.adapters import HTTPAdapter
 
 from decorec import __version__
 
-__all__ = ["USER_AGENT", "HostMap", "backoff", "retry_after", "session", "timeouts", "without_passwords"]
+__all__ = ["USER_AGENT", "HostMap", "backoff", "retry_after", "session", "timeouts"]
 
 HostMap = Mapping[str, tuple[str, int]]
 """Host name -> (network address, port) to which its connections go."""
 
 USER_AGENT = f"decorec/{__version__}"
 LONGEST_CONNECT = 10.0
-USER_INFORMATION = re.compile(r"(?<=://)[^\s/?#]*@")
 
 
 class _MappedAdapter(HTTPAdapter):
@@ -65,11 +63,6 @@ def session(user_agent: str = USER_AGENT, connect_to: HostMap | None = None, poo
     result.mount("https://", adapter)
     result.headers["User-Agent"] = user_agent
     return result
-
-
-def without_passwords(text: str) -> str:
-    """A URL, or a text with URLs in it, without the users and passwords of URLs: the form to print and to store."""
-    return USER_INFORMATION.sub("", text)
 
 
 def timeouts(seconds: float) -> tuple[float, float]:

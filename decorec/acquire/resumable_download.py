@@ -24,8 +24,9 @@ import requests
 import urllib3
 from pydantic import TypeAdapter
 
+from decorec.acquire.addresses import without_passwords
 from decorec.acquire.checksums import Sums, gzip_problem, require_space, sums
-from decorec.acquire.http_session import backoff, retry_after, timeouts, without_passwords
+from decorec.acquire.http_session import backoff, retry_after, timeouts
 from decorec.acquire.http_validators import Remote
 from decorec.acquire.shortage import shortage
 from decorec.artifacts.files import write_json

@@ -220,3 +220,10 @@ def test_wrong_places_are_explained(values: dict[str, str], message: str) -> Non
     dataset = AmazonDataset.model_validate({"source": "amazon2018"} | values)
     with pytest.raises(DecorecError, match=message):
         urls(dataset)
+
+
+@pytest.mark.parametrize("base_url", ["ftp://me:secret@host/mirror", "//me:secret@host", "file://me:secret@host/x"])
+def test_a_password_in_a_wrong_place_is_not_printed(base_url: str) -> None:
+    with pytest.raises(DecorecError) as caught:
+        urls(AmazonDataset(source="amazon2018", category="Software", base_url=base_url))
+    assert "host" in str(caught.value) and "secret" not in str(caught.value)

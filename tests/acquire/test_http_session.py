@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from decorec.acquire.http_session import backoff, retry_after, session, without_passwords
+from decorec.acquire.addresses import without_passwords
+from decorec.acquire.http_session import backoff, retry_after, session
 from decorec.acquire.sample.server import shop_server
 from tests.support.loopback import Loopback, Turn
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from decorec.acquire.addresses import without_passwords
 from decorec.acquire.crawl.outcome import Outcome
-from decorec.acquire.http_session import without_passwords
 from decorec.artifacts.schemas.images import IMAGES
 
 __all__ = ["PLACEHOLDER", "Frontier"]

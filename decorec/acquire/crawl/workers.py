@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
+from decorec.acquire.addresses import without_passwords
 from decorec.acquire.crawl.fetch import host_of
 from decorec.acquire.crawl.frontier import Frontier
 from decorec.acquire.crawl.host_queue import HostQueue, Job
@@ -20,7 +21,7 @@ from decorec.acquire.crawl.local import identity, is_local, read_picture
 from decorec.acquire.crawl.outcome import Outcome, PictureError
 from decorec.acquire.crawl.picture_store import Store
 from decorec.acquire.crawl.visit import Visitor
-from decorec.acquire.http_session import HostMap, backoff, without_passwords
+from decorec.acquire.http_session import HostMap, backoff
 from decorec.artifacts.schemas.images import Status
 from decorec.config.acquire import CrawlConfig
 from decorec.progress import progress

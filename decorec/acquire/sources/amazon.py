@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from decorec.acquire.addresses import without_passwords
 from decorec.config.datasets import AmazonDataset
 from decorec.errors import DecorecError
 
@@ -64,7 +65,8 @@ def local_path(url: str) -> Path | None:
         return None
     if parts.netloc not in ("", "localhost"):
         raise DecorecError(
-            f"{url}: expected file:///absolute/path or file:relative/path, found the host {parts.netloc!r};"
+            f"{without_passwords(url)}: expected file:///absolute/path or file:relative/path, found the host"
+            f" {parts.hostname!r};"
             " add a slash, or leave the two slashes out"
         )
     return Path(unquote(parts.path))
@@ -98,9 +100,10 @@ def urls(dataset: AmazonDataset) -> tuple[str, str]:
         )
     base_url = dataset.base_url or release.base_url
     if urlsplit(base_url).scheme not in ("http", "https", "file"):
+        found = without_passwords(base_url)
         raise DecorecError(
-            f"base_url: expected a URL that begins with http://, https:// or file:, found {base_url!r};"
-            f" for a local folder write file:{base_url}"
+            f"base_url: expected a URL that begins with http://, https:// or file:, found {found!r};"
+            f" for a local folder write file:{found}"
         )
     return _place(base_url, release.reviews[dataset.reviews].format(category)), _place(
         base_url, release.meta.format(category)
