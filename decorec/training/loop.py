@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 
@@ -49,7 +49,8 @@ def train_model(
         config: values of this stage.
         seed: of the order of the batches and of dropout.
         label: name of the training in the log.
-        on_epoch: called after each epoch with its number and the monitored value; an exception stops the training.
+        on_epoch: called after each epoch with its number and the monitored value; an exception stops the training. In a
+            training that continues, it is first called for the epochs that are done.
         on_gradients: called in every step with the epoch, the number of the step and the batch, after the gradients are
             computed and before they are clipped; it must not change them.
         keeper: keeps the state of the training on disk; a training of which it has a state continues there. The
@@ -70,6 +71,9 @@ def train_model(
     now = TrainingState(model, config, seed)
     if keeper is not None:
         keeper.restore(now)
+    if on_epoch is not None:
+        for row in now.history:
+            on_epoch(row["epoch"], _monitored(row, config))
     for epoch in track(range(max(0, now.epoch), config.epochs), label, unit="epochs"):
         if epoch != now.epoch:
             now.begin(epoch)
@@ -82,7 +86,7 @@ def train_model(
                 now.average.update()
         with nullcontext() if now.average is None else now.average.applied():
             figures = validate(model, sequences, config.monitor)
-            value = -figures["valid_loss"] if config.monitor == "loss" else figures[config.monitor]
+            value = _monitored(figures, config)
             if is_better(value, now.best.value, config.decimals):
                 now.best = Best(epoch, value, {name: tensor.clone() for name, tensor in model.own_state().items()})
         loss = float(now.total) / now.targets
@@ -95,6 +99,11 @@ def train_model(
     model.load_state_dict(now.best.weights, strict=False)
     log.info("%s: best epoch %d of %d, validation %.4f", label, now.best.epoch, len(now.history), abs(now.best.value))
     return pl.DataFrame(now.history).with_columns(best=pl.col("epoch") == now.best.epoch)
+
+
+def _monitored(figures: Mapping[str, float], config: StageConfig) -> float:
+    """The figure that chooses the best epoch; larger is better."""
+    return -figures["valid_loss"] if config.monitor == "loss" else figures[config.monitor]
 
 
 def _expect_known(model: Recommender, config: StageConfig) -> None:

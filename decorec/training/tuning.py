@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sqlite3
 import warnings
+from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -23,7 +25,7 @@ from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
 from decorec.models.inputs import ModelInputs
 from decorec.training.loop import train_model
-from decorec.training.resume import training_key
+from decorec.training.resume import Keeper, training_key
 from decorec.training.steps import prepare
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ STARTUP, WARMUP = 3, 5
 pruned if its value is below the median of the others at the same epoch."""
 
 ENDED = "COMPLETE", "PRUNED"
-"""States of the trials that count; one that was interrupted is run again."""
+"""States of the trials that count; one that was interrupted is continued as a trial of its own."""
 
 log = logging.getLogger("decorec")
 
@@ -57,8 +59,9 @@ def tune(
 ) -> None:
     """Train a run with different values from the search space of its model.
 
-    The first trial has the run's own values; no combination is tried twice. A step that was interrupted continues after
-    its finished trials, and its table is that of one that was not.
+    The first trial has the run's own values; no combination is tried twice. A step that was interrupted continues where
+    it was, within a trial too, and its table is that of one that was not. SIGTERM and Ctrl-C finish the current batch,
+    keep the state and end the step with status 143 or 130.
 
     Args:
         run: all values of the run.
@@ -69,7 +72,8 @@ def tune(
         interests: MODALITY.safetensors (read) of each modality that the model needs.
         cooccurrence: cooccurrence.npz (read), if the model needs it.
         code: fingerprint of the code; trials of other code are not used.
-        cache: folder that is kept between runs (read and written): finished trials, as an SQLite file.
+        cache: folder that is kept between runs (read and written): finished trials, as an SQLite file, and the state of
+            each training of the current one.
         trials: trials.parquet (written), one row per trial: trial, state, NDCG@10 (on validation, of the best epoch),
             values (JSON).
         threads: number of threads of torch.
@@ -83,18 +87,22 @@ def tune(
 
     def objective(number: int, trial: Trial) -> float:
         chosen = with_values(run, {key: trial.suggest_categorical(key, found) for key, found in space.items()})
-        return _train(chosen, settings.seed, items, data, inputs, trial, f"trial {number}")
+        keepers = {stage: Keeper(states / f"{stage}.safetensors", f"{key} {number} {stage}") for stage in run.stages}
+        return _train(chosen, settings.seed, items, data, inputs, trial, f"trial {number}", keepers)
 
     space = choices(run)
     if not space:
         raise DecorecError(f"tune: expected a model with a search space, found {run.model.name}")
     read = [vocab, sequences, *features, *interests, cooccurrence]
-    study = _study(cache / f"{training_key(run.dump(), run.model.space, settings.seed, code, files=read)[:16]}.db")
+    key = training_key(run.dump(), run.model.space, settings.seed, code, files=read)
+    states = cache / key[:16]
+    study = _study(states.with_suffix(".db"))
     done = len(_in_state(study, *ENDED))
     for number, values in enumerate(_order(space, settings)[done:], done):
         if not _in_state(study, "WAITING"):  # a kill right after the next line leaves this trial waiting
             study.enqueue_trial(values)
         study.optimize(partial(objective, number), n_trials=1)
+        shutil.rmtree(states, ignore_errors=True)
     rows = [
         (number, trial.state.name, _value(trial), json.dumps(trial.params, sort_keys=True))
         for number, trial in enumerate(_in_state(study, *ENDED)[: settings.trials])
@@ -118,9 +126,16 @@ def with_values(run: Run, values: dict[str, Any]) -> Run:
 
 
 def _train(
-    run: Run, seed: int, items: list[str], data: Sequences, inputs: ModelInputs, trial: Trial, label: str
+    run: Run,
+    seed: int,
+    items: list[str],
+    data: Sequences,
+    inputs: ModelInputs,
+    trial: Trial,
+    label: str,
+    keepers: Mapping[str, Keeper],
 ) -> float:
-    """All stages of a run; the best validation NDCG@10 of the last one."""
+    """All stages of a run, as the step train trains them; the best validation NDCG@10 of the last one."""
     from optuna import TrialPruned
 
     done, best, model = 0, 0.0, None
@@ -131,10 +146,12 @@ def _train(
             raise TrialPruned
 
     for stage in run.stages:
-        item_data = inputs.item_data(run, stage, items)
-        model = prepare(run, stage, seed, item_data, None if model is None else model.state_dict())
-        config = run.train.stage(stage).model_copy(update={"monitor": "NDCG@10"})
-        history = train_model(model, data, config, seed, f"{label}, {stage}", report)
+        staged = run.for_stage(stage)
+        item_data = inputs.item_data(staged, stage, items)
+        model = prepare(staged, stage, seed, item_data, None if model is None else model.state_dict())
+        config = staged.train.stage(stage).model_copy(update={"monitor": "NDCG@10"})
+        with keepers[stage] as keeper:
+            history = train_model(model, data, config, seed, f"{label}, {stage}", report, keeper=keeper)
         done, best = done + len(history), float(history.filter("best")["NDCG@10"][0])
     return best
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ import yaml
 from decorec.config import load
 from decorec.config.runs import Run, nested
 from decorec.config.training import TuningConfig
-from decorec.data.sequences import Sequences, write_vocab
+from decorec.data.sequences import Sequences
 from decorec.plan.plan import Plan
 from decorec.tables.trials import tuned, tuning_table
+from decorec.training import resume
+from decorec.training.steps import train
 from decorec.training.tuning import tune, with_values
 from tests.support import small
 from tests.support.stopped import Stopped, when_logged
@@ -23,19 +27,9 @@ from tests.support.stopped import Stopped, when_logged
 RUN = small.run(name="sasrec", dim=8)
 
 
-def files(folder: Path, data: Sequences) -> dict[str, Any]:
+def files(folder: Path, data: Sequences, run: Run = RUN) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
-    write_vocab(folder / "vocab.parquet", [f"item {number}" for number in range(40)])
-    data.write(folder / "sequences.parquet")
-    return {
-        "vocab": folder / "vocab.parquet",
-        "sequences": folder / "sequences.parquet",
-        "features": [],
-        "interests": [],
-        "code": "tested",
-        "cache": folder / "cache",
-        "trials": folder / "sasrec.parquet",
-    }
+    return {**small.files(folder, data, run), "code": "tested", "cache": folder / "cache", "trials": folder / "trials"}
 
 
 def test_trials_are_kept_each_combination_comes_once_and_the_own_values_first(tmp_path: Path) -> None:
@@ -55,16 +49,53 @@ def test_trials_are_kept_each_combination_comes_once_and_the_own_values_first(tm
     assert pl.read_parquet(given["trials"]).equals(table)
 
 
-@pytest.mark.parametrize("lines", [["trial 0, fit: epoch 0"], ["trial 2, fit: epoch 1"] * 2 + ["trial 4, fit: best"]])
-def test_a_killed_trial_is_repeated_and_the_table_is_that_of_no_kill(lines: list[str], tmp_path: Path) -> None:
-    settings, undisturbed = TuningConfig(trials=5), files(tmp_path / "undisturbed", small.sequences())
-    tune(run=RUN, settings=settings, **undisturbed)
-    given = files(tmp_path / "killed", small.sequences())
+STAGES = small.run(name="decorec", dim=8)
+LEFT_OFF = "continues in epoch"
+
+
+@pytest.mark.parametrize(
+    ("run", "lines"),
+    [
+        (RUN, ["trial 0, fit: epoch 0"]),
+        (RUN, ["trial 1, fit: epoch 1"] * 2 + ["trial 1, fit: best"]),
+        (STAGES, ["trial 0, stage1: epoch 1", "trial 1, stage2: epoch 1"]),
+    ],
+)
+def test_a_killed_trial_is_continued_and_the_table_is_that_of_no_kill(
+    run: Run, lines: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, undisturbed = TuningConfig(trials=3), files(tmp_path / "undisturbed", small.sequences(), run)
+    tune(run=run, settings=settings, **undisturbed)
+    monkeypatch.setattr(resume, "SECONDS", 0.0)
+    monkeypatch.setattr(resume, "SHARE", float("inf"))
+    given = files(tmp_path / "killed", small.sequences(), run)
     for line in lines:
         with when_logged(line), pytest.raises(Stopped):
-            tune(run=RUN, settings=settings, **given)
-    tune(run=RUN, settings=settings, **given)
+            tune(run=run, settings=settings, **given)
+    signalled = partial(signal.raise_signal, signal.SIGTERM)
+    with when_logged(f"trial 2, {run.stages[-1]}: epoch 0", signalled), pytest.raises(SystemExit) as end:
+        tune(run=run, settings=settings, **given)
+    assert end.value.code == 128 + signal.SIGTERM
+    assert LEFT_OFF in caplog.text
+    tune(run=run, settings=settings, **given)
     assert given["trials"].read_bytes() == undisturbed["trials"].read_bytes()
+    assert [path.suffix for path in given["cache"].iterdir()] == [".db"], "no state is left"
+
+
+@pytest.mark.parametrize("run", [RUN, small.run(dim=8, neighbourhood=1.0)])
+def test_a_trial_trains_what_the_step_train_does(run: Run, tmp_path: Path) -> None:
+    given = files(tmp_path, small.sequences(), run)
+    tune(run=run, settings=TuningConfig(trials=1), **given)
+    common = {key: value for key, value in given.items() if key not in ("cache", "trials")}
+    places: dict[str, Path] = {}
+    for stage in run.stages:
+        start = {"start": places["model"], "start_config": places["config"]} if places else {}
+        folder = tmp_path / stage
+        places = {"state": folder / "state", "model": folder / "m.safetensors", "config": folder / "c.json"}
+        places["history"] = folder / "h.parquet"
+        train(run=run.for_stage(stage), stage=stage, seed=0, **common, **places, **start)
+    best = pl.read_parquet(places["history"]).filter("best")["NDCG@10"].to_list()
+    assert pl.read_parquet(given["trials"])["NDCG@10"].to_list() == best
 
 
 def test_trials_of_other_inputs_or_code_are_not_used(tmp_path: Path) -> None:
