@@ -1,4 +1,4 @@
-"""Ranking and statistics."""
+"""Statistics of the tables."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ __all__ = ["EvaluateConfig"]
 
 
 class EvaluateConfig(Section):
-    """Ranking and statistics."""
+    """Statistics of the tables."""
 
-    mask_history: bool = False
-    """Exclude the items of the user's history from the ranked items (in this literature: false)."""
     bootstrap: int = Field(1_000, ge=100)
     """Number of resamples of users for each confidence interval."""
     level: float = Field(0.95, gt=0.5, lt=1)

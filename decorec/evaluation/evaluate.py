@@ -10,9 +10,8 @@ import polars as pl
 import torch
 
 from decorec.artifacts.files import write_json, write_table
-from decorec.config.evaluation import EvaluateConfig
 from decorec.data.sequences import Sequences
-from decorec.evaluation.full_ranking import candidates, rank_users
+from decorec.evaluation.full_ranking import candidates, rank_by_history
 from decorec.evaluation.metrics import REPORTED, parse_metric
 from decorec.evaluation.ranks_table import ranks_table
 from decorec.models import checkpoint
@@ -25,7 +24,6 @@ log = logging.getLogger("decorec")
 
 def evaluate(
     *,
-    settings: EvaluateConfig,
     vocab: Path,
     sequences: Path,
     model: Path,
@@ -34,19 +32,20 @@ def evaluate(
     metrics: Path,
     threads: int = 1,
 ) -> None:
-    """Rank every user's test item among all items of the data set (full ranking).
+    """Rank every user's test item among all items of the data set (full ranking), with the history kept and masked.
 
     Args:
-        settings: the section evaluate of the configuration.
         vocab: vocab.parquet (read).
         sequences: sequences.parquet (read).
         model: model.safetensors of the last stage of a run (read).
         config: its config.json (read).
         ranks: ranks.parquet (written), one row per user: user, target (item index), higher (items scored higher than
-            the target), equal (other items with the same score), history_length (items before the test item),
-            target_count (interactions with the target in the training part).
-        metrics: metrics.json (written): means over users on test and on validation items, a tie as the mean over all
-            orders of its items. The means on validation items are for choices, those on test items only for reports.
+            the target), equal (other items with the same score), higher_masked and equal_masked (the same without the
+            items of the user's history), history_length (items before the test item), target_count (interactions with
+            the target in the training part).
+        metrics: metrics.json (written): means over users on test and on validation items, with the history kept and
+            masked, a tie as the mean over all orders of its items. The means on validation items are for choices, those
+            on test items only for reports.
         threads: number of threads of torch.
 
     Raises:
@@ -57,17 +56,19 @@ def evaluate(
     trained = checkpoint.load_for(vocab, model, config)
     data = Sequences.read(sequences)
     trained.model.to_device()
-    test = rank_users(trained.model, data, "test", settings.mask_history)
-    valid = rank_users(trained.model, data, "valid", settings.mask_history)
+    test = rank_by_history(trained.model, data, "test")
+    valid = rank_by_history(trained.model, data, "valid")
     target = data.items[data.offsets[1:] - 1]
     counts = np.bincount(data.training().items, minlength=len(trained.items))
-    among = candidates(data, "test", len(trained.items), settings.mask_history)
-    frame = ranks_table(ranks, data, test, among).with_columns(
+    frame = ranks_table(ranks, data, test, candidates(data, "test", len(trained.items))).with_columns(
         history_length=pl.Series((data.lengths - 1).astype(np.int32)),
         target_count=pl.Series(counts[target].astype(np.int32)),
     )
     figures = {
-        part: {name: float(parse_metric(name)(found).mean()) for name in REPORTED}
+        part: {
+            history: {name: float(parse_metric(name)(ranked).mean()) for name in REPORTED}
+            for history, ranked in found.items()
+        }
         for part, found in (("test", test), ("valid", valid))
     }
     log.info("%s seed %d: test %s", trained.run.model.name, trained.seed, figures["test"])

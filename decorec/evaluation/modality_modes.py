@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from decorec.artifacts.files import write_table
-from decorec.config.evaluation import EvaluateConfig
 from decorec.data.batches import Batch
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
-from decorec.evaluation.full_ranking import candidates, rank_users
+from decorec.evaluation.full_ranking import candidates, rank_by_history
 from decorec.evaluation.ranks_table import ranks_table
 from decorec.models import checkpoint
 from decorec.models.base import Recommender
@@ -74,7 +73,6 @@ def modes_of(model: Recommender) -> Mapping[str, Recommender]:
 
 def modality_modes(
     *,
-    evaluate: EvaluateConfig,
     vocab: Path,
     sequences: Path,
     model: Path,
@@ -85,13 +83,12 @@ def modality_modes(
     """Rank every user's test item in every mode: image and text alone, intra (their sum), cross (the full model).
 
     Args:
-        evaluate: the section evaluate of the configuration.
         vocab: vocab.parquet (read).
         sequences: sequences.parquet (read).
         model: model.safetensors of the last stage of a run of decorec (read).
         config: its config.json (read).
-        modes: modes.parquet (written), one row per mode and user: mode, user, target (item index), higher, equal; in
-            mode cross as in the file of the step evaluate.
+        modes: modes.parquet (written), one row per mode and user: mode, user, target (item index), higher, equal,
+            higher_masked, equal_masked; in mode cross as in the file of the step evaluate.
         threads: number of threads of torch.
 
     Raises:
@@ -102,10 +99,10 @@ def modality_modes(
     trained = checkpoint.load_for(vocab, model, config)
     data = Sequences.read(sequences)
     trained.model.to_device()
-    among = candidates(data, "test", len(trained.items), evaluate.mask_history)
+    among = candidates(data, "test", len(trained.items))
     frames = []
     for mode, scorer in modes_of(trained.model).items():
-        found = rank_users(scorer, data, "test", evaluate.mask_history)
+        found = rank_by_history(scorer, data, "test")
         frames.append(ranks_table(modes, data, found, among).select(pl.lit(mode).alias("mode"), pl.all()))
     write_table(modes, pl.concat(frames))
     log.info("modes: %d of %s seed %d", len(frames), trained.run.model.name, trained.seed)

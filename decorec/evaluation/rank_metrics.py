@@ -46,10 +46,6 @@ class Ranks:
         """The mean place over all orders of the tied items, at least 1; to show, not to compute metrics from."""
         return 1 + self.higher + self.equal / 2
 
-    def columns(self) -> dict[str, npt.NDArray[np.int32]]:
-        """Columns of ranks.parquet (``decorec.artifacts.schemas.ranks``)."""
-        return {"higher": self.higher.astype(np.int32), "equal": self.equal.astype(np.int32)}
-
 
 def hit(rank: Array, k: int) -> Array:
     """1 if the true item is among the first k, otherwise 0; with one true item also Recall@k."""

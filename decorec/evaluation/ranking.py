@@ -9,7 +9,7 @@ import torch
 from decorec.errors import DecorecError
 from decorec.evaluation.rank_metrics import Ranks
 
-__all__ = ["ranks"]
+__all__ = ["ranks", "without"]
 
 EXACT = 1 << 24
 
@@ -42,6 +42,40 @@ def ranks(scores: torch.Tensor, target: torch.Tensor) -> Ranks:
     flags = torch.empty(scores.shape, dtype=torch.float32, device=scores.device)
     higher = _count(torch.gt(scores, own, out=flags))
     return Ranks(higher, _count(torch.eq(scores, own, out=flags)) - 1)
+
+
+def without(
+    found: Ranks,
+    scores: torch.Tensor,
+    target: torch.Tensor,
+    rows: npt.NDArray[np.int64],
+    items: npt.NDArray[np.int64],
+) -> Ranks:
+    """The same counts among fewer candidates.
+
+    Args:
+        found: counts among all items, each [B]: those of ``ranks`` for the same scores and targets.
+        scores: [B, I].
+        target: [B].
+        rows: [X] places of users in the batch, 0 <= row < B.
+        items: [X] for each of them an item that is no candidate. A pair may come several times; the target itself stays
+            a candidate.
+
+    Returns:
+        counts, each [B].
+    """
+    pairs = np.unique(rows * scores.shape[1] + items)
+    rows, items = pairs // scores.shape[1], pairs % scores.shape[1]
+    other = items != target.cpu().numpy()[rows]
+    rows, items = rows[other], items[other]
+    row, item = torch.from_numpy(rows).to(scores.device), torch.from_numpy(items).to(scores.device)
+    own = scores.gather(1, target.long().unsqueeze(1)).squeeze(1).index_select(0, row)
+    taken = scores[row, item]
+
+    def left(counts: npt.NDArray[np.int64], gone: torch.Tensor) -> npt.NDArray[np.int64]:
+        return counts - np.bincount(rows[gone.cpu().numpy()], minlength=len(counts))
+
+    return Ranks(left(found.higher, taken > own), left(found.equal, taken == own))
 
 
 def _count(flags: torch.Tensor) -> npt.NDArray[np.int64]:

@@ -18,12 +18,17 @@ __all__ = ["figure"]
 
 
 def _read(file: Path) -> pl.DataFrame:
-    """A table; a column without any value is read as numbers (such as the deviation over a single seed)."""
+    """A table, with the user's history kept where it shows both treatments, as in the paper's figures.
+
+    A column without any value is read as numbers (such as the deviation over a single seed).
+    """
     import polars as pl
 
     from decorec.artifacts.files import read_csv
 
     table = read_csv(file)
+    if "history" in table.columns:
+        table = table.filter(history="kept").drop("history")
     empty = [name for name in table.columns if table[name].is_null().all()]
     return table.with_columns(pl.col(empty).cast(pl.Float64))
 

@@ -6,6 +6,8 @@ from typing import Self
 
 from pydantic import BaseModel, model_validator
 
+from decorec.artifacts.schemas.ranks import History
+
 __all__ = ["Gallery", "Losses"]
 
 
@@ -26,9 +28,9 @@ class Entry(BaseModel):
 
 
 class Recommended(BaseModel):
-    """What one run recommends to a user, and the rank that it gives the true next item."""
+    """What one run recommends to a user, and the ranks that it gives the true next item by treatment of the history."""
 
-    rank: float
+    rank: dict[History, float]
     top: list[Entry]
 
 

@@ -17,11 +17,9 @@ from torch import Tensor
 
 from decorec.artifacts import layout
 from decorec.artifacts.files import by_stem, read_arrays, read_table, write_json
-from decorec.config.evaluation import EvaluateConfig
 from decorec.data.sequences import Sequences, read_vocab
-from decorec.evaluation.full_ranking import score_users
+from decorec.evaluation.full_ranking import rank_by_history, score_users
 from decorec.evaluation.modality_modes import modes_of
-from decorec.evaluation.ranking import ranks
 from decorec.models import checkpoint
 from decorec.models.base import Recommender
 from decorec.models.decorec import DeCoRec
@@ -45,27 +43,26 @@ def choose(data: Sequences, count: int) -> Sequences:
     return Sequences([data.users[user] for user in np.sort(drawn)], offsets, np.concatenate(parts))
 
 
-def _scored(model: Recommender, data: Sequences, mask_history: bool) -> tuple[Tensor, Tensor]:
-    """Scores [U, I] and targets [U] of the users' test items."""
+def _scored(model: Recommender, data: Sequences) -> Tensor:
+    """Scores of all items for the users' test items, [U, I]."""
     scores = torch.empty(len(data.users), model.item_data.item_count)
-    targets = torch.empty(len(data.users), dtype=torch.int64)
-    for chosen, found, wanted in score_users(model, data, "test", mask_history):
-        scores[torch.as_tensor(chosen)], targets[torch.as_tensor(chosen)] = found.float(), wanted
-    return scores, targets
+    for chosen, found, _ in score_users(model, data, "test"):
+        scores[torch.as_tensor(chosen)] = found.float()
+    return scores
 
 
-def _recommended(model: Recommender, data: Sequences, mask_history: bool) -> list[dict[str, Any]]:
-    """For each user the mean rank of the true next item and the first items, with full scores and those by modality."""
-    scores, targets = _scored(model, data, mask_history)
+def _recommended(model: Recommender, data: Sequences) -> list[dict[str, Any]]:
+    """For each user the mean ranks of the true next item, and the first items with full scores and by modality."""
+    scores = _scored(model, data)
     parts: dict[str, Tensor] = {}
     if isinstance(model, DeCoRec):
         single = [(name, mode) for name, mode in modes_of(model).items() if name in model.adapters]
-        parts = {name: _scored(mode, data, mask_history)[0] for name, mode in single}
-    rank = ranks(scores, targets).mean_rank()
+        parts = {name: _scored(mode, data) for name, mode in single}
+    rank = {history: found.mean_rank() for history, found in rank_by_history(model, data, "test").items()}
     top = torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :TOP]
     return [
         {
-            "rank": float(rank[user]),
+            "rank": {history: float(found[user]) for history, found in rank.items()},
             "top": [
                 {
                     "item": item,
@@ -125,7 +122,6 @@ def _described(
 
 def gallery(
     *,
-    evaluate: EvaluateConfig,
     vocab: Path,
     sequences: Path,
     catalogue: Path,
@@ -141,7 +137,6 @@ def gallery(
     The users are drawn at random with a fixed seed, so that they cannot be chosen by their results.
 
     Args:
-        evaluate: the section evaluate of the configuration.
         vocab: vocab.parquet (read).
         sequences: sequences.parquet (read).
         catalogue: items.parquet (read): item, title.
@@ -150,8 +145,9 @@ def gallery(
         interests: MODALITY.safetensors (read): the clusters of the items in each modality.
         models: runs/RUN/seed-N/STAGE/model.safetensors (read), each with its config.json beside it.
         users: number of users.
-        output: gallery.json (written): users (history, target, and for each run the rank of the target and the first
-            ten items with scores) and items (title, clusters, small picture).
+        output: gallery.json (written): users (history, target, and for each run the rank of the target, with the
+            history kept and masked, and the first ten of all items with scores) and items (title, clusters, small
+            picture).
 
     Raises:
         DecorecError: a file is missing or damaged, or a model has other items than the vocabulary.
@@ -162,7 +158,7 @@ def gallery(
     found: dict[str, list[dict[str, Any]]] = {}
     for file in models:
         trained = checkpoint.load_for(vocab, file, file.with_name("config.json"))
-        found[layout.place(file, layout.MODEL).run] = _recommended(trained.model, data, evaluate.mask_history)
+        found[layout.place(file, layout.MODEL).run] = _recommended(trained.model, data)
     people = []
     for user in range(len(data.users)):
         *history, target = data.items[data.offsets[user] : data.offsets[user + 1]].tolist()

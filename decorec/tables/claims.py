@@ -18,7 +18,7 @@ from decorec.config.evaluation import EvaluateConfig
 from decorec.evaluation.metrics import REPORTED
 from decorec.evaluation.significance import FLIPS, holm
 from decorec.tables.coldstart import groups_of_users
-from decorec.tables.collect import RunRanks, read_runs
+from decorec.tables.collect import Block, RunRanks, read_runs
 from decorec.tables.labels import paper_name, short
 from decorec.tables.paper import paper as published
 from decorec.tables.recall import NAMES
@@ -43,7 +43,7 @@ APART = "no-cross"
 """Run trained without scores across modalities, so that its sum of both is the paper's variant "intra"."""
 ONLY = {"text": "text-only", "image": "image-only"}
 SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("dataset", "kind", "claim", "metric"), pl.String),
+    **dict.fromkeys(("dataset", "history", "kind", "claim", "metric"), pl.String),
     "in_paper": pl.Boolean,
     **dict.fromkeys(("difference", "ci_low", "ci_high", "p_value", "p_holm"), pl.Float64),
     "verdict": pl.String,
@@ -64,7 +64,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class _Evidence:
-    """The measurements on one data set."""
+    """The measurements in one block."""
 
     runs: Mapping[str, RunRanks]
     modes: Mapping[Scored, RunRanks]
@@ -150,15 +150,15 @@ def _between(cold: Values, other: Values, evaluate: EvaluateConfig) -> dict[str,
     return effects
 
 
-def _records(dataset: str, claims: Sequence[Claim], level: float) -> list[tuple[object, ...]]:
-    """Rows of the csv file; p is corrected over all rows of one kind on one data set."""
+def _records(block: Block, claims: Sequence[Claim], level: float) -> list[tuple[object, ...]]:
+    """Rows of the csv file; p is corrected over all rows of one kind in one block."""
     rows: list[tuple[object, ...]] = []
     for kind in KINDS:
         lines = [(c, metric, effect) for c in claims if c.kind == kind for metric, effect in c.effects.items()]
         tested = [index for index, (_, _, effect) in enumerate(lines) if effect is not None]
         adjusted = dict(zip(tested, holm([e.p_value for _, _, e in lines if e is not None]).tolist(), strict=True))
         for index, (claim, metric, effect) in enumerate(lines):
-            names = (dataset, kind, claim.text, metric, claim.in_paper)
+            names = (*block, kind, claim.text, metric, claim.in_paper)
             if effect is None:
                 rows.append((*names, *(None,) * 5, "not testable here"))
                 continue
@@ -171,9 +171,9 @@ def _records(dataset: str, claims: Sequence[Claim], level: float) -> list[tuple[
 
 def _groups(frame: pl.DataFrame) -> list[Group]:
     groups = []
-    for (dataset, kind), block in frame.group_by("dataset", "kind", maintain_order=True):
+    for (dataset, history, kind), part in frame.group_by("dataset", "history", "kind", maintain_order=True):
         lines = []
-        for (claim,), rows in block.group_by("claim", maintain_order=True):
+        for (claim,), rows in part.group_by("claim", maintain_order=True):
             headline = rows.filter(metric=HEADLINE if HEADLINE in rows["metric"] else HITS).row(0, named=True)
             cells = [Cell() for _ in range(4)]
             if headline["p_value"] is not None:
@@ -186,7 +186,7 @@ def _groups(frame: pl.DataFrame) -> list[Group]:
             holding = int((rows["verdict"] == "reproduced").sum())
             share = f"{holding} of {len(rows)}" if headline["verdict"] and headline["p_value"] is not None else ""
             lines.append((str(claim), [*cells, Cell(headline["verdict"] or "not in the paper"), Cell(share)]))
-        groups.append(Group(f"{dataset}: {KINDS[str(kind)]}", lines))
+        groups.append(Group(f"{dataset}, history {history}: {KINDS[str(kind)]}", lines))
     return groups
 
 
@@ -210,7 +210,8 @@ def claims_table(
     """Compare the paper's claims with the measurements.
 
     A claim is reproduced if its difference is positive and its p-value, corrected by Holm over all rows of its kind on
-    its data set, is at most 1 - evaluate.level.
+    its data set with the same treatment of the history, is at most 1 - evaluate.level. The recall without training
+    never predicts an item of the history, so its claims stand with those of the masked history.
 
     Args:
         ranks: DATASET/runs/RUN/seed-N/ranks.parquet (read) of the runs of both tables.
@@ -223,8 +224,8 @@ def claims_table(
         baseline: run that gains on cold users are compared with.
         cold: share of the users that count as cold: those with the fewest training interactions.
         evaluate: the section evaluate of the configuration.
-        csv: the table (written), one row per data set, claim and metric: dataset, kind, claim, metric, in_paper,
-            difference, ci_low, ci_high, p_value, p_holm, verdict.
+        csv: the table (written), one row per data set, history, claim and metric: dataset, history (kept or masked),
+            kind, claim, metric, in_paper, difference, ci_low, ci_high, p_value, p_holm, verdict.
         tex: the printed table as a LaTeX float (written).
         html: the printed table as a page (written).
         md: the printed table as Markdown (written).
@@ -237,18 +238,18 @@ def claims_table(
     recalled = {layout.dataset_of(file): read_table(file, RECALL) for file in recalls}
     records: list[tuple[object, ...]] = []
     seeds: set[int] = set()
-    for dataset, found in read_runs(ranks, runs).items():
-        seeds |= {len(run.seeds) for run in [*found.values(), *by_mode.get(dataset, {}).values()]}
+    for block, found in read_runs(ranks, runs).items():
+        seeds |= {len(run.seeds) for run in [*found.values(), *by_mode.get(block, {}).values()]}
         is_cold = groups_of_users(found[runs[0]], cold)[0].chosen
-        evidence = _Evidence(found, by_mode.get(dataset, {}), recalled.get(dataset), is_cold)
+        evidence = _Evidence(found, by_mode.get(block, {}), recalled.get(block.dataset), is_cold)
         claims = [
             *_of_runs(evidence, "main", main, reference, evaluate),
             *_of_runs(evidence, "ablations", ablations, reference, evaluate),
-            *_of_recall(evidence, evaluate),
+            *(_of_recall(evidence, evaluate) if block.history == "masked" else ()),
             *_of_modes(evidence, reference, evaluate),
             *_of_cold_users(evidence, reference, baseline, evaluate),
         ]
-        records += _records(dataset, claims, evaluate.level)
+        records += _records(block, claims, evaluate.level)
     frame = pl.DataFrame(records, schema=SCHEMA, orient="row")
     table = Table(
         records=frame,
@@ -259,7 +260,8 @@ def claims_table(
             f"Difference: mean over users, in {HEADLINE} (recall: {HITS}); {evaluate.level:.0%} bootstrap interval "
             f"over users; p: two-sided paired permutation test, {FLIPS:,} sign patterns. The last claim about cold "
             "users compares two groups: Welch's t-test and its interval.",
-            "p (Holm): corrected over all claims and metrics of one kind on one data set. Reproduced: the difference "
+            "p (Holm): corrected over all claims and metrics of one kind on one data set, for each treatment of the "
+            "history. Reproduced: the difference "
             f"is positive and p (Holm) at most {1 - evaluate.level:.2g}. Not testable here: a run that the "
             "claim needs is missing.",
             f"Seeds per run: {', '.join(map(str, sorted(seeds)))}.",

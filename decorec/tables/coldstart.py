@@ -16,12 +16,12 @@ from decorec.evaluation.metrics import REPORTED
 from decorec.tables.collect import RunRanks, read_runs
 from decorec.tables.labels import label
 from decorec.tables.render import Cell, Group, Table, emphasise, write
-from decorec.tables.summary import Effect, Summary, compare, per_user, summarise_dataset
+from decorec.tables.summary import Effect, Summary, compare, per_user, summarise_block
 
 __all__ = ["Users", "coldstart_table", "groups_of_users"]
 
 SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("dataset", "group", "metric", "model"), pl.String),
+    **dict.fromkeys(("dataset", "history", "group", "metric", "model"), pl.String),
     **dict.fromkeys(("users", "least", "most"), pl.Int64),
     **dict.fromkeys(("mean", "std"), pl.Float64),
     "seeds": pl.Int64,
@@ -74,8 +74,8 @@ def _improvements(
 
 
 @dataclass(frozen=True)
-class _Block:
-    """One group of users of one data set."""
+class _Part:
+    """One group of users in one block."""
 
     users: Users
     summaries: list[Summary]
@@ -94,7 +94,7 @@ class _Block:
         for row in self.summaries:
             effect = self.effects.get((row.run, row.metric))
             gain = (None,) * 4 if effect is None else (effect.difference, effect.low, effect.high, effect.p_value)
-            names = (row.dataset, self.users.name, row.metric, row.run)
+            names = (*row.block, self.users.name, row.metric, row.run)
             spread = (row.mean, row.std, row.seeds, row.ci_low, row.ci_high)
             yield (*names, row.users, self.users.least, self.users.most, *spread, self.percent(row), *gain)
 
@@ -114,7 +114,7 @@ class _Block:
                 gain = "" if percent is None or effect is None else f"{percent:+.1f} %, p = {effect.p_value:.4f}"
                 cells.append(Cell(value, mark, spread, gain))
             rows.append((metric, cells))
-        return Group(f"{first.dataset}, {self.users.name} users: {first.users:,} with {span}", rows)
+        return Group(first.block.title(f"{self.users.name} users: {first.users:,} with {span}"), rows)
 
 
 def coldstart_table(
@@ -137,9 +137,10 @@ def coldstart_table(
         baseline: run that gains are computed against; without it among the runs, there are no gains.
         cold: share of the users that count as cold: those with the fewest training interactions.
         evaluate: the section evaluate of the configuration.
-        csv: the table (written), one row per data set, group of users, metric and run: dataset, group (cold or other),
-            metric, model (the run), users, least and most (training interactions), mean, std, seeds, ci_low, ci_high,
-            improvement_percent, difference, difference_low, difference_high, p_value (against the baseline).
+        csv: the table (written), one row per data set, history, group of users, metric and run: dataset, history (kept
+            or masked), group (cold or other), metric, model (the run), users, least and most (training interactions),
+            mean, std, seeds, ci_low, ci_high, improvement_percent, difference, difference_low, difference_high, p_value
+            (against the baseline).
         tex: the printed table as a LaTeX float (written).
         html: the printed table as a page (written).
         md: the printed table as Markdown (written).
@@ -147,17 +148,17 @@ def coldstart_table(
     Raises:
         DecorecError: a file is missing or damaged, or the files do not fit together.
     """
-    blocks = []
-    for dataset, group in read_runs(ranks, runs).items():
+    parts = []
+    for block, group in read_runs(ranks, runs).items():
         for chosen in groups_of_users(group[runs[0]], cold):
             subset = {name: run.of(chosen.chosen) for name, run in group.items()}
-            summaries = summarise_dataset(dataset, subset, None, evaluate)
-            blocks.append(_Block(chosen, summaries, _improvements(subset, baseline, evaluate), baseline))
+            summaries = summarise_block(block, subset, None, evaluate)
+            parts.append(_Part(chosen, summaries, _improvements(subset, baseline, evaluate), baseline))
     table = Table(
-        records=pl.DataFrame([row for block in blocks for row in block.records()], schema=SCHEMA, orient="row"),
+        records=pl.DataFrame([row for part in parts for row in part.records()], schema=SCHEMA, orient="row"),
         caption="Users with few interactions and other users",
         columns=["Metric", *map(label, runs)],
-        groups=[block.group(runs) for block in blocks],
+        groups=[part.group(runs) for part in parts],
         notes=[
             f"Cold: the {cold:.0%} of the users with the fewest training interactions; users with equal numbers "
             "are in the same group. Mean over users and seeds ± standard deviation over seeds. Bold: best; underlined: "
@@ -167,4 +168,4 @@ def coldstart_table(
         ],
     )
     write(table, csv, tex, html, md)
-    logging.getLogger("decorec").info("%s: %d groups of users", csv, len(blocks))
+    logging.getLogger("decorec").info("%s: %d groups of users", csv, len(parts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +13,27 @@ import polars as pl
 
 from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
-from decorec.artifacts.schemas.ranks import HISTORY_LENGTH, RANKS
+from decorec.artifacts.schemas.ranks import COUNTS, HISTORIES, HISTORY_LENGTH, RANKS, History
 from decorec.errors import DecorecError
 from decorec.evaluation.rank_metrics import Ranks
 
-__all__ = ["RunRanks", "read_runs"]
+__all__ = ["Block", "RunRanks", "read_runs"]
+
+
+class Block(NamedTuple):
+    """A part of a table: within it all runs rank the same candidates for the same users."""
+
+    dataset: str
+    history: History
+
+    def title(self, *details: str) -> str:
+        """Its heading: data set, details, and what happens to the user's history."""
+        return ", ".join([self.dataset, *details, f"history {self.history}"])
 
 
 @dataclass(frozen=True)
 class RunRanks:
-    """The ranks of one run on one data set, over its seeds."""
+    """The ranks of one run in one block, over its seeds."""
 
     seeds: tuple[int, ...]
     """Ascending."""
@@ -39,6 +51,9 @@ class RunRanks:
         return RunRanks(self.seeds, self.ranks[:, chosen], users, lengths)
 
 
+COUNTED = [name for names in COUNTS.values() for name in names]
+
+
 def _read(file: Path, mode: str | None) -> pl.DataFrame:
     columns = RANKS if mode is not None else RANKS | HISTORY_LENGTH
     frame = read_table(file, columns)
@@ -47,7 +62,7 @@ def _read(file: Path, mode: str | None) -> pl.DataFrame:
     frame = frame.select(*columns).sort("user", "target")
     if frame.is_empty():
         raise DecorecError(f"{file}: expected one row per user, found none; run its step again")
-    for name in ("higher", "equal"):
+    for name in COUNTED:
         if frame[name].null_count() or not (frame[name] >= 0).all():
             raise DecorecError(
                 f"{file}: expected numbers of at least 0 in column {name!r}, found others; run its step again"
@@ -60,7 +75,7 @@ def _read(file: Path, mode: str | None) -> pl.DataFrame:
 
 def _check_same_users(first: Path, expected: pl.DataFrame, file: Path, found: pl.DataFrame) -> None:
     """Raise unless both files have the same users, each with the same target and the same length of history."""
-    key = [name for name in expected.columns if name not in ("higher", "equal")]
+    key = [name for name in expected.columns if name not in COUNTED]
     if expected.select(key).equals(found.select(key)):
         return
     only = found.join(expected, on=key, how="anti", maintain_order="left")
@@ -100,7 +115,7 @@ def _group(files: Sequence[Path], runs: Sequence[str], pattern: str) -> dict[str
     return groups
 
 
-def read_runs(files: Sequence[Path], runs: Sequence[str], mode: str | None = None) -> dict[str, dict[str, RunRanks]]:
+def read_runs(files: Sequence[Path], runs: Sequence[str], mode: str | None = None) -> dict[Block, dict[str, RunRanks]]:
     """Read the ranks of ``runs``; data set, run and seed are taken from each path.
 
     Args:
@@ -109,7 +124,8 @@ def read_runs(files: Sequence[Path], runs: Sequence[str], mode: str | None = Non
         mode: read the rows of this mode; for files of the step modality-modes (modes.parquet).
 
     Returns:
-        data set (in the order of ``files``) -> run (in the order of ``runs``) -> ranks.
+        block (data sets in the order of ``files``, in each the history kept, then masked) -> run (in the order of
+        ``runs``) -> ranks.
 
     Raises:
         DecorecError: a file is missing, has another path, is given twice or belongs to no run; a run has no file; a
@@ -119,23 +135,24 @@ def read_runs(files: Sequence[Path], runs: Sequence[str], mode: str | None = Non
         raise DecorecError(
             "--ranks: expected at least one ranks.parquet, found none; pass the files of the step evaluate"
         )
-    result: dict[str, dict[str, RunRanks]] = {}
+    result: dict[Block, dict[str, RunRanks]] = {}
     for dataset, group in _group(files, runs, layout.RANKS if mode is None else layout.MODES).items():
         reference: tuple[Path, pl.DataFrame] | None = None
-        result[dataset] = {}
+        result |= {Block(dataset, history): {} for history in HISTORIES}
         for run, seeds in group.items():
-            higher, equal = [], []
+            counts: dict[str, list[npt.NDArray[np.int64]]] = {name: [] for name in COUNTED}
             for seed in sorted(seeds):
                 frame = _read(seeds[seed], mode)
                 reference = reference or (seeds[seed], frame)
                 _check_same_users(*reference, seeds[seed], frame)
-                higher.append(frame["higher"].to_numpy().astype(np.int64))
-                equal.append(frame["equal"].to_numpy().astype(np.int64))
+                for name, found in counts.items():
+                    found.append(frame[name].to_numpy().astype(np.int64))
             assert reference is not None  # every run has a file
             users = tuple(reference[1]["user"])
             lengths = None
             if mode is None:  # the validation item is part of the history, but not of the training part
                 lengths = reference[1]["history_length"].to_numpy().astype(np.int64) - 1
-            found = Ranks(np.stack(higher), np.stack(equal))
-            result[dataset][run] = RunRanks(tuple(sorted(seeds)), found, users, lengths)
+            for history, names in COUNTS.items():
+                ranks = Ranks(*(np.stack(counts[name]) for name in names))
+                result[Block(dataset, history)][run] = RunRanks(tuple(sorted(seeds)), ranks, users, lengths)
     return result

@@ -45,7 +45,7 @@ COMPARISONS = {
 
 def _records(rows: Sequence[Summary], kind: Comparison, paper: PaperNames) -> pl.DataFrame:
     schema = {
-        **dict.fromkeys(("dataset", "metric", kind.column), pl.String),
+        **dict.fromkeys(("dataset", "history", "metric", kind.column), pl.String),
         **dict.fromkeys(("mean", "std"), pl.Float64),
         "seeds": pl.Int64,
         **dict.fromkeys(("ci_low", "ci_high", "paper", "p_value"), pl.Float64),
@@ -53,18 +53,18 @@ def _records(rows: Sequence[Summary], kind: Comparison, paper: PaperNames) -> pl
     records = []
     for row in rows:
         figure = None
-        if kind.paper is not None:
-            figure = paper_figure(kind.paper, paper.of(row.dataset), paper_name(row.run), row.metric)
+        if kind.paper is not None and row.block.history == "kept":  # the paper does not mask
+            figure = paper_figure(kind.paper, paper.of(row.block.dataset), paper_name(row.run), row.metric)
         measured = (row.mean, row.std, row.seeds, row.ci_low, row.ci_high)
-        records.append((row.dataset, row.metric, row.run, *measured, figure, row.p_value))
+        records.append((*row.block, row.metric, row.run, *measured, figure, row.p_value))
     return pl.DataFrame(records, schema=schema, orient="row")
 
 
 def _groups(rows: Sequence[Summary]) -> list[Group]:
     groups = []
-    for dataset, block in groupby(rows, key=lambda row: row.dataset):
-        lines = [(metric, list(line)) for metric, line in groupby(block, key=lambda row: row.metric)]
-        title = f"{dataset}, {lines[0][1][0].users:,} users"
+    for block, part in groupby(rows, key=lambda row: row.block):
+        lines = [(metric, list(line)) for metric, line in groupby(part, key=lambda row: row.metric)]
+        title = block.title(f"{lines[0][1][0].users:,} users")
         groups.append(Group(title, [(metric, cells(line)) for metric, line in lines]))
     return groups
 
@@ -81,7 +81,8 @@ def _notes(reference: str, evaluate: EvaluateConfig) -> list[str]:
         f"In brackets: {evaluate.level:.0%} bootstrap interval over users, {evaluate.bootstrap:,} resamples. "
         f"p: two-sided paired permutation test over users, {FLIPS:,} sign patterns, {label(reference)} against the "
         "run, not corrected for the number of comparisons. (Intervals and p-values are in the html and csv files.)",
-        f"All items of the data set are ranked; the user's history is {'' if evaluate.mask_history else 'not '}masked.",
+        "All items of the data set are ranked. History kept: those of the user's history as well; history masked: "
+        "without them.",
     ]
 
 
@@ -107,9 +108,10 @@ def comparison_table(
         reference: run that all others are tested against.
         evaluate: the section evaluate of the configuration.
         paper: data set -> its name in the paper, or null.
-        csv: the table (written), one row per data set, metric and run: dataset, metric, model (the run; for ablations
-            the column is named variant), mean, std, seeds, ci_low, ci_high, paper (value in the paper's table of that
-            kind; empty for fusion), p_value (paired test of the reference against the run); missing values are empty.
+        csv: the table (written), one row per data set, history, metric and run: dataset, history (kept or masked),
+            metric, model (the run; for ablations the column is named variant), mean, std, seeds, ci_low, ci_high, paper
+            (value in the paper's table of that kind, which keeps the history; empty for fusion), p_value (paired test
+            of the reference against the run); missing values are empty.
         tex: the printed table as a LaTeX float (written).
         html: the printed table as a page (written).
         md: the printed table as Markdown (written).

@@ -19,7 +19,7 @@ __all__ = ["recall_table"]
 
 FIGURES = ("hits", "predictions", "precision")
 SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("dataset", "view"), pl.String),
+    **dict.fromkeys(("dataset", "history", "view"), pl.String),
     "users": pl.Int64,
     "hits": pl.Float64,
     "predictions": pl.Int64,
@@ -45,8 +45,8 @@ def recall_table(*, recalls: list[Path], paper: PaperNames, csv: Path, tex: Path
     Args:
         recalls: DATASET/recall.parquet (read) of all data sets.
         paper: data set -> its name in the paper, or null.
-        csv: the table (written), one row per data set and view: dataset, view, users, hits, predictions, precision,
-            paper_hits, paper_predictions, paper_precision.
+        csv: the table (written), one row per data set and view: dataset, history (masked: its items are not predicted),
+            view, users, hits, predictions, precision, paper_hits, paper_predictions, paper_precision.
         tex: the printed table as a LaTeX float (written).
         html: the printed table as a page (written).
         md: the printed table as Markdown (written).
@@ -63,7 +63,9 @@ def recall_table(*, recalls: list[Path], paper: PaperNames, csv: Path, tex: Path
             precision = hits / predictions if predictions else 0.0
             printed = _printed(view, paper.of(dataset))
             figures = {"hits": hits, "predictions": predictions, "precision": precision}
-            rows.append({"dataset": dataset, "view": view, "users": len(counted), **figures, **printed})
+            rows.append(
+                {"dataset": dataset, "history": "masked", "view": view, "users": len(counted), **figures, **printed}
+            )
             lines.append((view, figures, printed["paper_precision"]))
         values = [f"{figures['precision']:.5f}" for _, figures, _ in lines]
         marks = emphasise(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +13,26 @@ import numpy.typing as npt
 from pydantic import RootModel
 
 from decorec.artifacts.files import write_text
+from decorec.artifacts.schemas.ranks import History
 from decorec.config.evaluation import EvaluateConfig
 from decorec.config.root import TunedDifference
 from decorec.config.runs import flat
 from decorec.errors import DecorecError
 from decorec.evaluation.metrics import REPORTED
 from decorec.evaluation.significance import FLIPS
-from decorec.tables.collect import RunRanks, read_runs
+from decorec.tables.collect import Block, RunRanks, read_runs
 from decorec.tables.labels import PaperNames, label, note, paper_name
 from decorec.tables.paper import Figures, paper_figure, released_figures
 from decorec.tables.paper import paper as published
 from decorec.tables.render import markdown_rows
 from decorec.tables.statistics import read_statistics
-from decorec.tables.summary import Summary, compare, paper_compatible, per_user, summarise_dataset
+from decorec.tables.summary import Summary, compare, paper_compatible, per_user, summarise_block
 
 __all__ = ["ChosenValues", "results_page"]
 
 COMPATIBLE = tuple(paper_compatible(metric) for metric in REPORTED)
 Rows = dict[tuple[str, str], Summary]
-"""(run, metric) -> summary, of one data set."""
+"""(run, metric) -> summary, in one block."""
 
 
 class ChosenValues(RootModel[dict[str, dict[str, TunedDifference]]]):
@@ -46,7 +48,6 @@ def _mean(row: Summary) -> str:
 
 
 def _protocol(references: Sequence[str], evaluate: EvaluateConfig) -> list[str]:
-    history = "masked: items of the user's history are no candidates" if evaluate.mask_history else "not masked"
     return [
         "# Results",
         "",
@@ -56,7 +57,8 @@ def _protocol(references: Sequence[str], evaluate: EvaluateConfig) -> list[str]:
         "",
         "- **Population.** Every user of the data set, one target each: the last item of the sequence (leave-one-out). "
         "The item before it is for validation, the rest for training.",
-        f"- **Candidates.** All items of the data set; none is sampled. The user's history is {history}.",
+        "- **Candidates.** All items of the data set; none is sampled. Every model is ranked twice by the same scores: "
+        "with the items of the user's history kept among the candidates, as in the paper, and with them masked.",
         "- **Rank and ties.** rank = 1 + items scored higher. A tie counts as the mean of the metric over all orders "
         "of the tied items; scores tie only if they are exactly equal.",
         "- **Cut-offs.** Hit@10 counts ranks up to 10. The paper's tables were most likely made by an evaluator that "
@@ -98,14 +100,14 @@ def _three(row: dict[str, float | None], prefix: str) -> str:
     return "" if items is None else f"{items:,} / {interactions:,} / {sparsity:.3f}"
 
 
-def _true(rows: Rows, runs: Sequence[str]) -> list[str]:
+def _true(rows: Rows, runs: Sequence[str], history: History) -> list[str]:
     means = [[label(run), str(rows[run, REPORTED[0]].seeds), *(_mean(rows[run, m]) for m in REPORTED)] for run in runs]
     spans = []
     for run in runs:
         cells = [f"{row.ci_low:.4f} to {row.ci_high:.4f}" for row in (rows[run, metric] for metric in REPORTED)]
         spans.append([label(run), str(rows[run, REPORTED[0]].seeds), *cells])
     return [
-        "### True cut-offs",
+        f"### True cut-offs, history {history}",
         "",
         *markdown_rows(["run", "seeds", *REPORTED], means),
         "Intervals over users:",
@@ -114,7 +116,9 @@ def _true(rows: Rows, runs: Sequence[str]) -> list[str]:
     ]
 
 
-def _differences(means: Mapping[str, npt.NDArray[np.float64]], reference: str, evaluate: EvaluateConfig) -> list[str]:
+def _differences(
+    means: Mapping[str, npt.NDArray[np.float64]], reference: str, history: History, evaluate: EvaluateConfig
+) -> list[str]:
     """``reference`` minus each other run; means: run -> [U, M] value of each metric per user."""
     table = []
     for run in means:
@@ -122,7 +126,11 @@ def _differences(means: Mapping[str, npt.NDArray[np.float64]], reference: str, e
             effects = compare(means[reference] - means[run], evaluate)
             cells = [f"{e.difference:+.4f} ({e.low:+.4f} to {e.high:+.4f}; p = {e.p_value:.4f})" for e in effects]
             table.append([label(run), *cells])
-    return [f"### {label(reference)} minus each other run", "", *markdown_rows(["run", *REPORTED], table)]
+    return [
+        f"### {label(reference)} minus each other run, history {history}",
+        "",
+        *markdown_rows(["run", *REPORTED], table),
+    ]
 
 
 def _beside_paper(rows: Rows, runs: Sequence[str], dataset: str) -> list[str]:
@@ -136,7 +144,8 @@ def _beside_paper(rows: Rows, runs: Sequence[str], dataset: str) -> list[str]:
     return [
         "### At the cut-offs of the paper",
         "",
-        "The paper's rows are its own values, which it calls @10 and @50; it gives no MRR and no deviations.",
+        "The history is kept. The paper's rows are its own values, which it calls @10 and @50; it gives no MRR and no "
+        "deviations.",
         "",
         *markdown_rows(["run", "seeds", *COMPATIBLE], table),
     ]
@@ -178,10 +187,10 @@ def _beside_released(rows: Rows, runs: Sequence[str], released: Figures) -> list
     return [
         "### Against the authors' released code, as measured",
         "",
-        f"The released code was run with {seeds} seeds on its own files of this data set; its evaluator prints "
-        "cut-offs 11 and 51, with ties in no particular order. The standard error is that of a difference of "
-        "means over seeds, on the same users; with so few seeds it is itself uncertain. It is empty where no "
-        "deviation is known.",
+        f"The released code was run with {seeds} seeds on its own files of this data set; it keeps the history, and "
+        "its evaluator prints cut-offs 11 and 51, with ties in no particular order. The standard error is that of a "
+        "difference of means over seeds, on the same users; with so few seeds it is itself uncertain. It is empty "
+        "where no deviation is known.",
         "",
         *markdown_rows(header, table),
     ]
@@ -205,26 +214,31 @@ def _values(chosen: Mapping[str, TunedDifference]) -> list[str]:
 
 def _section(
     dataset: str,
-    found: dict[str, RunRanks],
+    found: Mapping[History, dict[str, RunRanks]],
     references: Sequence[str],
     evaluate: EvaluateConfig,
     name: str | None,
     chosen: Mapping[str, TunedDifference],
 ) -> list[str]:
-    runs = list(found)
-    summaries = summarise_dataset(dataset, found, None, evaluate, (*REPORTED, *COMPATIBLE))
-    rows = {(row.run, row.metric): row for row in summaries}
-    users = rows[runs[0], REPORTED[0]].users
+    runs = list(found["kept"])
+    rows: dict[History, Rows] = {}
+    for history, group in found.items():
+        summaries = summarise_block(Block(dataset, history), group, None, evaluate, (*REPORTED, *COMPATIBLE))
+        rows[history] = {(row.run, row.metric): row for row in summaries}
+    users = rows["kept"][runs[0], REPORTED[0]].users
     origin = f"; in the paper: {name}" if name else "; not in the paper"
-    lines = [f"## {dataset}", "", f"{users:,} users ranked{origin}.", "", *_values(chosen), *_true(rows, runs)]
-    means = {run: per_user(ranks) for run, ranks in found.items()}
-    for reference in references:
-        lines += _differences(means, reference, evaluate)
+    lines = [f"## {dataset}", "", f"{users:,} users ranked{origin}.", "", *_values(chosen)]
+    for history in found:
+        lines += _true(rows[history], runs, history)
+    for history, group in found.items():
+        means = {run: per_user(ranks) for run, ranks in group.items()}
+        for reference in references:
+            lines += _differences(means, reference, history, evaluate)
     if name:
-        lines += _beside_paper(rows, runs, name)
+        lines += _beside_paper(rows["kept"], runs, name)
     released = released_figures(name)
     if released:
-        lines += _beside_released(rows, runs, released)
+        lines += _beside_released(rows["kept"], runs, released)
     return lines
 
 
@@ -269,7 +283,8 @@ def results_page(
         )
     lines = _protocol(references, evaluate) + _statistics(statistics, paper)
     lines += _notes(runs, any(paper.root.values()))
-    for dataset, found in read_runs(ranks, runs).items():
+    for dataset, blocks in groupby(read_runs(ranks, runs).items(), key=lambda entry: entry[0].dataset):
+        found = {block.history: group for block, group in blocks}
         lines += _section(dataset, found, references, evaluate, paper.of(dataset), chosen.root.get(dataset, {}))
     write_text(output, "\n".join(lines).rstrip() + "\n")
     logging.getLogger("decorec").info("%s: %d files of ranks in", output, len(ranks))

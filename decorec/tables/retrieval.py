@@ -15,15 +15,15 @@ from decorec.artifacts.files import read_table
 from decorec.config.evaluation import EvaluateConfig
 from decorec.errors import DecorecError
 from decorec.tables.cells import cells
-from decorec.tables.collect import RunRanks, read_runs
+from decorec.tables.collect import Block, RunRanks, read_runs
 from decorec.tables.labels import label
 from decorec.tables.render import Group, Table, write
-from decorec.tables.summary import summarise_dataset
+from decorec.tables.summary import summarise_block
 
 __all__ = ["Scored", "read_modes", "retrieval_table"]
 
 SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("dataset", "metric", "run", "mode"), pl.String),
+    **dict.fromkeys(("dataset", "history", "metric", "run", "mode"), pl.String),
     **dict.fromkeys(("mean", "std"), pl.Float64),
     "seeds": pl.Int64,
     **dict.fromkeys(("ci_low", "ci_high", "p_value"), pl.Float64),
@@ -41,8 +41,8 @@ class Scored:
         return f"{label(self.run)}: {self.mode}"
 
 
-def read_modes(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[Scored, RunRanks]]:
-    """Data set -> run and mode -> ranks, in the order of ``runs`` and of the modes in their files.
+def read_modes(files: Sequence[Path], runs: Sequence[str]) -> dict[Block, dict[Scored, RunRanks]]:
+    """Block -> run and mode -> ranks, in the order of ``runs`` and of the modes in their files.
 
     Args:
         files: paths ending in DATASET/runs/RUN/seed-N/modes.parquet.
@@ -59,14 +59,14 @@ def read_modes(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[Sco
         found = read_table(file, {"mode": pl.String})["mode"].unique(maintain_order=True).to_list()
         have.setdefault(runs_of[file], found)
     order = dict.fromkeys(mode for modes in sorted(have.values(), key=len, reverse=True) for mode in modes)
-    result: dict[str, dict[Scored, RunRanks]] = {}
+    result: dict[Block, dict[Scored, RunRanks]] = {}
     for mode in order:
         chosen = [run for run in runs if mode in have.get(run, [])]
-        for dataset, group in read_runs([f for f in files if runs_of[f] in chosen], chosen, mode).items():
-            result.setdefault(dataset, {}).update({Scored(run, mode): ranks for run, ranks in group.items()})
+        for block, group in read_runs([f for f in files if runs_of[f] in chosen], chosen, mode).items():
+            result.setdefault(block, {}).update({Scored(run, mode): ranks for run, ranks in group.items()})
     return {
-        dataset: dict(sorted(scored.items(), key=lambda entry: runs.index(entry[0].run)))
-        for dataset, scored in result.items()
+        block: dict(sorted(scored.items(), key=lambda entry: runs.index(entry[0].run)))
+        for block, scored in result.items()
     }
 
 
@@ -88,8 +88,9 @@ def retrieval_table(
         runs: the runs, in the order of the columns.
         reference: run whose mode cross is tested against all others.
         evaluate: the section evaluate of the configuration.
-        csv: the table (written), one row per data set, metric, run and mode: dataset, metric, run, mode, mean, std,
-            seeds, ci_low, ci_high, p_value (paired test of the reference in mode cross against this row).
+        csv: the table (written), one row per data set, history, metric, run and mode: dataset, history (kept or
+            masked), metric, run, mode, mean, std, seeds, ci_low, ci_high, p_value (paired test of the reference in mode
+            cross against this row).
         tex: the printed table as a LaTeX float (written).
         html: the printed table as a page (written).
         md: the printed table as Markdown (written).
@@ -100,18 +101,18 @@ def retrieval_table(
     records, groups = [], []
     columns: dict[str, None] = {}
     full = Scored(reference, "cross")
-    for dataset, found in read_modes(modes, runs).items():
+    for block, found in read_modes(modes, runs).items():
         names = {str(scored): scored for scored in found}
         tested = str(full) if full in found else None
-        rows = summarise_dataset(dataset, dict(zip(names, found.values(), strict=True)), tested, evaluate)
+        rows = summarise_block(block, dict(zip(names, found.values(), strict=True)), tested, evaluate)
         lines = []
-        for metric, block in groupby(rows, key=lambda row: row.metric):
-            line = list(block)
+        for metric, part in groupby(rows, key=lambda row: row.metric):
+            line = list(part)
             for row in line:
                 measured = (row.mean, row.std, row.seeds, row.ci_low, row.ci_high, row.p_value)
-                records.append((dataset, metric, *astuple(names[row.run]), *measured))
+                records.append((*block, metric, *astuple(names[row.run]), *measured))
             lines.append((metric, cells(line)))
-        groups.append(Group(f"{dataset}, {rows[0].users:,} users", lines))
+        groups.append(Group(block.title(f"{rows[0].users:,} users"), lines))
         columns.update(dict.fromkeys(names))
     table = Table(
         records=pl.DataFrame(records, schema=SCHEMA, orient="row"),

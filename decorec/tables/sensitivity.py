@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -15,15 +15,16 @@ from pydantic import RootModel
 
 from decorec.artifacts import layout
 from decorec.artifacts.files import read_json
+from decorec.artifacts.schemas.ranks import HISTORIES
 from decorec.config.evaluation import EvaluateConfig
 from decorec.config.tables import KNOBS
 from decorec.errors import DecorecError
 from decorec.evaluation.metrics import REPORTED
 from decorec.tables.cells import cells
-from decorec.tables.collect import read_runs
+from decorec.tables.collect import Block, read_runs
 from decorec.tables.labels import label
 from decorec.tables.render import Cell, Group, Table, emphasise, write
-from decorec.tables.summary import Summary, summarise_dataset
+from decorec.tables.summary import Summary, summarise_block
 
 __all__ = ["RunValues", "sensitivity_table"]
 
@@ -35,7 +36,7 @@ TITLES = {
     "clusters": "Sensitivity to the number of clusters per item and modality (eq. 5)",
 }
 SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("dataset", "split", "metric"), pl.String),
+    **dict.fromkeys(("dataset", "history", "split", "metric"), pl.String),
     "value": pl.Float64,
     "run": pl.String,
     **dict.fromkeys(("mean", "std"), pl.Float64),
@@ -50,7 +51,7 @@ class RunValues(RootModel[dict[str, float]]):
 
 @dataclass(frozen=True)
 class _Validation:
-    """One metric of one run on the validation items of one data set."""
+    """One metric of one run on the validation items, in one block."""
 
     metric: str
     run: str
@@ -63,22 +64,23 @@ class _Validation:
         return stdev(self.means) if len(self.means) > 1 else None
 
 
-def _validation(files: Sequence[Path], runs: Sequence[str]) -> dict[str, list[_Validation]]:
-    """Data set -> validation metrics in the order metric, run."""
-    found: dict[str, dict[tuple[str, str], list[float]]] = {}
+def _validation(files: Sequence[Path], runs: Sequence[str]) -> dict[Block, list[_Validation]]:
+    """Block -> validation metrics in the order metric, run."""
+    found: dict[Block, dict[tuple[str, str], list[float]]] = {}
     for file in sorted(files):
         where, metrics = layout.place(file, layout.METRICS), read_json(file)
-        for metric in REPORTED:
+        for history, metric in product(HISTORIES, REPORTED):
             try:
-                mean = float(metrics["valid"][metric])
+                mean = float(metrics["valid"][history][metric])
             except (KeyError, TypeError, ValueError) as error:
                 raise DecorecError(
-                    f"{file}: expected a number at valid.{metric}, found a problem with {error}; evaluate the run again"
+                    f"{file}: expected a number at valid.{history}.{metric}, found a problem with {error}; evaluate "
+                    "the run again"
                 ) from error
-            found.setdefault(where.dataset, {}).setdefault((metric, where.run), []).append(mean)
+            found.setdefault(Block(where.dataset, history), {}).setdefault((metric, where.run), []).append(mean)
     return {
-        dataset: [_Validation(m, run, means[m, run]) for m in REPORTED for run in runs if (m, run) in means]
-        for dataset, means in found.items()
+        block: [_Validation(m, run, means[m, run]) for m in REPORTED for run in runs if (m, run) in means]
+        for block, means in found.items()
     }
 
 
@@ -90,23 +92,26 @@ def _validation_cells(line: Sequence[_Validation]) -> list[Cell]:
     ]
 
 
-def _groups(dataset: str, valid: Sequence[_Validation], test: Sequence[Summary]) -> list[Group]:
+def _groups(block: Block, valid: Sequence[_Validation], test: Sequence[Summary]) -> list[Group]:
     validation = [(name, _validation_cells(list(line))) for name, line in groupby(valid, key=lambda row: row.metric)]
     tested = [(name, cells(list(line))) for name, line in groupby(test, key=lambda row: row.metric)]
-    title = f"{dataset}, {test[0].users:,} users, "
-    return [Group(f"{title}validation items", validation), Group(f"{title}test items", tested)]
+    users = f"{test[0].users:,} users"
+    return [
+        Group(block.title(users, "validation items"), validation),
+        Group(block.title(users, "test items"), tested),
+    ]
 
 
 def _records(
-    dataset: str, values: Mapping[str, float], valid: Sequence[_Validation], test: Sequence[Summary]
+    block: Block, values: Mapping[str, float], valid: Sequence[_Validation], test: Sequence[Summary]
 ) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = []
     for row in valid:
         measured = (fmean(row.means), row.spread, len(row.means))
-        rows.append((dataset, "valid", row.metric, values[row.run], row.run, *measured, None, None, None))
+        rows.append((*block, "valid", row.metric, values[row.run], row.run, *measured, None, None, None))
     for tested in test:
         figures = (tested.mean, tested.std, tested.seeds, tested.ci_low, tested.ci_high, tested.p_value)
-        rows.append((dataset, "test", tested.metric, values[tested.run], tested.run, *figures))
+        rows.append((*block, "test", tested.metric, values[tested.run], tested.run, *figures))
     return rows
 
 
@@ -132,9 +137,9 @@ def sensitivity_table(
         values: run -> its value, in the order of the columns.
         reference: run that all others are tested against.
         evaluate: the section evaluate of the configuration.
-        csv: the table (written), one row per data set, split, metric and run: dataset, split (valid or test), metric,
-            value, run, mean, std, seeds; on test items also ci_low, ci_high, p_value (paired test of the reference
-            against the run).
+        csv: the table (written), one row per data set, history, split, metric and run: dataset, history (kept or
+            masked), split (valid or test), metric, value, run, mean, std, seeds; on test items also ci_low, ci_high,
+            p_value (paired test of the reference against the run).
         tex: the printed table as a LaTeX float (written).
         html: the printed table as a page (written).
         md: the printed table as Markdown (written).
@@ -147,13 +152,15 @@ def sensitivity_table(
     runs = list(values.root)
     validation = _validation(metrics, runs)
     records, groups = [], []
-    for dataset, found in read_runs(ranks, runs).items():
-        test = summarise_dataset(dataset, found, reference, evaluate)
-        valid = validation.get(dataset, [])
+    for block, found in read_runs(ranks, runs).items():
+        test = summarise_block(block, found, reference, evaluate)
+        valid = validation.get(block, [])
         if len(valid) != len(test):
-            raise DecorecError(f"--metrics: expected a metrics.json of every run on {dataset}, found fewer; pass them")
-        records += _records(dataset, values.root, valid, test)
-        groups += _groups(dataset, valid, test)
+            raise DecorecError(
+                f"--metrics: expected a metrics.json of every run on {block.dataset}, found fewer; pass them"
+            )
+        records += _records(block, values.root, valid, test)
+        groups += _groups(block, valid, test)
     frame = pl.DataFrame(records, schema=SCHEMA, orient="row")
     seeds = sorted(frame["seeds"].unique())
     table = Table(

@@ -1,4 +1,4 @@
-"""One row per data set, metric and run: mean and spread over seeds, interval over users, paired test."""
+"""One row per data set, history, metric and run: mean and spread over seeds, interval over users, paired test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from decorec.errors import DecorecError
 from decorec.evaluation.metrics import REPORTED, parse_metric
 from decorec.evaluation.significance import bootstrap_interval, paired_test
 from decorec.progress import track
-from decorec.tables.collect import RunRanks, read_runs
+from decorec.tables.collect import Block, RunRanks, read_runs
 
 __all__ = [
     "Effect",
@@ -23,15 +23,15 @@ __all__ = [
     "paper_compatible",
     "per_user",
     "summarise",
-    "summarise_dataset",
+    "summarise_block",
 ]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One metric of one run on one data set."""
+    """One metric of one run in one block."""
 
-    dataset: str
+    block: Block
     metric: str
     run: str
     mean: float
@@ -84,18 +84,18 @@ def _values(run: RunRanks, metrics: Sequence[str]) -> npt.NDArray[np.float64]:
     return np.stack([parse_metric(metric)(run.ranks) for metric in metrics], axis=-1)
 
 
-def summarise_dataset(
-    dataset: str,
+def summarise_block(
+    block: Block,
     runs: dict[str, RunRanks],
     reference: str | None,
     evaluate: EvaluateConfig,
     metrics: Sequence[str] = REPORTED,
 ) -> list[Summary]:
-    """Summaries of ``runs`` on one data set, in the order metric, run; without a reference there are no tests."""
+    """Summaries of ``runs`` in one block, in the order metric, run; without a reference there are no tests."""
     values = {name: _values(run, metrics) for name, run in runs.items()}
     means = {name: value.mean(axis=0) for name, value in values.items()}  # [U, M]
     rows: dict[tuple[int, str], Summary] = {}
-    for name, run in track(runs.items(), f"{dataset}: intervals and tests", unit="run"):
+    for name, run in track(runs.items(), f"{block.title()}: intervals and tests", unit="run"):
         per_seed = values[name].mean(axis=1)  # [S, M]
         std = per_seed.std(axis=0, ddof=1) if len(per_seed) > 1 else None
         low, high = bootstrap_interval(means[name], resamples=evaluate.bootstrap, level=evaluate.level)
@@ -104,7 +104,7 @@ def summarise_dataset(
             p_values = paired_test(means[reference] - means[name])
         for index, metric in enumerate(metrics):
             rows[index, name] = Summary(
-                dataset=dataset,
+                block=block,
                 metric=metric,
                 run=name,
                 mean=float(per_seed[:, index].mean()),
@@ -125,7 +125,7 @@ def summarise(
     evaluate: EvaluateConfig,
     metrics: Sequence[str] = REPORTED,
 ) -> list[Summary]:
-    """Summaries of ``runs`` on every data set in ``ranks``, in the order data set, metric, run.
+    """Summaries of ``runs`` on every data set in ``ranks``, in the order data set, history, metric, run.
 
     Raises:
         DecorecError: ``reference`` is not one of ``runs``, or the files do not fit together (see ``read_runs``).
@@ -136,6 +136,6 @@ def summarise(
             "correct tables.reference or add the run"
         )
     rows = []
-    for dataset, group in read_runs(ranks, runs).items():
-        rows += summarise_dataset(dataset, group, reference, evaluate, metrics)
+    for block, group in read_runs(ranks, runs).items():
+        rows += summarise_block(block, group, reference, evaluate, metrics)
     return rows

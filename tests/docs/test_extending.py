@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ from decorec.plan.plan import Plan
 from tests.figures.test_figures import tables
 from tests.prepare.test_atomic import WIDTH, write
 from tests.support.fabricated_ranks import (
+    HISTORIES,
     RUNS,
     assert_md_says_what_html_says,
     assert_tex_is_well_formed,
     fabricate,
     outputs_of,
     records,
+    under,
 )
 from tests.support.workplace import REPOSITORY, TINY, Workplace
 
@@ -149,9 +152,10 @@ def test_the_table_is_made_and_planned(extended: Path, tmp_path: Path) -> None:
     outputs = outputs_of(tmp_path, "median")
     run(extended, "-m", "decorec", "median-table", "--ranks", *map(str, files), "--runs", *RUNS, *flags(outputs))
     rows = records(outputs["csv"])
-    assert [(row["dataset"], row["run"]) for row in rows] == [(d, r) for d in ("scientific", "shop") for r in RUNS]
+    keys = [(row["dataset"], row["history"], row["run"]) for row in rows]
+    assert keys == [*product(("scientific", "shop"), HISTORIES, RUNS)]
     for row in rows:
-        higher, equal = np.concatenate(list(ranks[row["dataset"]][row["run"]].values())).T
+        higher, equal = np.concatenate(list(under(row["history"], ranks[row["dataset"]][row["run"]]).values())).T
         expected = np.median(1 + higher + equal / 2)
         assert float(row["median"]) == pytest.approx(expected)
     assert_tex_is_well_formed(outputs["tex"].read_text(), columns=2)

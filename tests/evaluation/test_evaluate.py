@@ -11,12 +11,11 @@ import polars as pl
 import pytest
 import torch
 
-from decorec.artifacts.schemas.ranks import HISTORY_LENGTH, RANKS
-from decorec.config.evaluation import EvaluateConfig
+from decorec.artifacts.schemas.ranks import HISTORIES, HISTORY_LENGTH, RANKS
 from decorec.data.sequences import Sequences, write_vocab
 from decorec.errors import DecorecError
 from decorec.evaluation.evaluate import evaluate
-from decorec.evaluation.full_ranking import candidates, rank_users
+from decorec.evaluation.full_ranking import candidates, rank_by_history
 from decorec.evaluation.rank_metrics import Ranks
 from decorec.evaluation.ranks_table import ranks_table
 from decorec.models import checkpoint
@@ -27,14 +26,14 @@ from tests.support.fabricated_ranks import user_value
 ITEMS = 40
 
 
-def step(folder: Path, data: Sequences, model: Recommender, name: str, **settings: Any) -> dict[str, Any]:
+def step(folder: Path, data: Sequences, model: Recommender, name: str) -> dict[str, Any]:
     """Evaluate ``model`` from files; returns the arguments of the step."""
     files = {argument: folder / argument for argument in ("vocab", "sequences", "model", "config", "ranks", "metrics")}
     names = [f"i{number}" for number in range(ITEMS)]
     write_vocab(files["vocab"], names)
     data.write(files["sequences"])
     checkpoint.save(model, small.run(name=name), 0, names, files["model"], files["config"])
-    evaluate(settings=EvaluateConfig(**settings), **files)
+    evaluate(**files)
     return files
 
 
@@ -44,22 +43,24 @@ def floor(data: Sequences, name: str) -> Recommender:
     return model
 
 
-@pytest.mark.parametrize("mask_history", [False, True])
-def test_the_file_has_the_counts_and_the_metrics_are_the_means_over_ties(tmp_path: Path, mask_history: bool) -> None:
+@pytest.mark.parametrize(("history", "suffix"), [("kept", ""), ("masked", "_masked")])
+def test_the_file_has_the_counts_and_the_metrics_are_the_means_over_ties(
+    history: str, suffix: str, tmp_path: Path
+) -> None:
     data = small.sequences()
-    files = step(tmp_path, data, floor(data, "popularity"), "popularity", mask_history=mask_history)
+    files = step(tmp_path, data, floor(data, "popularity"), "popularity")
     frame = pl.read_parquet(files["ranks"])
     assert {name: frame.schema[name] for name in RANKS | HISTORY_LENGTH} == RANKS | HISTORY_LENGTH
     counts = np.bincount(data.training().items, minlength=ITEMS)
     places = []
     for row, begin, end in zip(frame.iter_rows(named=True), data.offsets[:-1], data.offsets[1:], strict=True):
         *past, target = data.items[begin:end].tolist()
-        others = np.delete(counts, [target, *past] if mask_history else [target])
+        others = np.delete(counts, [target, *past] if history == "masked" else [target])
         places.append(((others > counts[target]).sum(), (others == counts[target]).sum()))
         assert (row["target"], row["history_length"]) == (target, end - begin - 1)
-    assert frame.select("higher", "equal").rows() == places
-    assert frame["equal"].max() > 2
-    for metric, mean in json.loads(files["metrics"].read_text())["test"].items():
+    assert frame.select(f"higher{suffix}", f"equal{suffix}").rows() == places
+    assert frame[f"equal{suffix}"].max() > 2
+    for metric, mean in json.loads(files["metrics"].read_text())["test"][history].items():
         assert mean == pytest.approx(np.mean([user_value(metric, np.array(place)) for place in places]), rel=1e-13)
 
 
@@ -68,31 +69,36 @@ def test_masked_items_tie_with_nothing_and_a_target_bought_before_stays_a_candid
     walk = [0, 1, 2, 3, 2, 4, 4]
     data = Sequences(["u", "v"], np.array([0, 7, 14]), np.array(walk + walk[::-1], dtype=np.int32))
     model = floor(data, "content-knn")
-    plain, masked = (rank_users(model, data, "test", mask) for mask in (False, True))
-    assert (plain.higher[0], plain.equal[0]) == (ITEMS - 1, 0)
-    among = candidates(data, "test", ITEMS, mask_history=True)
+    kept, masked = rank_by_history(model, data, "test").values()
+    assert (kept.higher[0], kept.equal[0]) == (ITEMS - 1, 0)
+    among = candidates(data, "test", ITEMS)["masked"]
     assert among.tolist() == [ITEMS - 4, ITEMS - 4], "0 to 3 are masked; 1 to 4 are masked"
     assert (masked.higher[0], masked.equal[0]) == (among[0] - 1, 0), "last of the candidates, tied with no masked item"
-    assert candidates(data, "valid", ITEMS, mask_history=True).tolist() == [ITEMS - 4, ITEMS - 3]
-    assert candidates(data, "test", ITEMS).tolist() == [ITEMS, ITEMS]
+    assert candidates(data, "valid", ITEMS)["masked"].tolist() == [ITEMS - 4, ITEMS - 3]
+    assert candidates(data, "test", ITEMS)["kept"].tolist() == [ITEMS, ITEMS]
 
 
 @pytest.mark.parametrize(
     ("higher", "equal", "found"),
     [
-        ([0, -1, 3], [0, -1, 0], "user 'u1', found -1 higher and -1 equal"),
-        ([0, 2, 3], [0, -1, 0], "user 'u1', found 2 higher and -1 equal"),
-        ([0, 2, 5], [0, 2, 5], "user 'u2', found 5 higher and 5 equal"),
-        ([0, 2, 10], [0, 2, 0], "user 'u2', found 10 higher and 0 equal"),
+        ([0, -1, 3], [0, -1, 0], r"user 'u1' \(history HISTORY\), found -1 higher and -1 equal"),
+        ([0, 2, 3], [0, -1, 0], r"user 'u1' \(history HISTORY\), found 2 higher and -1 equal"),
+        ([0, 2, 5], [0, 2, 5], r"user 'u2' \(history HISTORY\), found 5 higher and 5 equal"),
+        ([0, 2, 10], [0, 2, 0], r"user 'u2' \(history HISTORY\), found 10 higher and 0 equal"),
         ([0, 2], [0, 2], "expected one row for each of 3 users, found 3 sequences and 2 ranks"),
     ],
 )
-def test_counts_that_cannot_be_are_refused(tmp_path: Path, higher: list[int], equal: list[int], found: str) -> None:
+@pytest.mark.parametrize("history", ["kept", "masked"])
+def test_counts_that_cannot_be_are_refused(
+    history: str, tmp_path: Path, higher: list[int], equal: list[int], found: str
+) -> None:
     data = Sequences(["u0", "u1", "u2"], np.array([0, 3, 6, 9]), np.zeros(9, np.int32))
-    among = np.full(3, 10)
-    ranks_table(tmp_path / "ranks.parquet", data, Ranks(np.array([0, 9, 3]), np.array([9, 0, 6])), among)
-    with pytest.raises(DecorecError, match=f"ranks.parquet: .*{found}"):
-        ranks_table(tmp_path / "ranks.parquet", data, Ranks(np.array(higher), np.array(equal)), among)
+    among = {name: np.full(3, 10) for name in HISTORIES}
+    right = {name: Ranks(np.array([0, 9, 3]), np.array([9, 0, 6])) for name in HISTORIES}
+    ranks_table(tmp_path / "ranks.parquet", data, right, among)
+    wrong = right | {history: Ranks(np.array(higher), np.array(equal))}
+    with pytest.raises(DecorecError, match=f"ranks.parquet: .*{found.replace('HISTORY', history)}"):
+        ranks_table(tmp_path / "ranks.parquet", data, wrong, among)
 
 
 def test_a_user_twice_is_refused(tmp_path: Path) -> None:

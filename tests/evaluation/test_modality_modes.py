@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from decorec.artifacts.files import write_table
-from decorec.config.evaluation import EvaluateConfig
 from decorec.data.batches import histories
 from decorec.data.sequences import Sequences, write_vocab
 from decorec.errors import DecorecError
@@ -22,7 +21,7 @@ from tests.support import small
 from tests.support.fabricated_ranks import EVALUATE, assert_tex_is_well_formed, html_root, records
 
 MODES = ("image", "text", "intra", "cross")
-PLACES = ("higher", "equal")
+PLACES = ("higher", "equal", "higher_masked", "equal_masked")
 ITEMS = [f"i{number}" for number in range(40)]
 
 
@@ -38,8 +37,8 @@ def world(folder: Path, stage: str = "stage2", **model: object) -> tuple[dict[st
 def test_cross_is_what_evaluate_ranks(tmp_path: Path) -> None:
     files, _ = world(tmp_path)
     before = files["model"].read_bytes()
-    modality_modes(evaluate=EvaluateConfig(), **files, modes=tmp_path / "modes")
-    evaluate(settings=EvaluateConfig(), **files, ranks=tmp_path / "ranks", metrics=tmp_path / "metrics")
+    modality_modes(**files, modes=tmp_path / "modes")
+    evaluate(**files, ranks=tmp_path / "ranks", metrics=tmp_path / "metrics")
     frame = pl.read_parquet(tmp_path / "modes")
     assert tuple(frame["mode"].unique(maintain_order=True)) == MODES
     cross = frame.filter(mode="cross")
@@ -68,8 +67,8 @@ def test_scores_of_a_mode_by_hand() -> None:
 def test_three_modalities_have_five_modes_the_single_ones_first_in_alphabetical_order(tmp_path: Path) -> None:
     modalities = ["text", "image", "audio"]
     files, data = world(tmp_path, modalities=modalities)
-    modality_modes(evaluate=EvaluateConfig(), **files, modes=tmp_path / "modes")
-    evaluate(settings=EvaluateConfig(), **files, ranks=tmp_path / "ranks", metrics=tmp_path / "metrics")
+    modality_modes(**files, modes=tmp_path / "modes")
+    evaluate(**files, ranks=tmp_path / "ranks", metrics=tmp_path / "metrics")
     frame = pl.read_parquet(tmp_path / "modes")
     assert frame["mode"].unique(maintain_order=True).to_list() == ["audio", "image", "text", "intra", "cross"]
     assert frame.filter(mode="cross").select(PLACES).equals(pl.read_parquet(tmp_path / "ranks").select(PLACES))
@@ -86,8 +85,8 @@ def test_three_modalities_have_five_modes_the_single_ones_first_in_alphabetical_
 
 def test_a_model_of_one_modality_has_its_own_mode_alone(tmp_path: Path) -> None:
     files, _ = world(tmp_path, modalities=["text"])
-    modality_modes(evaluate=EvaluateConfig(), **files, modes=tmp_path / "modes")
-    evaluate(settings=EvaluateConfig(), **files, ranks=tmp_path / "ranks", metrics=tmp_path / "metrics")
+    modality_modes(**files, modes=tmp_path / "modes")
+    evaluate(**files, ranks=tmp_path / "ranks", metrics=tmp_path / "metrics")
     frame = pl.read_parquet(tmp_path / "modes")
     assert frame["mode"].unique().to_list() == ["text"]
     assert frame.select(PLACES).equals(pl.read_parquet(tmp_path / "ranks").select(PLACES))
@@ -96,7 +95,7 @@ def test_a_model_of_one_modality_has_its_own_mode_alone(tmp_path: Path) -> None:
 def test_a_model_without_modalities_is_refused(tmp_path: Path) -> None:
     files, _ = world(tmp_path, stage="fit", name="sasrec")
     with pytest.raises(DecorecError, match="expected a run of decorec, found sasrec"):
-        modality_modes(evaluate=EvaluateConfig(), **files, modes=tmp_path / "modes")
+        modality_modes(**files, modes=tmp_path / "modes")
 
 
 def write_modes(file: Path, names: tuple[str, ...], seed: int) -> Path:
@@ -112,7 +111,7 @@ def write_modes(file: Path, names: tuple[str, ...], seed: int) -> Path:
                 "higher": np.floor(random.exponential(40 / place, 50)).astype(np.int32),
                 "equal": np.zeros(50, np.int32),
             }
-        )
+        ).with_columns(higher_masked=pl.col("higher") // 2, equal_masked="equal")
         for place, mode in enumerate(names, 1)
     ]
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -135,15 +134,16 @@ def test_the_table_has_a_row_per_run_and_mode(tmp_path: Path) -> None:
         ("text-only", "text"),
         *(("decorec", mode) for mode in MODES),
     ]
-    assert len(rows) == 2 * 6 * 5
-    first = pl.read_parquet(files[2]).filter(mode="intra")["higher"]
-    second = pl.read_parquet(files[3]).filter(mode="intra")["higher"]
-    (row,) = [r for r in rows if (r["dataset"], r["metric"], r["mode"]) == ("shop", "Hit@10", "intra")]
-    assert float(row["mean"]) == pytest.approx(((first < 10).mean() + (second < 10).mean()) / 2, abs=1e-6)
+    assert len(rows) == 2 * 2 * 6 * 5
+    for history, column in (("kept", "higher"), ("masked", "higher_masked")):
+        first, second = (pl.read_parquet(file).filter(mode="intra")[column] for file in files[2:4])
+        wanted = ("shop", history, "Hit@10", "intra")
+        (row,) = [r for r in rows if (r["dataset"], r["history"], r["metric"], r["mode"]) == wanted]
+        assert float(row["mean"]) == pytest.approx(((first < 10).mean() + (second < 10).mean()) / 2, abs=1e-6)
     assert {row["p_value"] == "" for row in rows if row["mode"] == "cross"} == {True}
     assert "" not in {row["p_value"] for row in rows if row["mode"] != "cross"}
     assert_tex_is_well_formed(outputs["tex"].read_text(), columns=6)
-    assert len(html_root(outputs["html"]).findall(".//tbody")) == 2
+    assert len(html_root(outputs["html"]).findall(".//tbody")) == 4
 
 
 def test_runs_of_one_modality_each_make_a_table(tmp_path: Path) -> None:

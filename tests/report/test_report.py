@@ -12,10 +12,9 @@ import polars as pl
 import pytest
 
 from decorec.artifacts.files import read_text, write_arrays, write_json
-from decorec.config.evaluation import EvaluateConfig
 from decorec.data.sequences import Sequences, write_vocab
 from decorec.errors import DecorecError
-from decorec.evaluation.full_ranking import rank_users
+from decorec.evaluation.full_ranking import rank_by_history
 from decorec.models import checkpoint
 from decorec.report.gallery import gallery
 from decorec.report.step import report_page
@@ -62,7 +61,7 @@ def world(folder: Path, data: Sequences) -> dict[str, Any]:
 
 
 def make_gallery(folder: Path, **changes: Any) -> dict[str, Any]:
-    arguments = {"evaluate": EvaluateConfig(), **world(folder, small.sequences()), **changes}
+    arguments = {**world(folder, small.sequences()), **changes}
     gallery(**arguments, output=folder / "gallery.json")
     found: dict[str, Any] = json.loads((folder / "gallery.json").read_text())
     return found
@@ -102,35 +101,27 @@ def test_the_gallery_shows_what_the_models_rank(tmp_path: Path) -> None:
     data = small.sequences()
     histories = [data.items[a:b].tolist() for a, b in zip(data.offsets[:-1], data.offsets[1:], strict=True)]
     for file, run in zip(trained(tmp_path, data), RUNS, strict=True):
-        ranks = rank_users(checkpoint.load(file, file.with_name("config.json")).model, data, "test")
+        ranks = rank_by_history(checkpoint.load(file, file.with_name("config.json")).model, data, "test")
         for user in found["users"]:
             number = histories.index([*user["history"], user["target"]])
             shown = user["runs"][run]
-            assert shown["rank"] == ranks.mean_rank()[number]
+            assert shown["rank"] == {history: found.mean_rank()[number] for history, found in ranks.items()}
             assert len({entry["item"] for entry in shown["top"]}) == 10
             scores = [entry["score"] for entry in shown["top"]]
             assert scores == sorted(scores, reverse=True)
-            if shown["rank"] in range(1, 11):
-                assert shown["top"][int(shown["rank"]) - 1]["item"] == user["target"]
+            if shown["rank"]["kept"] in range(1, 11):
+                assert shown["top"][int(shown["rank"]["kept"]) - 1]["item"] == user["target"]
             assert all(set(e["parts"]) == ({"text", "image"} if run == "decorec" else set()) for e in shown["top"])
     assert found["items"]["1" if "1" in found["items"] else "2"]["picture"].startswith("data:image/jpeg;base64,")
     assert all((int(i) % 5 == 0) == (item["picture"] is None) for i, item in found["items"].items())
     assert all(item["clusters"]["text"] == int(i) % 7 for i, item in found["items"].items())
 
 
-def test_masked_items_are_not_recommended(tmp_path: Path) -> None:
-    found = make_gallery(tmp_path, evaluate=EvaluateConfig(mask_history=True))
-    for user in found["users"]:
-        seen = set(user["history"]) - {user["target"]}
-        for run in RUNS:
-            assert not seen & {entry["item"] for entry in user["runs"][run]["top"]}
-
-
 def test_a_model_of_other_items_is_refused(tmp_path: Path) -> None:
     arguments = world(tmp_path, small.sequences())
     write_vocab(arguments["vocab"], [*ITEMS[:-1], "other"])
     with pytest.raises(DecorecError, match=r"model\.safetensors"):
-        gallery(**arguments, evaluate=EvaluateConfig(), output=tmp_path / "gallery.json")
+        gallery(**arguments, output=tmp_path / "gallery.json")
 
 
 def test_the_page_is_one_file_without_requests_or_markup_from_outside(page: Path) -> None:

@@ -28,11 +28,22 @@ KINDS = ("csv", "tex", "html", "md")
 """Endings of the files of a printed table."""
 main_table = partial(comparison_table, kind="main")
 Ranks = dict[str, dict[str, dict[int, np.ndarray]]]
-"""Data set -> run -> seed -> [U, 2] items scored higher than the target, other items scored equal."""
+"""Data set -> run -> seed -> [U, 2] items scored higher than the target, other items scored equal; history kept."""
+HISTORIES = ("kept", "masked")
 
 
 LENGTHS = np.array([3] * 10 + [4] * 5 + [9] * 15)
 """Training interactions: 10 of 30 users have 3, a third; the first 40 % reach into those with 4."""
+
+
+def masked(places: np.ndarray) -> np.ndarray:
+    """The counts when up to three items scored higher and half of those scored equal are in the user's history."""
+    return np.stack([np.maximum(places[:, 0] - 3, 0), places[:, 1] // 2], 1)
+
+
+def under(history: str, seeds: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """The counts of a run with the history kept or masked."""
+    return {seed: masked(places) if history == "masked" else places for seed, places in seeds.items()}
 
 
 def write_ranks(file: Path, places: np.ndarray, users: list[str] | None = None, target: int = 0) -> Path:
@@ -40,8 +51,10 @@ def write_ranks(file: Path, places: np.ndarray, users: list[str] | None = None, 
     file.parent.mkdir(parents=True, exist_ok=True)
     history = LENGTHS[: len(places)].astype(np.int32) + 1  # the validation item comes before the test item as well
     targets = np.arange(len(places), dtype=np.int32) + target
-    higher, equal = places.T.astype(np.int32)
-    columns = {"user": users, "target": targets, "higher": higher, "equal": equal, "history_length": history}
+    columns = {"user": users, "target": targets, "history_length": history}
+    for end, counts in (("", places), ("_masked", masked(places))):
+        higher, equal = counts.T.astype(np.int32)
+        columns |= {f"higher{end}": higher, f"equal{end}": equal}
     frame = pl.DataFrame(columns)
     shuffled = frame.sample(fraction=1, shuffle=True, seed=len(file.as_posix()))  # no order of users is promised
     write_table(file, shuffled)

@@ -11,7 +11,7 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -78,6 +78,7 @@ class World:
     folder: Path
     config: dict[str, Any]
     dataset: str = "sample"
+    history: str = "kept"
     seen: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
     @property
@@ -92,12 +93,16 @@ class World:
         return self.root / "runs" / run / f"seed-{seed}"
 
     def places(self, run: str, mode: str | None = None, seeds: int | None = None) -> np.ndarray:
-        """[S, U, 2] items scored higher and equal, users in ascending order of their ids."""
+        """[S, U, 2] items scored higher and equal, users in ascending order of their ids; of its history."""
+        end = {"kept": "", "masked": "_masked"}[self.history]
         rows = []
         for seed in self.seeds[:seeds]:
             frame = pl.read_parquet(self.place(run, seed) / ("ranks.parquet" if mode is None else "modes.parquet"))
             rows.append(
-                (frame if mode is None else frame.filter(mode=mode)).sort("user").select("higher", "equal").to_numpy()
+                (frame if mode is None else frame.filter(mode=mode))
+                .sort("user")
+                .select(f"higher{end}", f"equal{end}")
+                .to_numpy()
             )
         return np.stack(rows)
 
@@ -207,9 +212,9 @@ def sensitivity(knob: str) -> Callable[[World], Iterator[Row]]:
             for number, run in runs.items():
                 places = [world.place(run, seed) for seed in world.seeds[:few]]
                 measured = [json.loads((place / "metrics.json").read_text()) for place in places]
-                means = [found["valid"][metric] for found in measured]
+                means = [found["valid"][world.history][metric] for found in measured]
                 tested = world.figures(metric, run, seeds=few).mean(axis=1)
-                assert np.allclose([found["test"][metric] for found in measured], tested)
+                assert np.allclose([found["test"][world.history][metric] for found in measured], tested)
                 std = statistics.stdev(means) if len(means) > 1 else None
                 names = {"dataset": world.dataset, "split": "valid", "metric": metric, "value": number, "run": run}
                 nothing = {"ci_low": None, "ci_high": None, "p_value": None}
@@ -316,7 +321,7 @@ def recall(world: World) -> Iterator[Row]:
     made = min(wanted, *map(len, found))
     for view, predicted in zip(VIEWS, found, strict=True):
         hits = sum(share for share, user, item in kept(predicted, made) if world.sequences[user][-1] == item)
-        row = {"dataset": world.dataset, "view": view, "users": len(world.sequences), "hits": hits}
+        row = {"dataset": world.dataset, "history": "masked", "view": view, "users": len(world.sequences), "hits": hits}
         nothing = dict.fromkeys(("paper_hits", "paper_predictions", "paper_precision"))
         yield row | {"predictions": made, "precision": hits / made} | nothing
 
@@ -433,7 +438,8 @@ def _claims(world: World, main: list[str], ablations: list[str], retrieval: list
         differences = hits["modality-interest"] - hits[view]
         measured = (differences.mean(), *interval(differences), permutation(differences))
         found.append((f"Both at once finds more than {name} alone", True, {"hits per user": measured}))
-    yield "recall", found
+    if world.history == "masked":  # it predicts no item of the history
+        yield "recall", found
     full, apart = ("decorec", "cross"), ("no-cross", "intra")
     lesser = [(f"{us}: cross beats {mode}", paired(full, ("decorec", mode), everyone)) for mode in MODES]
     lesser.append((f"{us}: cross beats {short('no-cross')}: intra", paired(full, apart, everyone)))
@@ -473,18 +479,28 @@ def _groups(world: World) -> dict[str, Measured]:
     return found
 
 
+def both(table: Callable[[World], Iterator[Row]]) -> Callable[[World], Iterator[Row]]:
+    """The rows with the history kept, then those with it masked."""
+
+    def rows(world: World) -> Iterator[Row]:
+        for history in ("kept", "masked"):
+            yield from ({**row, "history": history} for row in table(replace(world, history=history)))
+
+    return rows
+
+
 TABLES: dict[str, Callable[[World], Iterator[Row]]] = {
-    "main": main,
-    "ablations": ablations,
-    "fusion": fusion,
-    "retrieval": retrieval,
-    "coldstart": coldstart,
+    "main": both(main),
+    "ablations": both(ablations),
+    "fusion": both(fusion),
+    "retrieval": both(retrieval),
+    "coldstart": both(coldstart),
     "recall": recall,
     "statistics": dataset_statistics,
     "cost": cost,
-    "claims": claims,
+    "claims": both(claims),
     "curves": curves,
     "gradients": gradients,
-    **{knob: sensitivity(knob) for knob in SENSITIVITY},
+    **{knob: both(sensitivity(knob)) for knob in SENSITIVITY},
 }
 """Table -> its rows, each cell computed here."""

@@ -15,6 +15,7 @@ from decorec.tables.claims import claims_table
 from tests.evaluation.test_modality_modes import MODES, write_modes
 from tests.support.fabricated_ranks import (
     EVALUATE,
+    HISTORIES,
     LENGTHS,
     USERS,
     assert_md_says_what_html_says,
@@ -66,12 +67,21 @@ def make(folder: Path, modes: bool = True, recalls: bool = True, **changes: obje
 
 
 def test_the_page_of_documentation_says_what_the_table_says(tmp_path: Path) -> None:
-    rows = {row["claim"]: row for row in make(tmp_path) if row["metric"] in ("NDCG@10", "hits per user")}
+    rows = {
+        (row["history"], row["claim"]): row for row in make(tmp_path) if row["metric"] in ("NDCG@10", "hits per user")
+    }
+    assert {history for history, claim in rows if "finds more" in claim} == {"masked"}, "it predicts no item again"
     lines = (tmp_path / "claims.md").read_text().splitlines()
     assert lines[0] == "# The paper's claims and the measurements"
     assert "- Seeds per run: 1." in lines
-    printed = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    found = {cells[0]: cells[1:6] for cells in printed if cells[0] not in ("Claim", "---")}
+    found = {}
+    history = ""
+    for line in lines:
+        if line.startswith("## "):
+            history = line.split("history ")[1].split(":")[0]
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and cells[0] not in ("Claim", "---"):
+            found[history, cells[0]] = cells[1:6]
     assert set(found) == set(rows)
     for claim, (difference, interval, p, holm_p, verdict) in found.items():
         row = rows[claim]
@@ -83,7 +93,10 @@ def test_the_page_of_documentation_says_what_the_table_says(tmp_path: Path) -> N
 
 
 def verdicts(rows: list[dict[str, str]], kind: str, metric: str = "NDCG@10") -> dict[str, str]:
-    return {row["claim"]: row["verdict"] for row in rows if row["kind"] == kind and row["metric"] == metric}
+    """Of the kept history, and of the recall, which never predicts an item of the history."""
+    history = "masked" if kind == "recall" else "kept"
+    chosen = [row for row in rows if (row["kind"], row["metric"], row["history"]) == (kind, metric, history)]
+    return {row["claim"]: row["verdict"] for row in chosen}
 
 
 def test_verdicts(tmp_path: Path) -> None:
@@ -103,11 +116,13 @@ def test_verdicts(tmp_path: Path) -> None:
 
 
 def test_p_is_corrected_over_the_rows_of_a_kind(tmp_path: Path) -> None:
-    rows = [row for row in make(tmp_path) if row["kind"] == "main" and row["p_value"]]
-    assert len(rows) == 2 * 6
-    expected = holm([float(row["p_value"]) for row in rows])
-    assert [float(row["p_holm"]) for row in rows] == pytest.approx(expected.tolist(), abs=2e-5)
-    assert any(row["p_holm"] != row["p_value"] for row in rows)
+    every = [row for row in make(tmp_path) if row["kind"] == "main" and row["p_value"]]
+    for history in HISTORIES:
+        rows = [row for row in every if row["history"] == history]
+        assert len(rows) == 2 * 6
+        expected = holm([float(row["p_value"]) for row in rows])
+        assert [float(row["p_holm"]) for row in rows] == pytest.approx(expected.tolist(), abs=2e-5)
+        assert any(row["p_holm"] != row["p_value"] for row in rows)
 
 
 def test_a_positive_difference_alone_reproduces_nothing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from decorec.tables.render import Cell, Group, Table, emphasise, write
 from decorec.tables.summary import summarise
 from tests.support.fabricated_ranks import (
     EVALUATE,
+    HISTORIES,
     NAMES,
     RUNS,
     SEEDS,
@@ -29,6 +31,7 @@ from tests.support.fabricated_ranks import (
     outputs_of,
     records,
     seed_means,
+    under,
     user_means,
     write_ranks,
 )
@@ -37,13 +40,13 @@ from tests.support.fabricated_ranks import (
 def test_every_number_of_the_main_table(tmp_path: Path) -> None:
     files, ranks = fabricate(tmp_path)
     rows = records(make(main_table, files, tmp_path)[0])
-    header = "dataset,metric,model,mean,std,seeds,ci_low,ci_high,paper,p_value"
+    header = "dataset,history,metric,model,mean,std,seeds,ci_low,ci_high,paper,p_value"
     assert (tmp_path / "table.csv").read_text().splitlines()[0] == header
-    keys = [(row["dataset"], row["metric"], row["model"]) for row in rows]
-    assert keys == [(d, m, r) for d in ("scientific", "shop") for m in REPORTED for r in RUNS]
+    keys = [(row["dataset"], row["history"], row["metric"], row["model"]) for row in rows]
+    assert keys == [*product(("scientific", "shop"), HISTORIES, REPORTED, RUNS)]
     for row in rows:
         dataset, metric, run = row["dataset"], row["metric"], row["model"]
-        means = seed_means(metric, ranks[dataset][run])
+        means = seed_means(metric, under(row["history"], ranks[dataset][run]))
         assert row["mean"] == f"{sum(means) / len(means):.6f}"
         assert row["seeds"] == str(len(SEEDS[run]))
         if len(means) == 1:
@@ -54,7 +57,7 @@ def test_every_number_of_the_main_table(tmp_path: Path) -> None:
             assert row["std"] == f"{spread:.6f}"
         printed = {"decorec": "decorec", "sasrec": "sasrec"}.get(run)
         figure = paper_figure("main", NAMES.of(dataset), printed or "", metric)
-        assert row["paper"] == ("" if figure is None else f"{figure:.6f}")
+        assert row["paper"] == ("" if figure is None or row["history"] == "masked" else f"{figure:.6f}")
     assert {row["paper"] for row in rows if row["dataset"] == "shop"} == {""}
     assert rows[0]["paper"] == "0.177900"
 
@@ -62,7 +65,7 @@ def test_every_number_of_the_main_table(tmp_path: Path) -> None:
 def test_intervals_and_tests_of_the_main_table(tmp_path: Path) -> None:
     files, ranks = fabricate(tmp_path)
     for row in records(make(main_table, files, tmp_path)[0]):
-        seeds = ranks[row["dataset"]]
+        seeds = {run: under(row["history"], found) for run, found in ranks[row["dataset"]].items()}
         values = np.array(user_means(row["metric"], seeds[row["model"]]))
         generator = np.random.default_rng(0)
         resampled = [values[generator.integers(0, USERS, size=USERS)].mean() for _ in range(200)]
@@ -94,10 +97,11 @@ def test_ablations_have_variants_and_their_own_figures(tmp_path: Path) -> None:
         file = tmp_path / "scientific" / "runs" / run / "seed-0" / "ranks.parquet"
         files.append(write_ranks(file, np.stack([np.arange(20), np.zeros(20)], 1)))
     rows = records(make(main_table, files, tmp_path, kind="ablations", runs=runs)[0])
-    assert ",".join(rows[0]) == "dataset,metric,variant,mean,std,seeds,ci_low,ci_high,paper,p_value"
+    assert ",".join(rows[0]) == "dataset,history,metric,variant,mean,std,seeds,ci_low,ci_high,paper,p_value"
     assert [row["variant"] for row in rows[:3]] == runs
     assert [row["paper"] for row in rows[:3]] == ["0.177900", "0.176200", ""]
-    assert {row["paper"] for row in rows if row["metric"] == "Hit@50"} == {""}, "the paper's ablations stop at 10"
+    none = [row for row in rows if row["metric"] == "Hit@50" or row["history"] == "masked"]
+    assert {row["paper"] for row in none} == {""}, "the paper's ablations stop at 10, and keep the history"
     assert {row["p_value"] for row in rows if row["variant"] != "decorec"} == {"1.000000"}, "equal ranks"
 
 
@@ -105,11 +109,11 @@ def test_tex_is_balanced_and_marks_best_and_second(tmp_path: Path) -> None:
     files, ranks = fabricate(tmp_path)
     text = make(main_table, files, tmp_path)[1].read_text()
     assert_tex_is_well_formed(text, columns=4)
-    for dataset in ("scientific", "shop"):
-        block = text.split(rf"\emph{{{dataset}, 30 users}}")[1]
+    for dataset, history in product(("scientific", "shop"), HISTORIES):
+        block = text.split(rf"\emph{{{dataset}, 30 users, history {history}}}")[1]
         for metric in REPORTED:
             (line,) = [line for line in block.splitlines() if line.startswith(f"{metric} ")][:1]
-            means = [np.mean(seed_means(metric, ranks[dataset][run])) for run in RUNS]
+            means = [np.mean(seed_means(metric, under(history, ranks[dataset][run]))) for run in RUNS]
             order = np.argsort(means)[::-1]
             assert line.count(r"\textbf{") == line.count(r"\underline{") == 1
             assert rf"\textbf{{{means[order[0]]:.4f}}}" in line
@@ -126,7 +130,7 @@ def test_html_is_well_formed_and_labelled(tmp_path: Path) -> None:
     headings = [cell.text for cell in root.findall(".//thead/tr/th[@scope='col']")]
     assert headings == ["Metric", *(f"{label(run)}, seeds: {len(SEEDS[run])}" for run in RUNS)]
     rows = root.findall(".//tbody/tr/th[@scope='row']/..")
-    assert len(rows) == 2 * len(REPORTED)
+    assert len(rows) == 2 * 2 * len(REPORTED)
     cells = ["".join(cell.itertext()) for row in rows for cell in row.findall("td")]
     for cell, row in zip(cells, records(output[0]), strict=True):
         spread = f" ± {float(row['std']):.4f}" if row["std"] else ""

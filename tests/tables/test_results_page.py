@@ -14,11 +14,13 @@ from decorec.cli import main
 from decorec.errors import DecorecError
 from decorec.evaluation.metrics import REPORTED
 from decorec.steps import step_function
+from decorec.tables.collect import Block
 from decorec.tables.labels import LABELS, PaperNames, label, note
 from decorec.tables.results_page import ChosenValues, results_page, standard_errors
 from decorec.tables.summary import Summary
 from tests.support.fabricated_ranks import (
     EVALUATE,
+    HISTORIES,
     KINDS,
     NAMES,
     RUNS,
@@ -30,6 +32,7 @@ from tests.support.fabricated_ranks import (
     records,
     seed_means,
     statistics_file,
+    under,
 )
 
 
@@ -57,16 +60,16 @@ def test_results_page_has_both_cut_offs_and_the_paper(tmp_path: Path) -> None:
     files, ranks = fabricate(tmp_path)
     text = page(files, tmp_path)
     section = text.split("## scientific\n")[1].split("\n## ")[0]
-    true = table_after(section, "### True cut-offs")
-    assert true[0] == ["run", "seeds", *REPORTED]
+    true, without = (table_after(section, f"### True cut-offs, history {history}") for history in HISTORIES)
+    assert true[0] == without[0] == ["run", "seeds", *REPORTED]
     compatible = table_after(section, "### At the cut-offs of the paper")
     assert compatible[0] == ["run", "seeds", "Hit@11", "Hit@51", "NDCG@11", "NDCG@51", "MRR@11", "MRR@51"]
     ours = [row for row in compatible if not row[0].startswith("the paper")]
-    for table in (true, ours):
+    for table, history in ((true, "kept"), (without, "masked"), (ours, "kept")):
         for run, row in zip(RUNS, table[1:], strict=True):
             assert row[:2] == [label(run), str(len(SEEDS[run]))]
             for metric, cell in zip(table[0][2:], row[2:], strict=True):
-                means = seed_means(metric, ranks["scientific"][run])
+                means = seed_means(metric, under(history, ranks["scientific"][run]))
                 spread = f" ± {np.std(means, ddof=1):.4f}" if len(means) > 1 else ""
                 assert cell == f"{np.mean(means):.4f}{spread}"
     printed = [row[2:] for row in compatible if row[0] == "the paper, decorec"]
@@ -103,10 +106,16 @@ def test_results_page_compares_with_the_released_code(tmp_path: Path) -> None:
 def test_results_page_shows_the_same_intervals_and_tests_as_the_csv(tmp_path: Path) -> None:
     files, _ = fabricate(tmp_path)
     section = page(files, tmp_path).split("## shop\n")[1]
-    spans = table_after(section, "Intervals over users:")
-    differences = table_after(section, f"### {label('decorec')} minus each other run")
-    assert [row[0] for row in differences[1:]] == [label(run) for run in RUNS if run != "decorec"]
-    rows = [row for row in records(make(main_table, files, tmp_path)[0]) if row["dataset"] == "shop"]
+    every = [row for row in records(make(main_table, files, tmp_path)[0]) if row["dataset"] == "shop"]
+    for history in HISTORIES:
+        part = section.split(f"### True cut-offs, history {history}")[1]
+        spans = table_after(part, "Intervals over users:")
+        differences = table_after(section, f"### {label('decorec')} minus each other run, history {history}")
+        assert [row[0] for row in differences[1:]] == [label(run) for run in RUNS if run != "decorec"]
+        assert_as_in_the_csv([row for row in every if row["history"] == history], spans, differences)
+
+
+def assert_as_in_the_csv(rows: list[dict[str, str]], spans: list[list[str]], differences: list[list[str]]) -> None:
     means = {(row["model"], row["metric"]): float(row["mean"]) for row in rows}
     for row in rows:
         column = REPORTED.index(row["metric"])
@@ -159,17 +168,16 @@ def test_labels_hold_no_measured_result() -> None:
 def test_results_page_states_the_protocol_in_force(tmp_path: Path) -> None:
     files, _ = fabricate(tmp_path)
     text = page(files, tmp_path)
-    assert "history is not masked" in text
+    assert "kept among the candidates, as in the paper, and with them masked" in text
     assert "90% percentile bootstrap" in text
     assert "200 resamples" in text
-    assert "history is masked" in page(files, tmp_path, evaluate=EVALUATE.model_copy(update={"mask_history": True}))
 
 
 def test_standard_errors_need_deviations() -> None:
-    row = Summary("d", "Hit@10", "r", 0.5, 0.03, 9, 0.4, 0.6, None, 30)
+    row = Summary(Block("d", "kept"), "Hit@10", "r", 0.5, 0.03, 9, 0.4, 0.6, None, 30)
     assert standard_errors(row, 0.46, 0.0, 3) == pytest.approx(4.0)
     assert standard_errors(row, 0.46, None, 3) is None
-    single = Summary("d", "Hit@10", "r", 0.5, None, 1, 0.4, 0.6, None, 30)
+    single = Summary(Block("d", "kept"), "Hit@10", "r", 0.5, None, 1, 0.4, 0.6, None, 30)
     assert standard_errors(single, 0.46, 0.01, 3) is None
 
 

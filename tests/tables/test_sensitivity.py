@@ -13,6 +13,7 @@ from decorec.evaluation.metrics import REPORTED
 from decorec.tables.sensitivity import RunValues, sensitivity_table
 from tests.support.fabricated_ranks import (
     EVALUATE,
+    HISTORIES,
     RUNS,
     SEEDS,
     Ranks,
@@ -23,6 +24,7 @@ from tests.support.fabricated_ranks import (
     outputs_of,
     records,
     seed_means,
+    under,
 )
 
 VALUES = RunValues({"my-run": 0.5, "decorec": 2.0, "sasrec": 8.0})
@@ -33,7 +35,8 @@ def metrics(ranks: list[Path]) -> list[Path]:
     files = []
     for file in ranks:
         run, seed = file.parents[1].name, int(file.parent.name.removeprefix("seed-"))
-        valid = {metric: 0.1 * (RUNS.index(run) + 1) + 0.01 * seed for metric in REPORTED}
+        figure = 0.1 * (RUNS.index(run) + 1) + 0.01 * seed
+        valid = {history: dict.fromkeys(REPORTED, figure + 0.001 * (history == "masked")) for history in HISTORIES}
         files.append(file.with_name("metrics.json"))
         write_json(files[-1], {"valid": valid, "test": {}})
     return files
@@ -49,24 +52,25 @@ def make(folder: Path, **changes: Any) -> tuple[list[dict[str, str]], Ranks]:
     root = html_root(outputs["html"])
     headings = [cell.text for cell in root.findall(".//thead/tr/th[@scope='col']")]
     assert headings == ["Metric", "tau = 0.5", "tau = 2", "tau = 8"]
-    assert len(root.findall(".//tbody")) == 4
+    assert len(root.findall(".//tbody")) == 8
     return records(outputs["csv"]), ranks
 
 
 def test_every_number(tmp_path: Path) -> None:
     rows, ranks = make(tmp_path)
-    assert len(rows) == 2 * 2 * len(REPORTED) * len(RUNS)
+    assert len(rows) == 2 * 2 * 2 * len(REPORTED) * len(RUNS)
     for row in rows:
         assert float(row["value"]) == VALUES.root[row["run"]]
         assert row["seeds"] == str(len(SEEDS[row["run"]]))
         if row["split"] == "valid":
             seeds = SEEDS[row["run"]]
             mean = 0.1 * (RUNS.index(row["run"]) + 1) + 0.01 * sum(seeds) / len(seeds)
+            mean += 0.001 * (row["history"] == "masked")
             assert float(row["mean"]) == pytest.approx(mean, abs=1e-6)
             assert row["std"] == ("" if len(seeds) == 1 else "0.010000"), "0, 0.01 and 0.02"
             assert row["ci_low"] == row["ci_high"] == row["p_value"] == ""
             continue
-        means = seed_means(row["metric"], ranks[row["dataset"]][row["run"]])
+        means = seed_means(row["metric"], under(row["history"], ranks[row["dataset"]][row["run"]]))
         assert float(row["mean"]) == pytest.approx(sum(means) / len(means), abs=1e-6)
         assert float(row["ci_low"]) <= float(row["mean"]) <= float(row["ci_high"])
         assert (row["p_value"] == "") == (row["run"] == "decorec")
@@ -79,9 +83,9 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     given = metrics(files)
     with pytest.raises(DecorecError, match="of every run on shop"):
         make(tmp_path, metrics=[file for file in given if "shop/runs/sasrec" not in file.as_posix()])
-    write_json(given[2], {"valid": {"Hit@10": None}})
+    write_json(given[2], {"valid": {"kept": {"Hit@10": None}}})
     (tmp_path / "broken").mkdir()
-    with pytest.raises(DecorecError, match=r"seed-\d/metrics\.json: expected a number at valid\.Hit@10"):
+    with pytest.raises(DecorecError, match=r"seed-\d/metrics\.json: expected a number at valid\.kept\.Hit@10"):
         sensitivity_table(
             knob="tau",
             ranks=files,

@@ -17,7 +17,7 @@ from decorec.data.batches import histories
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
 from decorec.evaluation import full_ranking
-from decorec.evaluation.full_ranking import rank_users
+from decorec.evaluation.full_ranking import rank_by_history, rank_users
 from decorec.evaluation.metrics import parse_metric
 from decorec.models import checkpoint
 from decorec.models.registry import MODELS
@@ -243,17 +243,17 @@ def test_the_whole_history_is_masked_and_not_only_what_the_model_sees() -> None:
         scores = np.where(np.isin(np.arange(40), past), -np.inf, counts)
         scores[target] = counts[target]
         expected.append(((scores > counts[target]).sum(), (scores == counts[target]).sum() - 1))
-    found = rank_users(model, data, "test", mask_history=True)
+    found = rank_by_history(model, data, "test")["masked"]
     assert list(zip(found.higher, found.equal, strict=True)) == expected
 
 
 def test_masked_history_never_ranks_above_the_target() -> None:
     data = small.sequences()
     model = small.model(data, small.run(), "stage1")
-    plain, masked = rank_users(model, data, "test"), rank_users(model, data, "test", mask_history=True)
-    assert (masked.higher <= plain.higher).all()
-    assert (masked.higher < plain.higher).any()
-    assert (masked.equal <= plain.equal).all()
+    kept, masked = rank_by_history(model, data, "test").values()
+    assert (masked.higher <= kept.higher).all()
+    assert (masked.higher < kept.higher).any()
+    assert (masked.equal <= kept.equal).all()
 
 
 VARIANT = {"neighbourhood": 1, "repeats": "counted"}

@@ -51,7 +51,6 @@ rule gallery:
         mem="4GB",
         runtime="1h",
     params:
-        evaluate=plan.section("evaluate"),
         users=plan.config.report.users,
         cache=layout.CACHE,
         code=plan.code_of_runs("gallery", plan.config.report.runs),
@@ -60,7 +59,7 @@ rule gallery:
     shell:
         step(
             "gallery",
-            params="evaluate users cache",
+            params="users cache",
             input="vocab sequences catalogue images interests models",
             output="output",
         )

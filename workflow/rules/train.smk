@@ -56,14 +56,12 @@ rule evaluate:
         mem="8GB",
         runtime="1h",
     params:
-        settings=plan.section("evaluate"),
         code=ask(partial(plan.code_of_run, "evaluate")),
     message:
         "Ranking all items for every user: {wildcards.run} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         step(
             "evaluate",
-            params="settings",
             input="vocab sequences model config",
             output="ranks metrics",
         )
@@ -87,14 +85,12 @@ rule modality_modes:
         mem="8GB",
         runtime="1h",
     params:
-        evaluate=plan.section("evaluate"),
         code=ask(partial(plan.code_of_run, "modality-modes")),
     message:
         "Ranking by single modalities and by all: {wildcards.run} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         step(
             "modality-modes",
-            params="evaluate",
             input="vocab sequences model config",
             output="modes",
         )
