@@ -96,4 +96,4 @@ class TuningConfig(Section):
     trials: int = Field(8, ge=1)
     """Number of trials per run and data set; the first one has the run's own values."""
     seed: int = Field(0, ge=0)
-    """Seed of the order of the trials and of every training."""
+    """Seed of the values that are tried and of every training."""

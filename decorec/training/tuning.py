@@ -6,10 +6,11 @@ import json
 import logging
 import shutil
 import sqlite3
-import warnings
 from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = ["tune", "with_values"]
 
-STARTUP, WARMUP = 3, 5
-"""Number of complete trials before any trial is pruned, and number of epochs before a trial can be pruned. A trial is
-pruned if its value is below the median of the others at the same epoch."""
+RANDOM = 5
+"""Number of trials, the own values among them, before values are chosen by those of the trials before."""
+STARTUP, WARMUP = 3, 15
+"""Number of complete trials before any trial is pruned, and number of epochs before a trial can be pruned, so that no
+learning rate loses because it is slow. A trial is pruned if its value is below the median of the others at the
+same epoch."""
+DRAWS = 100
+"""Number of times that values are drawn anew because they were tried before; then the first ones left are taken."""
 
 ENDED = "COMPLETE", "PRUNED"
 """States of the trials that count; one that was interrupted is continued as a trial of its own."""
@@ -59,7 +65,9 @@ def tune(
 ) -> None:
     """Train a run with different values from the search space of its model.
 
-    The first trial has the run's own values; no combination is tried twice. A step that was interrupted continues where
+    The first trial has the run's own values, a few have random ones, and the others those that a tree-structured Parzen
+    estimator (Bergstra et al., NeurIPS 2011; Optuna's) proposes after the trials before. No combination is tried twice,
+    and once all are tried, there are no more trials. A step that was interrupted continues where
     it was, within a trial too, and its table is that of one that was not. SIGTERM and Ctrl-C finish the current batch,
     keep the state and end the step with status 143 or 130.
 
@@ -97,10 +105,9 @@ def tune(
     key = training_key(run.dump(), run.model.space, settings.seed, code, files=read)
     states = cache / key[:16]
     study = _study(states.with_suffix(".db"))
-    done = len(_in_state(study, *ENDED))
-    for number, values in enumerate(_order(space, settings)[done:], done):
+    for number in range(len(_in_state(study, *ENDED)), min(settings.trials, prod(map(len, space.values())))):
         if not _in_state(study, "WAITING"):  # a kill right after the next line leaves this trial waiting
-            study.enqueue_trial(values)
+            study.enqueue_trial(_proposed(space, settings.seed, _in_state(study, *ENDED)))
         study.optimize(partial(objective, number), n_trials=1)
         shutil.rmtree(states, ignore_errors=True)
     rows = [
@@ -156,24 +163,27 @@ def _train(
     return best
 
 
-def _order(space: dict[str, list[Any]], settings: TuningConfig) -> list[dict[str, Any]]:
-    """The values of all trials, in their order: the own ones, then others at random, at most all there are.
-
-    The order is drawn at once, in a study in memory: it must not depend on where the step was interrupted.
-    """
+def _proposed(space: dict[str, list[Any]], seed: int, ended: list[Any]) -> dict[str, Any]:
+    """The values of the next trial; they depend on those that ended, and not on where the step was interrupted."""
     import optuna
 
-    def draw(trial: Trial) -> float:
-        for key, found in space.items():
-            trial.suggest_categorical(key, found)
-        return 0.0
-
+    if not ended:
+        return {key: values[0] for key, values in space.items()}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", "BruteForceSampler is experimental")
-    study = optuna.create_study(sampler=optuna.samplers.BruteForceSampler(seed=settings.seed))
-    study.enqueue_trial({key: values[0] for key, values in space.items()})
-    study.optimize(draw, n_trials=settings.trials)
-    return [trial.params for trial in study.trials]
+    sampler = optuna.samplers.TPESampler(seed=seed + len(ended), n_startup_trials=RANDOM)
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    study.add_trials(ended)
+    tried = [trial.params for trial in ended]
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
+        key: optuna.distributions.CategoricalDistribution(values) for key, values in space.items()
+    }
+    for _ in range(DRAWS):
+        drawn = study.ask(distributions)
+        if drawn.params not in tried:
+            return dict(drawn.params)
+        study.tell(drawn, state=optuna.trial.TrialState.FAIL)
+    every = (dict(zip(space, values, strict=True)) for values in product(*space.values()))
+    return next(values for values in every if values not in tried)
 
 
 def _study(file: Path) -> Study:

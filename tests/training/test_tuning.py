@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import signal
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 import yaml
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import create_trial
 
 from decorec.config import load
 from decorec.config.runs import Run, nested
@@ -18,7 +21,7 @@ from decorec.config.training import TuningConfig
 from decorec.data.sequences import Sequences
 from decorec.plan.plan import Plan
 from decorec.tables.trials import tuned, tuning_table
-from decorec.training import resume
+from decorec.training import resume, tuning
 from decorec.training.steps import train
 from decorec.training.tuning import tune, with_values
 from tests.support import small
@@ -96,6 +99,30 @@ def test_a_trial_trains_what_the_step_train_does(run: Run, tmp_path: Path) -> No
         train(run=run.for_stage(stage), stage=stage, seed=0, **common, **places, **start)
     best = pl.read_parquet(places["history"]).filter("best")["NDCG@10"].to_list()
     assert pl.read_parquet(given["trials"])["NDCG@10"].to_list() == best
+
+
+def test_the_trials_end_where_every_combination_was_tried(tmp_path: Path) -> None:
+    given = files(tmp_path, small.sequences())
+    once = RUN.model_copy(update={"train": RUN.train.model_copy(update={"epochs": 1})})
+    tune(run=once, settings=TuningConfig(trials=50), **given)
+    table = pl.read_parquet(given["trials"])
+    assert len(table) == table["values"].n_unique() == prod(map(len, tuning.choices(RUN).values()))
+
+
+def test_trials_follow_what_was_good_before(tmp_path: Path) -> None:
+    """Of 400 combinations the estimator proposes more that share the best value than chance would (a twentieth)."""
+    space = {"a": list(range(20)), "b": list(range(20))}
+    ended: list[Any] = []
+    for _ in range(40):
+        values = tuning._proposed(space, 0, ended)
+        assert values not in [trial.params for trial in ended]
+        distributions = {key: CategoricalDistribution(found) for key, found in space.items()}
+        value = float(values["a"] == 7) + (20 - abs(values["a"] - 7)) / 100
+        ended.append(create_trial(params=values, distributions=distributions, value=value))
+    assert ended[0].params == {"a": 0, "b": 0}, "the own values"
+    assert tuning._proposed(space, 0, ended) == tuning._proposed(space, 0, ended)
+    chosen = [trial.params["a"] for trial in ended[tuning.RANDOM :]]
+    assert sum(abs(a - 7) <= 2 for a in chosen) > len(chosen) / 2
 
 
 def test_trials_of_other_inputs_or_code_are_not_used(tmp_path: Path) -> None:
