@@ -21,6 +21,12 @@ class FeaturesConfig(Section):
     encoder: Literal["clip", "fit"] = "clip"
     """clip: an open_clip model with published weights. fit: a small open_clip model that is trained on the data
     set's own (picture, text) pairs and needs no weights."""
+    text: Literal["encoder", "lsa"] = Field("encoder", exclude_if=lambda text: text == "encoder")
+    """What encodes the texts. encoder: the same as the pictures. lsa: latent semantic analysis (TF-IDF and a truncated
+    singular value decomposition) of the data set's own texts; it needs neither weights nor pictures. Not written if
+    encoder, so that the tracked values are those from before the key existed."""
+    text_width: int = Field(256, ge=1, exclude_if=lambda width: width == 256)
+    """Number of values in a row of text features (text lsa)."""
     model: str = "ViT-B-32-quickgelu"
     """open_clip model name (encoder clip)."""
     weights: str = "openai"
@@ -34,7 +40,7 @@ class FeaturesConfig(Section):
     epochs: int = Field(20, ge=1)
     """Passes over the pairs (encoder fit)."""
     seed: int = Field(0, ge=0)
-    """Seed of initialisation, held-out pairs and order (encoder fit)."""
+    """Seed of initialisation, held-out pairs and order (encoder fit), and of the decomposition (text lsa)."""
 
     @property
     def place_of_weights(self) -> Path:

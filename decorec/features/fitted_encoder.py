@@ -69,7 +69,8 @@ def train_encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int)
     if len(rows) < LEAST_PAIRS:
         raise DecorecError(
             f"features.encoder: fit needs at least {LEAST_PAIRS} distinct pairs of picture and text, found "
-            f"{len(rows)}; set features.encoder to clip, or look into images.parquet for pictures that were not fetched"
+            f"{len(rows)}; set features.encoder to clip, or features.text to lsa if there are no pictures at all, or "
+            "look into images.parquet for pictures that were not fetched"
         )
     generator = np.random.default_rng(features.seed)
     rows = rows[generator.permutation(len(rows))[:MOST_PAIRS]]

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from decorec.config.features import FeaturesConfig
 from decorec.data.item_features import FeatureFile
 
 if TYPE_CHECKING:
-    from decorec.features.encoder_inputs import EncoderInputs
+    from decorec.features.encoder_inputs import Distinct, EncoderInputs
     from decorec.features.encoders import Encoder
-    from decorec.features.extract import Extraction, Job
+    from decorec.features.extract import Job
 
 __all__ = ["features"]
 
@@ -54,21 +58,43 @@ def features(
     from decorec.features.extract import extract
 
     inputs = read_encoder_inputs(catalogue, images, cache)
-    # With one thread the small model does not depend on the number of cores; most of its work is decoding anyway.
-    with _torch_threads(1 if settings.encoder == "fit" else threads):
-        encoder, facts = _encoder(settings, inputs, threads)
-        jobs = _jobs(settings, encoder, inputs)
-        results = [extract(job, encoder, settings.batch_size, threads) for job in jobs]
-    for path, job, result in zip((text, image), jobs, results, strict=True):
-        _write(path, job, result, inputs, {"encoder": settings.encoder, **encoder.metadata, **facts})
-    for job in jobs:
-        shutil.rmtree(job.folder, ignore_errors=True)
+    found: dict[str, Encoded] = {}
+    if settings.text == "lsa":
+        from decorec.features.lsa import embed_texts
+
+        x, facts = embed_texts(inputs.texts.values, settings.text_width, settings.seed)
+        found["text"] = Encoded(inputs.texts, x, {"encoder": "lsa", **facts})
+    folders: list[Path] = []
+    if settings.text == "lsa" and not inputs.pictures.values:  # nothing that an encoder would be needed for
+        found["image"] = Encoded(inputs.pictures, np.zeros((0, 1), dtype=np.float32), {"encoder": "none"})
+    else:
+        # With one thread the small model does not depend on the number of cores; most of its work is decoding anyway.
+        with _torch_threads(1 if settings.encoder == "fit" else threads):
+            encoder, facts = _encoder(settings, inputs, threads)
+            for modality, job in _jobs(settings, encoder, inputs).items():
+                result = extract(job, encoder, settings.batch_size, threads)
+                metadata = {"encoder": settings.encoder, **encoder.metadata, **facts, **result.facts}
+                found[modality] = Encoded(job.distinct, result.x, metadata)
+                folders.append(job.folder)
+    for path, encoded in ((text, found["text"]), (image, found["image"])):
+        encoded.write(path, inputs.items)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write(path: Path, job: Job, result: Extraction, inputs: EncoderInputs, metadata: dict[str, str]) -> None:
-    x, present = job.distinct.spread(result.x), job.distinct.present
-    FeatureFile(x, present, inputs.items, {**metadata, **result.facts}).write(path)
-    log.info("features: %s: %d items, %d present, width %d", path.name, len(x), present.sum(), x.shape[1])
+@dataclass(frozen=True)
+class Encoded:
+    """Features [distinct, width] of the distinct values of a modality, and facts about them."""
+
+    distinct: Distinct
+    x: npt.NDArray[np.float32]
+    metadata: Mapping[str, str]
+
+    def write(self, path: Path, items: list[str]) -> None:
+        """Write a row for each of ``items``."""
+        FeatureFile(self.distinct.spread(self.x), self.distinct.present, items, self.metadata).write(path)
+        count = int(self.distinct.present.sum())
+        log.info("features: %s: %d items, %d present, width %d", path.name, len(items), count, self.x.shape[1])
 
 
 def _encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int) -> tuple[Encoder, dict[str, str]]:
@@ -85,25 +111,23 @@ def _encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int) -> t
     return encoder, {"weights": f"fit:{weights.stem}", **facts}
 
 
-def _jobs(features: FeaturesConfig, encoder: Encoder, inputs: EncoderInputs) -> list[Job]:
-    """What to extract: the texts, then the pictures."""
+def _jobs(features: FeaturesConfig, encoder: Encoder, inputs: EncoderInputs) -> dict[str, Job]:
+    """Modality -> what the encoder has to encode: the texts, if it does, then the pictures."""
     from decorec.features.decode import Pictures, Texts
     from decorec.features.extract import Job, chunk_folder
 
     def folder(values: list[str]) -> Path:
         return chunk_folder(inputs.cache, encoder.metadata, features.batch_size, values)
 
-    texts, pictures = inputs.texts, inputs.pictures
-    return [
-        Job("texts", texts, Texts(texts.values, encoder.tokenizer), encoder.encode_texts, folder(texts.values)),
-        Job(
-            "pictures",
-            pictures,
-            Pictures(inputs.picture_paths, encoder.geometry),
-            encoder.encode_images,
-            folder(inputs.stored_pictures),
-        ),
-    ]
+    found: dict[str, Job] = {}
+    if features.text == "encoder":
+        texts = inputs.texts
+        source = Texts(texts.values, encoder.tokenizer)
+        found["text"] = Job("texts", texts, source, encoder.encode_texts, folder(texts.values))
+    pictures = Pictures(inputs.picture_paths, encoder.geometry)
+    place = folder(inputs.stored_pictures)
+    found["image"] = Job("pictures", inputs.pictures, pictures, encoder.encode_images, place)
+    return found
 
 
 @contextmanager

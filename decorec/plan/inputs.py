@@ -96,13 +96,14 @@ class Inputs(Sharing):
         """Modalities that the features of a data set can have.
 
         A table of items without any picture has no image features, and then an encoder cannot be fitted, which takes
-        pairs of picture and text: it has text features by published weights alone.
+        pairs of picture and text: it has text features by published weights or by ``text: lsa`` alone.
         """
         if dataset not in self._modalities:
             section = self.config.datasets[dataset]
             found = section.modalities
             if isinstance(section, TableDataset) and not _has_pictures(section):
-                found = ("text",) if self.config.features.encoder == "clip" else ()
+                fitted = self.config.features.encoder == "fit" and self.config.features.text == "encoder"
+                found = () if fitted else ("text",)
             self._modalities[dataset] = found
         return self._modalities[dataset]
 
@@ -133,7 +134,7 @@ class Inputs(Sharing):
             changes.insert(0, f"write filter.require: [{', '.join(left)}]")
         if changes:
             texts = (
-                "" if present else "; for texts alone, set features.encoder to clip: fit learns from pictures as well"
+                "" if present else "; for texts alone, set features.text to lsa: an encoder is fitted to pictures too"
             )
             raise DecorecError(
                 f"datasets.{dataset}: expected pictures, found none (column image of "

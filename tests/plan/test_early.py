@@ -86,12 +86,15 @@ def test_a_shop_without_pictures(tmp_path: Path) -> None:
     assert plan.modalities("shop") == () and plan.required_features("shop") == plan.interests_shown("shop") == []
     assert [layout.place(Path(file), layout.MODEL).run for file in plan.shown_models("shop")] == ["sasrec"]
 
-    clip = "; for texts alone, set features.encoder to clip: fit learns from pictures as well"
+    texts = Plan(load(base | {"features": {"encoder": "fit", "text": "lsa"}}))
+    assert texts.modalities("shop") == ("text",)
+
+    lsa = "; for texts alone, set features.text to lsa: an encoder is fitted to pictures too"
     for changes, words in [
         ({"tables": {"main": ["decorec", "both"], "tau": [4]}}, "add them, or take both out of tables.main"),
         ({"filter": {"require": ["text", "image"]}}, "add them, or write filter.require: [text]"),
-        (ids, f"add them, or take decorec out of tables.main{clip}"),
-        ({"features": {"encoder": "fit"}}, f"or write filter.require: []; take decorec out of tables.main{clip}"),
+        (ids, f"add them, or take decorec out of tables.main{lsa}"),
+        ({"features": {"encoder": "fit"}}, f"or write filter.require: []; take decorec out of tables.main{lsa}"),
     ]:
         with pytest.raises(DecorecError) as caught:
             Plan(load(base | changes))

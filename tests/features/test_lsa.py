@@ -1,0 +1,76 @@
+"""Text features by latent semantic analysis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from decorec.config.features import FeaturesConfig
+from decorec.data.item_features import FeatureFile
+from decorec.features.lsa import NORM, embed_texts
+from decorec.features.step import features
+from tests.support.small_shop import step_files, write_shop, write_tables
+
+TEXTS = ["blue cotton shirt", "blue shirt of cotton", "garden hose", "long garden hose", "red cotton shirt", "zzz qqq"]
+
+
+def test_texts_of_the_same_words_are_near_and_rows_have_one_length() -> None:
+    x, facts = embed_texts(TEXTS, 3, 0)
+    assert x.dtype == np.float32 and x.shape == (6, 3)
+    assert np.linalg.norm(x, axis=1) == pytest.approx([NORM] * 5 + [0], abs=1e-4), (
+        "no other text has a word of the last"
+    )
+    cosine = x @ x.T / NORM**2
+    assert cosine[0, 1] > 0.8 and cosine[2, 3] > 0.8 and abs(cosine[0, 2]) < 0.1
+    assert facts == {"words": "7", "explained": facts["explained"]} and 0.5 < float(facts["explained"]) <= 1
+    assert np.array_equal(x, embed_texts(TEXTS, 3, 0)[0])
+
+
+def test_the_definition_once_more() -> None:
+    """TF-IDF with 1 + ln tf and ln((1 + n) / (1 + df)) + 1, rows of length 1, and their left singular vectors."""
+    texts = ["a1 a1 b1", "a1 b1 c1", "c1 b1", "c1 a1"]
+    counts = {"a1": [2, 1, 0, 1], "b1": [1, 1, 1, 0], "c1": [0, 1, 1, 1], "a1 b1": [1, 1, 0, 0]}
+    tf = np.array(list(counts.values()), dtype=float).T
+    weight = np.where(tf > 0, 1 + np.log(np.maximum(tf, 1)), 0) * (np.log(5 / (1 + (tf > 0).sum(axis=0))) + 1)
+    weight /= np.linalg.norm(weight, axis=1, keepdims=True)
+    left, values, _ = np.linalg.svd(weight)
+    wanted = left[:, :2] * values[:2]
+    x, facts = embed_texts(texts, 2, 0)
+    assert facts["words"] == "4"
+    wanted *= NORM / np.linalg.norm(wanted, axis=1, keepdims=True)
+    assert x @ x.T == pytest.approx(wanted @ wanted.T, rel=1e-5, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("texts", "width"), [(["one two", "one two three"], 1), (["one"], 1), (["a", "?"], 1), ([], 1)]
+)
+def test_few_texts_give_narrow_rows(texts: list[str], width: int) -> None:
+    x, _ = embed_texts(texts, 256, 0)
+    assert x.shape == (len(texts), width) and np.isfinite(x).all()
+
+
+def test_texts_alone_need_no_encoder(tmp_path: Path) -> None:
+    write_tables(tmp_path, [*TEXTS, None], [(0, "permanent", None)])
+    files = step_files(tmp_path)
+    features(settings=FeaturesConfig(encoder="fit", text="lsa", text_width=3), **files)
+    text, image = FeatureFile.read(files["text"]), FeatureFile.read(files["image"])
+    assert text.present.tolist() == [True] * 6 + [False] and not image.present.any()
+    assert np.array_equal(text.x[:6], embed_texts(TEXTS, 3, 0)[0])
+    assert (text.metadata["encoder"], image.metadata["encoder"]) == ("lsa", "none")
+
+
+def test_pictures_are_encoded_as_without(tmp_path: Path) -> None:
+    write_shop(tmp_path, 32)
+    given = {"encoder": "fit", "epochs": 1, "batch_size": 8, "device": "cpu"}
+    found = []
+    for name, text in (("one", "encoder"), ("other", "lsa")):
+        files = step_files(tmp_path)
+        files |= {"text": tmp_path / name / "text.safetensors", "image": tmp_path / name / "image.safetensors"}
+        features(settings=FeaturesConfig.model_validate(given | {"text": text}), **files)
+        found.append({modality: FeatureFile.read(files[modality]) for modality in ("text", "image")})
+    assert np.array_equal(found[0]["image"].x, found[1]["image"].x)
+    distinct = pl.read_parquet(tmp_path / "items.parquet")["text"].unique(maintain_order=True).to_list()
+    assert np.array_equal(found[1]["text"].x, embed_texts(distinct, 256, 0)[0])
