@@ -74,6 +74,11 @@ class DecorecConfig(Section):
     """tau of eq. 12."""
     alpha: float = Field(1.0, ge=0, le=1)
     """Weight of the other modality: of the target's logit in the loss (eq. 14), of its score at inference (eq. 17)."""
+    cross: bool = Field(True, exclude_if=bool)
+    """Retrieve across modalities (eq. 12 to 17): the candidates of a state are the items in all modalities. false: each
+    modality's state has only the candidates of its own modality, in the loss and in the scores; alpha has no effect.
+    That is not alpha = 0, where the target in the other modality stays in the denominator of eq. 15, so that it is a
+    negative. Not written if true, so that the tracked values of a run are the same as before the key existed."""
     scoring: Literal["softmax", "exponentials"] = "softmax"
     """softmax: eq. 16 per user and modality; exponentials: one sum of all four exponentials."""
     neighbourhood: float = Field(0.0, ge=0, exclude_if=lambda weight: weight == 0)
@@ -123,6 +128,8 @@ class DecorecConfig(Section):
 
     def for_stage(self, stage: str) -> DecorecConfig:
         """This section, with values that have no effect on ``stage`` set to their defaults."""
-        if stage != "stage1":
-            return self
-        return self.model_copy(update={name: DecorecConfig.model_fields[name].default for name in FUSED_ONLY})
+        without = {
+            *(FUSED_ONLY if stage == "stage1" else ()),
+            *(() if self.cross else ("alpha",)),
+        }
+        return self.model_copy(update={name: DecorecConfig.model_fields[name].default for name in without})

@@ -56,6 +56,8 @@ class Mode(Recommender):
 def modes_of(model: Recommender) -> Mapping[str, Recommender]:
     """Mode -> the model that scores in it; a model with one modality only has the mode of that modality.
 
+    A model that does not retrieve across modalities has no mode cross: its full score is intra.
+
     Raises:
         DecorecError: the model does not score by modalities.
     """
@@ -67,7 +69,7 @@ def modes_of(model: Recommender) -> Mapping[str, Recommender]:
     single: dict[str, Recommender] = {name: Mode(model, [index]) for index, name in enumerate(names)}
     if len(names) == 1:
         return single
-    whole = {"intra": Mode(model, range(len(names))), "cross": model}
+    whole = {"intra": Mode(model, range(len(names))), "cross": model} if model.config.cross else {"intra": model}
     return {name: single[name] for name in sorted(names)} | whole
 
 
@@ -88,7 +90,8 @@ def modality_modes(
         model: model.safetensors of the last stage of a run of decorec (read).
         config: its config.json (read).
         modes: modes.parquet (written), one row per mode and user: mode, user, target (item index), higher, equal,
-            higher_masked, equal_masked; in mode cross as in the file of the step evaluate.
+            higher_masked, equal_masked; in mode cross as in the file of the step evaluate. A run with model.cross:
+            false has no mode cross; its intra is as in that file.
         threads: number of threads of torch.
 
     Raises:

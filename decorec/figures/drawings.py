@@ -68,15 +68,21 @@ def fusion(tables: Tables) -> Figure:
 
 
 def modes(tables: Tables) -> Figure:
-    """The modes of the first run that has all of them."""
+    """The modes of the first run that has all of them, and intra of the runs that are trained for it."""
+    import polars as pl
+
     table = tables["retrieval"]
-    run = table.filter(mode="cross")["run"][0] if "cross" in table["mode"] else table["run"][0]
+    whole = distinct(table.filter(mode="cross"), "run")
+    run = (whole or table["run"])[0]
+    apart = (pl.col("mode") == "intra") & ~pl.col("run").is_in(whole)
     metrics, datasets = ["Hit@10", "NDCG@10"], distinct(table, "dataset")
     drawing, axes = grid(datasets, metrics)
     for row, dataset in enumerate(datasets):
         for column, metric in enumerate(metrics):
-            part = table.filter(dataset=dataset, metric=metric, run=run)
-            bars(axes[row][column], part, part["mode"].to_list(), cycle(len(part)))
+            part = table.filter((pl.col("run") == run) | apart, dataset=dataset, metric=metric)
+            scored = part.select("run", "mode").iter_rows()
+            names = [mode if name == run else f"{short_name(name)}: {mode}" for name, mode in scored]
+            bars(axes[row][column], part, names, cycle(len(part)))
             axes[row][column].set(title=f"{dataset}, {metric}")
     return drawing
 

@@ -65,8 +65,9 @@ FIGURES: dict[str, Drawing] = {
     ),
     "fig7": Drawing(
         ("retrieval",),
-        "One trained model scored by image, by text, by their sum and by the full score (figure 7 of the paper), test "
-        "items, all seeds. Whiskers: bootstrap interval over users.",
+        "One trained model scored by image, by text, by their sum and by the full score, and a model that is trained "
+        "and scored within each modality alone (figure 7 of the paper), test items, all seeds. Whiskers: bootstrap "
+        "interval over users.",
         drawings.modes,
     ),
     "fig8": Drawing(

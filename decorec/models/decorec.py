@@ -26,7 +26,7 @@ from decorec.data.sequences import Sequences
 from decorec.models import decorec_plus, decorec_released
 from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
-from decorec.nn.losses import cross_modal_loss
+from decorec.nn.losses import cross_modal_loss, intra_modal_loss
 from decorec.nn.matmul import Linear, product
 from decorec.nn.sparse import Propagation, rows_of
 from decorec.nn.transformer import SequenceEncoder, initialise
@@ -179,7 +179,10 @@ class DeCoRec(Recommender):
         return states, representations
 
     def loss(self, batch: Batch) -> Tensor:
-        """Eq. 12 to 15: each state retrieves the target in all modalities (see ``cross_modal_loss``)."""
+        """Eq. 12 to 15: each state retrieves the target in all modalities (see ``cross_modal_loss``).
+
+        ``cross: false``: in its own modality alone (see ``intra_modal_loss``).
+        """
         return self.loss_over(self.item_representations(), batch)
 
     def loss_over(self, representations: Tensor, batch: Batch) -> Tensor:
@@ -189,24 +192,40 @@ class DeCoRec(Recommender):
             padding = decorec_released.padding_row(self.adapters, self.widths, self.item_data.device)
             representations = torch.cat([representations, padding], 1)
         states, representations = self._comparable(states, representations)
-        temperature, alpha = self.config.temperature, self.config.alpha
-        return cross_modal_loss(states, representations, batch.targets, temperature, alpha, self.sampled_negatives())
+        temperature, alpha, drawn = self.config.temperature, self.config.alpha, self.sampled_negatives()
+        if not self.config.cross:
+            return intra_modal_loss(states, representations, batch.targets, temperature, drawn)
+        return cross_modal_loss(states, representations, batch.targets, temperature, alpha, drawn)
+
+    def _logits(self, states: Tensor, whole: Tensor) -> Tensor:
+        """Eq. 12. Rows are the states in all modalities; columns are the items in all modalities, or in the row's own.
+
+        Args:
+            states: [M, P, D].
+            whole: [M, I, D].
+
+        Returns:
+            [M * P, M * I]; with ``cross: false`` [M * P, I].
+        """
+        states = states / self.config.temperature
+        if self.config.cross:
+            return product(states.flatten(0, 1), whole.flatten(0, 1))
+        return torch.cat([product(one, items) for one, items in zip(states, whole, strict=True)])
 
     def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """Eq. 16 to 18, then the corrections of decorec-plus if they are switched on, [P, I]."""
         states, whole = self._comparable(self._states(batch, representations), representations)
-        modalities, items, width = whole.shape
-        # Rows are states, columns representations, both in all modalities: one product.
-        logits = product((states / self.config.temperature).reshape(-1, width), whole.reshape(-1, width))
+        modalities, items, _ = whole.shape
+        logits = self._logits(states, whole)
         if self.config.scoring == "exponentials":
             shares = decorec_released.shared_exponentials(logits, modalities)
         else:
             shares = torch.softmax(logits, 1, out=logits)  # eq. 16, row by row, in place
-        parts = shares.view(modalities, -1, modalities, items)
+        parts = shares.view(modalities, len(batch.predict), -1, items)
         total = torch.zeros_like(parts[0, :, 0])
-        for own in range(modalities):  # eq. 18: the sum over the modalities of eq. 17
-            for other in range(modalities):
-                total.add_(parts[own, :, other], alpha=1.0 if own == other else self.config.alpha)
+        for own, part in enumerate(parts.unbind()):  # eq. 18: the sum over the modalities of eq. 17
+            for other, share in enumerate(part.unbind(1)):
+                total.add_(share, alpha=1.0 if own == other or not self.config.cross else self.config.alpha)
         if self.config.neighbourhood and self.graph is not None:
             total = decorec_plus.with_neighbourhood(total, batch, self.graph, self.config.neighbourhood)
         return total if self.repeat_rate is None else decorec_plus.with_repeats(total, batch, self.repeat_rate)

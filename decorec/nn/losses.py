@@ -16,7 +16,7 @@ from torch.autograd import Function
 
 from decorec.nn.matmul import gram, product, working_type
 
-__all__ = ["SampledNegatives", "cross_modal_loss"]
+__all__ = ["SampledNegatives", "cross_modal_loss", "intra_modal_loss"]
 
 ROWS_AT_ONCE = 2048
 TILE = 1 << 21
@@ -64,6 +64,29 @@ def cross_modal_loss(
     """
     loss: Tensor = _CrossModalLoss.apply(states, representations, targets, temperature, alpha, drawn)
     return loss
+
+
+def intra_modal_loss(
+    states: Tensor,
+    representations: Tensor,
+    targets: Tensor,
+    temperature: float,
+    drawn: SampledNegatives | None = None,
+) -> Tensor:
+    """Mean over targets of the sum over modalities of the cross-entropy among the items in that modality alone.
+
+    ``cross_modal_loss`` with alpha = 0 is another loss: the target in the other modality adds exp(0) = 1 to the
+    numerator of eq. 14 and stays in the denominator of eq. 15, as a negative.
+
+    Args:
+        states: [M, P, D].
+        representations: [M, C, D]; rows after the items only enter the denominator.
+        targets: [P] or [P, K] int64, as in ``cross_modal_loss``.
+        temperature: tau.
+        drawn: items of the denominator besides the target, the same in each modality; None: all items.
+    """
+    pairs = zip(states.split(1), representations.split(1), strict=True)
+    return torch.stack([cross_modal_loss(*pair, targets, temperature, 1.0, drawn) for pair in pairs]).sum()
 
 
 class _CrossModalLoss(Function):

@@ -40,7 +40,7 @@ KINDS = {
     "cold": "Figure 9, cold users",
 }
 APART = "no-cross"
-"""Run trained without scores across modalities, so that its sum of both is the paper's variant "intra"."""
+"""Run with ``model.cross: false``: trained and scored within each modality alone, as the paper's variant "intra"."""
 ONLY = {"text": "text-only", "image": "image-only"}
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("dataset", "history", "kind", "claim", "metric"), pl.String),

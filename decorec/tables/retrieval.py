@@ -121,7 +121,8 @@ def retrieval_table(
         groups=groups,
         notes=[
             "Every column is another evaluation of a trained model. image, text: its state is compared with items in "
-            "that modality only; intra: the sum of both; cross: the full score, which also compares across modalities.",
+            "that modality only; intra: the sum of both; cross: the full score, which also compares across modalities. "
+            "A run that is trained within each modality alone has no mode cross: its intra is the paper's variant.",
             f"Bold: best; underlined: second best. In brackets: {evaluate.level:.0%} bootstrap interval over users. "
             f"p: paired permutation test of {full} against the column, not corrected.",
         ],

@@ -35,6 +35,14 @@ TITLES = {
     "tau": "Sensitivity to tau, the temperature (eq. 12 and 16)",
     "clusters": "Sensitivity to the number of clusters per item and modality (eq. 5)",
 }
+NOTES = {
+    "alpha": [
+        "alpha = 0 is not the variant without retrieval across modalities (model.cross: false). The target in the "
+        "other modality adds exp(0) = 1 to the numerator of eq. 14 and stays in the denominator of eq. 15, as a "
+        "negative.",
+    ],
+}
+"""Table -> what else has to be known about its values."""
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("dataset", "history", "split", "metric"), pl.String),
     "value": pl.Float64,
@@ -172,6 +180,7 @@ def sensitivity_table(
             f"{label(reference)} with other values of {KNOBS[knob]} (its own is {values.root[reference]:g}); "
             f"nothing else changes. Seeds: {' or '.join(map(str, seeds))}. Mean over users and seeds ± standard "
             "deviation over seeds. Bold: best; underlined: second best.",
+            *NOTES.get(knob, []),
             "Values are chosen on the validation items; the rows of the test items are for information only.",
             f"In brackets (test items): {evaluate.level:.0%} bootstrap interval over users. p: paired permutation test "
             f"of {label(reference)} against the column, not corrected.",

@@ -92,6 +92,15 @@ def test_a_model_of_one_modality_has_its_own_mode_alone(tmp_path: Path) -> None:
     assert frame.select(PLACES).equals(pl.read_parquet(tmp_path / "ranks").select(PLACES))
 
 
+def test_a_model_that_does_not_cross_has_intra_as_its_full_score(tmp_path: Path) -> None:
+    files, _ = world(tmp_path, cross=False)
+    modality_modes(**files, modes=tmp_path / "modes")
+    evaluate(**files, ranks=tmp_path / "ranks", metrics=tmp_path / "metrics")
+    frame = pl.read_parquet(tmp_path / "modes")
+    assert frame["mode"].unique(maintain_order=True).to_list() == ["image", "text", "intra"]
+    assert frame.filter(mode="intra").select(PLACES).equals(pl.read_parquet(tmp_path / "ranks").select(PLACES))
+
+
 def test_a_model_without_modalities_is_refused(tmp_path: Path) -> None:
     files, _ = world(tmp_path, stage="fit", name="sasrec")
     with pytest.raises(DecorecError, match="expected a run of decorec, found sasrec"):

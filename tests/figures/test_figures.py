@@ -85,6 +85,7 @@ def tables(folder: Path, datasets: tuple[str, ...] = DATASETS) -> dict[str, Path
     runs = ("decorec", "sasrec", "my-run")
     rows = [{"dataset": d, "metric": m, "model": r, **MEASURED} for d in datasets for m in metrics for r in runs]
     modes = [("decorec", mode) for mode in ("image", "text", "intra", "cross")] + [("text-only", "text")]
+    modes += [("no-cross", mode) for mode in ("image", "text", "intra")]
     frames = {
         "main": pl.DataFrame(rows),
         "fusion": pl.DataFrame(rows),
@@ -178,6 +179,14 @@ def test_items_of_the_largest_interests_are_coloured_and_the_others_grey(tmp_pat
     text = " ".join(ElementTree.fromstring(svg).itertext())
     assert "silhouette of the interests 0.250" in text
     assert text.count("silhouette") == 1, "none where it could not be had"
+
+
+def test_the_run_that_is_trained_for_intra_stands_beside_the_modes_of_the_full_model(tmp_path: Path) -> None:
+    svg = draw("fig7", tables(tmp_path, ("shop",)), tmp_path)[0]
+    shown = [text.strip() for text in ElementTree.fromstring(svg).itertext() if text.strip()]
+    names = ("image", "text", "intra", "cross", "no-cross: intra")
+    assert [text for text in shown if text in names] == [*names, *names], "once for each metric"
+    assert not [text for text in shown if "text-only" in text or text == "no-cross: text"]
 
 
 def test_the_first_steps_are_drawn_by_themselves() -> None:

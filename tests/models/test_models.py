@@ -26,6 +26,7 @@ MODELS: list[tuple[str, str, dict[str, Any]]] = [
     ("decorec stage 2", "stage2", {}),
     ("decorec with positions", "stage2", {"encoder": {**small.TINY["encoder"], "positions": "learned", "layers": 2}}),
     ("decorec cosine", "stage2", {"similarity": "cosine", "temperature": 0.07, "alpha": 0.4}),
+    ("decorec within each modality", "stage2", {"cross": False}),
     ("decorec with three modalities", "stage2", {"modalities": ["text", "image", "audio"], "alpha": 0.4}),
     ("decorec of the released code", "stage2", {"id_enrichment": "mean", "interest_mlp": False, "modal_layers": 0}),
 ]
@@ -124,6 +125,46 @@ def reference_states(model: DeCoRec, representation: Tensor, history: Tensor) ->
     mask = nn.Transformer.generate_square_subsequent_mask(len(history))
     out: Tensor = layer(model.encoder.norm(representation[history])[None], src_mask=mask)
     return out[0, -1]
+
+
+def within_each_modality(model: DeCoRec, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Sum over the modalities of the cross-entropy and of the softmax among the items in that modality."""
+    whole = model.item_representations()
+    loss, scores = torch.zeros(()), torch.zeros(len(batch.predict), whole.shape[1])
+    for own in whole:
+        states = model.encoder(own[None][:, batch.items], batch)[0]
+        logits = states @ own.T / model.config.temperature
+        loss = loss + nn.functional.cross_entropy(logits, batch.targets)
+        scores = scores + torch.softmax(logits, 1)
+    return loss, scores
+
+
+@pytest.mark.parametrize("modalities", [["text", "image"], ["text", "image", "audio"]], ids=["two", "three"])
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_without_crossing_each_modality_retrieves_among_its_own_items(stage: str, modalities: list[str]) -> None:
+    data = small.sequences(users=6)
+    run = small.run(cross=False, alpha=0.3, modalities=modalities)
+    apart, crossing = (small.model(data, r, stage) for r in (run, small.run(alpha=0.0, modalities=modalities)))
+    assert isinstance(apart, DeCoRec)
+    for parameter in apart.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    crossing.load_state_dict(apart.state_dict())
+    batch = histories(data, "test", 50).batch(np.arange(6))
+    with torch.no_grad():
+        loss, scores = within_each_modality(apart.eval(), batch)
+        torch.testing.assert_close(apart.loss(batch), loss)
+        torch.testing.assert_close(apart.scores(batch, apart.item_representations()), scores)
+        other = crossing.eval()
+        assert not torch.allclose(other.loss(batch), loss, rtol=0.01), "alpha = 0 is another loss"
+        assert not torch.allclose(other.scores(batch, other.item_representations()), scores, rtol=0.01)
+
+
+def test_alpha_has_no_effect_without_crossing() -> None:
+    apart = small.run(cross=False, alpha=0.3)
+    for stage in ("stage1", "stage2"):
+        assert apart.for_stage(stage) == small.run(cross=False).for_stage(stage)
+        assert small.run(alpha=0.3).for_stage(stage).model.alpha == 0.3
+    assert "cross" not in small.run().dump()["model"], "the tracked values of runs that had no such key stay the same"
 
 
 @pytest.mark.parametrize("modalities", [["text", "image"], ["text", "image", "audio"]], ids=["two", "three"])

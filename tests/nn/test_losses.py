@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from decorec.nn import losses
-from decorec.nn.losses import SampledNegatives, cross_modal_loss
+from decorec.nn.losses import SampledNegatives, cross_modal_loss, intra_modal_loss
 from decorec.nn.sampled_softmax import Sampler
 
 
@@ -87,6 +87,35 @@ def test_one_modality_is_cross_entropy() -> None:
     targets = torch.randint(30, (20,))
     expected = torch.nn.functional.cross_entropy(states[0] @ representations[0].T, targets)
     torch.testing.assert_close(cross_modal_loss(states, representations, targets, 1.0, 1.0), expected)
+
+
+def test_alpha_0_is_not_retrieval_within_each_modality() -> None:
+    """Two items, of which the first is the target: exponentials 2 and 1 as texts, 3 and 1 as pictures."""
+    states = torch.ones(2, 1, 1, dtype=torch.float64)
+    representations = torch.tensor([[2.0, 1.0], [3.0, 1.0]], dtype=torch.float64).log()[..., None].requires_grad_()
+    targets = torch.tensor([0])
+    whole = 2 + 1 + 3 + 1
+    apart = intra_modal_loss(states, representations, targets, 1.0)
+    assert apart.item() == pytest.approx(np.log(3 / 2) + np.log(4 / 3), rel=1e-12)
+    zero = cross_modal_loss(states, representations, targets, 1.0, 0.0)
+    assert zero.item() == pytest.approx(np.log(whole / (2 + 1)) + np.log(whole / (3 + 1)), rel=1e-12)
+    (within,) = torch.autograd.grad(apart, representations)
+    assert within[..., 0].tolist() == [pytest.approx([2 / 3 - 1, 1 / 3]), pytest.approx([3 / 4 - 1, 1 / 4])]
+    (pushed,) = torch.autograd.grad(zero, representations)
+    # The state of the texts pushes the target's picture away (3 / 7), and the other way round (2 / 7).
+    expected = [[2 * 2 / whole - 2 / 3, 2 / whole], [2 * 3 / whole - 3 / 4, 2 / whole]]
+    assert pushed[..., 0].tolist() == [pytest.approx(row) for row in expected]
+
+
+@pytest.mark.parametrize("drawn", [None, SampledNegatives(torch.tensor([1, 5, 8]), torch.tensor([0.3, -0.5, 0.1]))])
+def test_within_each_modality_the_loss_is_the_sum_of_that_of_each(drawn: SampledNegatives | None) -> None:
+    states, representations = torch.randn(3, 7, 5).double(), torch.randn(3, 9, 5).double()
+    targets = torch.tensor([[3, 5, 0], [5, 0, -1], [0, -1, -1], [8, 8, 1], [2, 4, 6], [7, -1, -1], [1, 2, 3]])
+    one_by_one = [
+        cross_modal_loss(states[m : m + 1], representations[m : m + 1], targets, 0.7, 1.0, drawn) for m in range(3)
+    ]
+    found = intra_modal_loss(states, representations, targets, 0.7, drawn)
+    torch.testing.assert_close(found, sum(one_by_one))
 
 
 def test_large_logits_stay_finite() -> None:

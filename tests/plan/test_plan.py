@@ -185,10 +185,10 @@ def test_the_table_of_costs_waits_for_every_job_that_it_measures() -> None:
 
 
 def test_sensitivity_adds_runs_that_share_what_they_can() -> None:
-    runs = {"decorec": {"model": {"modal_layers": 2}}, "no-cross": {"model": {"modal_layers": 2, "alpha": 0}}}
+    runs = {"decorec": {"model": {"modal_layers": 2}}, "zero": {"model": {"modal_layers": 2, "alpha": 0}}}
     tables = {"main": ["decorec"], "alpha": [0.25, 0], "tau": [8], "clusters": [0.02, 0.1], "sensitivity_seeds": 2}
     found = plan(runs=runs, tables=tables, seeds=[3, 4, 5])
-    assert json.loads(found.values("alpha")) == {"no-cross": 0.0, "alpha-0-25": 0.25, "decorec": 1.0}
+    assert json.loads(found.values("alpha")) == {"zero": 0.0, "alpha-0-25": 0.25, "decorec": 1.0}
     assert json.loads(found.values("tau")) == {"decorec": 2.0, "tau-8": 8.0}
     assert json.loads(found.values("clusters")) == {"clusters-0-02": 0.02, "decorec": 0.1}
     varied = json.loads(found.whole_run("alpha-0-25"))

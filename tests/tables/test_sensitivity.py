@@ -76,6 +76,17 @@ def test_every_number(tmp_path: Path) -> None:
         assert (row["p_value"] == "") == (row["run"] == "decorec")
 
 
+def test_alpha_0_is_not_called_intra(tmp_path: Path) -> None:
+    files, _ = fabricate(tmp_path)
+    outputs = outputs_of(tmp_path, "alpha")
+    values = RunValues({"my-run": 0.0, "sasrec": 0.5, "decorec": 1.0})
+    given: dict[str, Any] = {"ranks": files, "metrics": metrics(files), "values": values, "reference": "decorec"}
+    sensitivity_table(knob="alpha", **given, evaluate=EVALUATE, **outputs)
+    assert "alpha = 0 is not the variant without retrieval across modalities (model.cross: false)" in (
+        outputs["md"].read_text()
+    )
+
+
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(DecorecError, match=r"--knob.*alpha, tau, clusters.*'beta'"):
         make(tmp_path, knob="beta")
