@@ -46,3 +46,7 @@ class InterestsConfig(Section):
     """Strength of one hop in the enrichment of the clustered features."""
     layers: int = Field(1, ge=0, le=4)
     """Number of hops in the enrichment of the clustered features."""
+    assign: Literal["kmeans", "nearest"] = Field("kmeans", exclude_if=lambda assign: assign == "kmeans")
+    """The cluster of an item (eq. 5): kmeans: the one that its enriched features have from k-means; nearest: the one
+    whose centroid is nearest to its raw features, as the equation literally says. Not written if kmeans, so that the
+    tracked values of a run are the same as before the key existed."""

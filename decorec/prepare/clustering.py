@@ -17,7 +17,7 @@ from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import read_vocab
 from decorec.errors import DecorecError
 
-__all__ = ["cluster", "enrich", "kmeans"]
+__all__ = ["cluster", "enrich", "kmeans", "nearest"]
 
 log = logging.getLogger("decorec")
 Floats = npt.NDArray[np.float32]
@@ -27,7 +27,8 @@ def cluster(*, settings: InterestsConfig, cooccurrence: Path, vocab: Path, featu
     """Cluster the enriched features of one modality.
 
     The number of clusters is k = ratio x items, at least 1. An item without the modality starts as the zero vector and
-    is clustered by the features of its neighbours in the co-occurrence graph.
+    is clustered by the features of its neighbours in the co-occurrence graph; it stays in that cluster with ``assign:
+    nearest``, since it has no features of its own that could be nearer to another one.
 
     Args:
         settings: the section interests of the configuration.
@@ -48,8 +49,10 @@ def cluster(*, settings: InterestsConfig, cooccurrence: Path, vocab: Path, featu
         )
     graph = normalise(matrix, settings.normalisation)
     k = max(1, round(settings.ratio * len(items)))
-    x, _ = FeatureFile.read(features).aligned(items)
+    x, present = FeatureFile.read(features).aligned(items)
     centroids, assignment = kmeans(enrich(x, graph, settings.gate, settings.layers), k, settings.seed)
+    if settings.assign == "nearest":
+        assignment[present] = nearest(x[present], centroids)
     largest = np.bincount(assignment, minlength=k).max()
     log.info("cluster: %d items of %s in %d interests, the largest of %d", len(items), features, k, largest)
     check_interests(interests, centroids, assignment, len(items))
@@ -85,3 +88,25 @@ def kmeans(x: Floats, k: int, seed: int) -> tuple[Floats, npt.NDArray[np.int64]]
         model = KMeans(n_clusters=k, init="k-means++", n_init=1, algorithm="lloyd", random_state=seed, copy_x=False)
         model.fit(x)
     return model.cluster_centers_.astype(np.float32), model.labels_.astype(np.int64)
+
+
+def nearest(x: Floats, centroids: Floats) -> npt.NDArray[np.int64]:
+    """Eq. 5 for raw features: the centroid at the smallest Euclidean distance, the first of equally near ones.
+
+    Runs on one thread, as ``kmeans``.
+
+    Args:
+        x: [n, width].
+        centroids: [k, width].
+
+    Returns:
+        [n] numbers of centroids.
+    """
+    from sklearn.metrics import pairwise_distances_argmin
+    from threadpoolctl import threadpool_limits
+
+    if not len(x):
+        return np.empty(0, np.int64)
+    with threadpool_limits(limits=1):
+        found: npt.NDArray[np.int64] = pairwise_distances_argmin(x, centroids).astype(np.int64)
+    return found

@@ -17,7 +17,7 @@ from decorec.data.graph import normalise
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import write_vocab
 from decorec.errors import DecorecError
-from decorec.prepare.clustering import cluster, enrich, kmeans
+from decorec.prepare.clustering import cluster, enrich, kmeans, nearest
 
 ITEMS, WIDTH = 60, 5
 
@@ -101,6 +101,37 @@ def test_modalities_are_clustered_apart_and_enriched_by_one_graph(tmp_path: Path
         centroids, assignment = kmeans(enrich(x, neighbours, config.gate, config.layers), 6, config.seed)
         assert arrays["centroids"].tobytes() == centroids.tobytes() and centroids.shape == (6, x.shape[1])
         assert arrays["assignment"].tolist() == assignment.tolist()
+
+
+def test_nearest_is_the_centroid_at_the_smallest_distance() -> None:
+    centroids = np.array([[0, 0], [4, 0], [0, 10]], np.float32)
+    x = np.array([[1, 1], [3, 1], [1, 6], [2, 0], [100, 0]], np.float32)
+    # Squared distances to the three: 2 10 82 | 10 2 90 | 37 45 17 | 4 4 104 | 10000 9216 10100.
+    assert nearest(x, centroids).tolist() == [0, 1, 2, 0, 1]
+    assert nearest(x[:0], centroids).tolist() == []
+
+
+def test_raw_features_are_assigned_to_the_clusters_of_the_enriched_ones(tmp_path: Path) -> None:
+    """The first three items are bought together, and so are the other four, of which the last has no picture."""
+    x = np.array([[0], [1], [2], [8], [10], [12], [0]], np.float32)
+    names = [f"i{index}" for index in range(7)]
+    write_vocab(tmp_path / "vocab.parquet", names)
+    together = scipy.sparse.block_diag([np.ones((n, n)) - np.eye(n) for n in (3, 4)]).tocsr()
+    write_sparse(tmp_path / "s.npz", together.astype(np.float32))
+    FeatureFile(x, np.arange(7) != 6, names).write(tmp_path / "image")
+    given = {"cooccurrence": tmp_path / "s.npz", "vocab": tmp_path / "vocab.parquet", "features": tmp_path / "image"}
+    settings, found = InterestsConfig(ratio=2 / 7, gate=1.0, normalisation="row"), {}
+    for assign in ("kmeans", "nearest"):
+        cluster(settings=settings.model_copy(update={"assign": assign}), **given, interests=tmp_path / assign)
+        found[assign], _ = read_arrays(tmp_path / assign)
+    # Enriched, each row plus the mean of those bought with it: 1.5, 2, 2.5 | 15 1/3, 16 2/3, 18, 10.
+    low = found["kmeans"]["assignment"][0]
+    assert found["kmeans"]["centroids"].ravel()[[low, 1 - low]] == pytest.approx([2, 15])
+    assert (found["kmeans"]["assignment"] == low).tolist() == [True] * 3 + [False] * 4
+    # Raw, 8 is nearer to 2 than to 15. The item without a picture keeps its cluster, although 0 would be nearer to 2.
+    assert found["nearest"]["centroids"].tolist() == found["kmeans"]["centroids"].tolist()
+    assert (found["nearest"]["assignment"] == low).tolist() == [True] * 4 + [False] * 3
+    assert "assign" not in settings.model_dump(), "the tracked values of interests that had no such key stay the same"
 
 
 def test_there_is_at_least_one_cluster(tmp_path: Path) -> None:
