@@ -63,7 +63,11 @@ class DecorecConfig(Section):
     id_enrichment: Literal["gated", "mean"] = "gated"
     """gated: eq. 3; mean: plain mean over 0..layers hops."""
     modal_layers: int = Field(1, ge=0, le=4)
-    """Enrichment layers of the adapted modal representations (0: none)."""
+    """Enrichment layers of the modal representations (0: none)."""
+    enrich: Literal["adapted", "raw"] = Field("adapted", exclude_if=lambda enrich: enrich == "adapted")
+    """What eq. 3 enriches in the modalities: adapted: the output of the adapters; raw: the raw features, which are
+    adapted afterwards, as the order of the equations says (3, then 7 and 8). Not written if adapted, so that the
+    tracked values of a run are the same as before the key existed."""
     gate: Literal["learned"] | Annotated[float, Field(ge=0, le=4)] = "learned"
     """mu of eq. 2: learned per item and layer, or one fixed value."""
     gate_bias: float = 0.0
@@ -131,5 +135,6 @@ class DecorecConfig(Section):
         without = {
             *(FUSED_ONLY if stage == "stage1" else ()),
             *(() if self.cross else ("alpha",)),
+            *(() if self.modal_layers else ("enrich",)),
         }
         return self.model_copy(update={name: DecorecConfig.model_fields[name].default for name in without})

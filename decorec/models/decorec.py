@@ -31,7 +31,7 @@ from decorec.nn.matmul import Linear, product
 from decorec.nn.sparse import Propagation, rows_of
 from decorec.nn.transformer import SequenceEncoder, initialise
 
-__all__ = ["DeCoRec"]
+__all__ = ["DeCoRec", "ModalAdapter"]
 
 
 class Enrichment(nn.Module):
@@ -39,14 +39,14 @@ class Enrichment(nn.Module):
 
     Eq. 2: mu_l = sigmoid(W [S^(l-1) E ; S]). Eq. 3: E_bar = E + (1 / L) sum over l = 1..L of mu_l * (S^l E). The part
     of W that is multiplied with a row of S is a vector over the items, so the gate costs one sparse matrix-vector
-    product. Weights start at zero: mu starts at sigmoid(bias).
+    product. Weights start at zero: mu starts at sigmoid(bias). ``width``: of the rows that are enriched.
     """
 
-    def __init__(self, config: DecorecConfig, layers: int, item_count: int) -> None:
+    def __init__(self, config: DecorecConfig, layers: int, item_count: int, width: int) -> None:
         super().__init__()
         self.layers, self.fixed = layers, None if config.gate == "learned" else float(config.gate)
         if self.fixed is None:
-            self.from_embedding = nn.Parameter(torch.zeros(layers, config.dim, 1))
+            self.from_embedding = nn.Parameter(torch.zeros(layers, width, 1))
             self.from_graph = nn.Parameter(torch.zeros(layers, item_count, 1))
             self.bias = nn.Parameter(torch.full((layers,), config.gate_bias))
 
@@ -81,7 +81,7 @@ class Interests(nn.Module):
 
 
 class ModalAdapter(nn.Module):
-    """Eq. 7 and 8: maps raw features to the space of behaviour, then enriches them (eq. 3)."""
+    """Eq. 7 and 8: maps raw features to the space of behaviour, then enriches them (eq. 3); ``enrich: raw``: before."""
 
     def __init__(self, config: DecorecConfig, width: int, item_count: int) -> None:
         super().__init__()
@@ -93,14 +93,23 @@ class ModalAdapter(nn.Module):
         )
         if config.initialisation == "normal":
             self.project.apply(initialise)
-        self.enrich = Enrichment(config, config.modal_layers, item_count) if config.modal_layers else None
+        self.enriches_raw = config.enrich == "raw"
+        enriched = width if self.enriches_raw else config.dim
+        self.enrich = Enrichment(config, config.modal_layers, item_count, enriched) if config.modal_layers else None
 
     def forward(self, features: Tensor, graph: Propagation | None) -> Tensor:
         """[I, F] -> [I, D]."""
+        if self.enriches_raw:
+            features = self._enriched(features, graph)
         adapted: Tensor = self.project(features)
-        if self.enrich is not None and graph is not None:
-            adapted = self.enrich(adapted, graph)
-        return adapted
+        return adapted if self.enriches_raw else self._enriched(adapted, graph)
+
+    def _enriched(self, x: Tensor, graph: Propagation | None) -> Tensor:
+        """Eq. 3, if the model has it."""
+        if self.enrich is None or graph is None:
+            return x
+        enriched: Tensor = self.enrich(x, graph)
+        return enriched
 
 
 class DeCoRec(Recommender):
@@ -131,7 +140,7 @@ class DeCoRec(Recommender):
                 self.enrich_ids = (
                     decorec_released.MeanOfHops(config.id_layers)
                     if released
-                    else Enrichment(config, config.id_layers, count)
+                    else Enrichment(config, config.id_layers, count, config.dim)
                 )
         self.interests = None
         if fused and config.interests:
@@ -144,7 +153,7 @@ class DeCoRec(Recommender):
             self.adapters.requires_grad_(False)
 
     def modal(self) -> Tensor:
-        """Eq. 7 and 8: enriched modal representations, [M, I, D]; computed only once if the adapters are frozen."""
+        """Eq. 3, 7 and 8: enriched modal representations, [M, I, D]; computed only once if the adapters are frozen."""
         frozen = self.stage == "stage2" and self.config.freeze
         if frozen and self._frozen is not None:
             return self._frozen

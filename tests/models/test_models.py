@@ -13,7 +13,7 @@ from decorec.config.training import StageConfig
 from decorec.data.batches import Batch, Windows, histories, training_windows
 from decorec.data.sequences import Sequences
 from decorec.models.base import Recommender
-from decorec.models.decorec import DeCoRec
+from decorec.models.decorec import DeCoRec, ModalAdapter
 from decorec.nn import sparse
 from decorec.training.loop import train_model
 from decorec.training.optimizer import build_optimizer
@@ -26,6 +26,7 @@ MODELS: list[tuple[str, str, dict[str, Any]]] = [
     ("decorec stage 2", "stage2", {}),
     ("decorec with positions", "stage2", {"encoder": {**small.TINY["encoder"], "positions": "learned", "layers": 2}}),
     ("decorec cosine", "stage2", {"similarity": "cosine", "temperature": 0.07, "alpha": 0.4}),
+    ("decorec with enriched raw features", "stage2", {"enrich": "raw", "modal_layers": 2}),
     ("decorec within each modality", "stage2", {"cross": False}),
     ("decorec with three modalities", "stage2", {"modalities": ["text", "image", "audio"], "alpha": 0.4}),
     ("decorec of the released code", "stage2", {"id_enrichment": "mean", "interest_mlp": False, "modal_layers": 0}),
@@ -218,6 +219,54 @@ def test_loss_and_scores_of_decorec_follow_equations_10_to_18(modalities: list[s
             torch.testing.assert_close(
                 model.scores(batch, model.item_representations())[0], expected, rtol=1e-3, atol=1e-6
             )
+
+
+def path_of_three() -> sparse.Propagation:
+    """The graph 0 - 1 - 2 with weights 1 and 0.5."""
+    matrix = torch.tensor([[0, 1, 0], [1, 0, 0.5], [0, 0.5, 0]]).to_sparse_csr()
+    return sparse.Propagation(matrix.crow_indices(), matrix.col_indices(), matrix.values())
+
+
+def adapter_of(weights: tuple[Tensor, Tensor], **model: Any) -> ModalAdapter:
+    """An adapter from 2 to 4 values over three items, with given weights and without biases."""
+    config = small.run(**{"dim": 4, "gate": 0.5, **model}).model
+    adapter = ModalAdapter(config, 2, 3)
+    with torch.no_grad():
+        project: Any = adapter.project
+        for layer, weight in zip((project[0], project[2]), weights, strict=True):
+            assert layer.weight.shape == weight.shape
+            layer.weight.copy_(weight)
+            layer.bias.zero_()
+    return adapter
+
+
+def test_eq_3_before_or_after_the_adapter() -> None:
+    features = torch.tensor([[1.0, 2.0], [-1.0, 0.0], [3.0, -4.0]])
+    weights = torch.tensor([[1.0, 0], [-1, 0], [0, 1], [0, -1]]), torch.eye(4)
+    found = {}
+    for order in ("adapted", "raw"):
+        with torch.no_grad():
+            found[order] = adapter_of(weights, enrich=order)(features, path_of_three())
+    # The adapter gives max(0, x), max(0, -x), max(0, y), max(0, -y); half of the neighbours' sum is added.
+    # After: (1, 0, 2, 0), (0, 1, 0, 0), (3, 0, 0, 4) + 0.5 * the rows 1; 0 + 0.5 * 2; 0.5 * 1.
+    after = [[1, 0.5, 2, 0], [0 + 0.5 * (1 + 1.5), 1, 0.5 * 2, 0.5 * 2], [3, 0.25, 0, 4]]
+    # Before: (1, 2) + 0.5 (-1, 0); (-1, 0) + 0.5 ((1, 2) + 0.5 (3, -4)); (3, -4) + 0.25 (-1, 0).
+    before = [[0.5, 0, 2, 0], [-1 + 0.5 * 2.5, 0, 0, 0], [2.75, 0, 0, 4]]
+    torch.testing.assert_close(found["adapted"], torch.tensor(after))
+    torch.testing.assert_close(found["raw"], torch.tensor(before))
+
+
+def test_gates_of_raw_features_are_as_wide_as_these_and_frozen_with_the_adapters() -> None:
+    data = small.sequences()
+    run = small.run(enrich="raw")
+    first, second = (small.model(data, run, stage) for stage in ("stage1", "stage2"))
+    gates = {name: p for name, p in first.named_parameters() if name.endswith("enrich.from_embedding")}
+    assert {tuple(gate.shape) for gate in gates.values()} == {(1, 12, 1)} and len(gates) == 2
+    second.start_from(first.state_dict())
+    assert not any(p.requires_grad for name, p in second.named_parameters() if name in gates)
+    without = small.run(enrich="raw", modal_layers=0).for_stage("stage1")
+    assert without == small.run(modal_layers=0).for_stage("stage1"), "nothing is enriched"
+    assert "enrich" not in small.run().dump()["model"]
 
 
 def test_neighbourhood_multiplies_the_scores_by_what_was_bought_with_the_history() -> None:
