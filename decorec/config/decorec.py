@@ -18,6 +18,7 @@ FUSED_ONLY = (
     "interests",
     "id_deviation",
     "interest_mlp",
+    "interest_input",
     "freeze",
     "id_layers",
     "id_enrichment",
@@ -48,6 +49,10 @@ class DecorecConfig(Section):
     """Add interest embeddings in stage 2."""
     interest_mlp: bool = True
     """Pass the interest embedding through an MLP (eq. 6); false: a table without MLP, initialised to zero."""
+    interest_input: Literal["index", "centroid"] = Field("index", exclude_if=lambda given: given == "index")
+    """What the MLP of eq. 6 is given: index: a learned embedding of the cluster's index; centroid: the cluster's
+    centroid, which is not trained. Not written if index, so that the tracked values of a run are the same as before the
+    key existed."""
     freeze: bool = True
     """Freeze adapters and modal gates in stage 2."""
     phased: bool = Field(True, exclude_if=bool)
@@ -109,6 +114,14 @@ class DecorecConfig(Section):
         expect_divisible(self.dim, self.encoder.heads, "model.encoder.heads")
         return self
 
+    @model_validator(mode="after")
+    def _centroids_need_the_mlp(self) -> Self:
+        if self.interest_input == "centroid" and not self.interest_mlp:
+            raise ValueError(
+                "model.interest_input is centroid, expected model.interest_mlp: true, found false; change one"
+            )
+        return self
+
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the training stages, in order."""
@@ -127,6 +140,7 @@ class DecorecConfig(Section):
         return (
             *(f"features.{name}" for name in self.modalities),
             *(f"interests.{name}" for name in interests),
+            *(f"centroids.{name}" for name in interests if self.interest_input == "centroid"),
             *(("graph",) if graph else ()),
         )
 
@@ -136,5 +150,6 @@ class DecorecConfig(Section):
             *(FUSED_ONLY if stage == "stage1" else ()),
             *(() if self.cross else ("alpha",)),
             *(() if self.modal_layers else ("enrich",)),
+            *(() if self.interests else ("interest_input",)),
         }
         return self.model_copy(update={name: DecorecConfig.model_fields[name].default for name in without})

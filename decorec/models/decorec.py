@@ -31,7 +31,7 @@ from decorec.nn.matmul import Linear, product
 from decorec.nn.sparse import Propagation, rows_of
 from decorec.nn.transformer import SequenceEncoder, initialise
 
-__all__ = ["DeCoRec", "ModalAdapter"]
+__all__ = ["CentroidInterests", "DeCoRec", "ModalAdapter"]
 
 
 class Enrichment(nn.Module):
@@ -64,19 +64,41 @@ class Enrichment(nn.Module):
         return total
 
 
+def _interest_mlp(width: int, dim: int) -> nn.Sequential:
+    """The MLP of eq. 6."""
+    mlp = nn.Sequential(Linear(width, dim), nn.ReLU(), Linear(dim, dim))
+    mlp.apply(initialise)
+    return mlp
+
+
 class Interests(nn.Module):
-    """Eq. 6: the embedding of an item's cluster, through an MLP."""
+    """Eq. 6: a learned embedding of the index of an item's cluster, through an MLP."""
 
     def __init__(self, count: int, dim: int) -> None:
         super().__init__()
         self.table = nn.Embedding(count, dim)
         self.table.apply(initialise)
-        self.mlp = nn.Sequential(Linear(dim, dim), nn.ReLU(), Linear(dim, dim))
-        self.mlp.apply(initialise)
+        self.mlp = _interest_mlp(dim, dim)
 
     def forward(self, assignment: Tensor) -> Tensor:
         """[I] cluster numbers -> [I, D]."""
         embedded: Tensor = self.mlp(self.table.weight)
+        return embedded.index_select(0, assignment)
+
+
+class CentroidInterests(nn.Module):
+    """``interest_input: centroid``: eq. 6 with the centroid of an item's cluster in place of an embedding."""
+
+    centroids: Tensor
+
+    def __init__(self, centroids: Tensor, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("centroids", centroids, persistent=False)
+        self.mlp = _interest_mlp(centroids.shape[1], dim)
+
+    def forward(self, assignment: Tensor) -> Tensor:
+        """[I] cluster numbers -> [I, D]."""
+        embedded: Tensor = self.mlp(self.centroids)
         return embedded.index_select(0, assignment)
 
 
@@ -144,13 +166,18 @@ class DeCoRec(Recommender):
                 )
         self.interests = None
         if fused and config.interests:
-            clusters = {name: int(item_data[f"interests.{name}"].max()) + 1 for name in config.modalities}
-            kind = Interests if config.interest_mlp else decorec_released.InterestTable
-            self.interests = nn.ModuleDict({name: kind(clusters[name], config.dim) for name in config.modalities})
+            self.interests = nn.ModuleDict({name: self._interests_of(name) for name in config.modalities})
         self.register_buffer("repeat_rate", torch.zeros(()) if fused and config.repeats == "counted" else None)
         self._frozen: Tensor | None = None
         if stage == "stage2" and config.freeze:
             self.adapters.requires_grad_(False)
+
+    def _interests_of(self, modality: str) -> nn.Module:
+        """Eq. 6 for one modality."""
+        if self.config.interest_input == "centroid":
+            return CentroidInterests(self.item_data[f"centroids.{modality}"], self.config.dim)
+        kind = Interests if self.config.interest_mlp else decorec_released.InterestTable
+        return kind(int(self.item_data[f"interests.{modality}"].max()) + 1, self.config.dim)
 
     def modal(self) -> Tensor:
         """Eq. 3, 7 and 8: enriched modal representations, [M, I, D]; computed only once if the adapters are frozen."""

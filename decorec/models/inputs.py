@@ -59,9 +59,10 @@ class ModelInputs:
 
     def _read(self, need: str, items: Sequence[str], run: Run, stage: str) -> dict[str, Tensor]:
         kind, _, modality = need.partition(".")
-        path = self.cooccurrence if kind == "graph" else getattr(self, kind).get(modality)
+        holder = "interests" if kind == "centroids" else kind
+        path = self.cooccurrence if kind == "graph" else getattr(self, holder).get(modality)
         if path is None:
-            flag = "--cooccurrence" if kind == "graph" else f"--{kind}"
+            flag = "--cooccurrence" if kind == "graph" else f"--{holder}"
             what = "the co-occurrence matrix" if kind == "graph" else f"the file {modality}.safetensors"
             raise DecorecError(f"{stage} of {run.model.name}: expected {what} at {flag}, found none; pass it")
         if kind == "features":
@@ -71,6 +72,8 @@ class ModelInputs:
             assignment = read_arrays(path)[0]["assignment"]
             _expect(path, len(assignment), len(items))
             return {need: torch.from_numpy(assignment)}
+        if kind == "centroids":
+            return {need: torch.from_numpy(read_arrays(path)[0]["centroids"])}
         matrix = normalise(read_sparse(path), getattr(run.model, "normalisation", "symmetric"))
         _expect(path, matrix.shape[0], len(items))
         return {

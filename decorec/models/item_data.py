@@ -14,7 +14,8 @@ class ItemData(nn.Module):
     """Constant tensors over the I items, as buffers.
 
     Names: ``features.<modality>`` [I, F] float32, ``present.<modality>`` [I] bool, ``interests.<modality>`` [I]
-    int64, ``graph.crow`` [I + 1], ``graph.col`` [nnz], ``graph.values`` [nnz]: the normalised co-occurrence in CSR.
+    int64, ``centroids.<modality>`` [K, F] float32 of these interests, ``graph.crow`` [I + 1], ``graph.col`` [nnz],
+    ``graph.values`` [nnz]: the normalised co-occurrence in CSR.
     """
 
     def __init__(self, item_count: int, tensors: Mapping[str, Tensor]) -> None:

@@ -52,6 +52,18 @@ def test_what_is_read_is_what_the_files_hold(modalities: list[str], tmp_path: Pa
         assert torch.equal(found[name], expected[name]), name
 
 
+def test_centroids_are_in_the_files_of_the_interests(tmp_path: Path) -> None:
+    data, run = small.sequences(), small.run(interest_input="centroid")
+    files = small.files(tmp_path, data, run)
+    found = inputs(files).item_data(run, "stage2", read_vocab(files["vocab"])).tensors()
+    for name in ("centroids.text", "centroids.image", "interests.text", "interests.image"):
+        assert torch.equal(found[name], small.item_data(data, run)[name]), name
+    assert len(found["centroids.text"]) == 5
+    names = read_vocab(files["vocab"])
+    with pytest.raises(DecorecError, match=r"expected the file image\.safetensors at --interests, found none"):
+        inputs(files | {"interests": files["interests"][:1]}).item_data(run, "stage2", names)
+
+
 def test_a_stage_reads_no_file_that_it_does_not_need(tmp_path: Path) -> None:
     data, run = small.sequences(), small.run()
     files = small.files(tmp_path, data, run)

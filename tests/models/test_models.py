@@ -13,7 +13,7 @@ from decorec.config.training import StageConfig
 from decorec.data.batches import Batch, Windows, histories, training_windows
 from decorec.data.sequences import Sequences
 from decorec.models.base import Recommender
-from decorec.models.decorec import DeCoRec, ModalAdapter
+from decorec.models.decorec import CentroidInterests, DeCoRec, ModalAdapter
 from decorec.nn import sparse
 from decorec.training.loop import train_model
 from decorec.training.optimizer import build_optimizer
@@ -27,6 +27,7 @@ MODELS: list[tuple[str, str, dict[str, Any]]] = [
     ("decorec with positions", "stage2", {"encoder": {**small.TINY["encoder"], "positions": "learned", "layers": 2}}),
     ("decorec cosine", "stage2", {"similarity": "cosine", "temperature": 0.07, "alpha": 0.4}),
     ("decorec with enriched raw features", "stage2", {"enrich": "raw", "modal_layers": 2}),
+    ("decorec with interests from centroids", "stage2", {"interest_input": "centroid"}),
     ("decorec within each modality", "stage2", {"cross": False}),
     ("decorec with three modalities", "stage2", {"modalities": ["text", "image", "audio"], "alpha": 0.4}),
     ("decorec of the released code", "stage2", {"id_enrichment": "mean", "interest_mlp": False, "modal_layers": 0}),
@@ -267,6 +268,45 @@ def test_gates_of_raw_features_are_as_wide_as_these_and_frozen_with_the_adapters
     without = small.run(enrich="raw", modal_layers=0).for_stage("stage1")
     assert without == small.run(modal_layers=0).for_stage("stage1"), "nothing is enriched"
     assert "enrich" not in small.run().dump()["model"]
+
+
+def test_eq_6_of_centroids() -> None:
+    interests = CentroidInterests(torch.tensor([[1.0, 2.0], [-3.0, 0.0], [0.5, -1.0]]), 2)
+    first, second = interests.mlp[0], interests.mlp[2]
+    with torch.no_grad():
+        first.weight.copy_(torch.tensor([[1.0, 1.0], [-1.0, 0.0]]))
+        first.bias.copy_(torch.tensor([0.0, 0.5]))
+        second.weight.copy_(torch.tensor([[2.0, 0.0], [1.0, -1.0]]))
+        second.bias.copy_(torch.tensor([0.25, 0.0]))
+        found = interests(torch.tensor([1, 0, 2, 1]))
+    # The hidden layer of the three: max(0, (3, -0.5)), max(0, (-3, 3.5)), max(0, (-0.5, 0)).
+    rows = {0: [2 * 3 + 0.25, 3.0], 1: [0.25, -3.5], 2: [0.25, 0.0]}
+    assert found.tolist() == [rows[cluster] for cluster in (1, 0, 2, 1)]
+    assert [name for name, _ in interests.named_parameters()] == [
+        "mlp.0.weight",
+        "mlp.0.bias",
+        "mlp.2.weight",
+        "mlp.2.bias",
+    ]
+
+
+def test_interests_of_centroids_are_trained_in_stage_2_at_the_rate_of_interests() -> None:
+    data, run = small.sequences(), small.run(interest_input="centroid")
+    assert [name for name in run.needs("stage2") if "centroids" in name] == ["centroids.text", "centroids.image"]
+    assert run.for_stage("stage1") == small.run().for_stage("stage1"), "stage 1 is shared with the default"
+    assert small.run(interests=False, interest_input="centroid").for_stage("stage2") == (
+        small.run(interests=False).for_stage("stage2")
+    )
+    assert "interest_input" not in small.run().dump()["model"]
+    model = small.model(data, run, "stage2")
+    stage = run.train.stage("stage2")
+    slow = [group for group in model.parameter_groups(stage) if group["lr"] == stage.id_learning_rate]
+    of_interests = {id(p) for name, p in model.named_parameters() if name.startswith("interests.")}
+    assert len(of_interests) == 8 and of_interests <= {id(p) for group in slow for p in group["params"]}
+    with pytest.raises(
+        ValueError, match=r"interest_input is centroid, expected model\.interest_mlp: true, found false"
+    ):
+        small.run(interest_input="centroid", interest_mlp=False)
 
 
 def test_neighbourhood_multiplies_the_scores_by_what_was_bought_with_the_history() -> None:

@@ -54,6 +54,8 @@ def item_data(data: Sequences, run: Run, items: int = 40, width: int = 12, seed:
     for name in dict.fromkeys(("text", "image", *getattr(run.model, "modalities", ()))):
         tensors[f"features.{name}"] = torch.from_numpy(random.normal(size=(items, width)).astype(np.float32))
         tensors[f"interests.{name}"] = torch.from_numpy(random.integers(0, 5, items))
+    for need in [need for stage in run.stages for need in run.needs(stage) if need.startswith("centroids.")]:
+        tensors[need] = torch.from_numpy(random.normal(size=(5, width)).astype(np.float32))
     return ItemData(items, tensors)
 
 
@@ -71,7 +73,9 @@ def files(folder: Path, data: Sequences, run: Run, items: int = 40) -> dict[str,
         if kind == "features":
             FeatureFile(tensor.numpy(), np.ones(items, dtype=bool), names).write(path)
         elif kind == "interests":
-            write_arrays(path, {"assignment": tensor.numpy()})
+            centroids = f"centroids.{modality}"
+            more = {"centroids": known[centroids].numpy()} if centroids in known else {}
+            write_arrays(path, {"assignment": tensor.numpy(), **more})
         if kind in found:
             found[kind].append(path)
     return found
