@@ -39,7 +39,7 @@ class DecorecConfig(Section):
     adapter: Literal["mlp", "linear"] = "mlp"
     """Linear-ReLU-Linear (eq. 8), or one linear layer."""
     adapter_hidden: int | None = Field(None, ge=1)
-    """Hidden width of the adapters (d_h); default: dim."""
+    """Hidden width of the adapters (d_h of eq. 8; the paper says d_h < d); default: dim. A linear adapter has none."""
     encoder: EncoderConfig = EncoderConfig()
     initialisation: Literal["normal", "torch"] = "normal"
     """Initial values of adapters and of the attention's input projections: N(0, 0.02), as others, or torch's own."""
@@ -148,6 +148,7 @@ class DecorecConfig(Section):
         """This section, with values that have no effect on ``stage`` set to their defaults."""
         without = {
             *(FUSED_ONLY if stage == "stage1" else ()),
+            *(() if self.adapter == "mlp" else ("adapter_hidden",)),
             *(() if self.cross else ("alpha",)),
             *(() if self.modal_layers else ("enrich",)),
             *(() if self.interests else ("interest_input",)),

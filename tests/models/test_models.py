@@ -28,6 +28,7 @@ MODELS: list[tuple[str, str, dict[str, Any]]] = [
     ("decorec cosine", "stage2", {"similarity": "cosine", "temperature": 0.07, "alpha": 0.4}),
     ("decorec with enriched raw features", "stage2", {"enrich": "raw", "modal_layers": 2}),
     ("decorec with interests from centroids", "stage2", {"interest_input": "centroid"}),
+    ("decorec with narrow adapters", "stage1", {"adapter_hidden": 5}),
     ("decorec within each modality", "stage2", {"cross": False}),
     ("decorec with three modalities", "stage2", {"modalities": ["text", "image", "audio"], "alpha": 0.4}),
     ("decorec of the released code", "stage2", {"id_enrichment": "mean", "interest_mlp": False, "modal_layers": 0}),
@@ -268,6 +269,19 @@ def test_gates_of_raw_features_are_as_wide_as_these_and_frozen_with_the_adapters
     without = small.run(enrich="raw", modal_layers=0).for_stage("stage1")
     assert without == small.run(modal_layers=0).for_stage("stage1"), "nothing is enriched"
     assert "enrich" not in small.run().dump()["model"]
+
+
+def test_eq_8_with_a_hidden_layer_narrower_than_the_representation() -> None:
+    weights = torch.tensor([[1.0, -1], [0, 2]]), torch.tensor([[1.0, 0], [0, 1], [1, 1], [1, -1]])
+    adapter = adapter_of(weights, adapter_hidden=2, modal_layers=0)
+    with torch.no_grad():
+        found = adapter(torch.tensor([[3.0, 1.0], [1.0, 2.0], [0.0, -1.0]]), None)
+    # Hidden: max(0, x - y), max(0, 2 y) = (2, 2), (0, 4), (1, 0).
+    assert found.tolist() == [[2, 2, 4, 0], [0, 4, 4, -4], [1, 0, 1, 1]]
+    wide, narrow = (small.model(small.sequences(), small.run(**h), "stage1") for h in ({}, {"adapter_hidden": 5}))
+    assert narrow.item_representations().shape == wide.item_representations().shape
+    linear = small.run(adapter="linear", adapter_hidden=5)
+    assert linear.for_stage("stage1") == small.run(adapter="linear").for_stage("stage1"), "it has no hidden layer"
 
 
 def test_eq_6_of_centroids() -> None:
