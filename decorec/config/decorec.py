@@ -88,8 +88,9 @@ class DecorecConfig(Section):
     modality's state has only the candidates of its own modality, in the loss and in the scores; alpha has no effect.
     That is not alpha = 0, where the target in the other modality stays in the denominator of eq. 15, so that it is a
     negative. Not written if true, so that the tracked values of a run are the same as before the key existed."""
-    scoring: Literal["softmax", "exponentials"] = "softmax"
-    """softmax: eq. 16 per user and modality; exponentials: one sum of all four exponentials."""
+    scoring: Literal["softmax", "exponentials", "logits"] = "softmax"
+    """What eq. 17 and 18 add up. softmax: eq. 16 per user and modality; exponentials: one sum of all four exponentials;
+    logits: the logits of eq. 12 themselves."""
     neighbourhood: float = Field(0.0, ge=0, exclude_if=lambda weight: weight == 0)
     """Weight of the co-occurrence of item and history in the scores, in addition to eq. 17 (decorec-plus). The unit is
     the mean over all items that co-occur with the history; 0: none. Not written if 0, so that the tracked values of a
@@ -119,6 +120,15 @@ class DecorecConfig(Section):
         if self.interest_input == "centroid" and not self.interest_mlp:
             raise ValueError(
                 "model.interest_input is centroid, expected model.interest_mlp: true, found false; change one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _corrections_need_shares(self) -> Self:
+        if self.scoring == "logits" and (self.neighbourhood or self.repeats == "counted"):
+            raise ValueError(
+                "model.scoring is logits, which may be negative; expected model.neighbourhood: 0 and model.repeats: "
+                f"scored, which multiply scores, found {self.neighbourhood:g} and {self.repeats}; change one"
             )
         return self
 

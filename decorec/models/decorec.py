@@ -255,6 +255,8 @@ class DeCoRec(Recommender):
         logits = self._logits(states, whole)
         if self.config.scoring == "exponentials":
             shares = decorec_released.shared_exponentials(logits, modalities)
+        elif self.config.scoring == "logits":
+            shares = logits
         else:
             shares = torch.softmax(logits, 1, out=logits)  # eq. 16, row by row, in place
         parts = shares.view(modalities, len(batch.predict), -1, items)

@@ -29,6 +29,7 @@ MODELS: list[tuple[str, str, dict[str, Any]]] = [
     ("decorec with enriched raw features", "stage2", {"enrich": "raw", "modal_layers": 2}),
     ("decorec with interests from centroids", "stage2", {"interest_input": "centroid"}),
     ("decorec with narrow adapters", "stage1", {"adapter_hidden": 5}),
+    ("decorec scored by logits", "stage2", {"scoring": "logits"}),
     ("decorec within each modality", "stage2", {"cross": False}),
     ("decorec with three modalities", "stage2", {"modalities": ["text", "image", "audio"], "alpha": 0.4}),
     ("decorec of the released code", "stage2", {"id_enrichment": "mean", "interest_mlp": False, "modal_layers": 0}),
@@ -160,6 +161,31 @@ def test_without_crossing_each_modality_retrieves_among_its_own_items(stage: str
         other = crossing.eval()
         assert not torch.allclose(other.loss(batch), loss, rtol=0.01), "alpha = 0 is another loss"
         assert not torch.allclose(other.scores(batch, other.item_representations()), scores, rtol=0.01)
+
+
+@pytest.mark.parametrize("cross", [True, False])
+def test_eq_17_on_logits(cross: bool) -> None:
+    data = small.sequences(users=6)
+    model = small.model(data, small.run(scoring="logits", alpha=0.3, cross=cross), "stage2").eval()
+    assert isinstance(model, DeCoRec)
+    batch = histories(data, "test", 50).batch(np.arange(6))
+    with torch.no_grad():
+        text, image = whole = model.item_representations()
+        of_text, of_image = (model.encoder(own[None][:, batch.items], batch)[0] / 2.0 for own in whole)
+        expected = of_text @ text.T + of_image @ image.T
+        if cross:
+            expected += 0.3 * (of_text @ image.T + of_image @ text.T)
+        torch.testing.assert_close(model.scores(batch, whole), expected)
+        softmax = small.model(data, small.run(alpha=0.3, cross=cross), "stage2").eval()
+        torch.testing.assert_close(softmax.loss(batch), model.loss(batch), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("correction", [{"neighbourhood": 1}, {"repeats": "counted"}])
+def test_logits_cannot_be_multiplied(correction: dict[str, Any]) -> None:
+    with pytest.raises(
+        ValueError, match=r"scoring is logits.*expected model\.neighbourhood: 0 and model\.repeats: scored"
+    ):
+        small.run(scoring="logits", **correction)
 
 
 def test_alpha_has_no_effect_without_crossing() -> None:

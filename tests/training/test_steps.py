@@ -32,8 +32,20 @@ def begin(folder: Path) -> dict[str, Path]:
     return {"start": folder / "model.safetensors", "start_config": folder / "config.json"}
 
 
+READ_OTHERWISE = {
+    "cross": False,
+    "enrich": "raw",
+    "interest_input": "centroid",
+    "adapter_hidden": 9,
+    "scoring": "logits",
+}
+"""Other readings of the paper's equations, all at once."""
+
+
 @pytest.mark.parametrize(
-    "model", [{}, {"modalities": ["text", "image", "audio"], "alpha": 0.4}], ids=["two", "three modalities"]
+    "model",
+    [{}, {"modalities": ["text", "image", "audio"], "alpha": 0.4}, READ_OTHERWISE],
+    ids=["two", "three modalities", "other readings"],
 )
 def test_two_stages_from_files_are_the_training_itself(model: dict[str, Any], tmp_path: Path) -> None:
     data, run = small.sequences(), small.run(**model)
