@@ -44,7 +44,9 @@ STEPS: dict[str, Step] = {
         "evaluation", "decorec.evaluation.modality_modes", "rank by each modality and by all together"
     ),
     "neighbour-recall": Step("evaluation", "decorec.evaluation.neighbour_recall", "find next items without training"),
-    "comparison-table": Step("tables", "decorec.tables.comparison", "compare models, ablations or kinds of fusion"),
+    "comparison-table": Step(
+        "tables", "decorec.tables.comparison", "compare models, ablations or other groups of runs"
+    ),
     "statistics-table": Step("tables", "decorec.tables.statistics", "count users, items and interactions"),
     "coldstart-table": Step("tables", "decorec.tables.coldstart", "compare users with few interactions and others"),
     "recall-table": Step("tables", "decorec.tables.recall", "count next items found without training"),

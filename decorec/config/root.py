@@ -99,7 +99,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _tables_name_runs(self) -> Config:
-        compared = ("main", "ablations", "retrieval", "fusion")
+        compared = ("main", "ablations", "retrieval", "fusion", "readings")
         for table in LISTS:
             runs = getattr(self.tables, table)
             for name in runs:

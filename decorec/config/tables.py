@@ -12,7 +12,7 @@ KNOBS = {"alpha": "model.alpha", "tau": "model.temperature", "clusters": "intere
 """Table of sensitivity -> key of a run whose values it compares."""
 
 
-LISTS = ("main", "ablations", "retrieval", "fusion", "gradients", "embedding")
+LISTS = ("main", "ablations", "retrieval", "fusion", "readings", "gradients", "embedding")
 """Tables that name their runs."""
 
 
@@ -27,6 +27,9 @@ class TablesConfig(Section):
     """Runs of DeCoRec in the table of modes of scoring: by image, by text, by their sum, by the full score."""
     fusion: Distinct[str] = []
     """Runs of the table of fusion (ids only, modalities only, naive fusion), in order of their rows."""
+    readings: Distinct[str] = []
+    """Runs of the table of other readings of the paper's equations, in order of their rows. They are no ablations of
+    the paper, so they take no part in the correction of its claims."""
     alpha: list[float] = []
     """Values of model.alpha in its table of sensitivity: each is a run that differs from the reference only in that
     value. The reference's own value is always one of them; a run with the same values is not computed twice."""

@@ -85,7 +85,7 @@ def intra_modal_loss(
         temperature: tau.
         drawn: items of the denominator besides the target, the same in each modality; None: all items.
     """
-    pairs = zip(states.split(1), representations.split(1), strict=True)
+    pairs = zip(states[:, None], representations[:, None], strict=True)  # [1, P, D] and [1, C, D]
     return torch.stack([cross_modal_loss(*pair, targets, temperature, 1.0, drawn) for pair in pairs]).sum()
 
 

@@ -114,6 +114,7 @@ TABLES: dict[str, TableJob] = {
         wanted=lambda plan: bool(plan.config.tables.retrieval),
     ),
     "fusion": _comparison("fusion", "Figure 4"),
+    "readings": _comparison("readings", ""),
     "coldstart": TableJob(
         step="coldstart-table",
         files=lambda plan: {"ranks": plan.of_runs(plan.config.tables.main)},

@@ -28,18 +28,19 @@ class Comparison:
     """One kind of table."""
 
     source: str
-    """The table or figure of the paper of this kind."""
+    """The table or figure of the paper of this kind; "" if it has none."""
     caption: str
     column: str
     """Name of the column of runs in the csv file."""
     paper: Literal["main", "ablations"] | None
-    """Table of the paper whose values are compared; None: the paper has only a drawing."""
+    """Table of the paper whose values are compared; None: it has no values."""
 
 
 COMPARISONS = {
     "main": Comparison("Table 2", "Comparison of models on the test targets", "model", "main"),
     "ablations": Comparison("Table 4", "Ablations on the test targets", "variant", "ablations"),
     "fusion": Comparison("Figure 4", "Ids, modalities and their naive fusion on the test targets", "model", None),
+    "readings": Comparison("", "Other readings of the paper's equations on the test targets", "variant", None),
 }
 
 
@@ -99,19 +100,19 @@ def comparison_table(
     html: Path,
     md: Path,
 ) -> None:
-    """Compare runs on every data set: models, ablations or kinds of fusion.
+    """Compare runs on every data set: models, ablations, kinds of fusion or readings of the equations.
 
     Args:
-        kind: main, ablations or fusion.
+        kind: main, ablations, fusion or readings.
         ranks: DATASET/runs/RUN/seed-N/ranks.parquet (read) of all data sets, runs and seeds.
         runs: the runs, in the order of the columns.
         reference: run that all others are tested against.
         evaluate: the section evaluate of the configuration.
         paper: data set -> its name in the paper, or null.
         csv: the table (written), one row per data set, history, metric and run: dataset, history (kept or masked),
-            metric, model (the run; for ablations the column is named variant), mean, std, seeds, ci_low, ci_high, paper
-            (value in the paper's table of that kind, which keeps the history; empty for fusion), p_value (paired test
-            of the reference against the run); missing values are empty.
+            metric, model (the run; for ablations and readings the column is named variant), mean, std, seeds, ci_low,
+            ci_high, paper (value in the paper's table of that kind, which keeps the history; empty for fusion and
+            readings), p_value (paired test of the reference against the run); missing values are empty.
         tex: the printed table as a LaTeX float (written).
         html: the printed table as a page (written).
         md: the printed table as Markdown (written).

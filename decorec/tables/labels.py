@@ -100,6 +100,13 @@ LABELS: dict[str, Label] = {
     "popularity": Label("Popularity", "popularity"),
     "item-knn": Label("Item-kNN (co-occurrence)", "item-knn"),
     "content-knn": Label("Content-kNN (last item's neighbours by text and picture)", "content-knn"),
+    "no-cross": Label("Retrieval within each modality (no-cross)", "no-cross", short="no-cross"),
+    "nearest-interests": Label("Raw features to the nearest centroid (eq. 5)", "nearest-interests"),
+    "raw-enrichment": Label("Enriched before the adapters (eq. 3)", "raw-enrichment"),
+    "plain-ids": Label("Ids without enrichment (eq. 10)", "plain-ids"),
+    "centroid-interests": Label("Interests from centroids (eq. 6)", "centroid-interests"),
+    "narrow-adapter": Label("Adapters half as wide inside (eq. 8)", "narrow-adapter"),
+    "logit-scores": Label("Sum of logits (eq. 17)", "logit-scores"),
 }
 """Run -> names. A run that is not here is printed, and looked up in the paper, under its own name."""
 

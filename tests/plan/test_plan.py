@@ -149,12 +149,23 @@ def test_chosen_values_that_fit_no_run_are_refused(values: dict[str, object]) ->
 
 def test_tables_and_figures_follow_the_runs_that_there_are() -> None:
     small = plan(tables={"main": ["decorec"]}, runs={"decorec": {}})
-    optional = {"ablations", "retrieval", "fusion", "curves", "alpha", "tau", "clusters", "gradients", "embedding"}
+    optional = {
+        "ablations",
+        "retrieval",
+        "fusion",
+        "readings",
+        "curves",
+        "alpha",
+        "tau",
+        "clusters",
+        "gradients",
+        "embedding",
+    }
     assert not optional & set(small.tables())
     assert small.figures() == ["fig9", "pareto"]
     assert small.shown_models("shop") == ["results/shop/runs/decorec/seed-0/stage2/model.safetensors"]
     runs = {"decorec": {}, "sasrec": {"model": {"name": "sasrec"}}, "no-cluster": {"model": {"interests": False}}}
-    tables = {name: ["decorec", "no-cluster"] for name in ("ablations", "retrieval", "fusion")}
+    tables = {name: ["decorec", "no-cluster"] for name in ("ablations", "retrieval", "fusion", "readings")}
     runs["naive"] = {"model": {"phased": False}}
     tables |= {"gradients": ["naive"], "embedding": ["no-cluster", "decorec"]}
     whole = plan(tables={"main": ["decorec", "sasrec"], **tables}, runs=runs, seeds=[3])

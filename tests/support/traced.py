@@ -164,6 +164,10 @@ def fusion(world: World) -> Iterator[Row]:
     return compared(world, "fusion", "model", False)
 
 
+def readings(world: World) -> Iterator[Row]:
+    return compared(world, "readings", "variant", False)
+
+
 def ablations(world: World) -> Iterator[Row]:
     return compared(world, "ablations", "variant", True)
 
@@ -493,6 +497,7 @@ TABLES: dict[str, Callable[[World], Iterator[Row]]] = {
     "main": both(main),
     "ablations": both(ablations),
     "fusion": both(fusion),
+    "readings": both(readings),
     "retrieval": both(retrieval),
     "coldstart": both(coldstart),
     "recall": recall,

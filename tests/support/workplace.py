@@ -48,6 +48,7 @@ WHOLE: dict[str, Any] = SETTINGS | {
     "tables": SETTINGS["tables"]
     | {
         "fusion": ["sasrec", "decorec"],
+        "readings": ["no-cluster", "decorec"],
         "alpha": [0.25],
         "clusters": [0.3],
         "sensitivity_seeds": 1,

@@ -83,7 +83,7 @@ def test_missing_empty_and_stray_files(tmp_path: Path) -> None:
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     files, _ = fabricate(tmp_path)
-    with pytest.raises(DecorecError, match="main, ablations, fusion, found 'other'"):
+    with pytest.raises(DecorecError, match="main, ablations, fusion, readings, found 'other'"):
         make(main_table, files, tmp_path, kind="other")
 
 

@@ -213,8 +213,14 @@ def test_the_report_of_snakemake_has_captions_and_labels(whole: Workplace) -> No
         text = "".join(archive.read(name).decode() for name in archive.namelist() if name.endswith((".html", ".js")))
     for label in ("Table 2", "Table 4", "Figure 4", "sensitivity to alpha"):
         assert label in text
-    for kind in ("Models against each other", "Variants of DeCoRec", "Ids alone, modalities alone"):
-        assert text.count(kind) == 1, "one caption for each of the three"
+    kinds = (
+        "Models against each other",
+        "Variants of DeCoRec",
+        "Ids alone, modalities alone",
+        "equations read in another",
+    )
+    for kind in kinds:
+        assert text.count(kind) == 1, "one caption for each of the four"
 
 
 def test_sensitivity_and_probe_compute_nothing_that_is_there(whole: Workplace) -> None:
