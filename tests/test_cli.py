@@ -87,7 +87,17 @@ def test_a_wrong_section_is_explained(value: str, message: str, tmp_path: Path) 
     assert "Traceback" not in result.stderr
 
 
-TORCH = {"features", "train", "gradient-probe", "evaluate", "modality-modes", "gallery", "tune", "embedding-table"}
+TORCH = {
+    "features",
+    "train",
+    "gradient-probe",
+    "evaluate",
+    "modality-modes",
+    "gallery",
+    "tune",
+    "embedding-table",
+    "gates-table",
+}
 """Steps that need torch; loading it takes more than a second."""
 
 

@@ -112,9 +112,10 @@ class Config(Section):
                 self.run(name)
             except ValidationError as error:
                 raise ValueError(explain(error, f"runs.{name}")) from error
-        for name in self.tables.embedding:
-            if self.run(name).model.name != "decorec":
-                raise ValueError(f"tables.embedding names {name!r}; expected a run of decorec")
+        for table in ("embedding", "gates"):
+            for name in getattr(self.tables, table):
+                if self.run(name).model.name != "decorec":
+                    raise ValueError(f"tables.{table} names {name!r}; expected a run of decorec")
         for name in self.tables.gradients:
             model = self.run(name).model
             if model.name != "decorec" or model.phased or not model.ids:

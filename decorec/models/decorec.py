@@ -13,6 +13,7 @@ Shapes: M modalities, I items, D width, F raw feature width, P predictions, K in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ from decorec.nn.matmul import Linear, product
 from decorec.nn.sparse import Propagation, rows_of
 from decorec.nn.transformer import SequenceEncoder, initialise
 
-__all__ = ["CentroidInterests", "DeCoRec", "ModalAdapter"]
+__all__ = ["CentroidInterests", "DeCoRec", "Enrichment", "ModalAdapter"]
 
 
 class Enrichment(nn.Module):
@@ -54,14 +55,27 @@ class Enrichment(nn.Module):
         """Eq. 2, [I, 1]."""
         return torch.sigmoid(hop @ self.from_embedding[layer] + graph(self.from_graph[layer]) + self.bias[layer])
 
-    def forward(self, x: Tensor, graph: Propagation) -> Tensor:
-        """Eq. 3, [I, D] -> [I, D]."""
-        total, hop = x, x
+    def _hops(self, x: Tensor, graph: Propagation) -> Iterator[tuple[Tensor | float, Tensor]]:
+        """mu_l, [I, 1] or one number, and S^l x, [I, D], of each layer."""
+        hop = x
         for layer in range(self.layers):
             gate: Tensor | float = self.fixed if self.fixed is not None else self._gate(layer, hop, graph)
             hop = graph(hop)
+            yield gate, hop
+
+    def forward(self, x: Tensor, graph: Propagation) -> Tensor:
+        """Eq. 3, [I, D] -> [I, D]."""
+        total = x
+        for gate, hop in self._hops(x, graph):
             total = total + gate * hop / self.layers
         return total
+
+    def gates(self, x: Tensor, graph: Propagation) -> Tensor:
+        """mu of every layer and item (eq. 2), [L, I]."""
+        each = [
+            x.new_full((len(x),), gate) if isinstance(gate, float) else gate[:, 0] for gate, _ in self._hops(x, graph)
+        ]
+        return torch.stack(each)
 
 
 def _interest_mlp(width: int, dim: int) -> nn.Sequential:
@@ -125,6 +139,12 @@ class ModalAdapter(nn.Module):
             features = self._enriched(features, graph)
         adapted: Tensor = self.project(features)
         return adapted if self.enriches_raw else self._enriched(adapted, graph)
+
+    def gates(self, features: Tensor, graph: Propagation | None) -> Tensor | None:
+        """mu of every layer and item, [L, I]; None if nothing is enriched."""
+        if self.enrich is None or graph is None:
+            return None
+        return self.enrich.gates(features if self.enriches_raw else self.project(features), graph)
 
     def _enriched(self, x: Tensor, graph: Propagation | None) -> Tensor:
         """Eq. 3, if the model has it."""
@@ -202,6 +222,16 @@ class DeCoRec(Recommender):
             embedded = [module(self.item_data[f"interests.{name}"]) for name, module in self.interests.items()]
             representation = representation + torch.stack(embedded)
         return representation
+
+    def gates(self) -> dict[str, Tensor]:
+        """Eq. 2: modality, or "ids" -> mu of every layer and item, [L, I]; without those that are not enriched so."""
+        found: dict[str, Tensor | None] = {}
+        for name, adapter in self.adapters.items():
+            assert isinstance(adapter, ModalAdapter)
+            found[name] = adapter.gates(self.item_data[f"features.{name}"], self.graph)
+        if self.ids is not None and isinstance(self.enrich_ids, Enrichment) and self.graph is not None:
+            found["ids"] = self.enrich_ids.gates(self.ids.weight, self.graph)
+        return {name: gates for name, gates in found.items() if gates is not None}
 
     def _states(self, batch: Batch, representations: Tensor) -> Tensor:
         """Eq. 9 and 11: one causal transformer for all modalities, [M, P, D]."""

@@ -134,6 +134,12 @@ TABLES: dict[str, TableJob] = {
         wanted=lambda plan: bool(plan.recalls()),
     ),
     **{knob: _sensitivity(knob) for knob in KNOBS},
+    "gates": TableJob(
+        step="gates-table",
+        files=lambda plan: {"models": plan.last_models(plan.config.tables.gates, seeds=None)},
+        loads=lambda plan: plan.config.tables.gates,
+        wanted=lambda plan: bool(plan.config.tables.gates),
+    ),
     "cost": TableJob(
         step="cost-table",
         files=lambda plan: {"models": plan.models(plan.config.tables.main)},

@@ -31,12 +31,13 @@ class Targets(Inputs):
         """Run -> value in a table of sensitivity, as JSON."""
         return json.dumps(self.config.sensitivity(knob))
 
-    def last_models(self, runs: list[str], *datasets: str) -> list[str]:
-        """The models of the last stage of some runs, of the first seed."""
+    def last_models(self, runs: list[str], *datasets: str, seeds: int | None = 1) -> list[str]:
+        """The models of the last stage of some runs, of the first ``seeds`` seeds (None: of all)."""
         return [
-            layout.fill(layout.MODEL, dataset=dataset, run=run, seed=self.config.seeds[0], stage=self.last_stage(run))
+            layout.fill(layout.MODEL, dataset=dataset, run=run, seed=seed, stage=self.last_stage(run))
             for dataset in datasets or self.config.datasets
             for run in runs
+            for seed in self.config.seeds[:seeds]
         ]
 
     def shown_models(self, dataset: str) -> list[str]:

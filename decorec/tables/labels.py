@@ -106,6 +106,7 @@ LABELS: dict[str, Label] = {
     "plain-ids": Label("Ids without enrichment (eq. 10)", "plain-ids"),
     "centroid-interests": Label("Interests from centroids (eq. 6)", "centroid-interests"),
     "narrow-adapter": Label("Adapters half as wide inside (eq. 8)", "narrow-adapter"),
+    "more-layers": Label("DeCoRec with three layers of enrichment", "more-layers"),
     "logit-scores": Label("Sum of logits (eq. 17)", "logit-scores"),
 }
 """Run -> names. A run that is not here is printed, and looked up in the paper, under its own name."""

@@ -13,7 +13,7 @@ from decorec.config.training import StageConfig
 from decorec.data.batches import Batch, Windows, histories, training_windows
 from decorec.data.sequences import Sequences
 from decorec.models.base import Recommender
-from decorec.models.decorec import CentroidInterests, DeCoRec, ModalAdapter
+from decorec.models.decorec import CentroidInterests, DeCoRec, Enrichment, ModalAdapter
 from decorec.nn import sparse
 from decorec.training.loop import train_model
 from decorec.training.optimizer import build_optimizer
@@ -295,6 +295,39 @@ def test_gates_of_raw_features_are_as_wide_as_these_and_frozen_with_the_adapters
     without = small.run(enrich="raw", modal_layers=0).for_stage("stage1")
     assert without == small.run(modal_layers=0).for_stage("stage1"), "nothing is enriched"
     assert "enrich" not in small.run().dump()["model"]
+
+
+def test_gates_by_hand() -> None:
+    """Eq. 2 on a graph: sigmoid of 2 times the hop before, plus the row of S times (1, 0, 4), plus a bias."""
+    config = small.run(dim=4).model
+    enrichment = Enrichment(config, 2, 3, 1)
+    with torch.no_grad():
+        enrichment.from_embedding.fill_(2.0)
+        enrichment.from_graph.copy_(torch.tensor([1.0, 0, 4])[None, :, None])
+        enrichment.bias.copy_(torch.tensor([0.5, -1.0]))
+        x = torch.tensor([[1.0], [-1.0], [2.0]])
+        gates = enrichment.gates(x, path_of_three())
+        enriched = enrichment(x, path_of_three())
+    # Hops: 1, -1, 2; then -1, 1 + 0.5 * 2, -0.5; then 2, -1 + 0.5 * -0.5, 1. S times (1, 0, 4): 0, 1 + 0.5 * 4, 0.
+    inner = torch.tensor([[2 + 0.5, -2 + 3 + 0.5, 4 + 0.5], [-2 - 1.0, 4 + 3 - 1.0, -1 - 1.0]])
+    torch.testing.assert_close(gates, torch.sigmoid(inner))
+    hops = torch.tensor([[-1.0, 2.0, -0.5], [2.0, -1.25, 1.0]])
+    torch.testing.assert_close(enriched[:, 0], x[:, 0] + (gates * hops).sum(0) / 2)
+    fixed = Enrichment(small.run(dim=4, gate=0.25).model, 2, 3, 1).gates(x, path_of_three())
+    assert fixed.tolist() == [[0.25] * 3] * 2
+
+
+def test_a_model_has_the_gates_of_what_it_enriches() -> None:
+    data = small.sequences()
+
+    def shapes(stage: str, **options: Any) -> dict[str, tuple[int, ...]]:
+        model = small.model(data, small.run(**options), stage)
+        assert isinstance(model, DeCoRec)
+        return {name: tuple(gates.shape) for name, gates in model.gates().items()}
+
+    assert shapes("stage2") == {"text": (1, 40), "image": (1, 40), "ids": (2, 40)}
+    assert shapes("stage1", modal_layers=2, enrich="raw") == {"text": (2, 40), "image": (2, 40)}
+    assert shapes("stage2", id_enrichment="mean", modal_layers=0) == {}, "a mean has no gates"
 
 
 def test_eq_8_with_a_hidden_layer_narrower_than_the_representation() -> None:

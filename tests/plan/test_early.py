@@ -51,7 +51,17 @@ def test_a_value_that_tuning_would_try(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_entries_that_stand_twice() -> None:
     refused(r"seeds: expected each entry once, found 3 more than once", seeds=[3, 1, 3])
-    for table in ("main", "ablations", "retrieval", "fusion", "readings", "gradients", "embedding", "variants"):
+    for table in (
+        "main",
+        "ablations",
+        "retrieval",
+        "fusion",
+        "readings",
+        "gradients",
+        "embedding",
+        "gates",
+        "variants",
+    ):
         refused(rf"tables\.{table}: expected each entry once, found 'decorec'", tables={table: ["decorec", "decorec"]})
     refused(r"report\.runs: expected each entry once", report={"runs": ["sasrec", "sasrec"]})
     refused(r"filter\.require: expected each entry once", filter={"require": ["text", "text"]})

@@ -160,6 +160,7 @@ def test_tables_and_figures_follow_the_runs_that_there_are() -> None:
         "clusters",
         "gradients",
         "embedding",
+        "gates",
     }
     assert not optional & set(small.tables())
     assert small.figures() == ["fig9", "pareto"]
@@ -174,6 +175,9 @@ def test_tables_and_figures_follow_the_runs_that_there_are() -> None:
     assert whole.last_models(whole.config.tables.embedding) == [
         f"results/shop/runs/{run}/seed-3/stage2/model.safetensors" for run in ("no-cluster", "decorec")
     ]
+    assert plan(tables={**tables, "gates": ["decorec"]}, runs=runs, seeds=[3, 5]).table_files("gates") == {
+        "models": [f"results/shop/runs/decorec/seed-{seed}/stage2/model.safetensors" for seed in (3, 5)]
+    }
     assert whole.histories() == [
         "results/shop/runs/sasrec/seed-3/fit/history.parquet",
         "results/shop/runs/decorec/seed-3/stage1/history.parquet",
@@ -228,6 +232,7 @@ def test_sensitivity_adds_runs_that_share_what_they_can() -> None:
         ({"tables": {"main": ["decorec"], "gradients": ["decorec"]}}, "tables.gradients.*phased"),
         ({"tables": {"main": ["decorec"], "gradients": ["sasrec"]}}, "tables.gradients.*'sasrec'"),
         ({"tables": {"main": ["decorec"], "embedding": ["sasrec"]}}, "tables.embedding.*'sasrec'"),
+        ({"tables": {"main": ["decorec"], "gates": ["sasrec"]}}, "tables.gates.*'sasrec'"),
         ({"tables": {"main": ["decorec"], "embedding": ["absent"]}}, "tables.embedding.*'absent'"),
     ],
 )
