@@ -11,12 +11,9 @@ from decorec.config.encoder import EncoderConfig, expect_divisible
 
 __all__ = [
     "Bert4recConfig",
-    "ContentKnnConfig",
     "DimoConfig",
-    "ItemKnnConfig",
     "MissrecConfig",
     "MmmlpConfig",
-    "PopularityConfig",
     "SasrecConfig",
     "UnisrecConfig",
 ]
@@ -32,6 +29,8 @@ class OneStage(Section):
     """Values of the model's definition that differ from the defaults of the sections graph, interests and train."""
     space: ClassVar[dict[str, list[Any]]] = {}
     """Key of a run -> values that tuning tries; every model has the same number of trials."""
+    seeded: ClassVar[bool] = True
+    """Whether anything is drawn at random; if not, one seed stands for all."""
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -201,38 +200,3 @@ class DimoConfig(OneStage):
     def needs(self, stage: str) -> tuple[str, ...]:
         """Inputs of the model in ``stage`` besides the sequences."""
         return (*MODAL, "graph")
-
-
-class Floor(OneStage):
-    """A rule without training."""
-
-    length: int = Field(50, ge=1, le=1_000)
-    """Number of latest items of the history that are used."""
-
-
-class PopularityConfig(Floor):
-    """Items by their number of training interactions, the same for every user."""
-
-    name: Literal["popularity"]
-
-
-class ItemKnnConfig(Floor):
-    """Items by their co-occurrence with the user's items."""
-
-    name: Literal["item-knn"]
-    normalisation: Literal["symmetric"] = "symmetric"
-    """Normalisation of the co-occurrence matrix."""
-
-    def needs(self, stage: str) -> tuple[str, ...]:
-        """Inputs of the model in ``stage`` besides the sequences."""
-        return ("graph",)
-
-
-class ContentKnnConfig(Floor):
-    """Items by their similarity to the user's last item, in text and picture."""
-
-    name: Literal["content-knn"]
-
-    def needs(self, stage: str) -> tuple[str, ...]:
-        """Inputs of the model in ``stage`` besides the sequences."""
-        return MODAL

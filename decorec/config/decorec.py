@@ -109,6 +109,8 @@ class DecorecConfig(Section):
         "model.modal_layers": [1, 2],
     }
     """Key of a run -> values that tuning tries; every model has the same number of trials."""
+    seeded: ClassVar[bool] = True
+    """Whether anything is drawn at random; if not, one seed stands for all."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:

@@ -8,16 +8,21 @@ from pydantic import Field
 
 from decorec.config.baselines import (
     Bert4recConfig,
-    ContentKnnConfig,
     DimoConfig,
-    ItemKnnConfig,
     MissrecConfig,
     MmmlpConfig,
-    PopularityConfig,
     SasrecConfig,
     UnisrecConfig,
 )
 from decorec.config.decorec import DecorecConfig
+from decorec.config.floors import (
+    ContentEaseConfig,
+    ContentKnnConfig,
+    EaseConfig,
+    HybridKnnConfig,
+    ItemKnnConfig,
+    PopularityConfig,
+)
 
 __all__ = ["ModelConfig"]
 
@@ -31,6 +36,9 @@ ModelConfig = Annotated[
     | DimoConfig
     | PopularityConfig
     | ItemKnnConfig
-    | ContentKnnConfig,
+    | ContentKnnConfig
+    | HybridKnnConfig
+    | EaseConfig
+    | ContentEaseConfig,
     Field(discriminator="name"),
 ]

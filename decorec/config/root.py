@@ -70,7 +70,7 @@ class Config(Section):
     """Compute with the instructions that all x86-64 processors with AVX2 have, so that results do not depend on the
     processor; slower, and not for GPUs."""
     seeds: Distinct[int] = Field([0, 1, 2, 3, 4], min_length=1)
-    """Seeds of training; every run is trained once per seed."""
+    """Seeds of training; every run is trained once per seed, and floors, which draw nothing at random, once in all."""
     runs: dict[str, RunDifference] = {
         "decorec": RunDifference(),
         "sasrec": RunDifference(model={"name": "sasrec"}),

@@ -1,21 +1,26 @@
-"""Floors: rules without training, which every trained model should beat."""
+"""Floors: rules and closed forms without training, which every trained model should beat.
+
+Shapes: I items, D width of the features of all modalities, P predictions.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from decorec.data.batches import Batch
-from decorec.data.sequences import Sequences
 from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
-from decorec.nn.sparse import Propagation, neighbours
+from decorec.nn.matmul import product
 
-__all__ = ["ContentKnn", "ItemKnn", "Popularity"]
+__all__ = ["Floor", "content_scores", "item_features"]
+
+SHRINKAGE = 0.1
+"""Share of the mean variance that is added to that of each direction in whitening; the smallest are mostly noise."""
 
 
 class Floor(Recommender):
@@ -26,55 +31,35 @@ class Floor(Recommender):
         raise TypeError(f"{type(self).__name__} has nothing to train")
 
 
-class Popularity(Floor):
-    """Score: the item's number of training interactions."""
+def item_features(item_data: ItemData, form: Literal["raw", "centred", "whitened"]) -> Tensor:
+    """Text and picture side by side, [I, D]: the product of two rows is the mean of their cosines.
 
-    counts: Tensor
-
-    def __init__(self, config: Any, item_data: ItemData, stage: str) -> None:
-        super().__init__(config, item_data, stage)
-        self.register_buffer("counts", torch.zeros(item_data.item_count))
-
-    def observe(self, training: Sequences) -> None:
-        """Count the interactions."""
-        counted = np.bincount(training.items, minlength=self.item_data.item_count)
-        self.counts.copy_(torch.from_numpy(counted))
-
-    def item_representations(self) -> Tensor:
-        """Counts, [1, I, 1]."""
-        return self.counts[None, :, None]
-
-    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
-        """The counts for everyone, [P, I]."""
-        return representations[0, :, 0].expand(len(batch.predict), -1)
+    An item without a modality has zeros there. ``form``: as in the section of content-knn.
+    """
+    both = [item_data["features.text"], item_data["features.image"]]
+    return torch.cat([_formed(x, form) for x in both], 1) / math.sqrt(len(both))
 
 
-class ItemKnn(Floor):
-    """Score: normalised co-occurrence with the items of the history, each weighted by 1 / (distance to the target)."""
-
-    def __init__(self, config: Any, item_data: ItemData, stage: str) -> None:
-        super().__init__(config, item_data, stage)
-        self.graph = Propagation(item_data["graph.crow"], item_data["graph.col"], item_data["graph.values"])
-
-    def item_representations(self) -> Tensor:
-        """Empty, [1, I, 0]: the scores use the graph."""
-        return self.graph.values.new_empty(1, self.item_data.item_count, 0)
-
-    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
-        """Sums over the history, [P, I]; one prediction per sequence, after its last item."""
-        return neighbours(self.graph, batch, representations.shape[1])
+def _formed(x: Tensor, form: str) -> Tensor:
+    """Rows of length 1, [I, F]; rows of zeros stay zero."""
+    rows = functional.normalize(x.double(), dim=1)
+    there = rows.any(1)
+    if form != "raw" and there.any():
+        known = rows[there] - rows[there].mean(0)
+        if form == "whitened":
+            variances, directions = torch.linalg.eigh(known.T @ known / len(known))
+            scale = (variances.clamp_min(0) + SHRINKAGE * variances.mean()).rsqrt()
+            known = known @ directions * scale
+        rows[there] = functional.normalize(known, dim=1)
+    return rows.float()
 
 
-class ContentKnn(Floor):
-    """Score: cosine to the last item, summed over the modalities; the last item itself is excluded."""
+def content_scores(history: Tensor, features: Tensor) -> Tensor:
+    """Cosines to the items of each history, summed with their weights, [P, I]; no item scores itself.
 
-    def item_representations(self) -> Tensor:
-        """Unit vectors, side by side, [1, I, text + image width]."""
-        names = ("features.text", "features.image")
-        return torch.cat([functional.normalize(self.item_data[name], dim=1) for name in names], 1)[None]
-
-    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
-        """Summed cosines, [P, I]."""
-        last = batch.items.index_select(0, batch.predict)
-        scores = representations[0].index_select(0, last) @ representations[0].T
-        return scores.scatter(1, last[:, None], -torch.inf)
+    Args:
+        history: [I, P] weights.
+        features: [I, D] as from ``item_features``.
+    """
+    users = history.T
+    return product(users @ features, features) - users * features.square().sum(1)

@@ -19,9 +19,12 @@ MODELS = {
     "missrec": "decorec.models.missrec:MISSRec",
     "mmmlp": "decorec.models.mmmlp:MMMLP",
     "dimo": "decorec.models.dimo:DIMO",
-    "popularity": "decorec.models.floors:Popularity",
-    "item-knn": "decorec.models.floors:ItemKnn",
-    "content-knn": "decorec.models.floors:ContentKnn",
+    "popularity": "decorec.models.popularity:Popularity",
+    "item-knn": "decorec.models.item_knn:ItemKnn",
+    "content-knn": "decorec.models.content_knn:ContentKnn",
+    "hybrid-knn": "decorec.models.hybrid_knn:HybridKnn",
+    "ease": "decorec.models.ease:Ease",
+    "content-ease": "decorec.models.content_ease:ContentEase",
 }
 """Name in the configuration -> module and class."""
 

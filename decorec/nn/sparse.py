@@ -14,7 +14,7 @@ from torch.autograd import Function
 
 from decorec.data.batches import Batch
 
-__all__ = ["Propagation", "neighbours", "rows_of"]
+__all__ = ["Propagation", "neighbours", "rows_of", "weighted_histories"]
 
 SLICE = 1 << 18
 """Elements of the dense factor of a sparse product that are used at a time (1 MB in float32)."""
@@ -82,19 +82,29 @@ class Propagation(nn.Module):
         return out
 
 
-def neighbours(graph: Propagation, batch: Batch, item_count: int) -> Tensor:
-    """How near all items are to each history: the sum of its rows of ``graph``, each over its distance to the target.
+def weighted_histories(batch: Batch, item_count: int, decay: float) -> Tensor:
+    """How much each item of a history counts: d^-decay, where d is its distance to the target (1: the newest item).
 
-    There is one prediction per sequence, after its last item, as at inference.
+    Repeats add up, except with a decay of 0: then the history is a set, and an item of it counts 1. There is one
+    prediction per sequence, after its last item, as at inference.
+
+    Returns:
+        [I, P] float32.
+    """
+    rows = batch.rows()
+    distance = batch.positions.index_select(0, batch.predict).index_select(0, rows) - batch.positions + 1
+    history = torch.zeros(item_count, len(batch.predict), device=batch.items.device)
+    history.index_put_((batch.items, rows), distance.float().pow(-decay), accumulate=True)
+    return history if decay else history.clamp_max_(1)
+
+
+def neighbours(graph: Propagation, batch: Batch, item_count: int, decay: float = 1.0) -> Tensor:
+    """How near all items are to each history: the sum of its rows of ``graph``, weighted by ``weighted_histories``.
 
     Returns:
         [P, I] in the type of the matrix.
     """
-    rows = batch.rows()
-    distance = batch.positions.index_select(0, batch.predict).index_select(0, rows) - batch.positions + 1
-    history = graph.values.new_zeros(item_count, len(batch.predict))
-    history.index_put_((batch.items, rows), 1.0 / distance, accumulate=True)
-    near: Tensor = graph(history).T
+    near: Tensor = graph(weighted_histories(batch, item_count, decay)).T
     return near
 
 

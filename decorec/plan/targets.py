@@ -14,13 +14,17 @@ __all__ = ["Targets"]
 class Targets(Inputs):
     """Lists of files of runs."""
 
+    def seeds(self, run: str, most: int | None = None) -> list[int]:
+        """The seeds (the first ``most`` if given) of a run; one, if its model draws nothing at random."""
+        return self.config.seeds[: most if self.runs[run].model.seeded else 1]
+
     def of_runs(self, runs: list[str], pattern: str = layout.RANKS, seeds: int | None = None) -> list[str]:
-        """One file of every data set, run and seed (of the first ``seeds`` if given); by default the ranks."""
+        """One file of every data set, run and seed of it (the first ``seeds`` if given); by default the ranks."""
         return [
             layout.fill(pattern, dataset=dataset, run=run, seed=seed)
             for dataset in self.config.datasets
             for run in runs
-            for seed in self.config.seeds[:seeds]
+            for seed in self.seeds(run, seeds)
         ]
 
     def sensitivity(self, knob: str, pattern: str = layout.RANKS) -> list[str]:
@@ -62,7 +66,7 @@ class Targets(Inputs):
             found += [
                 layout.fill(layout.MODEL, dataset=dataset, run=owner, seed=seed, stage=stage)
                 for owner, stage in dict.fromkeys(owners)
-                for seed in self.config.seeds
+                for seed in self.seeds(owner)
             ]
         return found
 
@@ -80,7 +84,7 @@ class Targets(Inputs):
             layout.fill(layout.HISTORY, dataset=dataset, run=self.first_stage_run(run, dataset), seed=seed, stage=stage)
             for dataset in self.config.datasets
             for run, stage in stages
-            for seed in self.config.seeds
+            for seed in self.seeds(run)
         ]
 
     def images(self, dataset: str) -> list[str]:

@@ -99,7 +99,28 @@ LABELS: dict[str, Label] = {
     ),
     "popularity": Label("Popularity", "popularity"),
     "item-knn": Label("Item-kNN (co-occurrence)", "item-knn"),
-    "content-knn": Label("Content-kNN (last item's neighbours by text and picture)", "content-knn"),
+    "content-knn": Label(
+        "Content-kNN (neighbours of the history by text and picture)",
+        "content-knn",
+        "Mean cosine of text and picture to the items of the history, later ones counting more.",
+    ),
+    "hybrid-knn": Label(
+        "Hybrid-kNN (co-occurrence, text and picture)",
+        "hybrid-knn",
+        "Item-kNN and content-kNN, each divided by its largest score for the user.",
+    ),
+    "ease": Label(
+        "EASE (later items count more)",
+        "ease",
+        "Ridge regression of each item on all others over the training users, in closed form. Every item of the "
+        "history gives its coefficients, weighted by its distance to the target.",
+    ),
+    "content-ease": Label(
+        "Content-EASE (text and picture as prior)",
+        "content-ease",
+        "EASE whose ridge pulls towards coefficients from text and picture: a re-implementation of L3AE with the "
+        "features of the other models. Keys choose the other ways in, CEASE and Add-EASE.",
+    ),
     "no-cross": Label("Retrieval within each modality (no-cross)", "no-cross", short="no-cross"),
     "nearest-interests": Label("Raw features to the nearest centroid (eq. 5)", "nearest-interests"),
     "raw-enrichment": Label("Enriched before the adapters (eq. 3)", "raw-enrichment"),

@@ -417,28 +417,3 @@ def test_dimo_neighbours_are_the_most_frequent_ones_and_the_others_never_occur()
     for row, sign in enumerate(found.explain(batch).tolist()):
         near = found.most[batch.items[batch.rows() == row]]
         assert (sign > 0) == bool((near == batch.targets[row]).any())
-
-
-# Floors
-
-
-def test_floors_score_as_defined() -> None:
-    data = small.sequences(users=12)
-    training = data.training()
-    popularity, item_knn, content = (seeded(data, name=n) for n in ("popularity", "item-knn", "content-knn"))
-    counts = torch.from_numpy(np.bincount(training.items, minlength=40)).float()
-    assert torch.equal(all_scores(popularity, data), counts.expand(12, -1))
-    graph = item_knn.graph(torch.eye(40))  # type: ignore[operator]
-    by_graph, by_content = all_scores(item_knn, data), all_scores(content, data)
-    for user in range(12):
-        history = data.items[data.offsets[user] : data.offsets[user + 1] - 1]
-        expected = sum(graph[int(item)] / (len(history) - place) for place, item in enumerate(history))
-        torch.testing.assert_close(by_graph[user], expected)
-        last = int(history[-1])
-        cosines = sum(
-            functional.cosine_similarity(x[last][None], x)
-            for x in (content.item_data["features.text"], content.item_data["features.image"])
-        )
-        assert by_content[user, last] == -torch.inf
-        rest = [item for item in range(40) if item != last]
-        torch.testing.assert_close(by_content[user, rest], cosines[rest])  # type: ignore[index]

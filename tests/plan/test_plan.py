@@ -281,6 +281,16 @@ def test_what_may_be_lost_in_reading_fetches_nothing_again() -> None:
     assert "unreadable" not in before.dataset("shop"), "the tracked values are those from before the key existed"
 
 
+def test_a_floor_is_computed_once_for_all_seeds() -> None:
+    runs = {name: {"model": {"name": name}} for name in ("decorec", "ease")}
+    found = plan(runs=runs, tables={"main": list(runs)}, seeds=[3, 4])
+    ranks = [
+        f"results/shop/runs/{run}/seed-{n}/ranks.parquet" for run, n in (("decorec", 3), ("decorec", 4), ("ease", 3))
+    ]
+    assert found.table_files("main") == {"ranks": ranks}
+    assert found.models(["ease"]) == ["results/shop/runs/ease/seed-3/fit/model.safetensors"]
+
+
 def test_a_swap_of_two_values_changes_what_is_tracked() -> None:
     one = plan(graph={"window": 3}).section("graph")
     assert json.loads(one) == {"distance": "1/D", "window": 3}

@@ -18,15 +18,15 @@ from decorec.models.item_data import ItemData
 from decorec.models.registry import build
 from decorec.prepare.cooccurrence import count_pairs
 
+FLOORS = ("popularity", "item-knn", "content-knn", "hybrid-knn", "ease", "content-ease")
+"""Models without parameters."""
 TINY: dict[str, Any] = {"dim": 16, "encoder": {"dropout": 0.0, "feed_forward": 24, "heads": 2}}
 TINY_OF: dict[str, dict[str, Any]] = {
     "unisrec": {**TINY, "adaptor_dropout": 0.0},
     "missrec": {"dim": 16, "heads": 2, "feed_forward": 24, "dropout": 0.0},
     "mmmlp": {"dim": 16, "sequence_hidden": 24, "dropout": 0.0},
     "dimo": {"dim": 16, "heads": 2, "neighbours": 3, "dropout": 0.0, "attention_dropout": 0.0},
-    "popularity": {},
-    "item-knn": {},
-    "content-knn": {},
+    **{name: {} for name in FLOORS},
 }
 """Small sections without dropout; models that are not here have ``TINY``."""
 

@@ -84,7 +84,7 @@ def test_every_model_continues_between_two_batches_and_between_two_epochs(
         train(**given, **places(tmp_path / "undisturbed"))
         assert (random.getstate(), np.random.get_state()[1].tolist()) == generators, "only torch's are in the state"
     stopped = places(tmp_path / "stopped")
-    if name in ("popularity", "item-knn", "content-knn"):
+    if name in small.FLOORS:
         train(**given, **stopped)
     else:
         with when_logged(": epoch 0,"), pytest.raises(Stopped):  # the state is that before the last batch

@@ -19,6 +19,7 @@ from decorec.config import load
 from decorec.config.runs import Run, nested
 from decorec.config.training import TuningConfig
 from decorec.data.sequences import Sequences
+from decorec.models.registry import MODELS
 from decorec.plan.plan import Plan
 from decorec.tables.trials import tuned, tuning_table
 from decorec.training import resume, tuning
@@ -125,6 +126,24 @@ def test_trials_follow_what_was_good_before(tmp_path: Path) -> None:
     assert sum(abs(a - 7) <= 2 for a in chosen) > len(chosen) / 2
 
 
+@pytest.mark.parametrize("name", ["item-knn", "content-ease"])
+def test_a_floor_is_tuned_without_epochs_and_a_trial_is_what_the_step_train_validates(
+    name: str, tmp_path: Path
+) -> None:
+    run = small.run(name=name)
+    given = files(tmp_path, small.sequences(), run)
+    tune(run=run, settings=TuningConfig(), **given)
+    trials = pl.read_parquet(given["trials"])
+    assert len(trials) == TuningConfig().trials and set(trials["state"]) == {"COMPLETE"}
+    assert trials["values"].n_unique() == len(trials) and trials["NDCG@10"].n_unique() > 1
+    common = {key: value for key, value in given.items() if key not in ("cache", "trials")}
+    written = {name: tmp_path / f"trained/{name}" for name in ("state", "model", "history", "config")}
+    best = trials.sort("NDCG@10")[-1]
+    chosen = with_values(run, json.loads(best["values"][0]))
+    train(run=chosen, stage="fit", seed=0, **common, **written)
+    assert pl.read_parquet(written["history"])["NDCG@10"].to_list() == best["NDCG@10"].to_list()
+
+
 def test_trials_of_other_inputs_or_code_are_not_used(tmp_path: Path) -> None:
     given, settings = files(tmp_path, small.sequences()), TuningConfig(trials=1)
     tune(run=RUN, settings=settings, **given)
@@ -177,11 +196,14 @@ def test_the_overlay_holds_the_best_values_of_every_run(tmp_path: Path) -> None:
     assert config.run("sasrec", "other") == config.run("sasrec")
 
 
-@pytest.mark.parametrize("name", ["decorec", "sasrec", "bert4rec", "unisrec", "missrec", "mmmlp", "dimo"])
-def test_spaces_hold_valid_values_the_default_among_them_and_as_many_for_every_model(name: str) -> None:
+TUNED = [name for name in MODELS if name != "popularity"]  # which has nothing to choose
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_spaces_hold_valid_values_the_default_among_them_and_enough_for_all_trials(name: str) -> None:
     run = Run.model_validate({"model": {"name": name}})
     own = run.dump()
-    assert len(run.model.space) == 3
+    assert prod(map(len, run.model.space.values())) >= TuningConfig().trials, "each combination comes once"
     for key, values in run.model.space.items():
         found = own
         for part in key.split("."):
@@ -193,7 +215,7 @@ def test_spaces_hold_valid_values_the_default_among_them_and_as_many_for_every_m
             assert (chosen.graph, chosen.interests) == (run.graph, run.interests)
 
 
-@pytest.mark.parametrize("name", ["decorec", "sasrec", "bert4rec", "unisrec", "missrec", "mmmlp", "dimo"])
+@pytest.mark.parametrize("name", TUNED)
 def test_what_a_trial_trained_is_what_its_overlay_trains(name: str) -> None:
     sections = {"datasets": {"shop": {"source": "sample"}}, "tables": {"main": ["decorec"]}}
     runs = {"decorec": {}, name: {"model": {"name": name}}}
