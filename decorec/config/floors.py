@@ -55,7 +55,7 @@ class ItemKnnConfig(WithHistory):
     """Weight of an item of the history: d^-decay, where d is its distance to the target (1: the newest item). Repeats
     add up. 0: the history is a set, in which every item counts once."""
     normalisation: Literal["symmetric", "row"] = "symmetric"
-    """Normalisation of the co-occurrence matrix; row: by the degree of the item that is scored."""
+    """Normalisation of the co-occurrence matrix; row: what an item of the history gives sums to 1."""
 
     def needs(self, stage: str) -> tuple[str, ...]:
         """Inputs of the model in ``stage`` besides the sequences."""
@@ -83,6 +83,7 @@ class HybridKnnConfig(WithHistory):
         "model.decay": [0.0, 0.5, 1.0],
         "model.weight": [0.25, 0.5, 0.75],
         "model.features": ["raw", "centred", "whitened"],
+        "model.normalisation": ["symmetric", "row"],
     }
     name: Literal["hybrid-knn"]
     weight: float = Field(0.5, ge=0, le=1)
@@ -90,7 +91,7 @@ class HybridKnnConfig(WithHistory):
     features: FeatureForm = "whitened"
     """As for content-knn."""
     normalisation: Literal["symmetric", "row"] = "symmetric"
-    """Normalisation of the co-occurrence matrix; row: by the degree of the item that is scored."""
+    """Normalisation of the co-occurrence matrix; row: what an item of the history gives sums to 1."""
 
     def needs(self, stage: str) -> tuple[str, ...]:
         """Inputs of the model in ``stage`` besides the sequences."""

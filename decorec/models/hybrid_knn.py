@@ -33,7 +33,7 @@ class HybridKnn(Floor):
         """The weighted sum, [P, I]; one prediction per sequence, after its last item."""
         history = weighted_histories(batch, representations.shape[1], self.config.decay)
         weight = float(self.config.weight)
-        together, alike = self.graph(history).T, content_scores(history, representations[0])
+        together, alike = self.graph.sum_of_rows(history).T, content_scores(history, representations[0])
         return _share_of_best(together) * weight + _share_of_best(alike) * (1 - weight)
 
 

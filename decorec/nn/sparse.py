@@ -81,6 +81,13 @@ class Propagation(nn.Module):
             out: Tensor = _SparseProduct.apply(x.to(matrix.dtype), matrix, transposed)
         return out
 
+    def sum_of_rows(self, weights: Tensor) -> Tensor:
+        """The rows of the matrix, summed with ``weights`` [I, P] -> [I, P]; ``forward`` sums its columns."""
+        matrix, transposed = self._matrices()
+        with torch.autocast(weights.device.type, enabled=False):
+            out: Tensor = _SparseProduct.apply(weights.to(matrix.dtype), transposed, matrix)
+        return out
+
 
 def weighted_histories(batch: Batch, item_count: int, decay: float) -> Tensor:
     """How much each item of a history counts: d^-decay, where d is its distance to the target (1: the newest item).
@@ -104,8 +111,7 @@ def neighbours(graph: Propagation, batch: Batch, item_count: int, decay: float =
     Returns:
         [P, I] in the type of the matrix.
     """
-    near: Tensor = graph(weighted_histories(batch, item_count, decay)).T
-    return near
+    return graph.sum_of_rows(weighted_histories(batch, item_count, decay)).T
 
 
 class _SparseProduct(Function):

@@ -65,14 +65,15 @@ def walks(*users: list[int]) -> Sequences:
 # Neighbours
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.5, 1.0])
-def test_neighbours_are_summed_over_the_whole_history(decay: float) -> None:
+@pytest.mark.parametrize(("decay", "kind"), [(0.0, "symmetric"), (0.5, "row"), (1.0, "symmetric")])
+def test_neighbours_are_summed_over_the_whole_history(decay: float, kind: str) -> None:
     data = small.sequences(users=12, longest=120)
     assert data.lengths.max() > 51, "no window"
-    item_knn = fitted("item-knn", data, decay=decay)
+    item_knn = fitted("item-knn", data, decay=decay, normalisation=kind)
     content = fitted("content-knn", data, decay=decay, features="raw")
-    hybrid = fitted("hybrid-knn", data, decay=decay, weight=0.3, features="raw")
+    hybrid = fitted("hybrid-knn", data, decay=decay, weight=0.3, features="raw", normalisation=kind)
     graph = item_knn.graph(torch.eye(ITEMS))  # type: ignore[operator]
+    assert kind == "symmetric" or torch.allclose(graph.sum(1), torch.ones(ITEMS)), "an item of the history gives 1"
     cosines = sum(
         functional.cosine_similarity(x[:, None], x[None], dim=2) / 2
         for x in (content.item_data["features.text"], content.item_data["features.image"])
@@ -81,7 +82,7 @@ def test_neighbours_are_summed_over_the_whole_history(decay: float) -> None:
     found = [scores_of(model, data) for model in (item_knn, content, hybrid)]
     for user in range(12):
         history = history_of(data, user, decay)
-        together, alike = graph @ history, cosines @ history
+        together, alike = history @ graph, history @ cosines
         torch.testing.assert_close(found[0][user], together, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(found[1][user], alike, rtol=1e-4, atol=1e-5)
         both = 0.3 * together / together.max() + 0.7 * alike / alike.max()
