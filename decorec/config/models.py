@@ -17,6 +17,7 @@ from decorec.config.baselines import (
     SasrecConfig,
     UnisrecConfig,
 )
+from decorec.config.contenders import EsasrecConfig
 from decorec.config.decorec import DecorecConfig
 
 __all__ = ["ModelConfig"]
@@ -29,6 +30,7 @@ ModelConfig = Annotated[
     | MissrecConfig
     | MmmlpConfig
     | DimoConfig
+    | EsasrecConfig
     | PopularityConfig
     | ItemKnnConfig
     | ContentKnnConfig,

@@ -19,6 +19,7 @@ MODELS = {
     "missrec": "decorec.models.missrec:MISSRec",
     "mmmlp": "decorec.models.mmmlp:MMMLP",
     "dimo": "decorec.models.dimo:DIMO",
+    "esasrec": "decorec.models.esasrec:ESASRec",
     "popularity": "decorec.models.floors:Popularity",
     "item-knn": "decorec.models.floors:ItemKnn",
     "content-knn": "decorec.models.floors:ContentKnn",

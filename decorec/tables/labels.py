@@ -97,6 +97,13 @@ LABELS: dict[str, Label] = {
         "evaluation and prints its best test result. None of that is repeated here.",
         "Whether the paper's row has these faults is unknown.",
     ),
+    "esasrec": Label(
+        "eSASRec (LiGR, full softmax)",
+        "esasrec",
+        "Not in the paper. A re-implementation from its description: gated pre-norm layers with SwiGLU in place of "
+        "SASRec's, width 300, two layers. The published model draws 256 negatives per position, counts positions from "
+        "the newest item, and is tuned over smaller widths.",
+    ),
     "popularity": Label("Popularity", "popularity"),
     "item-knn": Label("Item-kNN (co-occurrence)", "item-knn"),
     "content-knn": Label("Content-kNN (last item's neighbours by text and picture)", "content-knn"),

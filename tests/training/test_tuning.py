@@ -16,6 +16,7 @@ from decorec.config import load
 from decorec.config.runs import Run, nested
 from decorec.config.training import TuningConfig
 from decorec.data.sequences import Sequences
+from decorec.models.registry import MODELS
 from decorec.plan.plan import Plan
 from decorec.tables.trials import tuned, tuning_table
 from decorec.training import resume
@@ -25,6 +26,7 @@ from tests.support import small
 from tests.support.stopped import Stopped, when_logged
 
 RUN = small.run(name="sasrec", dim=8)
+TUNED = [name for name in MODELS if small.run(name=name).model.space]
 
 
 def files(folder: Path, data: Sequences, run: Run = RUN) -> dict[str, Any]:
@@ -150,7 +152,7 @@ def test_the_overlay_holds_the_best_values_of_every_run(tmp_path: Path) -> None:
     assert config.run("sasrec", "other") == config.run("sasrec")
 
 
-@pytest.mark.parametrize("name", ["decorec", "sasrec", "bert4rec", "unisrec", "missrec", "mmmlp", "dimo"])
+@pytest.mark.parametrize("name", TUNED)
 def test_spaces_hold_valid_values_the_default_among_them_and_as_many_for_every_model(name: str) -> None:
     run = Run.model_validate({"model": {"name": name}})
     own = run.dump()
@@ -166,7 +168,7 @@ def test_spaces_hold_valid_values_the_default_among_them_and_as_many_for_every_m
             assert (chosen.graph, chosen.interests) == (run.graph, run.interests)
 
 
-@pytest.mark.parametrize("name", ["decorec", "sasrec", "bert4rec", "unisrec", "missrec", "mmmlp", "dimo"])
+@pytest.mark.parametrize("name", TUNED)
 def test_what_a_trial_trained_is_what_its_overlay_trains(name: str) -> None:
     sections = {"datasets": {"shop": {"source": "sample"}}, "tables": {"main": ["decorec"]}}
     runs = {"decorec": {}, name: {"model": {"name": name}}}

@@ -1,0 +1,38 @@
+"""Sections of further models that are compared: the paper does not have them."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from decorec.config.baselines import COMMON, OneStage
+from decorec.config.encoder import expect_divisible
+
+__all__ = ["EsasrecConfig"]
+
+
+class EsasrecConfig(OneStage):
+    """eSASRec: SASRec with LiGR layers, full cross-entropy."""
+
+    space = {**COMMON, "model.dropout": [0.2, 0.5], "model.expansion": [1, 4]}
+    name: Literal["esasrec"]
+    dim: int = Field(300, ge=4)
+    """Width of item representations (d)."""
+    layers: int = Field(2, ge=1, le=12)
+    """Number of LiGR layers."""
+    heads: int = Field(2, ge=1, le=32)
+    """Attention heads."""
+    expansion: int = Field(4, ge=1, le=16)
+    """Width of the feed-forward layers in units of d (m)."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    """Dropout of input, hidden states and attention."""
+    positions: Literal["none", "learned"] = "learned"
+    """Position embeddings, counted from the oldest item of the window."""
+    length: int = Field(50, ge=1, le=1_000)
+    """Number of latest items of the history that the model uses (L)."""
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        expect_divisible(self.dim, self.heads, "model.heads")
+        return self

@@ -1,0 +1,61 @@
+"""The models that the paper does not compare, against their definitions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from decorec.config.contenders import EsasrecConfig
+from decorec.data.batches import training_windows
+from decorec.models.esasrec import LigrLayer
+from tests.support import small
+
+# eSASRec
+
+
+def ligr(gate: float, **options: Any) -> tuple[list[LigrLayer], torch.Tensor]:
+    """Two layers with gates of weight 0 and bias ``gate``, and packed sequences [1, T, D]."""
+    torch.manual_seed(0)
+    config = EsasrecConfig(name="esasrec", dim=16, dropout=0.0, **options)
+    layers = [LigrLayer(config) for _ in range(2)]
+    for layer in layers:
+        for linear in (layer.attention_gate, layer.hidden_gate):
+            nn.init.zeros_(linear.weight)
+            nn.init.constant_(linear.bias, gate)
+    return layers, torch.randn(1, 9, 16)
+
+
+def test_closed_gates_are_the_identity_and_gates_at_zero_count_half() -> None:
+    groups = training_windows(small.sequences(users=1, shortest=12, longest=12), 50).batch(np.arange(1)).groups
+    layers, x = ligr(-30.0)
+    for layer in layers:
+        torch.testing.assert_close(layer(x, groups, None, False), x, rtol=0, atol=1e-9)
+    (layer, _), x = ligr(0.0, heads=2)
+    # The branches from torch's own parts.
+    reference = nn.MultiheadAttention(16, 2, batch_first=True)
+    state = {"in_proj_weight": layer.attention.qkv.weight, "in_proj_bias": layer.attention.qkv.bias}
+    state |= {"out_proj.weight": layer.attention.out.weight, "out_proj.bias": layer.attention.out.bias}
+    reference.load_state_dict(state)
+    future = torch.ones(9, 9, dtype=torch.bool).triu(1)
+    u = functional.layer_norm(x, (16,))
+    y = x + reference(u, u, u, attn_mask=future)[0] / 2
+    u, hidden = functional.layer_norm(y, (16,)), layer.hidden
+    expected = y + (functional.silu(u @ hidden.gated.weight.T) * (u @ hidden.up.weight.T)) @ hidden.down.weight.T / 2
+    torch.testing.assert_close(layer(x, groups, None, False), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_ligr_layer_has_as_many_parameters_as_published() -> None:
+    layer = LigrLayer(EsasrecConfig(name="esasrec", dim=64, expansion=4, heads=1))
+    assert sum(parameter.numel() for parameter in layer.parameters()) == 74_368
+
+
+def test_matrices_of_esasrec_start_xavier_normal() -> None:
+    model = small.model(small.sequences(), small.run(name="esasrec", dim=64), "fit", items=1000)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 2:
+            assert float(parameter.detach().std()) == pytest.approx((2 / sum(parameter.shape)) ** 0.5, rel=0.1), name
