@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from decorec.config.baselines import COMMON, OneStage
 from decorec.config.encoder import expect_divisible
 
-__all__ = ["EsasrecConfig"]
+__all__ = ["EsasrecConfig", "Gru4recConfig"]
 
 
 class EsasrecConfig(OneStage):
@@ -36,3 +36,18 @@ class EsasrecConfig(OneStage):
     def _heads_share_the_width(self) -> Self:
         expect_divisible(self.dim, self.heads, "model.heads")
         return self
+
+
+class Gru4recConfig(OneStage):
+    """GRU4Rec, re-implemented: full cross-entropy after every item, back-propagation through the whole window."""
+
+    space = {"train.learning_rate": [3e-4, 1e-3, 3e-3], "model.dropout": [0.2, 0.5], "model.layers": [1, 2]}
+    name: Literal["gru4rec"]
+    dim: int = Field(300, ge=4)
+    """Width of item representations and of the recurrent state (d)."""
+    layers: int = Field(1, ge=1, le=4)
+    """Number of GRU layers."""
+    dropout: float = Field(0.5, ge=0, lt=1)
+    """Dropout of the input, and of the states after every layer."""
+    length: int = Field(50, ge=1, le=1_000)
+    """Number of latest items of the history that the model uses (L)."""

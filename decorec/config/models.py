@@ -17,7 +17,7 @@ from decorec.config.baselines import (
     SasrecConfig,
     UnisrecConfig,
 )
-from decorec.config.contenders import EsasrecConfig
+from decorec.config.contenders import EsasrecConfig, Gru4recConfig
 from decorec.config.decorec import DecorecConfig
 
 __all__ = ["ModelConfig"]
@@ -31,6 +31,7 @@ ModelConfig = Annotated[
     | MmmlpConfig
     | DimoConfig
     | EsasrecConfig
+    | Gru4recConfig
     | PopularityConfig
     | ItemKnnConfig
     | ContentKnnConfig,

@@ -20,6 +20,7 @@ MODELS = {
     "mmmlp": "decorec.models.mmmlp:MMMLP",
     "dimo": "decorec.models.dimo:DIMO",
     "esasrec": "decorec.models.esasrec:ESASRec",
+    "gru4rec": "decorec.models.gru4rec:GRU4Rec",
     "popularity": "decorec.models.floors:Popularity",
     "item-knn": "decorec.models.floors:ItemKnn",
     "content-knn": "decorec.models.floors:ContentKnn",

@@ -104,6 +104,14 @@ LABELS: dict[str, Label] = {
         "SASRec's, width 300, two layers. The published model draws 256 negatives per position, counts positions from "
         "the newest item, and is tuned over smaller widths.",
     ),
+    "gru4rec": Label(
+        "GRU4Rec (re-implementation, full softmax, BPTT)",
+        "gru4rec",
+        "Not in the paper. Trained with cross-entropy over all items after every item, with gradients through the "
+        "whole window, width 300. The authors' code samples its negatives, cuts the gradient after every step and goes "
+        "through parallel sessions; they hold that ratings, as in these categories, say little about the order of "
+        "events.",
+    ),
     "popularity": Label("Popularity", "popularity"),
     "item-knn": Label("Item-kNN (co-occurrence)", "item-knn"),
     "content-knn": Label("Content-kNN (last item's neighbours by text and picture)", "content-knn"),

@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from decorec.config.contenders import EsasrecConfig
-from decorec.data.batches import training_windows
+from decorec.data.batches import histories, training_windows
 from decorec.models.esasrec import LigrLayer
+from decorec.models.gru4rec import GRU4Rec
 from tests.support import small
 
 # eSASRec
@@ -59,3 +60,40 @@ def test_matrices_of_esasrec_start_xavier_normal() -> None:
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2:
             assert float(parameter.detach().std()) == pytest.approx((2 / sum(parameter.shape)) ** 0.5, rel=0.1), name
+
+
+# GRU4Rec
+
+
+def test_gru4rec_without_weights_ranks_by_the_bias_of_the_items() -> None:
+    data = small.sequences(users=8)
+    model = small.model(data, small.run(name="gru4rec", layers=2), "fit").eval()
+    assert isinstance(model, GRU4Rec)
+    for parameter in model.encoder.parameters():
+        nn.init.zeros_(parameter)
+    nn.init.normal_(model.bias)
+    batch, representations = histories(data, "test", 50).batch(np.arange(8)), model.item_representations()
+    assert not model._states(batch, representations)[..., :-1].any()
+    assert torch.equal(model.scores(batch, representations), model.bias.T.expand(8, -1))
+
+
+def test_gru4rec_follows_the_cell_and_forgets_the_sequence_before() -> None:
+    """h = (1 - z) n + z h with n = tanh(W x + b + r (U h + c)), one sequence after the other, each from zeros."""
+    data = small.sequences(users=12)
+    model = small.model(data, small.run(name="gru4rec"), "fit").double().eval()
+    assert isinstance(model, GRU4Rec)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    (layer,) = model.encoder.layers  # type: ignore[misc]
+    windows = training_windows(data, 50)
+    batch = windows.batch(np.arange(len(windows)))
+    expected = []
+    for row in range(int(batch.rows().max()) + 1):
+        h = torch.zeros(16, dtype=torch.float64)
+        for item in batch.items[batch.rows() == row]:
+            given = layer.weight_ih_l0 @ model.items.weight[item] + layer.bias_ih_l0
+            (r, z, n), (u_r, u_z, u_n) = given.view(3, -1), (layer.weight_hh_l0 @ h + layer.bias_hh_l0).view(3, -1)
+            r, z = torch.sigmoid(r + u_r), torch.sigmoid(z + u_z)
+            h = (1 - z) * torch.tanh(n + r * u_n) + z * h
+            expected.append(model.items.weight @ h + model.bias[:, 0])
+    torch.testing.assert_close(model.scores(batch, model.item_representations()), torch.stack(expected))

@@ -23,6 +23,7 @@ MODELS: list[tuple[str, str, dict[str, Any]]] = [
     ("sasrec", "fit", {"name": "sasrec"}),
     ("unisrec", "fit", {"name": "unisrec"}),
     ("esasrec", "fit", {"name": "esasrec"}),
+    ("gru4rec", "fit", {"name": "gru4rec", "layers": 2}),
     ("decorec stage 1", "stage1", {}),
     ("decorec stage 2", "stage2", {}),
     ("decorec with positions", "stage2", {"encoder": {**small.TINY["encoder"], "positions": "learned", "layers": 2}}),
