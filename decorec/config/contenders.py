@@ -6,10 +6,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from decorec.config.baselines import COMMON, OneStage
+from decorec.config.baselines import COMMON, MODAL, OneStage, Transformer
 from decorec.config.encoder import expect_divisible
 
-__all__ = ["EsasrecConfig", "Gru4recConfig"]
+__all__ = ["EsasrecConfig", "Gru4recConfig", "SasrecFeaturesConfig"]
 
 
 class EsasrecConfig(OneStage):
@@ -51,3 +51,20 @@ class Gru4recConfig(OneStage):
     """Dropout of the input, and of the states after every layer."""
     length: int = Field(50, ge=1, le=1_000)
     """Number of latest items of the history that the model uses (L)."""
+
+
+class SasrecFeaturesConfig(Transformer):
+    """SASRec whose items are ids, texts and pictures together."""
+
+    space = {**COMMON, "model.encoder.dropout": [0.2, 0.5], "model.feature_norm": ["raw", "unit"]}
+    name: Literal["sasrec-features"]
+    fusion: Literal["sum", "concat"] = "sum"
+    """sum: the id plus linear maps of text and picture; concat: one linear layer over the three side by side."""
+    sides: Literal["both", "history"] = "both"
+    """Where features count: in history and candidates, or in the history alone (candidates are ids)."""
+    feature_norm: Literal["raw", "unit"] = "raw"
+    """raw: features as the encoder gives them; unit: scaled to length 1."""
+
+    def needs(self, stage: str) -> tuple[str, ...]:
+        """Inputs of the model in ``stage`` besides the sequences."""
+        return MODAL

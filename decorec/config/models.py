@@ -17,7 +17,7 @@ from decorec.config.baselines import (
     SasrecConfig,
     UnisrecConfig,
 )
-from decorec.config.contenders import EsasrecConfig, Gru4recConfig
+from decorec.config.contenders import EsasrecConfig, Gru4recConfig, SasrecFeaturesConfig
 from decorec.config.decorec import DecorecConfig
 
 __all__ = ["ModelConfig"]
@@ -32,6 +32,7 @@ ModelConfig = Annotated[
     | DimoConfig
     | EsasrecConfig
     | Gru4recConfig
+    | SasrecFeaturesConfig
     | PopularityConfig
     | ItemKnnConfig
     | ContentKnnConfig,

@@ -21,6 +21,7 @@ MODELS = {
     "dimo": "decorec.models.dimo:DIMO",
     "esasrec": "decorec.models.esasrec:ESASRec",
     "gru4rec": "decorec.models.gru4rec:GRU4Rec",
+    "sasrec-features": "decorec.models.sasrec_features:SASRecFeatures",
     "popularity": "decorec.models.floors:Popularity",
     "item-knn": "decorec.models.floors:ItemKnn",
     "content-knn": "decorec.models.floors:ContentKnn",

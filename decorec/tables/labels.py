@@ -112,6 +112,13 @@ LABELS: dict[str, Label] = {
         "through parallel sessions; they hold that ratings, as in these categories, say little about the order of "
         "events.",
     ),
+    "sasrec-features": Label(
+        "SASRec + CLIP (sum, both sides)",
+        "sasrec-features",
+        "Not in the paper. SASRec as above, with linear maps of the frozen features of text and picture added to the "
+        "id of an item, in the history and in the candidates.",
+        short="SASRec + features",
+    ),
     "popularity": Label("Popularity", "popularity"),
     "item-knn": Label("Item-kNN (co-occurrence)", "item-knn"),
     "content-knn": Label("Content-kNN (last item's neighbours by text and picture)", "content-knn"),

@@ -12,8 +12,11 @@ from torch.nn import functional
 
 from decorec.config.contenders import EsasrecConfig
 from decorec.data.batches import histories, training_windows
+from decorec.data.sequences import Sequences
+from decorec.models.base import Recommender
 from decorec.models.esasrec import LigrLayer
 from decorec.models.gru4rec import GRU4Rec
+from decorec.models.sasrec_features import SASRecFeatures
 from tests.support import small
 
 # eSASRec
@@ -97,3 +100,66 @@ def test_gru4rec_follows_the_cell_and_forgets_the_sequence_before() -> None:
             h = (1 - z) * torch.tanh(n + r * u_n) + z * h
             expected.append(model.items.weight @ h + model.bias[:, 0])
     torch.testing.assert_close(model.scores(batch, model.item_representations()), torch.stack(expected))
+
+
+# SASRec with features
+
+
+def features(data: Sequences, seed: int = 0, **options: Any) -> SASRecFeatures:
+    model = small.model(data, small.run(name="sasrec-features", **options), "fit", seed).eval()
+    assert isinstance(model, SASRecFeatures)
+    return model
+
+
+def scores_of(model: Recommender, data: Sequences) -> torch.Tensor:
+    """[U, I] in the order of the length of the histories."""
+    batch = histories(data, "test", 50).batch(np.arange(len(data.users)))
+    with torch.no_grad():
+        return model.scores(batch, model.item_representations())
+
+
+@pytest.mark.parametrize("sides", ["both", "history"])
+def test_features_of_zero_leave_sasrec(sides: str) -> None:
+    data = small.sequences(users=12)
+    model, plain = features(data, sides=sides), small.model(data, small.run(name="sasrec"), "fit").eval()
+    assert not torch.equal(scores_of(model, data), scores_of(plain, data))
+    for name in ("text", "image"):
+        model.item_data[f"features.{name}"].zero_()
+    assert torch.equal(scores_of(model, data), scores_of(plain, data))
+
+
+@pytest.mark.parametrize("fusion", ["sum", "concat"])
+@pytest.mark.parametrize("sides", ["both", "history"])
+def test_features_of_an_item_in_no_history_change_its_own_score_at_most(sides: str, fusion: str) -> None:
+    data = small.sequences(users=12)
+    data = Sequences(data.users, data.offsets, np.where(data.items == 7, 8, data.items).astype(np.int32))
+    model = features(data, sides=sides, fusion=fusion)
+    before = scores_of(model, data)
+    model.item_data["features.image"][7] += 1
+    changed = (scores_of(model, data) != before).any(0)
+    assert changed.nonzero().flatten().tolist() == ([7] if sides == "both" else [])
+    model.item_data["features.image"][8] += 1
+    assert (scores_of(model, data) != before).any(0).sum() > 30
+
+
+@pytest.mark.parametrize("sides", ["both", "history"])
+def test_a_layer_of_identities_makes_a_sum_of_a_concatenation(sides: str) -> None:
+    data = small.sequences(users=12)
+    summed, joined = features(data, sides=sides), features(data, 1, sides=sides, fusion="concat")
+    nn.init.normal_(summed.bias)
+    joined.load_state_dict(summed.state_dict(), strict=False)
+    joined.fusion.weight.data = torch.eye(16).repeat(1, 3)
+    joined.fusion.bias.data = summed.bias.data
+    torch.testing.assert_close(scores_of(joined, data), scores_of(summed, data))
+
+
+def test_items_without_ids_and_with_the_same_features_tie() -> None:
+    data = small.sequences(users=12)
+    model = features(data, feature_norm="unit")
+    model.items.weight.data.zero_()
+    for name in ("text", "image"):
+        x = model.item_data[f"features.{name}"]
+        x[5] = 3 * x[20]  # of another length: unit features do not see it
+    scores = scores_of(model, data)
+    torch.testing.assert_close(scores[:, 5], scores[:, 20])
+    assert not torch.allclose(scores[:, 5], scores[:, 21])

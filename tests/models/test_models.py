@@ -24,6 +24,8 @@ MODELS: list[tuple[str, str, dict[str, Any]]] = [
     ("unisrec", "fit", {"name": "unisrec"}),
     ("esasrec", "fit", {"name": "esasrec"}),
     ("gru4rec", "fit", {"name": "gru4rec", "layers": 2}),
+    ("sasrec-features", "fit", {"name": "sasrec-features"}),
+    ("sasrec-features history", "fit", {"name": "sasrec-features", "fusion": "concat", "sides": "history"}),
     ("decorec stage 1", "stage1", {}),
     ("decorec stage 2", "stage2", {}),
     ("decorec with positions", "stage2", {"encoder": {**small.TINY["encoder"], "positions": "learned", "layers": 2}}),

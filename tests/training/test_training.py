@@ -28,7 +28,14 @@ from tests.support import small
 FITTED = [(name, "fit") for name in MODELS if name != "decorec"]
 STAGES = [("decorec", "stage1"), ("decorec", "stage2"), *FITTED]
 STEPS_TO_OVERFIT = {"dimo": 120, "mmmlp": 150}
-SOFTMAX = [("sasrec", "fit"), ("esasrec", "fit"), ("gru4rec", "fit"), ("decorec", "stage1"), ("decorec", "stage2")]
+SOFTMAX = [
+    ("sasrec", "fit"),
+    ("esasrec", "fit"),
+    ("gru4rec", "fit"),
+    ("sasrec-features", "fit"),
+    ("decorec", "stage1"),
+    ("decorec", "stage2"),
+]
 """Those whose loss is a softmax over the representations themselves, all or a sample of them."""
 TRAINED = [(name, stage) for name, stage in STAGES if name not in ("popularity", "item-knn", "content-knn")]
 
