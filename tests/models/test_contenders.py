@@ -17,7 +17,28 @@ from decorec.models.base import Recommender
 from decorec.models.esasrec import LigrLayer
 from decorec.models.gru4rec import GRU4Rec
 from decorec.models.sasrec_features import SASRecFeatures
+from decorec.nn.sampled_softmax import Sampler
 from tests.support import small
+
+NAMES = ["esasrec", "gru4rec", "sasrec-features"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_loss_is_the_cross_entropy_and_heeds_horizon_and_negatives(name: str) -> None:
+    data = small.sequences(users=12)
+    model = small.model(data, small.run(name=name), "fit").double()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    representations = model.item_representations()
+    for horizon in (1, 3):
+        batch = training_windows(data, 50, horizon=horizon).batch(np.arange(12))
+        targets = batch.targets.view(len(batch.predict), horizon)
+        logs = torch.log_softmax(model.scores(batch, representations), 1).gather(1, targets.clamp(min=0))
+        weights = (targets >= 0) / torch.arange(1, horizon + 1)  # the k-th of the next items counts 1 / k
+        torch.testing.assert_close(model.loss(batch), -(logs * weights).sum() / weights.sum())
+    model.sampler = Sampler(data.items, 40, 5, 0)
+    assert model.loss(batch) != model.loss(batch), "each draws its own"
+
 
 # eSASRec
 
