@@ -14,6 +14,7 @@ from decorec.config.baselines import (
     SasrecConfig,
     UnisrecConfig,
 )
+from decorec.config.contenders import EsasrecConfig, Gru4recConfig, SasrecFeaturesConfig
 from decorec.config.decorec import DecorecConfig
 from decorec.config.floors import (
     ContentEaseConfig,
@@ -34,6 +35,9 @@ ModelConfig = Annotated[
     | MissrecConfig
     | MmmlpConfig
     | DimoConfig
+    | EsasrecConfig
+    | Gru4recConfig
+    | SasrecFeaturesConfig
     | PopularityConfig
     | ItemKnnConfig
     | ContentKnnConfig

@@ -97,6 +97,28 @@ LABELS: dict[str, Label] = {
         "evaluation and prints its best test result. None of that is repeated here.",
         "Whether the paper's row has these faults is unknown.",
     ),
+    "esasrec": Label(
+        "eSASRec (LiGR, full softmax)",
+        "esasrec",
+        "Not in the paper. A re-implementation from its description: gated pre-norm layers with SwiGLU in place of "
+        "SASRec's, width 300, two layers. The published model draws 256 negatives per position, counts positions from "
+        "the newest item, and is tuned over smaller widths.",
+    ),
+    "gru4rec": Label(
+        "GRU4Rec (re-implementation, full softmax, BPTT)",
+        "gru4rec",
+        "Not in the paper. Trained with cross-entropy over all items after every item, with gradients through the "
+        "whole window, width 300. The authors' code samples its negatives, cuts the gradient after every step and goes "
+        "through parallel sessions; they hold that ratings, as in these categories, say little about the order of "
+        "events.",
+    ),
+    "sasrec-features": Label(
+        "SASRec + CLIP (sum, both sides)",
+        "sasrec-features",
+        "Not in the paper. SASRec as above, with linear maps of the frozen features of text and picture added to the "
+        "id of an item, in the history and in the candidates.",
+        short="SASRec + features",
+    ),
     "popularity": Label("Popularity", "popularity"),
     "item-knn": Label("Item-kNN (co-occurrence)", "item-knn"),
     "content-knn": Label(

@@ -22,6 +22,10 @@ from tests.support import small
 MODELS: list[tuple[str, str, dict[str, Any]]] = [
     ("sasrec", "fit", {"name": "sasrec"}),
     ("unisrec", "fit", {"name": "unisrec"}),
+    ("esasrec", "fit", {"name": "esasrec"}),
+    ("gru4rec", "fit", {"name": "gru4rec", "layers": 2}),
+    ("sasrec-features", "fit", {"name": "sasrec-features"}),
+    ("sasrec-features history", "fit", {"name": "sasrec-features", "fusion": "concat", "sides": "history"}),
     ("decorec stage 1", "stage1", {}),
     ("decorec stage 2", "stage2", {}),
     ("decorec with positions", "stage2", {"encoder": {**small.TINY["encoder"], "positions": "learned", "layers": 2}}),
@@ -37,8 +41,10 @@ MODELS: list[tuple[str, str, dict[str, Any]]] = [
 
 
 def chosen_model(data: Sequences, stage: str, options: dict[str, Any], length: int) -> Recommender:
-    encoder = small.TINY["encoder"] | options.get("encoder", {}) | {"length": length}
-    run = small.run(**(options | {"encoder": encoder}))
+    tiny = small.TINY_OF.get(options.get("name", ""), small.TINY)
+    encoder = tiny.get("encoder", {}) | options.get("encoder", {})
+    sized = {"encoder": encoder | {"length": length}} if encoder else {"length": length}
+    run = small.run(**(options | sized))
     return small.model(data, run, stage).eval()  # the gate of UniSRec draws noise in training
 
 

@@ -26,6 +26,8 @@ TINY_OF: dict[str, dict[str, Any]] = {
     "missrec": {"dim": 16, "heads": 2, "feed_forward": 24, "dropout": 0.0},
     "mmmlp": {"dim": 16, "sequence_hidden": 24, "dropout": 0.0},
     "dimo": {"dim": 16, "heads": 2, "neighbours": 3, "dropout": 0.0, "attention_dropout": 0.0},
+    "esasrec": {"dim": 16, "heads": 2, "expansion": 2, "dropout": 0.0},
+    "gru4rec": {"dim": 16, "dropout": 0.0},
     **{name: {} for name in FLOORS},
 }
 """Small sections without dropout; models that are not here have ``TINY``."""

@@ -27,8 +27,8 @@ from tests.support import small
 
 FITTED = [(name, "fit") for name in MODELS if name != "decorec"]
 STAGES = [("decorec", "stage1"), ("decorec", "stage2"), *FITTED]
-STEPS_TO_OVERFIT = {"dimo": 120, "mmmlp": 150}
-SOFTMAX = [("sasrec", "fit"), ("decorec", "stage1"), ("decorec", "stage2")]
+STEPS_TO_OVERFIT = {"dimo": 120, "mmmlp": 150, "esasrec": 60, "gru4rec": 150, "sasrec-features": 80}
+SOFTMAX = [("sasrec", "fit"), ("gru4rec", "fit"), ("decorec", "stage1"), ("decorec", "stage2")]
 """Those whose loss is a softmax over the representations themselves, all or a sample of them."""
 TRAINED = [(name, stage) for name, stage in STAGES if name not in small.FLOORS]
 

@@ -29,6 +29,7 @@ from tests.support import small
 from tests.support.stopped import Stopped, when_logged
 
 RUN = small.run(name="sasrec", dim=8)
+TUNED = [name for name in MODELS if small.run(name=name).model.space]
 
 
 def files(folder: Path, data: Sequences, run: Run = RUN) -> dict[str, Any]:
@@ -194,9 +195,6 @@ def test_the_overlay_holds_the_best_values_of_every_run(tmp_path: Path) -> None:
     )
     assert config.run("sasrec", "shop").train.learning_rate == 0.002
     assert config.run("sasrec", "other") == config.run("sasrec")
-
-
-TUNED = [name for name in MODELS if name != "popularity"]  # which has nothing to choose
 
 
 @pytest.mark.parametrize("name", TUNED)

@@ -1,0 +1,53 @@
+"""What the sequential models over ids share: one table of items for input and output, and the loss over all items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from decorec.data.batches import Batch
+from decorec.models.base import Recommender
+from decorec.models.item_data import ItemData
+from decorec.nn.losses import cross_modal_loss
+from decorec.nn.matmul import product
+from decorec.nn.sparse import rows_of
+from decorec.nn.transformer import initialise
+
+__all__ = ["TiedRecommender"]
+
+
+class TiedRecommender(Recommender):
+    """Item embeddings, a causal encoder of the sequence, dot product with the item embeddings.
+
+    A model sets ``encoder``, a module from the inputs [1, T, D] and the batch to the states of its predictions
+    [1, P, D].
+    """
+
+    supports_sampled_softmax = True
+    supports_horizon = True
+    encoder: nn.Module
+
+    def __init__(self, config: Any, item_data: ItemData, stage: str) -> None:
+        super().__init__(config, item_data, stage)
+        self.items = nn.Embedding(item_data.item_count, config.dim)
+        self.items.apply(initialise)
+
+    def item_representations(self) -> Tensor:
+        """The item embeddings, [1, I, D]."""
+        return self.items.weight[None]
+
+    def _states(self, batch: Batch, representations: Tensor) -> Tensor:
+        """What the items' representations are multiplied with, [1, P, D]."""
+        states: Tensor = self.encoder(rows_of(representations, batch.items), batch)
+        return states
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy over all items, or over sampled ones."""
+        representations = self.item_representations()
+        states = self._states(batch, representations)
+        return cross_modal_loss(states, representations, batch.targets, 1.0, 1.0, self.sampled_negatives())
+
+    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
+        """Dot products, [P, I]."""
+        return product(self._states(batch, representations)[0], representations[0])
