@@ -18,7 +18,15 @@ __all__ = [
     "UnisrecConfig",
 ]
 
-COMMON: dict[str, list[Any]] = {"train.learning_rate": [3e-4, 1e-3]}
+COMMON: dict[str, list[Any]] = {"train.learning_rate": [3e-4, 1e-3], "train.restart": [True, False]}
+"""What tuning tries for every trained model."""
+TRANSFORMER: dict[str, list[Any]] = {
+    **COMMON,
+    "model.encoder.dropout": [0.2, 0.5],
+    "model.encoder.layers": [1, 2],
+    "model.encoder.positions": ["none", "learned"],
+}
+"""What tuning tries for every model with the common transformer."""
 MODAL = ("features.text", "features.image")
 
 
@@ -67,14 +75,14 @@ class Transformer(OneStage):
 class SasrecConfig(Transformer):
     """SASRec with full cross-entropy."""
 
-    space = {**COMMON, "model.encoder.dropout": [0.2, 0.5], "model.encoder.layers": [1, 2]}
+    space = TRANSFORMER
     name: Literal["sasrec"]
 
 
 class Bert4recConfig(Transformer):
     """BERT4Rec with full cross-entropy."""
 
-    space = {**COMMON, "model.encoder.dropout": [0.2, 0.5], "model.mask": [0.2, 0.4, 0.6]}
+    space = {**TRANSFORMER, "model.mask": [0.2, 0.4, 0.6]}
     name: Literal["bert4rec"]
     mask: float = Field(0.4, gt=0, le=1)
     """Probability that an item is masked in training (rho)."""
@@ -88,7 +96,7 @@ class Bert4recConfig(Transformer):
 class UnisrecConfig(Transformer):
     """UniSRec from scratch, transductive: text and ids."""
 
-    space = {**COMMON, "model.encoder.dropout": [0.2, 0.5], "model.adaptor_dropout": [0.0, 0.2]}
+    space = {**TRANSFORMER, "model.adaptor_dropout": [0.0, 0.2]}
     name: Literal["unisrec"]
     ids: bool = True
     """Add item ids to the adapted texts."""
@@ -143,7 +151,13 @@ class MissrecConfig(OneStage):
 class MmmlpConfig(OneStage):
     """MMMLP over features of a frozen encoder."""
 
-    space = {**COMMON, "model.dropout": [0.2, 0.5], "model.padding": ["right", "left"]}
+    space = {
+        **COMMON,
+        "model.dropout": [0.2, 0.5],
+        "model.padding": ["right", "left"],
+        "model.rounds": [1, 2],
+        "model.fusion": ["linear", "mixer"],
+    }
     name: Literal["mmmlp"]
     dim: int = Field(128, ge=4)
     """Width of item representations (d)."""

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from decorec.config.baselines import COMMON, MODAL, OneStage, Transformer
+from decorec.config.baselines import COMMON, MODAL, TRANSFORMER, OneStage, Transformer
 from decorec.config.encoder import expect_divisible
 
 __all__ = ["EsasrecConfig", "Gru4recConfig", "SasrecFeaturesConfig"]
@@ -15,7 +15,13 @@ __all__ = ["EsasrecConfig", "Gru4recConfig", "SasrecFeaturesConfig"]
 class EsasrecConfig(OneStage):
     """eSASRec: SASRec with LiGR layers, full cross-entropy."""
 
-    space = {**COMMON, "model.dropout": [0.2, 0.5], "model.expansion": [1, 4]}
+    space = {
+        **COMMON,
+        "model.dropout": [0.2, 0.5],
+        "model.layers": [1, 2],
+        "model.positions": ["none", "learned"],
+        "model.expansion": [1, 4],
+    }
     name: Literal["esasrec"]
     dim: int = Field(300, ge=4)
     """Width of item representations (d)."""
@@ -41,7 +47,12 @@ class EsasrecConfig(OneStage):
 class Gru4recConfig(OneStage):
     """GRU4Rec, re-implemented: full cross-entropy after every item, back-propagation through the whole window."""
 
-    space = {"train.learning_rate": [3e-4, 1e-3, 3e-3], "model.dropout": [0.2, 0.5], "model.layers": [1, 2]}
+    space = {
+        **COMMON,
+        "train.learning_rate": [3e-4, 1e-3, 3e-3],
+        "model.dropout": [0.2, 0.5],
+        "model.layers": [1, 2],
+    }
     name: Literal["gru4rec"]
     dim: int = Field(300, ge=4)
     """Width of item representations and of the recurrent state (d)."""
@@ -56,7 +67,7 @@ class Gru4recConfig(OneStage):
 class SasrecFeaturesConfig(Transformer):
     """SASRec whose items are ids, texts and pictures together."""
 
-    space = {**COMMON, "model.encoder.dropout": [0.2, 0.5], "model.feature_norm": ["raw", "unit"]}
+    space = {**TRANSFORMER, "model.feature_norm": ["raw", "unit"]}
     name: Literal["sasrec-features"]
     fusion: Literal["sum", "concat"] = "sum"
     """sum: the id plus linear maps of text and picture; concat: one linear layer over the three side by side."""

@@ -105,7 +105,10 @@ class DecorecConfig(Section):
     """Values of the model's definition that differ from the defaults of the sections graph, interests and train."""
     space: ClassVar[dict[str, list[Any]]] = {
         "train.learning_rate": [3e-4, 1e-3],
+        "train.restart": [True, False],
         "model.encoder.dropout": [0.2, 0.5],
+        "model.encoder.layers": [1, 2],
+        "model.encoder.positions": ["none", "learned"],
         "model.modal_layers": [1, 2],
     }
     """Key of a run -> values that tuning tries; every model has the same number of trials."""
