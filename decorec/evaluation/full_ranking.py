@@ -36,9 +36,8 @@ def rank_users(model: Recommender, sequences: Sequences, split: Split) -> Ranks:
 def rank_by_history(model: Recommender, sequences: Sequences, split: Split) -> dict[History, Ranks]:
     """Where each user's target of ``split`` stands, with the history kept and masked; each user is scored once.
 
-    Masked: the items of the user's whole history are no candidates, also those before the window that the model sees,
-        so
-    that all models rank the same items. A target that the user had before stays a candidate.
+    With the history masked, the items of the user's whole history are no candidates, also those before the window that
+    the model sees, so that all models rank the same items. A target that the user had before stays a candidate.
 
     Returns:
         counts, each [U]; -1 for users left out.
