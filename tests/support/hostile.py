@@ -15,11 +15,13 @@ import time
 import zlib
 from collections import Counter
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from urllib.parse import unquote
 
 from PIL import Image
+
+from tests.support.loopback import Server
 
 MEGABYTE = b"\0" * 1_000_000
 LOGIN = "us er:p@ss/word"
@@ -68,7 +70,7 @@ class Hostile:
         self.closing = threading.Event()
         gzip_bomb()
         self.lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), type("_Handler", (_Handler,), {"hostile": self}))
+        self._server = Server(("127.0.0.1", 0), type("_Handler", (_Handler,), {"hostile": self}))
         self.port = self._server.server_port
         self.url = f"http://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -88,11 +90,6 @@ class Hostile:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -8,7 +8,9 @@ import os
 import random
 import re
 import socket
+import ssl
 import struct
+import sys
 import threading
 import time
 from collections import deque
@@ -16,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+from typing import Any
 
 CHUNK = 1 << 14
 
@@ -54,6 +57,22 @@ class Request:
     status: int
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of a client that has closed the connection.
+
+    Not for neatness alone: Python 3.11 parses source code to print a traceback, and a thread that does so while another
+    one imports a module can end the import (SystemError: AST constructor recursion depth mismatch).
+    """
+
+    daemon_threads = True
+    request_queue_size = 256
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print what is no closed connection."""
+        if not isinstance(sys.exception(), (ConnectionError, ssl.SSLError)):
+            super().handle_error(request, client_address)
+
+
 class Loopback:
     """Serves ``files`` (path -> body) with entity tags and ranges; ``turns`` are used up one per request.
 
@@ -78,8 +97,7 @@ class Loopback:
         class Handler(_Handler):
             loopback = owner
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.port = self._server.server_port
         self.url = f"http://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
