@@ -99,6 +99,7 @@ TABLES: dict[str, TableJob] = {
             "baseline": plan.config.tables.baseline,
             "cold": plan.config.tables.cold,
             "evaluate": plan.section("evaluate"),
+            "paper": plan.paper_names(),
         },
     ),
     "ablations": _comparison("ablations", "Table 4"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,21 +17,23 @@ from decorec.artifacts.files import read_table
 from decorec.artifacts.schemas.recall import RECALL
 from decorec.config.evaluation import EvaluateConfig
 from decorec.evaluation.metrics import REPORTED
-from decorec.evaluation.significance import FLIPS, holm
+from decorec.evaluation.significance import FLIPS, holm, interval_over_seeds, paired_test
 from decorec.tables.coldstart import groups_of_users
 from decorec.tables.collect import Block, RunRanks, read_runs
-from decorec.tables.labels import paper_name, short
+from decorec.tables.labels import PaperNames, paper_name, short
 from decorec.tables.paper import paper as published
+from decorec.tables.paper import paper_figure
 from decorec.tables.recall import NAMES
 from decorec.tables.render import Cell, Group, Table, write
 from decorec.tables.retrieval import Scored, read_modes
-from decorec.tables.summary import Effect, compare, per_user
+from decorec.tables.summary import Effect, compare, per_seed, per_user
 
 __all__ = ["claims_table"]
 
 HEADLINE = "NDCG@10"
 """The metric that is printed; the csv file has all of them."""
 HITS = "hits per user"
+UNTESTED = "not testable here"
 KINDS = {
     "main": "Table 2, competitors",
     "ablations": "Table 4, ablations",
@@ -45,7 +48,7 @@ ONLY = {"text": "text-only", "image": "image-only"}
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("dataset", "history", "kind", "claim", "metric"), pl.String),
     "in_paper": pl.Boolean,
-    **dict.fromkeys(("difference", "ci_low", "ci_high", "p_value", "p_holm"), pl.Float64),
+    **dict.fromkeys(("difference", "ci_low", "ci_high", "paper", "p_value", "p_holm"), pl.Float64),
     "verdict": pl.String,
 }
 Values = npt.NDArray[np.float64]
@@ -60,6 +63,8 @@ class Claim:
     effects: Mapping[str, Effect | None]
     """Metric -> effect; None: a run that it needs is missing."""
     in_paper: bool = True
+    paper: Mapping[str, float] = field(default_factory=dict)
+    """Metric -> the paper's effect, where it prints both numbers."""
 
 
 @dataclass(frozen=True)
@@ -80,22 +85,48 @@ def _untested(metrics: Sequence[str] = REPORTED) -> dict[str, Effect | None]:
 def _compared(better: RunRanks | None, worse: RunRanks | None, evaluate: EvaluateConfig) -> dict[str, Effect | None]:
     if better is None or worse is None:
         return _untested()
-    return dict(zip(REPORTED, compare(per_user(better) - per_user(worse), evaluate), strict=True))
+    one, other = per_seed(better), per_seed(worse)
+    low, high = interval_over_seeds(one, other, resamples=evaluate.bootstrap, level=evaluate.level)
+    differences = one.mean(axis=0) - other.mean(axis=0)
+    columns = (differences.mean(axis=0), low, high, paired_test(differences))
+    effects = [Effect(*map(float, column)) for column in zip(*columns, strict=True)]
+    return dict(zip(REPORTED, effects, strict=True))
 
 
 def _of_runs(
-    found: _Evidence, kind: str, runs: Sequence[str], reference: str, evaluate: EvaluateConfig
+    found: _Evidence,
+    kind: Literal["main", "ablations"],
+    runs: Sequence[str],
+    reference: str,
+    evaluate: EvaluateConfig,
+    dataset: str | None,
 ) -> Iterator[Claim]:
-    """The reference against the runs of a table, and against rows of the paper that the table does not have."""
+    """The reference against the runs of a table, and against rows of the paper that the table does not have.
+
+    dataset: its name in the paper; None where the paper's figures are not to be compared.
+    """
     rows = published().main.rows if kind == "main" else published().ablations.rows
     others = [name for name in rows if name != paper_name(reference)]
     measured = {run: paper_name(run) for run in runs if run != reference}
     for run, name in measured.items():
         effects = _compared(found.runs.get(reference), found.runs.get(run), evaluate)
-        yield Claim(kind, f"{short(reference)} beats {short(run)}", effects, name in others)
+        printed = _paper_effects(kind, dataset, paper_name(reference), name)
+        yield Claim(kind, f"{short(reference)} beats {short(run)}", effects, name in others, printed)
     for name in others:
         if name not in measured.values():
             yield Claim(kind, f"{short(reference)} beats {short(name)}", _untested())
+
+
+def _paper_effects(
+    kind: Literal["main", "ablations"], dataset: str | None, better: str, worse: str
+) -> dict[str, float]:
+    """Metric -> difference of the paper's figures, where it prints both."""
+    found = {}
+    for metric in REPORTED:
+        one, other = (paper_figure(kind, dataset, name, metric) for name in (better, worse))
+        if one is not None and other is not None:
+            found[metric] = one - other
+    return found
 
 
 def _of_recall(found: _Evidence, evaluate: EvaluateConfig) -> Iterator[Claim]:
@@ -160,13 +191,26 @@ def _records(block: Block, claims: Sequence[Claim], level: float) -> list[tuple[
         for index, (claim, metric, effect) in enumerate(lines):
             names = (*block, kind, claim.text, metric, claim.in_paper)
             if effect is None:
-                rows.append((*names, *(None,) * 5, "not testable here"))
+                rows.append((*names, *(None,) * 3, claim.paper.get(metric), None, None, UNTESTED))
                 continue
-            holds = effect.difference > 0 and adjusted[index] <= 1 - level
-            verdict = ("reproduced" if holds else "not reproduced") if claim.in_paper else ""
-            measured = (effect.difference, effect.low, effect.high, effect.p_value, adjusted[index])
+            paper = claim.paper.get(metric)
+            verdict = _verdict(effect, adjusted[index] <= 1 - level, paper) if claim.in_paper else ""
+            measured = (effect.difference, effect.low, effect.high, paper, effect.p_value, adjusted[index])
             rows.append((*names, *measured, verdict))
     return rows
+
+
+def _verdict(effect: Effect, significant: bool, paper: float | None) -> str:
+    """What the measurement says of a claim.
+
+    reproduced: better, and significantly so. contradicted: not reproduced, and the interval leaves out the paper's
+    effect (where the paper prints none: all positive ones). undecided: the rest; the interval holds the paper's effect,
+    and what there is of users and seeds does not tell it from none.
+    """
+    if effect.difference > 0 and significant:
+        return "reproduced"
+    outside = effect.high < 0 if paper is None else not effect.low <= paper <= effect.high
+    return "contradicted" if outside else "undecided"
 
 
 def _groups(frame: pl.DataFrame) -> list[Group]:
@@ -175,11 +219,13 @@ def _groups(frame: pl.DataFrame) -> list[Group]:
         lines = []
         for (claim,), rows in part.group_by("claim", maintain_order=True):
             headline = rows.filter(metric=HEADLINE if HEADLINE in rows["metric"] else HITS).row(0, named=True)
-            cells = [Cell() for _ in range(4)]
+            paper = Cell("" if headline["paper"] is None else f"{headline['paper']:+.4f}")
+            cells = [Cell(), Cell(), paper, Cell(), Cell()]
             if headline["p_value"] is not None:
                 cells = [
                     Cell(f"{headline['difference']:+.4f}"),
                     Cell(f"[{headline['ci_low']:+.4f}, {headline['ci_high']:+.4f}]"),
+                    paper,
                     Cell(f"{headline['p_value']:.4f}"),
                     Cell(f"{headline['p_holm']:.4f}"),
                 ]
@@ -202,6 +248,7 @@ def claims_table(
     baseline: str,
     cold: float,
     evaluate: EvaluateConfig,
+    paper: PaperNames,
     csv: Path,
     tex: Path,
     html: Path,
@@ -209,9 +256,11 @@ def claims_table(
 ) -> None:
     """Compare the paper's claims with the measurements.
 
-    A claim is reproduced if its difference is positive and its p-value, corrected by Holm over all rows of its kind on
-    its data set with the same treatment of the history, is at most 1 - evaluate.level. The recall without training
-    never predicts an item of the history, so its claims stand with those of the masked history.
+    A claim is *reproduced* if its difference is positive and its p-value, corrected by Holm over all rows of its kind
+    on its data set with the same treatment of the history, is at most 1 - evaluate.level. It is *contradicted* if it is
+    not reproduced and its interval leaves out the paper's effect (where the paper prints none: all positive ones), and
+    *undecided* otherwise. The recall without training never predicts an item of the history, so its claims stand with
+    those of the masked history.
 
     Args:
         ranks: DATASET/runs/RUN/seed-N/ranks.parquet (read) of the runs of both tables.
@@ -224,8 +273,9 @@ def claims_table(
         baseline: run that gains on cold users are compared with.
         cold: share of the users that count as cold: those with the fewest training interactions.
         evaluate: the section evaluate of the configuration.
+        paper: data set -> its name in the paper, or null.
         csv: the table (written), one row per data set, history, claim and metric: dataset, history (kept or masked),
-            kind, claim, metric, in_paper, difference, ci_low, ci_high, p_value, p_holm, verdict.
+            kind, claim, metric, in_paper, difference, ci_low, ci_high, paper, p_value, p_holm, verdict.
         tex: the printed table as a LaTeX float (written).
         html: the printed table as a page (written).
         md: the printed table as Markdown (written).
@@ -241,10 +291,11 @@ def claims_table(
     for block, found in read_runs(ranks, runs).items():
         seeds |= {len(run.seeds) for run in [*found.values(), *by_mode.get(block, {}).values()]}
         is_cold = groups_of_users(found[runs[0]], cold)[0].chosen
+        name = paper.of(block.dataset) if block.history == "kept" else None  # the paper keeps the history
         evidence = _Evidence(found, by_mode.get(block, {}), recalled.get(block.dataset), is_cold)
         claims = [
-            *_of_runs(evidence, "main", main, reference, evaluate),
-            *_of_runs(evidence, "ablations", ablations, reference, evaluate),
+            *_of_runs(evidence, "main", main, reference, evaluate, name),
+            *_of_runs(evidence, "ablations", ablations, reference, evaluate, name),
             *(_of_recall(evidence, evaluate) if block.history == "masked" else ()),
             *_of_modes(evidence, reference, evaluate),
             *_of_cold_users(evidence, reference, baseline, evaluate),
@@ -254,16 +305,21 @@ def claims_table(
     table = Table(
         records=frame,
         caption="The paper's claims and the measurements",
-        columns=["Claim", f"Difference, {HEADLINE}", "Interval", "p", "p (Holm)", "Verdict", "Metrics reproduced"],
+        columns=[
+            *("Claim", f"Difference, {HEADLINE}", "Interval", "In the paper", "p", "p (Holm)", "Verdict"),
+            "Metrics reproduced",
+        ],
         groups=_groups(frame),
         notes=[
             f"Difference: mean over users, in {HEADLINE} (recall: {HITS}); {evaluate.level:.0%} bootstrap interval "
-            f"over users; p: two-sided paired permutation test, {FLIPS:,} sign patterns. The last claim about cold "
-            "users compares two groups: Welch's t-test and its interval.",
+            f"over users and over each run's seeds; p: two-sided paired permutation test, {FLIPS:,} sign patterns. The "
+            "last claim about cold users compares two groups: Welch's t-test and its interval.",
+            "In the paper: the same difference of the figures printed there. They keep the history, and their cut-offs "
+            "are most likely one larger.",
             "p (Holm): corrected over all claims and metrics of one kind on one data set, for each treatment of the "
-            "history. Reproduced: the difference "
-            f"is positive and p (Holm) at most {1 - evaluate.level:.2g}. Not testable here: a run that the "
-            "claim needs is missing.",
+            f"history. Reproduced: the difference is positive and p (Holm) at most {1 - evaluate.level:.2g}. "
+            "Contradicted: not so, and the interval leaves out the paper's effect, or all positive ones where the "
+            "paper prints none. Undecided: the rest. Not testable here: a run that the claim needs is missing.",
             f"Seeds per run: {', '.join(map(str, sorted(seeds)))}.",
         ],
     )

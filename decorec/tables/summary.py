@@ -21,6 +21,7 @@ __all__ = [
     "Summary",
     "compare",
     "paper_compatible",
+    "per_seed",
     "per_user",
     "summarise",
     "summarise_block",
@@ -69,7 +70,7 @@ def compare(differences: npt.NDArray[np.float64], evaluate: EvaluateConfig) -> l
 
 def per_user(run: RunRanks, metrics: Sequence[str] = REPORTED) -> npt.NDArray[np.float64]:
     """[U, M] value of each metric per user, the mean over seeds."""
-    means: npt.NDArray[np.float64] = _values(run, metrics).mean(axis=0)
+    means: npt.NDArray[np.float64] = per_seed(run, metrics).mean(axis=0)
     return means
 
 
@@ -79,7 +80,7 @@ def paper_compatible(metric: str) -> str:
     return f"{exact.name}@{exact.cutoff + 1}"
 
 
-def _values(run: RunRanks, metrics: Sequence[str]) -> npt.NDArray[np.float64]:
+def per_seed(run: RunRanks, metrics: Sequence[str] = REPORTED) -> npt.NDArray[np.float64]:
     """[S, U, M] value of each metric per seed and user."""
     return np.stack([parse_metric(metric)(run.ranks) for metric in metrics], axis=-1)
 
@@ -92,12 +93,12 @@ def summarise_block(
     metrics: Sequence[str] = REPORTED,
 ) -> list[Summary]:
     """Summaries of ``runs`` in one block, in the order metric, run; without a reference there are no tests."""
-    values = {name: _values(run, metrics) for name, run in runs.items()}
+    values = {name: per_seed(run, metrics) for name, run in runs.items()}
     means = {name: value.mean(axis=0) for name, value in values.items()}  # [U, M]
     rows: dict[tuple[int, str], Summary] = {}
     for name, run in track(runs.items(), f"{block.title()}: intervals and tests", unit="run"):
-        per_seed = values[name].mean(axis=1)  # [S, M]
-        std = per_seed.std(axis=0, ddof=1) if len(per_seed) > 1 else None
+        repeated = values[name].mean(axis=1)  # [S, M]
+        std = repeated.std(axis=0, ddof=1) if len(repeated) > 1 else None
         low, high = bootstrap_interval(means[name], resamples=evaluate.bootstrap, level=evaluate.level)
         p_values = None
         if reference is not None and reference != name:
@@ -107,7 +108,7 @@ def summarise_block(
                 block=block,
                 metric=metric,
                 run=name,
-                mean=float(per_seed[:, index].mean()),
+                mean=float(repeated[:, index].mean()),
                 std=None if std is None else float(std[index]),
                 seeds=len(run.seeds),
                 ci_low=float(low[index]),

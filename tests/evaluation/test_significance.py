@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from decorec.evaluation import significance
-from decorec.evaluation.significance import bootstrap_interval, holm, paired_test
+from decorec.evaluation.significance import bootstrap_interval, holm, interval_over_seeds, paired_test
 
 
 def test_bootstrap_equals_a_plain_loop() -> None:
@@ -91,3 +91,17 @@ def test_holm_bounds_false_claims() -> None:
     generator = np.random.default_rng(10)
     families = generator.random((2_000, 6))
     assert np.mean([holm(family).min() <= 0.05 for family in families]) < 0.065
+
+
+def test_an_interval_over_seeds_is_that_over_users_where_seeds_agree_and_wider_where_they_do_not() -> None:
+    random = np.random.default_rng(0)
+    one, other = random.normal(size=(2, 200, 3))
+    agreeing = interval_over_seeds(np.stack([one] * 4), other[None], resamples=400, level=0.9)
+    np.testing.assert_allclose(
+        agreeing, bootstrap_interval(one - other, resamples=400, level=0.9), rtol=1e-9, atol=1e-12
+    )
+    apart = one + np.array([-0.6, -0.2, 0.2, 0.6])[:, None, None]
+    low, high = interval_over_seeds(apart, other[None], resamples=400, level=0.9)
+    assert (low < agreeing[0] - 0.1).all() and (high > agreeing[1] + 0.1).all()
+    again = interval_over_seeds(np.stack([one] * 4), other[None], resamples=400, level=0.9)
+    np.testing.assert_array_equal(again, agreeing, err_msg="the same seed, the same figures")

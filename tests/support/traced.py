@@ -53,6 +53,18 @@ def interval(users: np.ndarray, resamples: int = 1000, level: float = 0.95) -> t
     return float(low), float(high)
 
 
+def interval_of_runs(better: np.ndarray, worse: np.ndarray, resamples: int = 1000) -> tuple[float, float]:
+    """The same of the difference of two [S, U], with the seeds of each resampled as well."""
+    generator = np.random.default_rng(0)
+    users = generator.integers(0, better.shape[1], size=(resamples, better.shape[1]))
+    parts = []
+    for figures in (better, worse):
+        seeds = generator.integers(0, len(figures), size=(resamples, len(figures)))
+        parts.append([figures[np.ix_(some, drawn)].mean() for some, drawn in zip(seeds, users, strict=True)])
+    low, high = np.quantile(np.array(parts[0]) - np.array(parts[1]), [0.025, 0.975])
+    return float(low), float(high)
+
+
 def permutation(differences: np.ndarray, patterns: int = 10_000) -> float:
     """Share of random sign patterns, the observed one included, with a sum at least as far from zero."""
     users = len(differences)
@@ -393,7 +405,8 @@ def claims(world: World) -> Iterator[Row]:
         for text, in_paper, per_metric in statements:
             for metric, measured in per_metric.items():
                 names = {"dataset": world.dataset, "kind": kind, "claim": text, "metric": metric, "in_paper": in_paper}
-                rows.append(names | dict(zip(("difference", "ci_low", "ci_high", "p_value"), measured, strict=True)))
+                columns = dict(zip(("difference", "ci_low", "ci_high", "p_value"), measured, strict=True))
+                rows.append({**names, **columns, "paper": None})  # the paper does not have the sample
         tested = [row for row in rows if row["p_value"] is not None]
         for row, p in zip(tested, holm([row["p_value"] for row in tested]), strict=True):
             row["p_holm"] = p
@@ -401,8 +414,10 @@ def claims(world: World) -> Iterator[Row]:
             if row["p_value"] is None:
                 yield row | {"p_holm": None, "verdict": "not testable here"}
                 continue
-            holds = row["difference"] > 0 and row["p_holm"] <= 0.05
-            yield row | {"verdict": ("reproduced" if holds else "not reproduced") if row["in_paper"] else ""}
+            verdict = "contradicted" if row["ci_high"] < 0 else "undecided"
+            if row["difference"] > 0 and row["p_holm"] <= 0.05:
+                verdict = "reproduced"
+            yield row | {"verdict": verdict if row["in_paper"] else ""}
 
 
 Measured = tuple[Any, Any, Any, Any]
@@ -420,8 +435,9 @@ def _claims(world: World, main: list[str], ablations: list[str], retrieval: list
             return dict.fromkeys(METRICS, (None,) * 4)
         found = {}
         for metric in METRICS:
-            differences = (world.figures(metric, *one).mean(axis=0) - world.figures(metric, *two).mean(axis=0))[users]
-            found[metric] = (differences.mean(), *interval(differences), permutation(differences))
+            better, worse = (world.figures(metric, *run)[:, users] for run in (one, two))
+            differences = better.mean(axis=0) - worse.mean(axis=0)
+            found[metric] = (differences.mean(), *interval_of_runs(better, worse), permutation(differences))
         return found
 
     for kind, runs in (("main", main), ("ablations", ablations)):

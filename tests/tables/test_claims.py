@@ -11,7 +11,11 @@ import pytest
 from decorec.artifacts.files import write_table
 from decorec.evaluation.neighbour_recall import VIEWS
 from decorec.evaluation.significance import holm
+from decorec.tables import claims
 from decorec.tables.claims import claims_table
+from decorec.tables.labels import PaperNames
+from decorec.tables.paper import paper_figure
+from decorec.tables.summary import Effect
 from tests.evaluation.test_modality_modes import MODES, write_modes
 from tests.support.fabricated_ranks import (
     EVALUATE,
@@ -58,10 +62,11 @@ def make(folder: Path, modes: bool = True, recalls: bool = True, **changes: obje
         "baseline": "sasrec",
         "cold": 0.4,
         "evaluate": EVALUATE,
+        "paper": PaperNames({}),
     }
     claims_table(**(arguments | changes), **outputs)  # type: ignore[arg-type]
     assert_md_says_what_html_says(outputs["md"], outputs["html"])
-    assert_tex_is_well_formed(outputs["tex"].read_text(), columns=7)
+    assert_tex_is_well_formed(outputs["tex"].read_text(), columns=8)
     assert html_root(outputs["html"]).find(".//table") is not None
     return records(outputs["csv"])
 
@@ -81,10 +86,11 @@ def test_the_page_of_documentation_says_what_the_table_says(tmp_path: Path) -> N
             history = line.split("history ")[1].split(":")[0]
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("|") and cells[0] not in ("Claim", "---"):
-            found[history, cells[0]] = cells[1:6]
+            found[history, cells[0]] = cells[1:7]
     assert set(found) == set(rows)
-    for claim, (difference, interval, p, holm_p, verdict) in found.items():
+    for claim, (difference, interval, paper, p, holm_p, verdict) in found.items():
         row = rows[claim]
+        assert paper == (f"{float(row['paper']):+.4f}" if row["paper"] else "")
         assert verdict == (row["verdict"] or "not in the paper")
         if row["p_value"]:
             assert difference == f"{float(row['difference']):+.4f}"
@@ -106,13 +112,45 @@ def test_verdicts(tmp_path: Path) -> None:
     assert main["DeCoRec beats Popularity"] == "", "better, but the paper does not say so"
     assert sum(verdict == "not testable here" for verdict in main.values()) == 5, "the paper's other competitors"
     ablations = verdicts(rows, "ablations")
-    assert ablations["DeCoRec beats no-cluster"] == "not reproduced", "equally good"
+    assert ablations["DeCoRec beats no-cluster"] == "undecided", "equally good"
     assert sum(verdict == "not testable here" for verdict in ablations.values()) == 5
     assert set(verdicts(rows, "recall", "hits per user").values()) == {"reproduced"}
     assert set(verdicts(rows, "single").values()) == {"not testable here"}
     cold = verdicts(rows, "cold")
     assert cold["Cold users gain more over SASRec than the others"] == "reproduced"
     assert cold["On cold users DeCoRec beats SASRec"] == "reproduced"
+
+
+def test_the_effect_of_the_paper_stands_beside_ours_and_decides_with_the_interval(tmp_path: Path) -> None:
+    rows = make(tmp_path, paper=PaperNames({"shop": "Scientific"}))
+    printed = {metric: paper_figure("ablations", "Scientific", "decorec", metric) for metric in ("Hit@10", "NDCG@10")}
+    for row in (row for row in rows if row["claim"] == "DeCoRec beats no-cluster"):
+        other = paper_figure("ablations", "Scientific", "no-cluster", row["metric"])
+        if row["history"] == "masked" or row["metric"] not in printed:
+            assert row["paper"] == "", "the paper keeps the history, and prints two metrics of its ablations"
+            continue
+        effect = (printed[row["metric"]] or 0) - (other or 0)
+        assert float(row["paper"]) == pytest.approx(effect, abs=1e-6)
+        inside = float(row["ci_low"]) <= effect <= float(row["ci_high"])
+        assert row["verdict"] == ("undecided" if inside else "contradicted")
+    assert {row["paper"] for row in rows if row["kind"] in ("recall", "modes", "single", "cold")} == {""}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "significant", "paper", "verdict"),
+    [
+        (0.01, 0.03, True, 0.02, "reproduced"),
+        (0.01, 0.03, True, 0.09, "reproduced"),
+        (0.01, 0.03, False, 0.02, "undecided"),
+        (-0.01, 0.03, False, 0.02, "undecided"),
+        (-0.01, 0.01, False, 0.02, "contradicted"),
+        (-0.03, -0.01, True, 0.02, "contradicted"),
+        (-0.01, 0.03, False, None, "undecided"),
+        (-0.03, -0.01, True, None, "contradicted"),
+    ],
+)
+def test_verdict(low: float, high: float, significant: bool, paper: float | None, verdict: str) -> None:
+    assert claims._verdict(Effect((low + high) / 2, low, high, 0.5), significant, paper) == verdict
 
 
 def test_p_is_corrected_over_the_rows_of_a_kind(tmp_path: Path) -> None:
@@ -128,7 +166,7 @@ def test_p_is_corrected_over_the_rows_of_a_kind(tmp_path: Path) -> None:
 def test_a_positive_difference_alone_reproduces_nothing(tmp_path: Path) -> None:
     strict = EVALUATE.model_copy(update={"level": 0.99999})
     found = verdicts(make(tmp_path, evaluate=strict), "main")
-    assert found["DeCoRec beats SASRec"] == "not reproduced"
+    assert found["DeCoRec beats SASRec"] == "undecided", "the interval is not below 0"
 
 
 def test_what_is_missing_is_not_testable(tmp_path: Path) -> None:
