@@ -65,9 +65,9 @@ def test_the_chain_gives_every_table_and_leaves_logs_and_benchmarks(finished: Wo
         for suffix in (".csv", ".tex", ".html", ".md"):
             assert (finished.folder / target).with_suffix(suffix).stat().st_size > 50
     lines = (results / "tables/main.csv").read_text().splitlines()
-    assert lines[0] == "dataset,metric,model,mean,std,seeds,ci_low,ci_high,paper,p_value"
-    assert len(lines) == 1 + 2 * 6
-    assert (results / "tables/ablations.csv").read_text().startswith("dataset,metric,variant,")
+    assert lines[0] == "dataset,history,metric,model,mean,std,seeds,ci_low,ci_high,paper,p_value"
+    assert len(lines) == 1 + 2 * 2 * 6
+    assert (results / "tables/ablations.csv").read_text().startswith("dataset,history,metric,variant,")
     for step in ("sample", "download", "ingest", "crawl", "features", "split", "cooccurrence", "cluster-text"):
         assert (finished.folder / f"logs/sample/{step}.log").exists()
         assert (results / f"benchmarks/sample/{step}.tsv").stat().st_size > 0
