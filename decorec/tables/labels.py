@@ -115,8 +115,8 @@ LABELS: dict[str, Label] = {
     "sasrec-features": Label(
         "SASRec + CLIP (sum, both sides)",
         "sasrec-features",
-        "Not in the paper. SASRec as above, with linear maps of the frozen features of text and picture added to the "
-        "id of an item, in the history and in the candidates.",
+        "Not in the paper. This project's SASRec, with linear maps of the frozen features of text and picture added to "
+        "the id of an item, in the history and in the candidates.",
         short="SASRec + features",
     ),
     "popularity": Label("Popularity", "popularity"),
