@@ -1,5 +1,11 @@
-"""One thread per test process: the processes share the cores, and threads that wait for each other spin."""
+"""What holds for every test process."""
 
 import os
+import signal
 
+# One thread per test process: the processes share the cores, and threads that wait for each other spin.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell without job control starts what runs in its background with Ctrl-C ignored, and all processes inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
