@@ -17,7 +17,7 @@ from decorec.evaluation.rank_metrics import Ranks
 from decorec.evaluation.ranking import ranks, without
 from decorec.models.base import Recommender
 
-__all__ = ["TOKENS_AT_ONCE", "candidates", "rank_by_history", "rank_users", "score_users"]
+__all__ = ["TOKENS_AT_ONCE", "candidates", "rank_by_history", "rank_users", "score_users", "scored_ranks"]
 
 Split = Literal["valid", "test"]
 
@@ -30,7 +30,11 @@ FEWEST_AT_ONCE = 16
 
 def rank_users(model: Recommender, sequences: Sequences, split: Split) -> Ranks:
     """Where each user's target of ``split`` stands among all items, [U]; both counts are -1 for users left out."""
-    return rank_by_history(model, sequences, split)["kept"]
+    found = _unranked(sequences)
+    for chosen, scores, targets in score_users(model, sequences, split):
+        part = ranks(scores, targets)
+        found.higher[chosen], found.equal[chosen] = part.higher, part.equal
+    return found
 
 
 def rank_by_history(model: Recommender, sequences: Sequences, split: Split) -> dict[History, Ranks]:
@@ -42,13 +46,23 @@ def rank_by_history(model: Recommender, sequences: Sequences, split: Split) -> d
     Returns:
         counts, each [U]; -1 for users left out.
     """
-    found = {history: Ranks(*(np.full(len(sequences.users), -1, np.int64) for _ in range(2))) for history in HISTORIES}
+    found = {history: _unranked(sequences) for history in HISTORIES}
     for chosen, scores, targets in score_users(model, sequences, split):
-        kept = ranks(scores, targets)
-        masked = without(kept, scores, targets, *_past(sequences, split, chosen))
-        for history, part in zip(HISTORIES, (kept, masked), strict=True):
+        for history, part in scored_ranks(sequences, split, chosen, scores, targets).items():
             found[history].higher[chosen], found[history].equal[chosen] = part.higher, part.equal
     return found
+
+
+def scored_ranks(
+    sequences: Sequences, split: Split, chosen: npt.NDArray[np.int64], scores: Tensor, targets: Tensor
+) -> dict[History, Ranks]:
+    """The same for a block as ``score_users`` yields it: users [B], scores [B, I], targets [B]; counts, each [B]."""
+    kept = ranks(scores, targets)
+    return {"kept": kept, "masked": without(kept, scores, targets, *_past(sequences, split, chosen))}
+
+
+def _unranked(sequences: Sequences) -> Ranks:
+    return Ranks(*(np.full(len(sequences.users), -1, np.int64) for _ in range(2)))
 
 
 def candidates(sequences: Sequences, split: Split, items: int) -> dict[History, npt.NDArray[np.int64]]:

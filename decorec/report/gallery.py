@@ -18,7 +18,7 @@ from torch import Tensor
 from decorec.artifacts import layout
 from decorec.artifacts.files import by_stem, read_arrays, read_table, write_json
 from decorec.data.sequences import Sequences, read_vocab
-from decorec.evaluation.full_ranking import rank_by_history, score_users
+from decorec.evaluation.full_ranking import score_users, scored_ranks
 from decorec.evaluation.modality_modes import modes_of
 from decorec.models import checkpoint
 from decorec.models.base import Recommender
@@ -43,22 +43,24 @@ def choose(data: Sequences, count: int) -> Sequences:
     return Sequences([data.users[user] for user in np.sort(drawn)], offsets, np.concatenate(parts))
 
 
-def _scored(model: Recommender, data: Sequences) -> Tensor:
-    """Scores of all items for the users' test items, [U, I]."""
+def _scored(model: Recommender, data: Sequences) -> tuple[Tensor, Tensor]:
+    """Scores of all items [U, I] and targets [U] of the users' test items."""
     scores = torch.empty(len(data.users), model.item_data.item_count)
-    for chosen, found, _ in score_users(model, data, "test"):
-        scores[torch.as_tensor(chosen)] = found.float()
-    return scores
+    targets = torch.empty(len(data.users), dtype=torch.int64)
+    for chosen, found, wanted in score_users(model, data, "test"):
+        scores[torch.as_tensor(chosen)], targets[torch.as_tensor(chosen)] = found.float(), wanted
+    return scores, targets
 
 
 def _recommended(model: Recommender, data: Sequences) -> list[dict[str, Any]]:
     """For each user the mean ranks of the true next item, and the first items with full scores and by modality."""
-    scores = _scored(model, data)
+    scores, targets = _scored(model, data)
     parts: dict[str, Tensor] = {}
     if isinstance(model, DeCoRec):
         single = [(name, mode) for name, mode in modes_of(model).items() if name in model.adapters]
-        parts = {name: _scored(mode, data) for name, mode in single}
-    rank = {history: found.mean_rank() for history, found in rank_by_history(model, data, "test").items()}
+        parts = {name: _scored(mode, data)[0] for name, mode in single}
+    places = scored_ranks(data, "test", np.arange(len(data.users)), scores, targets)
+    rank = {history: found.mean_rank() for history, found in places.items()}
     top = torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :TOP]
     return [
         {

@@ -17,7 +17,7 @@ from decorec.artifacts.files import read_table
 from decorec.artifacts.schemas.recall import RECALL
 from decorec.config.evaluation import EvaluateConfig
 from decorec.evaluation.metrics import REPORTED
-from decorec.evaluation.significance import FLIPS, holm, interval_over_seeds, paired_test
+from decorec.evaluation.significance import FLIPS, holm
 from decorec.tables.coldstart import groups_of_users
 from decorec.tables.collect import Block, RunRanks, read_runs
 from decorec.tables.labels import PaperNames, paper_name, short
@@ -26,7 +26,7 @@ from decorec.tables.paper import paper_figure
 from decorec.tables.recall import NAMES
 from decorec.tables.render import Cell, Group, Table, write
 from decorec.tables.retrieval import Scored, read_modes
-from decorec.tables.summary import Effect, compare, per_seed, per_user
+from decorec.tables.summary import Effect, compare, compare_runs, per_user
 
 __all__ = ["claims_table"]
 
@@ -85,12 +85,7 @@ def _untested(metrics: Sequence[str] = REPORTED) -> dict[str, Effect | None]:
 def _compared(better: RunRanks | None, worse: RunRanks | None, evaluate: EvaluateConfig) -> dict[str, Effect | None]:
     if better is None or worse is None:
         return _untested()
-    one, other = per_seed(better), per_seed(worse)
-    low, high = interval_over_seeds(one, other, resamples=evaluate.bootstrap, level=evaluate.level)
-    differences = one.mean(axis=0) - other.mean(axis=0)
-    columns = (differences.mean(axis=0), low, high, paired_test(differences))
-    effects = [Effect(*map(float, column)) for column in zip(*columns, strict=True)]
-    return dict(zip(REPORTED, effects, strict=True))
+    return dict(zip(REPORTED, compare_runs(better, worse, evaluate), strict=True))
 
 
 def _of_runs(

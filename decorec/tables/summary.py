@@ -12,7 +12,7 @@ import numpy.typing as npt
 from decorec.config.evaluation import EvaluateConfig
 from decorec.errors import DecorecError
 from decorec.evaluation.metrics import REPORTED, parse_metric
-from decorec.evaluation.significance import bootstrap_interval, paired_test
+from decorec.evaluation.significance import bootstrap_interval, interval_over_seeds, paired_test
 from decorec.progress import track
 from decorec.tables.collect import Block, RunRanks, read_runs
 
@@ -20,6 +20,7 @@ __all__ = [
     "Effect",
     "Summary",
     "compare",
+    "compare_runs",
     "paper_compatible",
     "per_seed",
     "per_user",
@@ -56,15 +57,27 @@ class Effect:
     """Mean over users of the difference of the means over seeds."""
     low: float
     high: float
-    """Bootstrap interval over users of that difference."""
+    """Bootstrap interval of that difference."""
     p_value: float
     """Paired test whether the difference is zero."""
 
 
 def compare(differences: npt.NDArray[np.float64], evaluate: EvaluateConfig) -> list[Effect]:
     """One effect per column of ``differences`` [U, M], the difference of two runs per user."""
-    low, high = bootstrap_interval(differences, resamples=evaluate.bootstrap, level=evaluate.level)
-    columns = (differences.mean(axis=0), low, high, paired_test(differences))
+    return _effects(differences, bootstrap_interval(differences, resamples=evaluate.bootstrap, level=evaluate.level))
+
+
+def compare_runs(one: RunRanks, other: RunRanks, evaluate: EvaluateConfig) -> list[Effect]:
+    """One effect per reported metric, of ``one`` minus ``other``; the intervals are over users and each run's seeds."""
+    values = per_seed(one), per_seed(other)
+    interval = interval_over_seeds(*values, resamples=evaluate.bootstrap, level=evaluate.level)
+    return _effects(values[0].mean(axis=0) - values[1].mean(axis=0), interval)
+
+
+def _effects(
+    differences: npt.NDArray[np.float64], interval: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+) -> list[Effect]:
+    columns = (differences.mean(axis=0), *interval, paired_test(differences))
     return [Effect(*map(float, column)) for column in zip(*columns, strict=True)]
 
 
