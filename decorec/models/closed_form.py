@@ -62,11 +62,15 @@ class ClosedForm(Floor):
 
     def sources_per_item(self) -> int:
         """Largest number m of items that score an item, where it is restricted."""
-        return min(int(self.config.neighbours), self.item_data.item_count - 1)
+        return self._most()
 
     def nearest(self, counts: Any) -> npt.NDArray[np.int32]:
         """The items that score each item, [I, m] ascending, -1 where there are fewer."""
-        return _most_together(counts, min(int(self.config.neighbours), self.item_data.item_count - 1))
+        return _most_together(counts, self._most())
+
+    def _most(self) -> int:
+        """Largest number of neighbours of one kind."""
+        return min(int(self.config.neighbours), self.item_data.item_count - 1)
 
     def observe(self, training: Sequences) -> None:
         """Count, and solve."""

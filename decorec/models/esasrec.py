@@ -21,6 +21,7 @@ from decorec.models.tied import TiedRecommender
 from decorec.nn.attention import SelfAttention
 from decorec.nn.dropout import Dropout
 from decorec.nn.matmul import Linear
+from decorec.nn.transformer import predicting_states
 
 __all__ = ["ESASRec", "LigrEncoder", "LigrLayer"]
 
@@ -89,13 +90,7 @@ class LigrEncoder(nn.Module):
         """States after the tokens whose next item is predicted, [1, T, D] -> [1, P, D]."""
         if self.positions is not None:
             x = x + self.positions.weight.index_select(0, batch.positions)
-        x = self.dropout(x)
-        *inner, last = self.layers
-        for layer in inner:
-            x = layer(x, batch.groups, None, False)
-        everything = len(batch.predict) == len(batch.items)
-        states: Tensor = last(x, batch.groups, None if everything else batch.predict, batch.at_ends)
-        return states
+        return predicting_states(self.layers, self.dropout(x), batch)
 
 
 class ESASRec(TiedRecommender):

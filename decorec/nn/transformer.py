@@ -5,6 +5,8 @@ Shapes: M modalities, T tokens, B sequences, P predictions, D width.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,7 +16,7 @@ from decorec.nn.attention import SelfAttention
 from decorec.nn.dropout import Dropout
 from decorec.nn.matmul import Linear
 
-__all__ = ["LAYER_NORM_EPSILON", "Block", "SequenceEncoder", "initialise"]
+__all__ = ["LAYER_NORM_EPSILON", "Block", "SequenceEncoder", "initialise", "predicting_states"]
 
 LAYER_NORM_EPSILON = 1e-12
 INITIAL_DEVIATION = 0.02
@@ -80,10 +82,19 @@ class SequenceEncoder(nn.Module):
         if self.positions is not None:
             x = x + self.positions.weight.index_select(0, batch.positions)
         x = self.dropout(self.norm(x))
-        *inner, last = self.blocks
-        for block in inner:
-            x = block(x, batch.groups)
-        # In training there may be a prediction after every token, at inference only after the last one of a sequence.
-        everything = len(batch.predict) == len(batch.items)
-        states: Tensor = last(x, batch.groups, None if everything else batch.predict, batch.at_ends)
-        return states
+        return predicting_states(self.blocks, x, batch)
+
+
+def predicting_states(blocks: Iterable[nn.Module], x: Tensor, batch: Batch) -> Tensor:
+    """States after the tokens whose next item is predicted, through all blocks, [M, T, D] -> [M, P, D].
+
+    A block is called with the states, the batch's groups, the tokens to compute (None: all), and whether these are the
+    last ones of all sequences.
+    """
+    *inner, last = blocks
+    for block in inner:
+        x = block(x, batch.groups, None, False)
+    # In training there may be a prediction after every token, at inference only after the last one of a sequence.
+    everything = len(batch.predict) == len(batch.items)
+    states: Tensor = last(x, batch.groups, None if everything else batch.predict, batch.at_ends)
+    return states
