@@ -58,7 +58,7 @@ def _measure(label: str, world: World, model: dict[str, object], ranked: int) ->
     training = world.sequences.training()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
-    fitted = build(run.model, world.item_data, "fit")
+    fitted = build(run, world.item_data, "fit")
     fitted.observe(training)
     fit, start = time.process_time() - start, time.process_time()
     some = _first_users(world.sequences, ranked)

@@ -73,7 +73,7 @@ def _measure(items: int, targets: int, users: int, negatives: int) -> dict[str, 
     options = {"modalities": ["text"], "modal_layers": 0, "ids": False, "interests": False}
     run = resolve({}, "described", {"model": options})
     config = run.train.stage("stage1")
-    model = build(run.model, world.item_data, "stage1")
+    model = build(run, world.item_data, "stage1")
     windows = training_windows(world.sequences, run.model.length)
     found: dict[str, float] = {"targets": windows.target_count, "data memory": _memory()}
     adam = build_optimizer(model, config)

@@ -90,7 +90,7 @@ def _epoch(world: World, name: str, stage: str, precision: str) -> float:
     run = resolve({}, "described", {"model": {"name": name}, "train": {"precision": precision}})
     config = run.train.stage(stage)
     torch.manual_seed(0)
-    model = build(run.model, world.item_data, stage)
+    model = build(run, world.item_data, stage)
     adam, average = build_optimizer(model, config), ExponentialMovingAverage(model, config.averaging)
     generator = torch.Generator().manual_seed(0)
     start = clock()
@@ -103,7 +103,7 @@ def _epoch(world: World, name: str, stage: str, precision: str) -> float:
 def _accuracy(world: World) -> str:
     run = resolve({}, "described", {"model": {"name": "sasrec"}})
     torch.manual_seed(0)
-    model = build(run.model, world.item_data, "fit")
+    model = build(run, world.item_data, "fit")
     history = train_model(model, world.sequences, run.train.stage("fit"), 0)
     found = rank_users(model, world.sequences, "test")
     figures = ", ".join(f"{parse_metric(name)(found).mean():.4f}" for name in ("Hit@10", "NDCG@10"))

@@ -62,7 +62,7 @@ def _best(folder: Path, sections: dict[str, Any], seed: int) -> list[float]:
     features = {name: folder / "features" / f"{name}.safetensors" for name in ("text", "image")}
     inputs = ModelInputs(features=features, cooccurrence=folder / "graph" / "cooccurrence.npz")
     torch.manual_seed(seed)
-    model = build(run.model, inputs.item_data(run, stage, items), stage)
+    model = build(run, inputs.item_data(run, stage, items), stage)
     start = time.process_time()
     history = train_model(model, Sequences.read(folder / "sequences.parquet"), run.train.stage(stage), seed)
     seconds = time.process_time() - start

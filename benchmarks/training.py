@@ -113,7 +113,7 @@ def report(world: World, name: str, stage: str, precision: str, steps: int) -> N
     run = resolve({}, "described", {"model": {"name": name}, "train": {"precision": precision}})
     config = run.train.stage(stage)
     torch.manual_seed(0)
-    model: Any = build(run.model, world.item_data, stage)
+    model: Any = build(run, world.item_data, stage)
     windows = training_windows(world.sequences, run.model.length)
     adam, average = build_optimizer(model, config), ExponentialMovingAverage(model, config.averaging)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32

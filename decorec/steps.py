@@ -57,6 +57,7 @@ STEPS: dict[str, Step] = {
     "curves-table": Step("tables", "decorec.tables.curves", "collect validation metrics by epoch"),
     "gradients-table": Step("tables", "decorec.tables.gradients", "collect the measured gradients"),
     "embedding-table": Step("tables", "decorec.tables.embedding", "place items in two dimensions"),
+    "advantages-table": Step("tables", "decorec.tables.advantages", "compare runs of the same model"),
     "gates-table": Step("tables", "decorec.tables.gates", "collect the learned gates by layer"),
     "tuning-table": Step("tables", "decorec.tables.trials", "collect the trials of a data set"),
     "tuned": Step("tables", "decorec.tables.trials", "write the best values as an overlay of the configuration"),

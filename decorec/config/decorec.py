@@ -22,8 +22,6 @@ FUSED_ONLY = (
     "freeze",
     "id_layers",
     "id_enrichment",
-    "neighbourhood",
-    "repeats",
 )
 """Keys of DeCoRec that have no effect on stage 1."""
 
@@ -91,13 +89,6 @@ class DecorecConfig(Section):
     scoring: Literal["softmax", "exponentials", "logits"] = "softmax"
     """What eq. 17 and 18 add up. softmax: eq. 16 per user and modality; exponentials: one sum of all four exponentials;
     logits: the logits of eq. 12 themselves."""
-    neighbourhood: float = Field(0.0, ge=0, exclude_if=lambda weight: weight == 0)
-    """Weight of the co-occurrence of item and history in the scores, in addition to eq. 17 (decorec-plus). The unit is
-    the mean over all items that co-occur with the history; 0: none. Not written if 0, so that the tracked values of a
-    run are the same as before the key existed."""
-    repeats: Literal["scored", "counted"] = Field("scored", exclude_if=lambda repeats: repeats == "scored")
-    """Share of the scores of the items of the history: scored: as scored; counted: the share of repeats in training
-    (decorec-plus). Not written if scored."""
     padding_negative: bool = False
     """Add the released code's padding row to the denominator of the loss."""
 
@@ -128,15 +119,6 @@ class DecorecConfig(Section):
             )
         return self
 
-    @model_validator(mode="after")
-    def _corrections_need_shares(self) -> Self:
-        if self.scoring == "logits" and (self.neighbourhood or self.repeats == "counted"):
-            raise ValueError(
-                "model.scoring is logits, which may be negative; expected model.neighbourhood: 0 and model.repeats: "
-                f"scored, which multiply scores, found {self.neighbourhood:g} and {self.repeats}; change one"
-            )
-        return self
-
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the training stages, in order."""
@@ -150,7 +132,7 @@ class DecorecConfig(Section):
     def needs(self, stage: str) -> tuple[str, ...]:
         """Inputs of the model in ``stage`` besides the sequences."""
         fused = stage != "stage1"
-        graph = self.modal_layers > 0 or (fused and (self.neighbourhood > 0 or (self.ids and self.id_layers > 0)))
+        graph = self.modal_layers > 0 or (fused and self.ids and self.id_layers > 0)
         interests = self.modalities if fused and self.interests else []
         return (
             *(f"features.{name}" for name in self.modalities),

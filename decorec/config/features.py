@@ -21,10 +21,10 @@ class FeaturesConfig(Section):
     encoder: Literal["clip", "fit"] = "clip"
     """clip: an open_clip model with published weights. fit: a small open_clip model that is trained on the data
     set's own (picture, text) pairs and needs no weights."""
-    text: Literal["encoder", "lsa"] = Field("encoder", exclude_if=lambda text: text == "encoder")
+    text: Literal["encoder", "lsa"] | None = Field(None, exclude_if=lambda text: text is None)
     """What encodes the texts. encoder: the same as the pictures. lsa: latent semantic analysis (TF-IDF and a truncated
-    singular value decomposition) of the data set's own texts; it needs neither weights nor pictures. Not written if
-    encoder, so that the tracked values are those from before the key existed."""
+    singular value decomposition) of the data set's own texts; it needs neither weights nor pictures. null: lsa beside
+    an encoder that is trained here (fit), which knows less of texts; beside published weights (clip), the encoder."""
     text_width: int = Field(256, ge=1, exclude_if=lambda width: width == 256)
     """Number of values in a row of text features (text lsa)."""
     model: str = "ViT-B-32-quickgelu"
@@ -41,6 +41,11 @@ class FeaturesConfig(Section):
     """Passes over the pairs (encoder fit)."""
     seed: int = Field(0, ge=0)
     """Seed of initialisation, held-out pairs and order (encoder fit), and of the decomposition (text lsa)."""
+
+    @property
+    def texts(self) -> Literal["encoder", "lsa"]:
+        """What encodes the texts."""
+        return self.text or ("lsa" if self.encoder == "fit" else "encoder")
 
     @property
     def place_of_weights(self) -> Path:

@@ -15,10 +15,11 @@ from decorec.config.acquire import CrawlConfig, DownloadConfig
 from decorec.config.base import Distinct, Section, explain, merge
 from decorec.config.datasets import Dataset
 from decorec.config.evaluation import EvaluateConfig
+from decorec.config.experts import ExpertsConfig
 from decorec.config.features import FeaturesConfig
 from decorec.config.models import ModelConfig
 from decorec.config.prepare import FilterConfig, GraphConfig, InterestsConfig
-from decorec.config.runs import Run, nested, resolve
+from decorec.config.runs import SECTIONS, Run, nested, resolve
 from decorec.config.tables import KNOBS, LISTS, ReportConfig, TablesConfig
 from decorec.config.training import TrainConfig, TuningConfig
 from decorec.errors import DecorecError
@@ -39,6 +40,8 @@ class RunDifference(Section):
     """Differences of the section interests."""
     model: dict[str, Any] = {}
     """Differences of the section model."""
+    experts: dict[str, Any] = {}
+    """Differences of the section experts."""
     train: dict[str, Any] = {}
     """Differences of the section train."""
 
@@ -64,6 +67,7 @@ class Config(Section):
     graph: GraphConfig = GraphConfig()
     interests: InterestsConfig = InterestsConfig()
     model: ModelConfig = Field(default_factory=lambda: Run().model)
+    experts: ExpertsConfig = ExpertsConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     reproducible: bool = False
@@ -229,9 +233,7 @@ class Config(Section):
             model = difference.get("model", {}).get("name", self.model.name)
             difference = merge(chosen.get(str(model), {}), difference)
         difference = merge(difference, change)
-        base = {
-            key: getattr(self, key).model_dump(exclude_unset=True) for key in ("graph", "interests", "model", "train")
-        }
+        base = {key: getattr(self, key).model_dump(exclude_unset=True) for key in SECTIONS}
         return resolve(base, method, difference)
 
 

@@ -8,11 +8,12 @@ from typing import Any, Literal, get_args
 from pydantic import Field
 
 from decorec.config.base import Section, merge
+from decorec.config.experts import ExpertsConfig
 from decorec.config.models import ModelConfig
 from decorec.config.prepare import GraphConfig, InterestsConfig
 from decorec.config.training import TrainConfig
 
-__all__ = ["PRESETS", "Run", "flat", "nested", "resolve"]
+__all__ = ["PRESETS", "SECTIONS", "Run", "flat", "nested", "resolve"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "described": {},
@@ -46,7 +47,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Presets: differences from the defaults of the sections."""
 
-SECTIONS = ("graph", "interests", "model", "train")
+SECTIONS = ("graph", "interests", "model", "experts", "train")
 
 
 class Run(Section):
@@ -55,6 +56,8 @@ class Run(Section):
     graph: GraphConfig = GraphConfig()
     interests: InterestsConfig = InterestsConfig()
     model: ModelConfig = Field(default_factory=lambda: _default_model())
+    experts: ExpertsConfig = Field(ExpertsConfig(), exclude_if=lambda experts: not experts.active)
+    """Not written if there are none, so that the tracked values of a run are the same as before the section existed."""
     train: TrainConfig = TrainConfig()
 
     @property
@@ -63,8 +66,9 @@ class Run(Section):
         return self.model.stages
 
     def needs(self, stage: str) -> tuple[str, ...]:
-        """Inputs of its model in ``stage`` besides the sequences: features.text, interests.image, graph, ..."""
-        return self.model.needs(stage)
+        """Inputs of ``stage`` besides the sequences: features.text, interests.image, graph, ..."""
+        experts = self.experts.needs() if stage == self.stages[-1] else ()
+        return tuple(dict.fromkeys((*self.model.needs(stage), *experts)))
 
     def for_stage(self, stage: str) -> Run:
         """This run, with values that have no effect on ``stage`` set to their defaults; equal values: equal results."""
@@ -76,6 +80,7 @@ class Run(Section):
                 "graph": self.graph if "graph" in needs else GraphConfig(),
                 "interests": self.interests if "interests" in needs else InterestsConfig(),
                 "model": self.model.for_stage(stage),
+                "experts": self.experts if stage == self.stages[-1] else ExpertsConfig(),
                 "train": train,
             }
         )

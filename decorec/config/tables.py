@@ -12,7 +12,7 @@ KNOBS = {"alpha": "model.alpha", "tau": "model.temperature", "clusters": "intere
 """Table of sensitivity -> key of a run whose values it compares."""
 
 
-LISTS = ("main", "ablations", "retrieval", "fusion", "readings", "gradients", "embedding", "gates")
+LISTS = ("main", "ablations", "retrieval", "fusion", "readings", "gradients", "embedding", "advantages", "gates")
 """Tables that name their runs."""
 
 
@@ -46,6 +46,9 @@ class TablesConfig(Section):
     """Number of steps between two measurements of the gradients, after the first 50 steps, which are all measured."""
     embedding: Distinct[str] = []
     """Runs of DeCoRec whose representations of items are drawn (t-SNE, first seed), side by side."""
+    advantages: Distinct[str] = []
+    """Runs of the table of advantages: of each model its own run first, then the same with what others were given, such
+    as a horizon or experts. Runs of one model stand one after another."""
     gates: Distinct[str] = []
     """Runs of DeCoRec whose learned gates (eq. 2) are shown by layer, over all seeds."""
     reference: str = "decorec"

@@ -68,6 +68,11 @@ class Batch:
     at_ends: bool
     """Whether there is exactly one prediction per sequence, after its last token."""
 
+    @property
+    def following(self) -> Tensor:
+        """[P] int64: the next item alone."""
+        return self.targets if self.targets.dim() == 1 else self.targets[:, 0]
+
     def rows(self) -> Tensor:
         """[T] int64: sequence of each token."""
         lengths = torch.cat([group.lengths for group in self.groups])

@@ -17,9 +17,12 @@ from decorec.evaluation.rank_metrics import Ranks
 from decorec.evaluation.ranking import ranks, without
 from decorec.models.base import Recommender
 
-__all__ = ["TOKENS_AT_ONCE", "candidates", "rank_by_history", "rank_users", "score_users", "scored_ranks"]
+__all__ = ["TOKENS_AT_ONCE", "Scores", "candidates", "rank_by_history", "rank_users", "score_users", "scored_ranks"]
 
 Split = Literal["valid", "test"]
+Scores = dict[History, Tensor]
+"""What items are ranked by with the history kept and with it masked, for most models the same; see
+``Recommender.ranking``."""
 
 TOKENS_AT_ONCE = 4096
 LOGITS_AT_ONCE = 1 << 23
@@ -32,7 +35,7 @@ def rank_users(model: Recommender, sequences: Sequences, split: Split) -> Ranks:
     """Where each user's target of ``split`` stands among all items, [U]; both counts are -1 for users left out."""
     found = _unranked(sequences)
     for chosen, scores, targets in score_users(model, sequences, split):
-        part = ranks(scores, targets)
+        part = ranks(scores["kept"], targets)
         found.higher[chosen], found.equal[chosen] = part.higher, part.equal
     return found
 
@@ -54,11 +57,13 @@ def rank_by_history(model: Recommender, sequences: Sequences, split: Split) -> d
 
 
 def scored_ranks(
-    sequences: Sequences, split: Split, chosen: npt.NDArray[np.int64], scores: Tensor, targets: Tensor
+    sequences: Sequences, split: Split, chosen: npt.NDArray[np.int64], scores: Scores, targets: Tensor
 ) -> dict[History, Ranks]:
     """The same for a block as ``score_users`` yields it: users [B], scores [B, I], targets [B]; counts, each [B]."""
-    kept = ranks(scores, targets)
-    return {"kept": kept, "masked": without(kept, scores, targets, *_past(sequences, split, chosen))}
+    kept = ranks(scores["kept"], targets)
+    everything = kept if scores["masked"] is scores["kept"] else ranks(scores["masked"], targets)
+    masked = without(everything, scores["masked"], targets, *_past(sequences, split, chosen))
+    return {"kept": kept, "masked": masked}
 
 
 def _unranked(sequences: Sequences) -> Ranks:
@@ -78,7 +83,7 @@ def candidates(sequences: Sequences, split: Split, items: int) -> dict[History, 
 @torch.no_grad()
 def score_users(
     model: Recommender, sequences: Sequences, split: Split
-) -> Iterator[tuple[npt.NDArray[np.int64], Tensor, Tensor]]:
+) -> Iterator[tuple[npt.NDArray[np.int64], Scores, Tensor]]:
     """Blocks of users (their indices), scores [B, I] of all items after their windows, and targets [B] of ``split``."""
     device = model.item_data.device
     windows = histories(sequences, split, model.config.length)
@@ -87,7 +92,7 @@ def score_users(
     logits = len(representations) ** 2 * model.item_data.item_count  # of one user: all modalities on both sides
     for chosen, batch in windows.in_order(TOKENS_AT_ONCE, max(FEWEST_AT_ONCE, LOGITS_AT_ONCE // logits)):
         moved = batch.to(device)
-        yield chosen, model.scores(moved, representations), moved.targets
+        yield chosen, model.ranking(moved, representations), moved.targets
 
 
 def _past(

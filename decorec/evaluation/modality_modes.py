@@ -37,7 +37,7 @@ class Mode(Recommender):
 
     def __init__(self, model: Recommender, chosen: Sequence[int]) -> None:
         super().__init__(model.config, model.item_data, model.stage)
-        self.model, self.chosen = model, tuple(chosen)
+        self.model, self.chosen, self.experts = model, tuple(chosen), model.experts
 
     def item_representations(self) -> Tensor:
         """[M, I, D] of the whole model."""
@@ -51,6 +51,10 @@ class Mode(Recommender):
         """Sum over the chosen modalities, [P, I]."""
         parts = [self.model.scores(batch, representations[one : one + 1]) for one in self.chosen]
         return torch.stack(parts).sum(0)
+
+    def log_shares(self, scores: Tensor) -> Tensor:
+        """As in the whole model."""
+        return self.model.log_shares(scores)
 
 
 def modes_of(model: Recommender) -> Mapping[str, Recommender]:

@@ -59,13 +59,13 @@ def features(
 
     inputs = read_encoder_inputs(catalogue, images, cache)
     found: dict[str, Encoded] = {}
-    if settings.text == "lsa":
+    if settings.texts == "lsa":
         from decorec.features.lsa import embed_texts
 
         x, facts = embed_texts(inputs.texts.values, settings.text_width, settings.seed)
         found["text"] = Encoded(inputs.texts, x, {"encoder": "lsa", **facts})
     folders: list[Path] = []
-    if settings.text == "lsa" and not inputs.pictures.values:  # nothing that an encoder would be needed for
+    if settings.texts == "lsa" and not inputs.pictures.values:  # nothing that an encoder would be needed for
         found["image"] = Encoded(inputs.pictures, np.zeros((0, 1), dtype=np.float32), {"encoder": "none"})
     else:
         # With one thread the small model does not depend on the number of cores; most of its work is decoding anyway.
@@ -120,7 +120,7 @@ def _jobs(features: FeaturesConfig, encoder: Encoder, inputs: EncoderInputs) -> 
         return chunk_folder(inputs.cache, encoder.metadata, features.batch_size, values)
 
     found: dict[str, Job] = {}
-    if features.text == "encoder":
+    if features.texts == "encoder":
         texts = inputs.texts
         source = Texts(texts.values, encoder.tokenizer)
         found["text"] = Job("texts", texts, source, encoder.encode_texts, folder(texts.values))

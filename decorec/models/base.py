@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from decorec.artifacts.schemas.ranks import HISTORIES, History
 from decorec.config.training import StageConfig
 from decorec.data.batches import Batch, Samples, training_windows
 from decorec.data.sequences import Sequences
@@ -15,7 +16,24 @@ from decorec.models.item_data import ItemData
 from decorec.nn.losses import SampledNegatives
 from decorec.nn.sampled_softmax import Sampler
 
-__all__ = ["Recommender"]
+__all__ = ["Experts", "Recommender"]
+
+
+class Experts(nn.Module, ABC):
+    """What is multiplied with a model's shares of the items when items are ranked."""
+
+    @abstractmethod
+    def observe(self, training: Sequences, items: int) -> None:
+        """Count what the experts know, into buffers."""
+
+    @abstractmethod
+    def forward(self, logs: Tensor, batch: Batch) -> dict[History, Tensor]:
+        """Logarithms of the product, up to a constant per prediction, [P, I] each; ``logs`` may be overwritten.
+
+        Args:
+            logs: [P, I] logarithms of the model's shares.
+            batch: one prediction per sequence, after its last item.
+        """
 
 
 class Recommender(nn.Module, ABC):
@@ -35,6 +53,7 @@ class Recommender(nn.Module, ABC):
     def __init__(self, config: Any, item_data: ItemData, stage: str) -> None:
         super().__init__()
         self.sampler: Sampler | None = None
+        self.experts: Experts | None = None
         self.config = config
         self.item_data = item_data
         self.stage = stage
@@ -51,6 +70,24 @@ class Recommender(nn.Module, ABC):
     def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """Scores of all items at the batch's predictions, [P, I]."""
 
+    def log_shares(self, scores: Tensor) -> Tensor:
+        """Logarithms of what the model gives each item of one, [P, I], from its ``scores``, which may be overwritten.
+
+        By default scores are the logits of the loss.
+        """
+        return torch.log_softmax(scores, 1)
+
+    def ranking(self, batch: Batch, representations: Tensor) -> dict[History, Tensor]:
+        """What items are ranked by where the history is kept and where it is masked, [P, I] each.
+
+        These are the scores, or with experts the product of all.
+        """
+        scores = self.scores(batch, representations)
+        if self.experts is None:
+            return dict.fromkeys(HISTORIES, scores)
+        product: dict[History, Tensor] = self.experts(self.log_shares(scores), batch)
+        return product
+
     def sampled_negatives(self) -> SampledNegatives | None:
         """Negatives for the next training loss; None: all items."""
         return self.sampler.draw(self.item_data.device) if self.sampler is not None and self.training else None
@@ -64,7 +101,9 @@ class Recommender(nn.Module, ABC):
         raise ValueError(f"{self.config.name} has one stage, it cannot start from another one")
 
     def observe(self, training: Sequences) -> None:
-        """Before training: count what the model needs from the training part, into buffers. By default nothing."""
+        """Before training: count what the model and its experts need from the training part, into buffers."""
+        if self.experts is not None:
+            self.experts.observe(training, self.item_data.item_count)
 
     def samples(self, sequences: Sequences, train: StageConfig) -> Samples:
         """The model's training samples, made from the training part of ``sequences``."""
@@ -79,7 +118,7 @@ class Recommender(nn.Module, ABC):
 
     def own_state(self) -> dict[str, Tensor]:
         """Weights and buffers, without the item data: the model's own part of a checkpoint."""
-        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("item_data.")}
+        return {name: tensor for name, tensor in self.state_dict().items() if "item_data" not in name.split(".")}
 
     def parameter_groups(self, train: StageConfig) -> list[dict[str, Any]]:
         """Optimizer groups; together they must contain every trainable parameter exactly once."""

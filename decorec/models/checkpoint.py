@@ -84,7 +84,7 @@ def load(weights: Path, config: Path) -> Checkpoint:
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     item_data = ItemData(len(items), _within(tensors, "item_data."))
     try:
-        model = build(facts.run.model, item_data, facts.stage)
+        model = build(facts.run, item_data, facts.stage)
         model.load_state_dict(_within(tensors, "model."), strict=False)
         missing = set(model.own_state()) ^ set(_within(tensors, "model."))
     except (RuntimeError, KeyError) as error:

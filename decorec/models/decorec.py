@@ -5,8 +5,8 @@ The equations are in the order of the paper. Three of them are computed before t
 - eq. 1, co-occurrence weighted by closeness: ``decorec.prepare.cooccurrence.count_pairs``
 - eq. 4 and 5, clusters of the enriched features: ``decorec.prepare.clustering.cluster``
 
-``decorec.models.decorec_released`` contains what the authors' released code does differently, and
-``decorec.models.decorec_plus`` what this project adds to the scores. Each of these is called by one line here.
+``decorec.models.decorec_released`` contains what the authors' released code does differently. Each of its parts is
+called by one line here. What decorec-plus adds is no part of the model: ``decorec.models.experts``, ``train.horizon``.
 
 Shapes: M modalities, I items, D width, F raw feature width, P predictions, K interests.
 """
@@ -23,8 +23,7 @@ from torch.nn import functional
 from decorec.config.decorec import DecorecConfig
 from decorec.config.training import StageConfig
 from decorec.data.batches import Batch
-from decorec.data.sequences import Sequences
-from decorec.models import decorec_plus, decorec_released
+from decorec.models import decorec_released
 from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
 from decorec.nn.losses import cross_modal_loss, intra_modal_loss
@@ -159,7 +158,6 @@ class DeCoRec(Recommender):
 
     supports_sampled_softmax = True
     supports_horizon = True
-    repeat_rate: Tensor | None
 
     def __init__(self, config: DecorecConfig, item_data: ItemData, stage: str) -> None:
         super().__init__(config, item_data, stage)
@@ -187,7 +185,6 @@ class DeCoRec(Recommender):
         self.interests = None
         if fused and config.interests:
             self.interests = nn.ModuleDict({name: self._interests_of(name) for name in config.modalities})
-        self.register_buffer("repeat_rate", torch.zeros(()) if fused and config.repeats == "counted" else None)
         self._frozen: Tensor | None = None
         if stage == "stage2" and config.freeze:
             self.adapters.requires_grad_(False)
@@ -279,7 +276,7 @@ class DeCoRec(Recommender):
         return torch.cat([product(one, items) for one, items in zip(states, whole, strict=True)])
 
     def scores(self, batch: Batch, representations: Tensor) -> Tensor:
-        """Eq. 16 to 18, then the corrections of decorec-plus if they are switched on, [P, I]."""
+        """Eq. 16 to 18, [P, I]."""
         states, whole = self._comparable(self._states(batch, representations), representations)
         modalities, items, _ = whole.shape
         logits = self._logits(states, whole)
@@ -294,9 +291,14 @@ class DeCoRec(Recommender):
         for own, part in enumerate(parts.unbind()):  # eq. 18: the sum over the modalities of eq. 17
             for other, share in enumerate(part.unbind(1)):
                 total.add_(share, alpha=1.0 if own == other or not self.config.cross else self.config.alpha)
-        if self.config.neighbourhood and self.graph is not None:
-            total = decorec_plus.with_neighbourhood(total, batch, self.graph, self.config.neighbourhood)
-        return total if self.repeat_rate is None else decorec_plus.with_repeats(total, batch, self.repeat_rate)
+        return total
+
+    def log_shares(self, scores: Tensor) -> Tensor:
+        """Scores are sums of shares, unless they are sums of logits."""
+        if self.config.scoring == "logits":
+            return super().log_shares(scores)
+        shares = scores.div_(scores.sum(1, keepdim=True))
+        return shares.clamp_min_(torch.finfo(scores.dtype).tiny).log_()
 
     def start_from(self, previous: dict[str, Tensor]) -> None:
         """Load adapters and encoder of stage 1 into stage 2; the other parameters keep their initial values."""
@@ -307,11 +309,6 @@ class DeCoRec(Recommender):
             raise ValueError(f"stage 1 and 2 differ in {sorted(set(shared) ^ expected)}")
         self.load_state_dict(own | shared)
         self._frozen = None
-
-    def observe(self, training: Sequences) -> None:
-        """Count repeats, if the scores are corrected with them."""
-        if self.repeat_rate is not None:
-            self.repeat_rate.fill_(decorec_plus.repeat_rate(training, self.item_data.item_count))
 
     def parameter_groups(self, train: StageConfig) -> list[dict[str, Any]]:
         """Ids and interests have a learning rate of their own."""

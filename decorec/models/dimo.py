@@ -83,7 +83,7 @@ class Neighbours(nn.Module):
     def explain(self, batch: Batch) -> Tensor:
         """[P] +1 where the target is a neighbour of an item of the session, -1 elsewhere."""
         rows = batch.rows()
-        hit = (self.most.index_select(0, batch.items) == batch.targets.index_select(0, rows)[:, None]).any(1)
+        hit = (self.most.index_select(0, batch.items) == batch.following.index_select(0, rows)[:, None]).any(1)
         found = torch.zeros(len(batch.targets), device=rows.device).index_add(0, rows, hit.float())
         return torch.where(found > 0, 1.0, -1.0)
 
@@ -111,6 +111,7 @@ def _prefer(near: tuple[Tensor, Tensor], far: tuple[Tensor, Tensor]) -> Tensor:
 class DIMO(Recommender):
     """Both causes; representations are their two embeddings side by side, [1, I, 2 D]."""
 
+    supports_horizon = True
     config: DimoConfig
 
     def __init__(self, config: DimoConfig, item_data: ItemData, stage: str) -> None:
@@ -130,7 +131,7 @@ class DIMO(Recommender):
 
     def samples(self, sequences: Sequences, train: StageConfig) -> Samples:
         """One row per prefix: the attention is not causal."""
-        return training_windows(sequences, self.config.length, "prefixes")
+        return training_windows(sequences, self.config.length, "prefixes", train.horizon)
 
     def item_representations(self) -> Tensor:
         """Propagated ids and modal embeddings, [1, I, 2 D]."""
@@ -159,7 +160,7 @@ class DIMO(Recommender):
         w = self.proxies
         own_id = _prefer((w[0](z_id), w[1](mean[:, :dim])), (w[2](z_id), w[3](z_mo)))
         own_mo = _prefer((w[4](z_mo), w[5](mean[:, dim:])), (w[6](z_mo), w[7](z_id)))
-        target = representations[0].index_select(0, batch.targets)
+        target = representations[0].index_select(0, batch.following)
         cause = _prefer((z_id, target[:, :dim]), (z_mo, target[:, dim:])) * self.neighbours.explain(batch)
         per_session = PUBLISHED_BATCH * -(own_id + own_mo + cause).mean()
         return main + self.config.auxiliary * (self.neighbours.contrast(representations[0, :, :dim]) + per_session)

@@ -25,6 +25,7 @@ from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
 from decorec.nn.attention import ReadingAttention
 from decorec.nn.dropout import Dropout
+from decorec.nn.losses import weighted_cross_entropy
 from decorec.nn.matmul import Linear
 from decorec.nn.transformer import LAYER_NORM_EPSILON, Block, initialise
 
@@ -85,6 +86,7 @@ class Decoder(nn.Module):
 class MISSRec(Recommender):
     """Item representations are text, picture and (with ids) id vectors, [2 or 3, I, D]."""
 
+    supports_horizon = True
     config: MissrecConfig
     centroids: Tensor
     clusters: Tensor
@@ -113,7 +115,7 @@ class MISSRec(Recommender):
 
     def samples(self, sequences: Sequences, train: StageConfig) -> Samples:
         """One row per prefix: the decoder is not causal."""
-        return training_windows(sequences, self.config.length, "prefixes")
+        return training_windows(sequences, self.config.length, "prefixes", train.horizon)
 
     def before_epoch(self) -> None:
         """Cluster the adapted texts and pictures of all items together."""
@@ -167,7 +169,7 @@ class MISSRec(Recommender):
         """Cross-entropy over all items, and the regulariser that keeps interests apart."""
         representations = self.item_representations()
         states, energy = self._states(batch, representations)
-        main = functional.cross_entropy(self._logits(states, representations), batch.targets)
+        main = weighted_cross_entropy(self._logits(states, representations), batch.targets)
         return main + self.config.interest_weight * PUBLISHED_BATCH * energy.mean()
 
     def scores(self, batch: Batch, representations: Tensor) -> Tensor:

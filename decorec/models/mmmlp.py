@@ -149,6 +149,7 @@ class Mixer(nn.Module):
 class MMMLP(Recommender):
     """Branches of ids, adapted texts and adapted pictures; the id table is also the output layer."""
 
+    supports_horizon = True
     config: MmmlpConfig
 
     def __init__(self, config: MmmlpConfig, item_data: ItemData, stage: str) -> None:
@@ -166,7 +167,7 @@ class MMMLP(Recommender):
 
     def samples(self, sequences: Sequences, train: StageConfig) -> Samples:
         """One row per prefix: slots are mixed in both directions."""
-        return training_windows(sequences, self.config.length, "prefixes")
+        return training_windows(sequences, self.config.length, "prefixes", train.horizon)
 
     def item_representations(self) -> Tensor:
         """The item embeddings, [1, I, D]."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from decorec.config.runs import Run
     from decorec.models.base import Recommender
     from decorec.models.item_data import ItemData
 
-__all__ = ["MODELS", "build", "model_class", "module_of"]
+__all__ = ["MODELS", "build", "model_class", "modules_of"]
 
 MODELS = {
     "decorec": "decorec.models.decorec:DeCoRec",
@@ -32,9 +33,11 @@ MODELS = {
 """Name in the configuration -> module and class."""
 
 
-def module_of(name: str) -> str:
-    """The module of a model."""
-    return MODELS[name].partition(":")[0]
+def modules_of(run: Run) -> set[str]:
+    """The modules of a run's model and of its experts."""
+    named = [run.model.name, *([run.experts.floor.name] if run.experts.floor is not None else [])]
+    experts = {"decorec.models.experts"} if run.experts.active else set()
+    return {MODELS[name].partition(":")[0] for name in named} | experts
 
 
 def model_class(name: str) -> type[Recommender]:
@@ -44,12 +47,21 @@ def model_class(name: str) -> type[Recommender]:
     return found
 
 
-def build(config: Any, item_data: ItemData, stage: str) -> Recommender:
-    """The model that ``config.name`` names, freshly initialised from torch's global generator.
+def build(run: Run, item_data: ItemData, stage: str) -> Recommender:
+    """The model of ``run`` for one of its stages, freshly initialised from torch's global generator, with its experts.
 
     Args:
-        config: a model section of the configuration.
+        run: its model is named by ``model.name``; its experts belong to the last stage.
         item_data: constant tensors over the items.
         stage: ``stage1``, ``stage2`` or ``fit``.
     """
-    return model_class(config.name)(config, item_data, stage)
+    model = model_class(run.model.name)(run.model, item_data, stage)
+    experts = run.for_stage(stage).experts
+    if experts.active:
+        from decorec.models.experts import ProductOfExperts
+
+        floor = None
+        if experts.floor is not None:
+            floor = model_class(experts.floor.name)(experts.floor, item_data, "fit")
+        model.experts = ProductOfExperts(experts, item_data, floor)
+    return model

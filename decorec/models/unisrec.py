@@ -56,6 +56,7 @@ class Adaptor(nn.Module):
 class UniSRec(Recommender):
     """Items are adapted texts plus ids; the adaptor runs separately for sequences and items, as published."""
 
+    supports_horizon = True
     config: UnisrecConfig
 
     def __init__(self, config: UnisrecConfig, item_data: ItemData, stage: str) -> None:
@@ -91,3 +92,7 @@ class UniSRec(Recommender):
     def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """Cosines, [P, I]."""
         return self._states(batch)[0] @ representations[0].T
+
+    def log_shares(self, scores: Tensor) -> Tensor:
+        """The logits of the loss are the cosines over the temperature."""
+        return super().log_shares(scores / self.config.temperature)

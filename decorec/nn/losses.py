@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn import functional
 
 from decorec.nn.matmul import gram, product, working_type
 
-__all__ = ["SampledNegatives", "cross_modal_loss", "intra_modal_loss"]
+__all__ = ["SampledNegatives", "cross_modal_loss", "intra_modal_loss", "weighted_cross_entropy"]
 
 ROWS_AT_ONCE = 2048
 TILE = 1 << 21
@@ -87,6 +88,20 @@ def intra_modal_loss(
     """
     pairs = zip(states[:, None], representations[:, None], strict=True)  # [1, P, D] and [1, C, D]
     return torch.stack([cross_modal_loss(*pair, targets, temperature, 1.0, drawn) for pair in pairs]).sum()
+
+
+def weighted_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """The same mean for logits that are no product of states and items: cross-entropy with one or several targets.
+
+    Args:
+        logits: [P, C].
+        targets: [P] or [P, K] int64, as in ``cross_modal_loss``.
+    """
+    if targets.dim() == 1:
+        return functional.cross_entropy(logits, targets)
+    weights = (targets >= 0) / torch.arange(1, targets.shape[1] + 1, device=targets.device)
+    logs = torch.log_softmax(logits, 1).gather(1, targets.clamp_min(0))
+    return -(weights * logs).sum() / weights.sum()
 
 
 class _CrossModalLoss(Function):

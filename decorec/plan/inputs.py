@@ -96,13 +96,13 @@ class Inputs(Sharing):
         """Modalities that the features of a data set can have.
 
         A table of items without any picture has no image features, and then an encoder cannot be fitted, which takes
-        pairs of picture and text: it has text features by published weights or by ``text: lsa`` alone.
+        pairs of picture and text: ``text: encoder`` then needs published weights.
         """
         if dataset not in self._modalities:
             section = self.config.datasets[dataset]
             found = section.modalities
             if isinstance(section, TableDataset) and not _has_pictures(section):
-                fitted = self.config.features.encoder == "fit" and self.config.features.text == "encoder"
+                fitted = self.config.features.encoder == "fit" and self.config.features.texts == "encoder"
                 found = () if fitted else ("text",)
             self._modalities[dataset] = found
         return self._modalities[dataset]

@@ -6,7 +6,7 @@ It does not depend on the workflow engine, and importing it loads none of the li
 from __future__ import annotations
 
 from decorec.figures.registry import FIGURES
-from decorec.models.registry import module_of
+from decorec.models.registry import modules_of
 from decorec.plan.fingerprints import code_fingerprint
 from decorec.plan.tables import TABLES, Tables
 from decorec.steps import STEPS
@@ -29,12 +29,11 @@ class Plan(Tables):
 
     def code_of_run(self, step: str, run: str) -> str:
         """Fingerprint of the modules that a step uses for the model of a run."""
-        return self.code(step, module_of(self.runs[run].model.name))
+        return self.code_of_runs(step, [run])
 
     def code_of_runs(self, step: str, runs: list[str]) -> str:
         """The same for the models of several runs."""
-        modules = {module_of(self.runs[run].model.name) for run in runs if run in self.runs}
-        return self.code(step, *modules)
+        return self.code(step, *{name for run in runs if run in self.runs for name in modules_of(self.runs[run])})
 
     def code_of_table(self, table: str) -> str:
         """Fingerprint of the modules that make a table."""

@@ -135,6 +135,15 @@ TABLES: dict[str, TableJob] = {
         wanted=lambda plan: bool(plan.recalls()),
     ),
     **{knob: _sensitivity(knob) for knob in KNOBS},
+    "advantages": TableJob(
+        step="advantages-table",
+        files=lambda plan: {"ranks": plan.of_runs(plan.config.tables.advantages)},
+        values=lambda plan: {
+            "models": plan.models_of(plan.config.tables.advantages),
+            "evaluate": plan.section("evaluate"),
+        },
+        wanted=lambda plan: bool(plan.config.tables.advantages),
+    ),
     "gates": TableJob(
         step="gates-table",
         files=lambda plan: {"models": plan.last_models(plan.config.tables.gates, seeds=None)},

@@ -70,6 +70,10 @@ class Targets(Inputs):
             ]
         return found
 
+    def models_of(self, runs: list[str]) -> str:
+        """Run -> its model, as JSON, in the order of ``runs``."""
+        return json.dumps({run: self.runs[run].model.name for run in runs})
+
     def first_stages(self, runs: list[str]) -> str:
         """Data set -> run -> the run whose stage 1 it starts from, as JSON."""
         return json.dumps(

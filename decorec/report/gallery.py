@@ -17,8 +17,9 @@ from torch import Tensor
 
 from decorec.artifacts import layout
 from decorec.artifacts.files import by_stem, read_arrays, read_table, write_json
+from decorec.artifacts.schemas.ranks import HISTORIES
 from decorec.data.sequences import Sequences, read_vocab
-from decorec.evaluation.full_ranking import score_users, scored_ranks
+from decorec.evaluation.full_ranking import Scores, score_users, scored_ranks
 from decorec.evaluation.modality_modes import modes_of
 from decorec.models import checkpoint
 from decorec.models.base import Recommender
@@ -43,12 +44,14 @@ def choose(data: Sequences, count: int) -> Sequences:
     return Sequences([data.users[user] for user in np.sort(drawn)], offsets, np.concatenate(parts))
 
 
-def _scored(model: Recommender, data: Sequences) -> tuple[Tensor, Tensor]:
-    """Scores of all items [U, I] and targets [U] of the users' test items."""
-    scores = torch.empty(len(data.users), model.item_data.item_count)
+def _scored(model: Recommender, data: Sequences) -> tuple[Scores, Tensor]:
+    """Scores of all items, each [U, I], and targets [U] of the users' test items."""
+    scores: Scores = {history: torch.empty(len(data.users), model.item_data.item_count) for history in HISTORIES}
     targets = torch.empty(len(data.users), dtype=torch.int64)
     for chosen, found, wanted in score_users(model, data, "test"):
-        scores[torch.as_tensor(chosen)], targets[torch.as_tensor(chosen)] = found.float(), wanted
+        targets[torch.as_tensor(chosen)] = wanted
+        for history, part in found.items():
+            scores[history][torch.as_tensor(chosen)] = part.float()
     return scores, targets
 
 
@@ -58,17 +61,18 @@ def _recommended(model: Recommender, data: Sequences) -> list[dict[str, Any]]:
     parts: dict[str, Tensor] = {}
     if isinstance(model, DeCoRec):
         single = [(name, mode) for name, mode in modes_of(model).items() if name in model.adapters]
-        parts = {name: _scored(mode, data)[0] for name, mode in single}
+        parts = {name: _scored(mode, data)[0]["kept"] for name, mode in single}
     places = scored_ranks(data, "test", np.arange(len(data.users)), scores, targets)
     rank = {history: found.mean_rank() for history, found in places.items()}
-    top = torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :TOP]
+    kept = scores["kept"]
+    top = torch.sort(kept, dim=1, descending=True, stable=True).indices[:, :TOP]
     return [
         {
             "rank": {history: float(found[user]) for history, found in rank.items()},
             "top": [
                 {
                     "item": item,
-                    "score": float(scores[user, item]),
+                    "score": float(kept[user, item]),
                     "parts": {name: float(part[user, item]) for name, part in parts.items()},
                 }
                 for item in top[user].tolist()

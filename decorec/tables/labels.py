@@ -46,11 +46,12 @@ LABELS: dict[str, Label] = {
     "decorec-plus": Label(
         "DeCoRec-plus (not in the paper)",
         "decorec",
-        "A variant of this project, chosen on the validation items of Scientific and of H&M together. It is trained to "
-        "give the next three items, the k-th of which counts 1 / k. Its scores are multiplied by 1 + q, where q is the "
-        "candidate's co-occurrence with the user's history in units of the mean over all items that co-occur with it. "
-        "Then the items of the history get the share that repeats had in training. Both are counted in the training "
-        "part.",
+        "A variant of this project, chosen on the validation items of all data sets together. It is trained to give "
+        "the next three items, the k-th of which counts 1 / k. Its shares of the items are multiplied with two experts "
+        "that are counted in the training part: exp(0.3 z), where z is the score of content-EASE, standardised over "
+        "the items; and 1 + 0.3 q, where q is the co-occurrence of an item with the history in units of the mean over "
+        "all items that co-occur with it. Where the history is kept, its items get the share that repeats had in "
+        "training. The keys `experts` and `train.horizon` give the same to every other model.",
     ),
     "sasrec": Label(
         "SASRec (full cross-entropy)",

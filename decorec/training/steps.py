@@ -117,7 +117,7 @@ def prepare(run: Run, stage: str, seed: int, item_data: ItemData, start: dict[st
         start: state of the stage before; None for the first stage.
     """
     torch.manual_seed(seed)
-    model = build(run.model, item_data, stage)
+    model = build(run, item_data, stage)
     if start is not None:
         model.start_from(start)
     return model.to_device()

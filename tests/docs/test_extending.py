@@ -48,7 +48,7 @@ config = load({"datasets": {"shop": {"source": "sample"}}, "runs": {"repeat": {"
                "tables": {"main": ["repeat"], "reference": "repeat"}})
 run = config.run("repeat")
 data = small.sequences()
-model = build(run.model, small.item_data(data, run), "fit")
+model = build(run, small.item_data(data, run), "fit")
 train_model(model, data, run.train.stage("fit"), 0)
 ranks = rank_users(model, data, "test")
 assert ranks.higher.max() > ranks.higher.min() and ranks.equal.any()

@@ -31,7 +31,7 @@ ITEMS = 40
 
 def fitted(name: str, data: Sequences, known: ItemData | None = None, **options: Any) -> Recommender:
     run = small.run(name=name, **options)
-    model = build(run.model, known or small.item_data(data, run), "fit")
+    model = build(run, known or small.item_data(data, run), "fit")
     model.observe(data.training())
     return model
 
@@ -290,7 +290,7 @@ def test_reference_figures(
     real: World, name: str, options: dict[str, Any], expected: list[float], forgetting: dict[float, list[float]]
 ) -> None:
     run = resolve({}, "described", {"model": {"name": name, "decay": 0, **options}})
-    model = build(run.model, real.item_data, "fit")
+    model = build(run, real.item_data, "fit")
     model.observe(real.sequences.training())
     assert validated(model, real) == pytest.approx(expected, abs=1.1e-4)
     for scale, figures in forgetting.items():

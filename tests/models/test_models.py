@@ -186,14 +186,6 @@ def test_eq_17_on_logits(cross: bool) -> None:
         torch.testing.assert_close(softmax.loss(batch), model.loss(batch), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("correction", [{"neighbourhood": 1}, {"repeats": "counted"}])
-def test_logits_cannot_be_multiplied(correction: dict[str, Any]) -> None:
-    with pytest.raises(
-        ValueError, match=r"scoring is logits.*expected model\.neighbourhood: 0 and model\.repeats: scored"
-    ):
-        small.run(scoring="logits", **correction)
-
-
 def test_alpha_has_no_effect_without_crossing() -> None:
     apart = small.run(cross=False, alpha=0.3)
     for stage in ("stage1", "stage2"):
@@ -386,63 +378,6 @@ def test_interests_of_centroids_are_trained_in_stage_2_at_the_rate_of_interests(
         ValueError, match=r"interest_input is centroid, expected model\.interest_mlp: true, found false"
     ):
         small.run(interest_input="centroid", interest_mlp=False)
-
-
-def test_neighbourhood_multiplies_the_scores_by_what_was_bought_with_the_history() -> None:
-    data = small.sequences(users=6)
-    plain = small.model(data, small.run(), "stage2").eval()
-    plus = small.model(data, small.run(neighbourhood=3.0), "stage2").eval()
-    plus.load_state_dict(plain.state_dict())
-    item_data = plus.item_data
-    graph = torch.sparse_csr_tensor(
-        item_data["graph.crow"], item_data["graph.col"], item_data["graph.values"], (40, 40), check_invariants=True
-    ).to_dense()
-    with torch.no_grad():
-        for user in range(6):
-            batch = histories(data, "test", 50).batch(np.array([user]))
-            ages = torch.arange(len(batch.items), 0, -1.0)
-            near = (graph[batch.items] / ages[:, None]).sum(0)
-            expected = plain.scores(batch, plain.item_representations())[0] * (1 + 3 * near / near[near > 0].mean())
-            torch.testing.assert_close(plus.scores(batch, plus.item_representations())[0], expected)
-            assert (near == 0).any() and (near > 0).any()
-
-
-def test_neighbourhood_leaves_the_scores_where_the_history_has_no_neighbours() -> None:
-    data = small.sequences(users=1)
-    model = small.model(data, small.run(neighbourhood=3.0), "stage2").eval()
-    assert isinstance(model, DeCoRec) and model.graph is not None
-    model.graph.values.zero_()
-    batch = histories(data, "test", 50).batch(np.array([0]))
-    with torch.no_grad():
-        total = model.scores(batch, model.item_representations()).sum()
-    torch.testing.assert_close(total, torch.tensor(2.0))  # a softmax over all representations per modality
-
-
-def test_repeats_have_the_share_of_the_scores_that_they_had_in_training() -> None:
-    data = small.sequences(users=12)
-    items = data.items.copy()
-    items[data.offsets[:4] + 2] = items[data.offsets[:4]]  # four users come back to their first item
-    data = Sequences(data.users, data.offsets, items)
-    plain = small.model(data, small.run(alpha=0.4), "stage2").eval()
-    model = small.model(data, small.run(alpha=0.4, repeats="counted"), "stage2").eval()
-    model.load_state_dict(plain.state_dict(), strict=False)
-    training = data.training()
-    model.observe(training)
-    seen: list[bool] = []
-    for first, last in zip(training.offsets, training.offsets[1:], strict=False):
-        past = training.items[first:last].tolist()
-        seen += [item in past[:t] for t, item in enumerate(past) if t]
-    rate = (sum(seen) + 1) / (len(seen) + 2)
-    assert sum(seen) >= 4
-    for user in range(12):
-        batch = histories(data, "test", 50).batch(np.array([user]))
-        with torch.no_grad():
-            before, after = (one.scores(batch, one.item_representations())[0] for one in (plain, model))
-        past = torch.zeros(40, dtype=torch.bool).index_fill_(0, batch.items, True)
-        torch.testing.assert_close(after.sum(), torch.tensor(1.0))
-        torch.testing.assert_close(after[past].sum(), torch.tensor(rate))
-        for side in (past, ~past):
-            assert torch.equal(after[side].argsort(), before[side].argsort())
 
 
 def first_batch(data: Sequences) -> Batch:

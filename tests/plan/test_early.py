@@ -59,6 +59,7 @@ def test_entries_that_stand_twice() -> None:
         "readings",
         "gradients",
         "embedding",
+        "advantages",
         "gates",
         "variants",
     ):
@@ -91,12 +92,13 @@ def test_a_shop_without_pictures(tmp_path: Path) -> None:
     assert [Path(file).stem for file in plan.interests_shown("shop")] == ["text"]
     assert len(plan.shown_models("shop")) == 2
 
-    ids = {"features": {"encoder": "fit"}, "filter": {"require": []}}
+    fitted = {"features": {"encoder": "fit", "text": "encoder"}}
+    ids = fitted | {"filter": {"require": []}}
     plan = Plan(load(base | ids | {"tables": {"main": ["popularity", "sasrec"], "reference": "popularity"}}))
     assert plan.modalities("shop") == () and plan.required_features("shop") == plan.interests_shown("shop") == []
     assert [layout.place(Path(file), layout.MODEL).run for file in plan.shown_models("shop")] == ["sasrec"]
 
-    texts = Plan(load(base | {"features": {"encoder": "fit", "text": "lsa"}}))
+    texts = Plan(load(base | {"features": {"encoder": "fit"}}))
     assert texts.modalities("shop") == ("text",)
 
     lsa = "; for texts alone, set features.text to lsa: an encoder is fitted to pictures too"
@@ -104,7 +106,7 @@ def test_a_shop_without_pictures(tmp_path: Path) -> None:
         ({"tables": {"main": ["decorec", "both"], "tau": [4]}}, "add them, or take both out of tables.main"),
         ({"filter": {"require": ["text", "image"]}}, "add them, or write filter.require: [text]"),
         (ids, f"add them, or take decorec out of tables.main{lsa}"),
-        ({"features": {"encoder": "fit"}}, f"or write filter.require: []; take decorec out of tables.main{lsa}"),
+        (fitted, f"or write filter.require: []; take decorec out of tables.main{lsa}"),
     ]:
         with pytest.raises(DecorecError) as caught:
             Plan(load(base | changes))

@@ -14,6 +14,7 @@ import yaml
 
 from decorec.artifacts import layout
 from decorec.config import describe, load
+from decorec.config.base import merge
 from decorec.errors import DecorecError
 from decorec.models.registry import MODELS
 from decorec.plan.fingerprints import closure, code_fingerprint, data_files
@@ -98,15 +99,14 @@ def test_one_stage_is_a_run_of_its_own_and_leaves_the_others_as_they_were() -> N
 
 def test_a_variant_of_the_scores_shares_stage_1_and_leaves_the_others_as_they_were() -> None:
     found = plan(
-        runs={"decorec": {}, "plus": {"model": {"neighbourhood": 1, "repeats": "counted"}}},
+        runs={"decorec": {}, "plus": {"experts": {"neighbourhood": 1, "floor": {"name": "ease"}}}},
         tables={"main": ["decorec"]},
     )
     first, second = (found.training("shop", run, "stage2", "0")["start"] for run in ("decorec", "plus"))
     assert first == second
-    assert "neighbourhood" in found.run("plus", "stage2")
-    assert "neighbourhood" not in found.run("decorec", "stage2") and "repeats" not in found.run("decorec", "stage2"), (
-        "what is tracked of older runs has not changed"
-    )
+    assert "experts" in found.run("plus", "stage2") and "experts" not in found.run("plus", "stage1")
+    assert "experts" not in found.run("decorec", "stage2"), "what is tracked of older runs has not changed"
+    assert found.code_of_run("train", "plus") != found.code_of_run("train", "decorec"), "the floor's code counts"
 
 
 def test_values_chosen_on_a_data_set_hold_there_and_for_ablations_of_the_run() -> None:
@@ -160,6 +160,7 @@ def test_tables_and_figures_follow_the_runs_that_there_are() -> None:
         "clusters",
         "gradients",
         "embedding",
+        "advantages",
         "gates",
     }
     assert not optional & set(small.tables())
@@ -310,8 +311,9 @@ OVERLAYS = sorted(f"config/{file.name}" for file in (REPOSITORY / "config").glob
 @pytest.mark.parametrize("name", ["config.yaml", *OVERLAYS])
 def test_the_configurations_in_the_repository_are_valid(name: str) -> None:
     assert {"config/scientific.yaml", "config/competitors.yaml", "config/tuned-scientific.yaml"} <= set(OVERLAYS)
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | yaml.safe_load((REPOSITORY / name).read_text())
-    assert load(config).datasets
+    base, overlay = (yaml.safe_load((REPOSITORY / file).read_text()) for file in ("config.yaml", name))
+    datasets = overlay.get("datasets", base["datasets"])  # they are replaced; everything else is laid over key by key
+    assert load(merge(base, overlay) | {"datasets": datasets}).datasets
 
 
 def test_planning_loads_no_library_of_the_steps() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +84,15 @@ def files(folder: Path, data: Sequences, run: Run, items: int = 40) -> dict[str,
     return found
 
 
-def run(**model: Any) -> Run:
-    """A run of DeCoRec (or ``name``) of small width, without dropout."""
+def run(experts: Mapping[str, Any] | None = None, **model: Any) -> Run:
+    """A run of DeCoRec (or ``name``) of small width, without dropout; ``experts`` is its section of that name."""
     tiny = TINY_OF.get(model.get("name", ""), TINY)
-    sections = {"model": tiny | model, "train": {"epochs": 3, "patience": 3, "batch_size": 64}}
+    train = {"epochs": 3, "patience": 3, "batch_size": 64}
+    sections = {"model": tiny | model, "experts": experts or {}, "train": train}
     return resolve({}, "described", sections)
 
 
 def model(data: Sequences, chosen: Run, stage: str, seed: int = 0, items: int = 40, width: int = 12) -> Recommender:
     """A freshly initialised model."""
     torch.manual_seed(seed)
-    return build(chosen.model, item_data(data, chosen, items, width), stage)
+    return build(chosen, item_data(data, chosen, items, width), stage)

@@ -30,6 +30,8 @@ STAGES = [("decorec", "stage1"), ("decorec", "stage2"), *FITTED]
 STEPS_TO_OVERFIT = {"dimo": 120, "mmmlp": 150, "esasrec": 60, "gru4rec": 150, "sasrec-features": 80}
 SOFTMAX = [("sasrec", "fit"), ("gru4rec", "fit"), ("decorec", "stage1"), ("decorec", "stage2")]
 """Those whose loss is a softmax over the representations themselves, all or a sample of them."""
+PREFIXES = [(name, "fit") for name in ("missrec", "mmmlp", "dimo")]
+"""Those that are trained on one row per prefix."""
 TRAINED = [(name, stage) for name, stage in STAGES if name not in small.FLOORS]
 
 
@@ -192,13 +194,13 @@ def test_sampled_negatives_train_and_the_seed_decides(name: str, stage: str) -> 
 @pytest.mark.parametrize(("key", "expected", "found"), [("negatives", "all", 20), ("horizon", "1", 3)])
 def test_a_model_refuses_what_its_loss_does_not_heed(key: str, expected: str, found: int) -> None:
     data = small.sequences()
-    run = small.run(name="mmmlp")
+    run = small.run(name="bert4rec")
     model = small.model(data, run, "fit")
-    with pytest.raises(DecorecError, match=rf"train\.{key}: expected {expected}.*mmmlp.*found {found}"):
+    with pytest.raises(DecorecError, match=rf"train\.{key}: expected {expected}.*bert4rec.*found {found}"):
         train_model(model, data, run.train.stage("fit").model_copy(update={key: found}), 0)
 
 
-@pytest.mark.parametrize(("name", "stage"), SOFTMAX)
+@pytest.mark.parametrize(("name", "stage"), [*SOFTMAX, ("unisrec", "fit"), *PREFIXES])
 def test_a_horizon_trains_on_later_items_too(name: str, stage: str) -> None:
     data = small.sequences()
     run = small.run(name=name)
@@ -256,17 +258,18 @@ def test_masked_history_never_ranks_above_the_target() -> None:
     assert (masked.equal <= kept.equal).all()
 
 
-VARIANT = {"neighbourhood": 1, "repeats": "counted"}
+EXPERTS = {"neighbourhood": 1, "repeats": "counted", "floor": {"name": "content-ease"}}
 
 
 @pytest.mark.parametrize(
-    ("name", "stage", "options"), [*((*pair, {}) for pair in STAGES), ("decorec", "stage2", VARIANT)]
+    ("name", "stage", "experts"),
+    [*((*pair, {}) for pair in STAGES), ("decorec", "stage2", EXPERTS), ("sasrec", "fit", EXPERTS)],
 )
 def test_a_checkpoint_reloads_to_identical_ranks(
-    name: str, stage: str, options: dict[str, Any], tmp_path: Path
+    name: str, stage: str, experts: dict[str, Any], tmp_path: Path
 ) -> None:
     data = small.sequences()
-    run = small.run(name=name, **options)
+    run = small.run(experts, name=name)
     model = small.model(data, run, stage)
     train_model(model, data, run.train.stage(stage), 0)
     items = [f"item {number}" for number in range(40)]

@@ -87,7 +87,7 @@ def test_a_killed_trial_is_continued_and_the_table_is_that_of_no_kill(
     assert [path.suffix for path in given["cache"].iterdir()] == [".db"], "no state is left"
 
 
-@pytest.mark.parametrize("run", [RUN, small.run(dim=8, neighbourhood=1.0)])
+@pytest.mark.parametrize("run", [RUN, small.run({"neighbourhood": 1.0}, dim=8)])
 def test_a_trial_trains_what_the_step_train_does(run: Run, tmp_path: Path) -> None:
     given = files(tmp_path, small.sequences(), run)
     tune(run=run, settings=TuningConfig(trials=1), **given)
