@@ -23,6 +23,7 @@ __all__ = [
     "check_images",
     "check_interactions",
     "check_interests",
+    "check_lists",
     "check_matrix",
     "check_vocab",
     "promise",
@@ -87,6 +88,21 @@ def check_interests(path: Path, centroids: npt.NDArray[Any], assignment: npt.NDA
     within = not items or (assignment.min() >= 0 and assignment.max() < len(centroids))
     promise(within, path, f"clusters from 0 to {len(centroids) - 1}")
     check_finite(path, {"centroids": centroids})
+
+
+def check_lists(path: Path, lists: npt.NDArray[np.int32], items: int, taken: npt.NDArray[np.int64]) -> None:
+    """Each item once in a list, none that is taken, and as many as there are room for and left.
+
+    ``lists`` [users, length]: item indices, -1 behind the last. ``taken``: user x items + item, each pair once.
+    """
+    inside = lists >= 0
+    promise(lists.max(initial=-1) < items, path, f"items from 0 to {items - 1}", lists.max(initial=-1))
+    pairs = (np.arange(len(lists))[:, None] * items + lists)[inside]
+    promise(len(np.unique(pairs)) == len(pairs), path, "each item once in a list")
+    promise(not np.isin(pairs, taken).any(), path, "no masked item in a list")
+    due = np.minimum(items - np.bincount(taken // items, minlength=len(lists)), lists.shape[1])
+    wrong = inside.sum(1) != due
+    promise(not wrong.any(), path, f"lists of {lists.shape[1]} items, or of all that are left", f"{wrong.sum()} others")
 
 
 def check_finite(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Step evaluate: where each user's target stands; every metric, interval and test is computed from this."""
+"""Step evaluate: where each user's target stands, and the first items of each user; all tables are made from these."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from decorec.data.sequences import Sequences
 from decorec.evaluation.full_ranking import candidates, rank_by_history
 from decorec.evaluation.metrics import REPORTED, parse_metric
 from decorec.evaluation.ranks_table import ranks_table
+from decorec.evaluation.top_lists import TopLists
 from decorec.models import checkpoint
 
 __all__ = ["evaluate"]
@@ -29,6 +30,7 @@ def evaluate(
     model: Path,
     config: Path,
     ranks: Path,
+    lists: Path,
     metrics: Path,
     threads: int = 1,
 ) -> None:
@@ -43,6 +45,9 @@ def evaluate(
             the target), equal (other items with the same score), higher_masked and equal_masked (the same without the
             items of the user's history), history_length (items before the test item), target_count (interactions with
             the target in the training part).
+        lists: lists.parquet (written), two rows per user: user, history (kept or masked), items (indices of the first
+            50, or of all that are left; best first, equal scores in the order of the items). Masked: no item of the
+            user's history, not even a target that was bought before.
         metrics: metrics.json (written): means over users on test and on validation items, with the history kept and
             masked, a tie as the mean over all orders of its items. The means on validation items are for choices, those
             on test items only for reports.
@@ -56,7 +61,8 @@ def evaluate(
     trained = checkpoint.load_for(vocab, model, config)
     data = Sequences.read(sequences)
     trained.model.to_device()
-    test = rank_by_history(trained.model, data, "test")
+    first = TopLists(data, "test", len(trained.items))
+    test = rank_by_history(trained.model, data, "test", first.add)
     valid = rank_by_history(trained.model, data, "valid")
     target = data.items[data.offsets[1:] - 1]
     counts = np.bincount(data.training().items, minlength=len(trained.items))
@@ -73,4 +79,5 @@ def evaluate(
     }
     log.info("%s seed %d: test %s", trained.run.model.name, trained.seed, figures["test"])
     write_table(ranks, frame)
+    write_table(lists, first.table(lists))
     write_json(metrics, {"users": len(frame), "items": len(trained.items), **figures})

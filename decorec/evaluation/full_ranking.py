@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -17,7 +17,17 @@ from decorec.evaluation.rank_metrics import Ranks
 from decorec.evaluation.ranking import ranks, without
 from decorec.models.base import Recommender
 
-__all__ = ["TOKENS_AT_ONCE", "Scores", "candidates", "rank_by_history", "rank_users", "score_users", "scored_ranks"]
+__all__ = [
+    "TOKENS_AT_ONCE",
+    "Scores",
+    "Split",
+    "candidates",
+    "past_of",
+    "rank_by_history",
+    "rank_users",
+    "score_users",
+    "scored_ranks",
+]
 
 Split = Literal["valid", "test"]
 Scores = dict[History, Tensor]
@@ -40,11 +50,22 @@ def rank_users(model: Recommender, sequences: Sequences, split: Split) -> Ranks:
     return found
 
 
-def rank_by_history(model: Recommender, sequences: Sequences, split: Split) -> dict[History, Ranks]:
+def rank_by_history(
+    model: Recommender,
+    sequences: Sequences,
+    split: Split,
+    observe: Callable[[npt.NDArray[np.int64], Scores], None] | None = None,
+) -> dict[History, Ranks]:
     """Where each user's target of ``split`` stands, with the history kept and masked; each user is scored once.
 
     With the history masked, the items of the user's whole history are no candidates, also those before the window that
     the model sees, so that all models rank the same items. A target that the user had before stays a candidate.
+
+    Args:
+        model: the trained model.
+        sequences: of all users.
+        split: whose targets are ranked.
+        observe: called with each block of users [B] and their scores, [B, I] each, which it must not change.
 
     Returns:
         counts, each [U]; -1 for users left out.
@@ -53,6 +74,8 @@ def rank_by_history(model: Recommender, sequences: Sequences, split: Split) -> d
     for chosen, scores, targets in score_users(model, sequences, split):
         for history, part in scored_ranks(sequences, split, chosen, scores, targets).items():
             found[history].higher[chosen], found[history].equal[chosen] = part.higher, part.equal
+        if observe is not None:
+            observe(chosen, scores)
     return found
 
 
@@ -62,7 +85,7 @@ def scored_ranks(
     """The same for a block as ``score_users`` yields it: users [B], scores [B, I], targets [B]; counts, each [B]."""
     kept = ranks(scores["kept"], targets)
     everything = kept if scores["masked"] is scores["kept"] else ranks(scores["masked"], targets)
-    masked = without(everything, scores["masked"], targets, *_past(sequences, split, chosen))
+    masked = without(everything, scores["masked"], targets, *past_of(sequences, split, chosen))
     return {"kept": kept, "masked": masked}
 
 
@@ -73,7 +96,7 @@ def _unranked(sequences: Sequences) -> Ranks:
 def candidates(sequences: Sequences, split: Split, items: int) -> dict[History, npt.NDArray[np.int64]]:
     """How many of ``items`` each user's target of ``split`` is ranked among, the target included, each [U]."""
     everyone = np.arange(len(sequences.users))
-    rows, past = _past(sequences, split, everyone)
+    rows, past = past_of(sequences, split, everyone)
     targets = sequences.items[sequences.offsets[1:] - (2 if split == "valid" else 1)]
     taken = np.unique((rows * items + past)[past != targets[rows]])
     kept = np.full(len(everyone), items, np.int64)
@@ -95,7 +118,7 @@ def score_users(
         yield chosen, model.ranking(moved, representations), moved.targets
 
 
-def _past(
+def past_of(
     sequences: Sequences, split: Split, chosen: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Everything that the users ``chosen`` had before their targets of ``split``: place of the user there, and item."""

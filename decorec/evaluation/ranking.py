@@ -9,7 +9,7 @@ import torch
 from decorec.errors import DecorecError
 from decorec.evaluation.rank_metrics import Ranks
 
-__all__ = ["ranks", "without"]
+__all__ = ["ranks", "top", "without"]
 
 EXACT = 1 << 24
 
@@ -76,6 +76,32 @@ def without(
         return counts - np.bincount(rows[gone.cpu().numpy()], minlength=len(counts))
 
     return Ranks(left(found.higher, taken > own), left(found.equal, taken == own))
+
+
+def top(scores: torch.Tensor, count: int) -> torch.Tensor:
+    """The ``count`` best items of each user (all, if there are fewer), best first; a tie in the order of the items.
+
+    ``torch.topk`` alone leaves open which items of a tie it takes, and in what order.
+
+    Args:
+        scores: [B, I] score of every item for each user, any floating type, no NaN.
+        count: at least 1.
+
+    Returns:
+        item indices, [B, min(count, I)].
+    """
+    items = scores.shape[1]
+    count = min(count, items)
+    found = scores.topk(min(count + 1, items), dim=1)
+    chosen = found.indices[:, :count]
+    if count < items:
+        cut = (found.values[:, count - 1] == found.values[:, count]).nonzero().squeeze(1)
+        part, last = scores[cut], found.values[cut, count - 1].unsqueeze(1)
+        better, equal = part > last, part == last
+        room = count - better.sum(1, keepdim=True)
+        chosen[cut] = (better | (equal & (equal.cumsum(1) <= room))).nonzero()[:, 1].view(-1, count)
+    chosen = chosen.sort(1).values
+    return chosen.gather(1, scores.gather(1, chosen).sort(dim=1, descending=True, stable=True).indices)
 
 
 def _count(flags: torch.Tensor) -> npt.NDArray[np.int64]:

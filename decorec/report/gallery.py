@@ -21,6 +21,7 @@ from decorec.artifacts.schemas.ranks import HISTORIES
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.evaluation.full_ranking import Scores, score_users, scored_ranks
 from decorec.evaluation.modality_modes import modes_of
+from decorec.evaluation.ranking import top
 from decorec.models import checkpoint
 from decorec.models.base import Recommender
 from decorec.models.decorec import DeCoRec
@@ -65,7 +66,7 @@ def _recommended(model: Recommender, data: Sequences) -> list[dict[str, Any]]:
     places = scored_ranks(data, "test", np.arange(len(data.users)), scores, targets)
     rank = {history: found.mean_rank() for history, found in places.items()}
     kept = scores["kept"]
-    top = torch.sort(kept, dim=1, descending=True, stable=True).indices[:, :TOP]
+    first = top(kept, TOP)
     return [
         {
             "rank": {history: float(found[user]) for history, found in rank.items()},
@@ -75,7 +76,7 @@ def _recommended(model: Recommender, data: Sequences) -> list[dict[str, Any]]:
                     "score": float(kept[user, item]),
                     "parts": {name: float(part[user, item]) for name, part in parts.items()},
                 }
-                for item in top[user].tolist()
+                for item in first[user].tolist()
             ],
         }
         for user in range(len(data.users))

@@ -32,6 +32,9 @@ SEQUENCES = Sequences(
 )
 MATRIX = scipy.sparse.csr_matrix(np.array([[0, 2, 0], [2, 0, 1], [0, 1, 0]], np.float32))
 CENTROIDS = np.zeros((2, 3), np.float32)
+LISTS = np.array([[2, 0, 1], [1, 0, -1]], np.int32)
+TAKEN = np.array([3 + 2])
+"""The second of two users had item 2 of three."""
 HISTORY = pl.DataFrame({"epoch": [0, 1], "best": [False, True]})
 
 
@@ -82,6 +85,10 @@ BROKEN: dict[str, tuple[Callable[[], None], str]] = {
     "cluster": (lambda: contract.check_interests(FILE, CENTROIDS, np.array([0, 2]), 2), "clusters from 0 to 1"),
     "no cluster": (lambda: contract.check_interests(FILE, CENTROIDS, np.array([0]), 2), "each of 2 items"),
     "centroid": (lambda: contract.check_interests(FILE, CENTROIDS * np.nan, np.array([0, 1]), 2), "in centroids"),
+    "item beyond the last": (lambda: contract.check_lists(FILE, LISTS + 1, 3, TAKEN), "items from 0 to 2, found 3"),
+    "item twice in a list": (lambda: contract.check_lists(FILE, LISTS[:, [0, 0, 1]], 3, TAKEN), "each item once"),
+    "item masked": (lambda: contract.check_lists(FILE, LISTS, 3, TAKEN - 1), "no masked item"),
+    "short list": (lambda: contract.check_lists(FILE, LISTS, 3, TAKEN[:0]), "that are left, found 1 others"),
     "infinity": (lambda: contract.check_finite(FILE, {"x": np.array([1.0, np.inf])}), "in x"),
     "gap": (lambda: contract.check_history(FILE, changed(HISTORY, 1, epoch=2)), "without a gap"),
     "two best": (lambda: contract.check_history(FILE, changed(HISTORY, 0, best=True)), "one best epoch, found 2"),
@@ -100,6 +107,7 @@ def test_what_keeps_its_promises_passes(tmp_path: Path) -> None:
     contract.check_images(FILE, IMAGES, ["a", "b"])
     contract.check_matrix(FILE, MATRIX)
     contract.check_interests(FILE, CENTROIDS, np.array([0, 1]), 2)
+    contract.check_lists(FILE, LISTS, 3, TAKEN)
     contract.check_finite(FILE, {"x": np.array([1.0]), "items": np.array([1], np.uint8)})
     contract.check_history(FILE, HISTORY)
     sequences()()

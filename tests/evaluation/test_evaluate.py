@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from decorec.artifacts.schemas.lists import LISTS
 from decorec.artifacts.schemas.ranks import HISTORIES, HISTORY_LENGTH, RANKS
 from decorec.data.batches import Batch
 from decorec.data.sequences import Sequences, write_vocab
@@ -20,6 +21,7 @@ from decorec.evaluation.evaluate import evaluate
 from decorec.evaluation.full_ranking import candidates, rank_by_history
 from decorec.evaluation.rank_metrics import Ranks
 from decorec.evaluation.ranks_table import ranks_table
+from decorec.evaluation.top_lists import TopLists
 from decorec.models import checkpoint
 from decorec.models.base import Recommender
 from decorec.models.popularity import Popularity
@@ -31,7 +33,10 @@ ITEMS = 40
 
 def step(folder: Path, data: Sequences, model: Recommender, name: str) -> dict[str, Any]:
     """Evaluate ``model`` from files; returns the arguments of the step."""
-    files = {argument: folder / argument for argument in ("vocab", "sequences", "model", "config", "ranks", "metrics")}
+    files = {
+        argument: folder / argument
+        for argument in ("vocab", "sequences", "model", "config", "ranks", "lists", "metrics")
+    }
     names = [f"i{number}" for number in range(ITEMS)]
     write_vocab(files["vocab"], names)
     data.write(files["sequences"])
@@ -65,6 +70,39 @@ def test_the_file_has_the_counts_and_the_metrics_are_the_means_over_ties(
     assert frame[f"equal{suffix}"].max() > 2
     for metric, mean in json.loads(files["metrics"].read_text())["test"][history].items():
         assert mean == pytest.approx(np.mean([user_value(metric, np.array(place)) for place in places]), rel=1e-13)
+
+
+@pytest.mark.parametrize("items", [40, 90])
+def test_the_lists_are_the_first_items_by_score_and_item_with_the_history_and_without(items: int) -> None:
+    """Few different scores and -inf from the model itself; users with up to 30 items, so that 90 leave 60 or more."""
+    data = small.sequences(items=items, longest=30)
+    random = np.random.default_rng(0)
+    scores = np.where(random.random((60, items)) < 0.4, -np.inf, random.integers(0, 9, (60, items)))
+    found = TopLists(data, "test", items)
+    for chosen in np.array_split(random.permutation(60), 7):
+        found.add(chosen, dict.fromkeys(HISTORIES, torch.from_numpy(scores[chosen])))
+    frame = found.table(Path("lists.parquet"))
+    assert frame.schema == LISTS
+    expected = []
+    for history in HISTORIES:
+        for user, begin, end in zip(range(60), data.offsets[:-1], data.offsets[1:], strict=True):
+            gone = set(data.items[begin : end - 1].tolist()) if history == "masked" else set()
+            order = sorted(set(range(items)) - gone, key=lambda item: (-scores[user, item], item))
+            expected.append((f"u{user}", history, order[:50]))
+    assert frame.rows() == expected
+    lengths = {len(order) for _, _, order in expected}
+    assert lengths == {50} if items == 90 else max(lengths) == 40 > min(lengths)
+
+
+def test_the_file_of_lists_agrees_with_the_file_of_ranks(tmp_path: Path) -> None:
+    data = small.sequences()
+    files = step(tmp_path, data, floor(data, "item-knn"), "item-knn")
+    ranks, lists = (pl.read_parquet(files[name]) for name in ("ranks", "lists"))
+    assert lists.schema == LISTS
+    kept = lists.filter(history="kept").join(ranks, on="user", maintain_order="left")
+    places = [row["items"].index(row["target"]) for row in kept.rows(named=True)]
+    higher, equal = kept["higher"].to_list(), kept["equal"].to_list()
+    assert all(low <= place <= low + ties for place, low, ties in zip(places, higher, equal, strict=True))
 
 
 class NeverTheLatest(Popularity):

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import rankdata
 
 from decorec.errors import DecorecError
-from decorec.evaluation.ranking import ranks
+from decorec.evaluation.ranking import ranks, top
 
 
 def draw(users: int, items: int, levels: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -82,3 +82,16 @@ def test_nan_is_refused() -> None:
     scores[1, 2] = scores[3, 0] = torch.nan
     with pytest.raises(DecorecError, match=r"2 of 5 users.*NaN"):
         ranks(scores, target)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 5, 1_000_000])
+@pytest.mark.parametrize("count", [1, 10, 36, 37, 50])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_best_items_stand_in_the_order_of_score_and_then_of_item(
+    levels: int, count: int, dtype: torch.dtype
+) -> None:
+    scores = draw(60, 37, levels)[0].to(dtype)
+    scores[::2, ::3] = -torch.inf
+    scores[1::2, 5:9] = -0.0  # ties with 0.0
+    expected = [sorted(range(37), key=lambda item: (-float(row[item]), item))[:count] for row in scores]
+    assert top(scores, count).tolist() == expected

@@ -44,6 +44,7 @@ rule evaluate:
         sequences=rules.split.output.sequences,
     output:
         ranks=layout.RANKS,
+        lists=layout.LISTS,
         metrics=layout.METRICS,
     log:
         layout.log(layout.training_job("evaluate")),
@@ -63,7 +64,7 @@ rule evaluate:
         step(
             "evaluate",
             input="vocab sequences model config",
-            output="ranks metrics",
+            output="ranks lists metrics",
         )
 
 
