@@ -49,6 +49,7 @@ STEPS: dict[str, Step] = {
     ),
     "statistics-table": Step("tables", "decorec.tables.statistics", "count users, items and interactions"),
     "coldstart-table": Step("tables", "decorec.tables.coldstart", "compare users with few interactions and others"),
+    "beyond-table": Step("tables", "decorec.tables.beyond", "measure what is recommended, beyond accuracy"),
     "recall-table": Step("tables", "decorec.tables.recall", "count next items found without training"),
     "retrieval-table": Step("tables", "decorec.tables.retrieval", "compare the modes of scoring"),
     "cost-table": Step("tables", "decorec.tables.cost", "collect time, memory and parameters"),

@@ -127,6 +127,16 @@ TABLES: dict[str, TableJob] = {
         },
         paper="Figure 9",
     ),
+    "beyond": TableJob(
+        step="beyond-table",
+        files=lambda plan: {
+            "lists": plan.of_runs(plan.config.tables.main, layout.LISTS),
+            "vocabs": plan.of_datasets(layout.VOCAB),
+            "sequences": plan.of_datasets(layout.SEQUENCES),
+            "features": plan.all_features(),
+        },
+        values=lambda plan: {"runs": plan.config.tables.main, "evaluate": plan.section("evaluate")},
+    ),
     "recall": TableJob(
         step="recall-table",
         files=lambda plan: {"recalls": plan.recalls()},

@@ -49,6 +49,14 @@ class Targets(Inputs):
         known = [run for run in self.config.report.runs if run in self.runs]
         return self.last_models([run for run in known if self.has_features(dataset, run)], dataset)
 
+    def all_features(self) -> list[str]:
+        """Features of every modality that a data set has, of all data sets."""
+        return [
+            layout.fill(layout.FEATURES, dataset=dataset, modality=modality)
+            for dataset in self.config.datasets
+            for modality in self.modalities(dataset)
+        ]
+
     def recalls(self) -> list[str]:
         """The recall without training, of the data sets that have features of text and image."""
         both = [name for name in self.config.datasets if {"text", "image"} <= set(self.modalities(name))]

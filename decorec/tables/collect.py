@@ -17,7 +17,7 @@ from decorec.artifacts.schemas.ranks import COUNTS, HISTORIES, HISTORY_LENGTH, R
 from decorec.errors import DecorecError
 from decorec.evaluation.rank_metrics import Ranks
 
-__all__ = ["Block", "RunRanks", "read_runs"]
+__all__ = ["Block", "RunRanks", "by_dataset", "read_runs"]
 
 
 class Block(NamedTuple):
@@ -90,8 +90,12 @@ def _check_same_users(first: Path, expected: pl.DataFrame, file: Path, found: pl
     )
 
 
-def _group(files: Sequence[Path], runs: Sequence[str], pattern: str) -> dict[str, dict[str, dict[int, Path]]]:
-    """Sort files of ``pattern`` into data set -> run -> seed -> file; runs in the order of ``runs``."""
+def by_dataset(files: Sequence[Path], runs: Sequence[str], pattern: str) -> dict[str, dict[str, dict[int, Path]]]:
+    """Sort files of ``pattern`` into data set -> run -> seed -> file; runs in the order of ``runs``.
+
+    Raises:
+        DecorecError: a file has another path, is given twice or belongs to no run; a run has no file.
+    """
     groups: dict[str, dict[str, dict[int, Path]]] = {}
     for file in files:
         found = layout.place(file, pattern)
@@ -136,7 +140,7 @@ def read_runs(files: Sequence[Path], runs: Sequence[str], mode: str | None = Non
             "--ranks: expected at least one ranks.parquet, found none; pass the files of the step evaluate"
         )
     result: dict[Block, dict[str, RunRanks]] = {}
-    for dataset, group in _group(files, runs, layout.RANKS if mode is None else layout.MODES).items():
+    for dataset, group in by_dataset(files, runs, layout.RANKS if mode is None else layout.MODES).items():
         reference: tuple[Path, pl.DataFrame] | None = None
         result |= {Block(dataset, history): {} for history in HISTORIES}
         for run, seeds in group.items():

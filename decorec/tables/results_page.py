@@ -1,4 +1,4 @@
-"""Step results-page: docs/results.md; every value is computed from the files of ranks or quoted from paper.yaml."""
+"""Step results-page: docs/results.md; every value is computed from the files of steps or quoted from paper.yaml."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from pydantic import RootModel
 
-from decorec.artifacts.files import write_text
+from decorec.artifacts.files import read_csv, write_text
 from decorec.artifacts.schemas.ranks import History
 from decorec.config.evaluation import EvaluateConfig
 from decorec.config.root import TunedDifference
@@ -20,6 +21,7 @@ from decorec.config.runs import flat
 from decorec.errors import DecorecError
 from decorec.evaluation.metrics import REPORTED
 from decorec.evaluation.significance import FLIPS
+from decorec.tables.beyond import decimals
 from decorec.tables.collect import Block, RunRanks, read_runs
 from decorec.tables.labels import PaperNames, label, note, paper_name
 from decorec.tables.paper import Figures, paper_figure, released_figures
@@ -51,7 +53,8 @@ def _protocol(references: Sequence[str], evaluate: EvaluateConfig) -> list[str]:
     return [
         "# Results",
         "",
-        "This page is written by `python -m decorec results-page` from the files of ranks; no number is typed by hand.",
+        "This page is written by `python -m decorec results-page` from files of other steps; no number is typed "
+        "by hand.",
         "",
         "## How the values are computed",
         "",
@@ -73,6 +76,8 @@ def _protocol(references: Sequence[str], evaluate: EvaluateConfig) -> list[str]:
         f"- **Differences.** {' and '.join(map(label, references))} minus each other run, user by user on the means "
         f"over seeds, with the same kind of interval; p: two-sided paired permutation test, {FLIPS:,} "
         "sign patterns, not corrected for the number of comparisons.",
+        "- **Beyond accuracy.** What the first ten items of all users are like; docs/protocol.md defines each measure. "
+        "None is better when it is larger.",
         "",
     ]
 
@@ -151,6 +156,20 @@ def _beside_paper(rows: Rows, runs: Sequence[str], dataset: str) -> list[str]:
     ]
 
 
+def _beyond(frame: pl.DataFrame, runs: Sequence[str], history: History) -> list[str]:
+    """What each run recommends, from the rows of beyond.csv of one block."""
+    metrics = frame["metric"].unique(maintain_order=True).to_list()
+    means = {(run, metric): mean for run, metric, mean in frame.select("model", "metric", "mean").iter_rows()}
+    missing = [run for run in runs if (run, metrics[0]) not in means] if metrics else []
+    if missing:
+        raise DecorecError(
+            f"--beyond: expected the runs {', '.join(runs)}, found none of the rows of {missing[0]!r}; run the step "
+            "beyond-table with the same runs"
+        )
+    table = [[label(run), *(f"{means[run, metric]:.{decimals(metric)}f}" for metric in metrics)] for run in runs]
+    return [f"### Beyond accuracy, history {history}", "", *markdown_rows(["run", *metrics], table)] if metrics else []
+
+
 def standard_errors(row: Summary, mean: float, std: float | None, seeds: int) -> float | None:
     """Difference of two means over seeds in units of its standard error, sqrt(s1^2 / n1 + s2^2 / n2).
 
@@ -219,6 +238,7 @@ def _section(
     evaluate: EvaluateConfig,
     name: str | None,
     chosen: Mapping[str, TunedDifference],
+    beyond: pl.DataFrame,
 ) -> list[str]:
     runs = list(found["kept"])
     rows: dict[History, Rows] = {}
@@ -234,6 +254,8 @@ def _section(
         means = {run: per_user(ranks) for run, ranks in group.items()}
         for reference in references:
             lines += _differences(means, reference, history, evaluate)
+    for history in found:
+        lines += _beyond(beyond.filter(dataset=dataset, history=history), runs, history)
     if name:
         lines += _beside_paper(rows["kept"], runs, name)
     released = released_figures(name)
@@ -253,6 +275,7 @@ def results_page(
     *,
     ranks: list[Path],
     statistics: list[Path],
+    beyond: Path,
     runs: list[str],
     references: list[str],
     evaluate: EvaluateConfig,
@@ -260,11 +283,12 @@ def results_page(
     chosen: ChosenValues,
     output: Path,
 ) -> None:
-    """Write the page of results (Markdown): data, true cut-offs, the paper's cut-offs, the released code.
+    """Write the page of results (Markdown): data, true cut-offs, what is recommended, and what the paper has.
 
     Args:
         ranks: DATASET/runs/RUN/seed-N/ranks.parquet (read) of all data sets, runs and seeds.
         statistics: DATASET/statistics.json (read) of the same data sets.
+        beyond: beyond.csv (read), the table of what is recommended by the same runs on the same data sets.
         runs: the runs, in the order of the rows.
         references: runs that are compared with all others.
         evaluate: the section evaluate of the configuration.
@@ -282,9 +306,11 @@ def results_page(
             "correct tables.reference and tables.variants or add the run to tables.main"
         )
     lines = _protocol(references, evaluate) + _statistics(statistics, paper)
+    measured = read_csv(beyond)
     lines += _notes(runs, any(paper.root.values()))
     for dataset, blocks in groupby(read_runs(ranks, runs).items(), key=lambda entry: entry[0].dataset):
         found = {block.history: group for block, group in blocks}
-        lines += _section(dataset, found, references, evaluate, paper.of(dataset), chosen.root.get(dataset, {}))
+        values = chosen.root.get(dataset, {})
+        lines += _section(dataset, found, references, evaluate, paper.of(dataset), values, measured)
     write_text(output, "\n".join(lines).rstrip() + "\n")
     logging.getLogger("decorec").info("%s: %d files of ranks in", output, len(ranks))

@@ -221,6 +221,58 @@ def coldstart(world: World) -> Iterator[Row]:
                 yield row | gain
 
 
+def beyond(world: World) -> Iterator[Row]:
+    """What is recommended: every list once more, item by item."""
+    names = pl.read_parquet(world.root / "vocab.parquet")["item"].to_list()
+    users = sorted(world.sequences)
+    training = [world.sequences[user][:-2] for user in users]
+    counts = [sum(items.count(item) for items in training) for item in range(len(names))]
+    owners = [sum(item in items for items in training) for item in range(len(names))]
+    ranked = sorted(range(len(names)), key=lambda item: (-counts[item], item))
+    tail = set(ranked[math.ceil(len(names) / 5) :])
+    distances = {}
+    for modality in ("text", "image"):
+        x = aligned(world, modality, names).astype(float)
+        distances[modality] = 1 - x @ x.T / np.outer(*[np.linalg.norm(x, axis=1)] * 2)
+
+    def of_user(user: str, items: list[int]) -> Row:
+        pairs = [(one, other) for one in items for other in items if one < other]
+        past = world.sequences[user][:-1]
+        row = {
+            "Popularity": statistics.fmean(counts[item] for item in items),
+            "PopularityShare": statistics.fmean(counts[item] for item in items) / sum(counts),
+            "Novelty": statistics.fmean(-math.log2(max(owners[item], 1) / len(users)) for item in items),
+            "TailShare": statistics.fmean(item in tail for item in items),
+            **{f"ILD-{name}": statistics.fmean(found[pair] for pair in pairs) for name, found in distances.items()},
+        }
+        assert world.history == "kept" or not set(items) & set(past)
+        return row | ({"Repeats": statistics.fmean(item in past for item in items)} if world.history == "kept" else {})
+
+    def of_seed(run: str, seed: int) -> tuple[Row, list[Row]]:
+        frame = pl.read_parquet(world.place(run, seed) / "lists.parquet").filter(history=world.history)
+        lists = dict(zip(frame["user"], (items[:10] for items in frame["items"].to_list()), strict=True))
+        assert all(len(items) == len(set(items)) == 10 for items in lists.values())
+        times = sorted(sum(item in items for items in lists.values()) for item in range(len(names)))
+        apart = sum(abs(one - other) for one in times for other in times)
+        together = {
+            "Coverage": sum(number > 0 for number in times) / len(names),
+            "Gini": apart / (2 * len(names) * sum(times)),  # the mean difference of two items over twice the mean
+        }
+        return together, [of_user(user, lists[user]) for user in users]
+
+    runs = world.config["tables"]["main"]
+    found = {run: [of_seed(run, seed) for seed in world.seeds] for run in runs}
+    for metric in found[runs[0]][0][0]:
+        for run in runs:
+            values = np.array([[together[metric]] for together, _ in found[run]])
+            row = spread(values) | {"ci_low": None, "ci_high": None}
+            yield {"dataset": world.dataset, "metric": f"{metric}@10", "model": run, **row}
+    for metric in found[runs[0]][0][1][0]:
+        for run in runs:
+            values = np.array([[row[metric] for row in rows] for _, rows in found[run]])
+            yield {"dataset": world.dataset, "metric": f"{metric}@10", "model": run, **spread(values)}
+
+
 def sensitivity(knob: str) -> Callable[[World], Iterator[Row]]:
     def rows(world: World) -> Iterator[Row]:
         runs, few = SENSITIVITY[knob], world.config["tables"]["sensitivity_seeds"]
@@ -270,6 +322,13 @@ def dataset_statistics(world: World) -> Iterator[Row]:
         "as_paper_sparsity_percent": 100 * (1 - rows / ((users + 1) * (items + 1))),
         **dict.fromkeys(("paper_items", "paper_interactions", "paper_sparsity_percent")),
     }
+
+
+def aligned(world: World, modality: str, names: list[str]) -> np.ndarray:
+    """[I, width] features of the items ``names``, in that order."""
+    arrays = load_file(world.root / "features" / f"{modality}.safetensors")
+    order = {item: row for row, item in enumerate(arrays["items"].tobytes().decode().split("\n"))}
+    return arrays["x"][[order[name] for name in names]]
 
 
 def nearest(scores: np.ndarray, possible: np.ndarray) -> dict[tuple[int, int], tuple[float, float]]:
@@ -323,9 +382,7 @@ def recall(world: World) -> Iterator[Row]:
     features = []
     names = pl.read_parquet(world.root / "vocab.parquet")["item"].to_list()
     for modality in ("text", "image"):
-        arrays = load_file(world.root / "features" / f"{modality}.safetensors")
-        order = {item: row for row, item in enumerate(arrays["items"].tobytes().decode().split("\n"))}
-        x = arrays["x"][[order[name] for name in names]]
+        x = aligned(world, modality, names)
         features.append(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
     both = np.concatenate(features, axis=1)
     cosine = both @ both.T / 2
@@ -516,6 +573,7 @@ TABLES: dict[str, Callable[[World], Iterator[Row]]] = {
     "readings": both(readings),
     "retrieval": both(retrieval),
     "coldstart": both(coldstart),
+    "beyond": both(beyond),
     "recall": recall,
     "statistics": dataset_statistics,
     "cost": cost,

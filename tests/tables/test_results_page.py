@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
+from decorec.artifacts.files import write_csv
 from decorec.cli import main
 from decorec.errors import DecorecError
 from decorec.evaluation.metrics import REPORTED
@@ -36,10 +38,39 @@ from tests.support.fabricated_ranks import (
 )
 
 
+def beyond_file(folder: Path, runs: list[str] = RUNS) -> Path:
+    """A table of what is recommended, with a value of its own in every cell; the masked history has one metric less."""
+    metrics = {"kept": ("Coverage@10", "PopularityShare@10", "Repeats@10"), "masked": ("Coverage@10", "Novelty@10")}
+    rows = [
+        {"dataset": dataset, "history": history, "metric": metric, "model": run}
+        for dataset in ("scientific", "shop")
+        for history, names in metrics.items()
+        for metric in names
+        for run in runs
+    ]
+    write_csv(folder / "beyond.csv", pl.DataFrame(rows).with_columns(mean=pl.int_range(pl.len()) / 1000 + 0.00012345))
+    return folder / "beyond.csv"
+
+
+def test_results_page_shows_what_is_recommended(tmp_path: Path) -> None:
+    files, _ = fabricate(tmp_path)
+    section = page(files, tmp_path).split("## shop\n")[1]
+    kept, masked = (table_after(section, f"### Beyond accuracy, history {history}") for history in HISTORIES)
+    assert kept == [
+        ["run", "Coverage@10", "PopularityShare@10", "Repeats@10"],
+        [label("decorec"), "0.0151", "0.018123", "0.0211"],
+        [label("sasrec"), "0.0161", "0.019123", "0.0221"],
+        [label("my-run"), "0.0171", "0.020123", "0.0231"],
+    ]
+    assert masked[0] == ["run", "Coverage@10", "Novelty@10"]
+    with pytest.raises(DecorecError, match=r"--beyond: expected the runs .*, found none of the rows of 'my-run'"):
+        page(files, tmp_path, beyond=beyond_file(tmp_path / "other", RUNS[:2]))
+
+
 def page(files: list[Path], tmp_path: Path, **changes: Any) -> str:
     statistics = [statistics_file(tmp_path / "results" / name, USERS, 90, 300) for name in ("scientific", "shop")]
     arguments = {"ranks": files, "runs": RUNS, "references": ["decorec"], "evaluate": EVALUATE, "paper": NAMES}
-    arguments["chosen"] = ChosenValues({})
+    arguments |= {"chosen": ChosenValues({}), "beyond": beyond_file(tmp_path)}
     results_page(**(arguments | changes), statistics=statistics, output=tmp_path / "results.md")
     return (tmp_path / "results.md").read_text(encoding="utf-8")
 
@@ -197,6 +228,7 @@ def test_steps_run_from_the_command_line(tmp_path: Path) -> None:
     main(["statistics-table", *shown, *names, *outputs])
     assert (tmp_path / "cli.csv").read_text().startswith("dataset,users,items,interactions,")
     page_flags = ["--references", "decorec", "--chosen", "{}", "--output", str(tmp_path / "cli.md")]
+    shown += ["--beyond", str(beyond_file(tmp_path))]
     main(["results-page", *ranks, *shown, *common, *names, *page_flags])
     assert (tmp_path / "cli.md").read_text(encoding="utf-8") == page(files, tmp_path)
     assert step_function("results-page") is results_page

@@ -86,6 +86,7 @@ rule results_page:
     input:
         ranks=plan.of_runs(plan.config.tables.main),
         statistics=plan.of_datasets(layout.STATISTICS),
+        beyond=layout.fill(layout.TABLE, table="beyond"),
     output:
         output=layout.RESULTS_PAGE,
     log:
@@ -110,6 +111,6 @@ rule results_page:
         step(
             "results-page",
             params="runs references evaluate paper chosen",
-            input="ranks statistics",
+            input="ranks statistics beyond",
             output="output",
         )
