@@ -12,7 +12,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FLIPS", "bootstrap_interval", "holm", "interval_over_seeds", "paired_test"]
+__all__ = [
+    "FLIPS",
+    "bootstrap_interval",
+    "holm",
+    "interval_over_seeds",
+    "mean_of_few",
+    "paired_test",
+    "two_groups",
+    "within",
+]
 
 Array = npt.NDArray[np.float64]
 FLIPS = 10_000
@@ -121,6 +130,64 @@ def paired_test(differences: Array, *, flips: int = FLIPS, seed: int = 0) -> Arr
         extreme += (np.abs(2 * (signs @ differences) - total) >= threshold).sum(axis=0)
     result: Array = (extreme + 1) / (flips + 1)
     return result
+
+
+def two_groups(one: Array, other: Array, *, level: float = 0.95) -> tuple[float, float, float, float]:
+    """Difference of the means of two independent groups, its interval, and p, by Welch's t-test.
+
+    Args:
+        one: [n] values, two or more.
+        other: [m] values, two or more.
+        level: coverage.
+
+    Returns:
+        difference, low, high, p. Groups without any spread give no error to measure the difference by: p is 1.
+    """
+    from scipy.stats import ttest_ind
+
+    difference = float(one.mean() - other.mean())
+    if not (np.ptp(one) or np.ptp(other)):
+        return difference, difference, difference, 1.0
+    test = ttest_ind(one, other, equal_var=False)
+    low, high = test.confidence_interval(level)
+    return difference, float(low), float(high), float(test.pvalue)
+
+
+def mean_of_few(values: Array, *, level: float = 0.95) -> tuple[float, float, float, float]:
+    """A mean over few repetitions, its interval, and p of being zero, by Student's t-test.
+
+    Args:
+        values: [n] values, two or more.
+        level: coverage.
+
+    Returns:
+        mean, low, high, p. Values without any spread give no error to measure by: p is 1.
+    """
+    from scipy.stats import ttest_1samp
+
+    mean = float(values.mean())
+    if not np.ptp(values):
+        return mean, mean, mean, 1.0
+    test = ttest_1samp(values, 0.0)
+    low, high = test.confidence_interval(level)
+    return mean, float(low), float(high), float(test.pvalue)
+
+
+def within(values: Array, low: float, high: float) -> float:
+    """p of a mean outside of ``low`` to ``high``: the larger of two one-sided t-tests (Schuirmann 1987).
+
+    Args:
+        values: [n] values, two or more.
+        low: lower end.
+        high: upper end.
+    """
+    from scipy.stats import ttest_1samp
+
+    if not np.ptp(values):
+        return 1.0
+    above = ttest_1samp(values, low, alternative="greater").pvalue
+    below = ttest_1samp(values, high, alternative="less").pvalue
+    return float(max(above, below))
 
 
 def holm(p_values: Sequence[float]) -> Array:

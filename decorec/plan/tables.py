@@ -76,6 +76,13 @@ def _modes(plan: Targets) -> list[str]:
     return plan.of_runs(plan.config.tables.retrieval, layout.MODES)
 
 
+def _repeated_gradients(plan: Targets) -> list[str]:
+    """Measurements of several trainings; none where there is one, which nothing can be tested with."""
+    number = plan.config.tables.gradient_seeds
+    several = len(plan.config.seeds[:number]) > 1
+    return plan.of_runs(plan.config.tables.gradients, layout.GRADIENTS, number) if several else []
+
+
 TABLES: dict[str, TableJob] = {
     "statistics": TableJob(
         step="statistics-table",
@@ -90,10 +97,13 @@ TABLES: dict[str, TableJob] = {
             "ranks": plan.of_runs(plan.compared()),
             "modes": _modes(plan),
             "recalls": plan.recalls(),
+            "histories": plan.histories() if plan.config.tables.baseline in plan.compared() else [],
+            "gradients": _repeated_gradients(plan),
         },
         values=lambda plan: {
             "main": plan.config.tables.main,
             "ablations": plan.config.tables.ablations,
+            "fusion": plan.config.tables.fusion,
             "retrieval": plan.config.tables.retrieval,
             "reference": plan.config.tables.reference,
             "baseline": plan.config.tables.baseline,

@@ -111,8 +111,9 @@ class Targets(Inputs):
         ]
 
     def compared(self) -> list[str]:
-        """Runs of the tables of models and of ablations."""
-        return list(dict.fromkeys([*self.config.tables.main, *self.config.tables.ablations]))
+        """Runs whose ranks the paper's claims are about: of the tables of models, of ablations and of fusion."""
+        tables = self.config.tables
+        return list(dict.fromkeys([*tables.main, *tables.ablations, *tables.fusion]))
 
     def references(self) -> list[str]:
         """Runs that the page of results compares with all others."""

@@ -14,6 +14,7 @@ __all__ = [
     "Paper",
     "PaperTable",
     "Released",
+    "Stated",
     "paper",
     "paper_figure",
     "paper_statistics",
@@ -53,6 +54,15 @@ class Released(Section):
     rows: Mapping[str, Mapping[Literal["stage1", "stage2"], Figures]]
 
 
+class Stated(Section):
+    """Numbers that stand in the paper's text."""
+
+    fusion_loss_percent: tuple[float, float]
+    """Section 1: what naive fusion loses, at least and at most."""
+    best_epoch_of_ids: float
+    """Section 3: where models of ids alone are best, "around"."""
+
+
 class Paper(Section):
     """Content of paper.yaml."""
 
@@ -60,6 +70,7 @@ class Paper(Section):
     main: PaperTable
     retrieval: PaperTable
     ablations: PaperTable
+    stated: Stated
     released: Released
 
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from decorec.artifacts.files import write_table
-from decorec.artifacts.schemas.gradients import GRADIENTS
+from decorec.artifacts.schemas.gradients import FIRST, GRADIENTS
 from decorec.config.runs import Run
 from decorec.data.batches import Batch
 from decorec.data.sequences import Sequences, read_vocab
@@ -35,10 +35,8 @@ from decorec.training.loop import train_model
 from decorec.training.resume import Keeper, training_key
 from decorec.training.steps import prepare
 
-__all__ = ["FIRST", "GradientProbe", "gradient_probe"]
+__all__ = ["GradientProbe", "gradient_probe"]
 
-FIRST = 50
-"""Steps at the start of training that are all measured (figure 3a of the paper)."""
 STRIDE = 1e-6
 """Length of the step in a part's parameters that measures the effect to first order; computed in float64."""
 

@@ -190,6 +190,19 @@ def test_tables_and_figures_follow_the_runs_that_there_are() -> None:
     ]
 
 
+def test_claims_about_gradients_train_nothing_for_a_single_seed() -> None:
+    runs = {"decorec": {}, "naive-fusion": {"model": {"phased": False}}, "sasrec": {"model": {"name": "sasrec"}}}
+    tables: dict[str, Any] = {"main": ["decorec"], "gradients": ["naive-fusion"]}
+    one = plan(tables=tables, runs=runs, seeds=[3, 4]).table_files("claims")
+    assert (one["gradients"], one["histories"]) == ([], []), "sasrec is compared with nothing"
+    assert plan(tables={**tables, "gradient_seeds": 2}, runs=runs, seeds=[3]).table_files("claims")["gradients"] == []
+    tables |= {"gradient_seeds": 2, "fusion": ["sasrec", "decorec"]}
+    found = plan(tables=tables, runs=runs, seeds=[3, 4, 5]).table_files("claims")
+    place = "results/shop/runs/naive-fusion/seed-{}/gradients.parquet"
+    assert found["gradients"] == [place.format(3), place.format(4)]
+    assert len(found["ranks"]) == len(found["histories"]) == 2 * 3
+
+
 def test_the_table_of_costs_waits_for_every_job_that_it_measures() -> None:
     runs = {"decorec": {}, "no-cluster": {"model": {"interests": False}}, "sasrec": {"model": {"name": "sasrec"}}}
     found = plan(tables={"main": list(runs)}, runs=runs, seeds=[3, 4])

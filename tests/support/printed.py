@@ -54,7 +54,8 @@ def strangers(file: Path) -> list[str]:
         if "&" in row:
             cells += row.split(" & ")[1:]
     printed = [number for cell in cells for number in NUMBER.findall(re.sub(r"\d+ of \d+", "", cell))]
-    assert len(printed) > len(cells) // 4, "numbers were found"
+    filled = [cell for cell in cells if cell.strip(" \\")]  # what is not testable has a verdict alone
+    assert len(printed) > len(filled) // 4, "numbers were found"
     return [number for number in printed if not _rounds(number, known)]
 
 

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, jvp
 
-from decorec.artifacts.schemas.gradients import GRADIENTS
+from decorec.artifacts.schemas.gradients import FIRST, GRADIENTS
 from decorec.config.runs import Run
 from decorec.data.batches import Batch
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import write_vocab
 from decorec.errors import DecorecError
 from decorec.evaluation.full_ranking import rank_users
-from decorec.training.gradient_probe import FIRST, GradientProbe, gradient_probe
+from decorec.training.gradient_probe import GradientProbe, gradient_probe
 from decorec.training.loop import train_model
 from tests.support import small
 

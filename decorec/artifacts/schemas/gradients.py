@@ -6,7 +6,10 @@ from typing import Any
 
 import polars as pl
 
-__all__ = ["GRADIENTS"]
+__all__ = ["FIRST", "GRADIENTS"]
+
+FIRST = 50
+"""Steps at the start of training that are all measured (figure 3a of the paper)."""
 
 GRADIENTS: dict[str, Any] = {
     **dict.fromkeys(("epoch", "step"), pl.Int64),
