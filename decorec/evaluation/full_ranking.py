@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +11,13 @@ from torch import Tensor
 
 from decorec.artifacts.schemas.ranks import HISTORIES, History
 from decorec.data.batches import histories
+from decorec.data.parts import Split
 from decorec.data.sequences import Sequences
 from decorec.evaluation.rank_metrics import Ranks
 from decorec.evaluation.ranking import ranks, without
 from decorec.models.base import Recommender
 
 __all__ = ["TOKENS_AT_ONCE", "candidates", "rank_by_history", "rank_users", "score_users", "scored_ranks"]
-
-Split = Literal["valid", "test"]
 
 TOKENS_AT_ONCE = 4096
 LOGITS_AT_ONCE = 1 << 23
@@ -28,10 +26,18 @@ FEWEST_AT_ONCE = 16
 """Least number of users ranked at a time, even with more logits: each block reads all representations once."""
 
 
-def rank_users(model: Recommender, sequences: Sequences, split: Split) -> Ranks:
-    """Where each user's target of ``split`` stands among all items, [U]; both counts are -1 for users left out."""
+def rank_users(
+    model: Recommender, sequences: Sequences, split: Split, among: npt.NDArray[np.int64] | None = None
+) -> Ranks:
+    """Where each user's target of ``split`` stands, [U]; both counts are -1 for users left out.
+
+    ``among``: the only candidates, ascending; every target is one of them. By default all items are.
+    """
     found = _unranked(sequences)
     for chosen, scores, targets in score_users(model, sequences, split):
+        if among is not None:
+            there = torch.from_numpy(among).to(scores.device)
+            scores, targets = scores.index_select(1, there), torch.searchsorted(there, targets)
         part = ranks(scores, targets)
         found.higher[chosen], found.equal[chosen] = part.higher, part.equal
     return found
@@ -69,7 +75,7 @@ def candidates(sequences: Sequences, split: Split, items: int) -> dict[History, 
     """How many of ``items`` each user's target of ``split`` is ranked among, the target included, each [U]."""
     everyone = np.arange(len(sequences.users))
     rows, past = _past(sequences, split, everyone)
-    targets = sequences.items[sequences.offsets[1:] - (2 if split == "valid" else 1)]
+    targets = sequences.targets(split)
     taken = np.unique((rows * items + past)[past != targets[rows]])
     kept = np.full(len(everyone), items, np.int64)
     return {"kept": kept, "masked": kept - np.bincount(taken // items, minlength=len(everyone))}
@@ -95,7 +101,7 @@ def _past(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Everything that the users ``chosen`` had before their targets of ``split``: place of the user there, and item."""
     starts = sequences.offsets[:-1][chosen]
-    counts = sequences.offsets[1:][chosen] - (2 if split == "valid" else 1) - starts
+    counts = sequences.places(split)[chosen] - starts
     rows = np.repeat(np.arange(len(chosen)), counts)
     places = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
     return rows, sequences.items[places].astype(np.int64)

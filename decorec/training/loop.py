@@ -65,7 +65,10 @@ def train_model(
         return _untrained(model, sequences)
     samples = model.samples(sequences, config)
     if not samples.target_count:
-        raise DecorecError("training: expected users with at least 4 interactions, found none; raise filter.kcore to 4")
+        raise DecorecError(
+            "training: expected users with two or more interactions in the training part, found none; raise "
+            "filter.kcore to 4, or split.quantile"
+        )
     _expect_known(model, config)
     model.sampler = _sampler(model, sequences, config, seed)
     now = TrainingState(model, config, seed)
@@ -134,6 +137,7 @@ def _untrained(model: Recommender, sequences: Sequences) -> pl.DataFrame:
 
 def validate(model: Recommender, sequences: Sequences, monitor: str) -> dict[str, float]:
     """Metrics on the validation items, and the loss there if it is monitored."""
+    sequences = sequences.having("valid")
     found = rank_users(model, sequences, "valid")
     figures = {name: float(parse_metric(name)(found).mean()) for name in (*MONITORED, monitor) if name != "loss"}
     if monitor == "loss":
