@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from decorec.errors import DecorecError
 from decorec.evaluation.full_ranking import TOKENS_AT_ONCE, rank_users
 from decorec.evaluation.rank_metrics import parse_metric
 from decorec.models.base import Recommender
+from decorec.models.cold_ids import mean_ids
 from decorec.nn.sampled_softmax import Sampler
 from decorec.progress import track
 from decorec.training.early_stopping import Best, is_better
@@ -41,7 +43,7 @@ def train_model(
     on_gradients: Callable[[int, int, Batch], None] | None = None,
     keeper: Keeper | None = None,
 ) -> pl.DataFrame:
-    """Train until validation stops improving; the model ends with the weights of its best epoch.
+    """Train until validation stops improving; the model ends with the weights of its best epoch, as they were ranked.
 
     Args:
         model: on the device to train on.
@@ -71,6 +73,7 @@ def train_model(
         )
     _expect_known(model, config)
     model.sampler = _sampler(model, sequences, config, seed)
+    cold = _cold(model, sequences) if config.cold_ids == "mean" else None
     now = TrainingState(model, config, seed)
     if keeper is not None:
         keeper.restore(now)
@@ -87,7 +90,8 @@ def train_model(
             now.count(batch, train_step(model, batch, now.adam, config, warmup(now.step, samples, config), look))
             if now.average is not None:
                 now.average.update()
-        with nullcontext() if now.average is None else now.average.applied():
+        averaged = nullcontext() if now.average is None else now.average.applied()
+        with averaged, nullcontext() if cold is None else mean_ids(model, cold):
             figures = validate(model, sequences, config.monitor)
             value = _monitored(figures, config)
             if is_better(value, now.best.value, config.decimals):
@@ -127,6 +131,11 @@ def _sampler(model: Recommender, sequences: Sequences, config: StageConfig, seed
     if config.negatives == "all":
         return None
     return Sampler(sequences.training().items, model.item_data.item_count, config.negatives, seed)
+
+
+def _cold(model: Recommender, sequences: Sequences) -> Tensor:
+    """[I] bool: items without an interaction in the training part."""
+    return torch.from_numpy(np.bincount(sequences.training().items, minlength=model.item_data.item_count) == 0)
 
 
 def _untrained(model: Recommender, sequences: Sequences) -> pl.DataFrame:
