@@ -48,6 +48,7 @@ STEPS: dict[str, Step] = {
         "tables", "decorec.tables.comparison", "compare models, ablations or other groups of runs"
     ),
     "statistics-table": Step("tables", "decorec.tables.statistics", "count users, items and interactions"),
+    "colditems-table": Step("tables", "decorec.tables.colditems", "compare targets without a training interaction"),
     "coldstart-table": Step("tables", "decorec.tables.coldstart", "compare users with few interactions and others"),
     "beyond-table": Step("tables", "decorec.tables.beyond", "measure what is recommended, beyond accuracy"),
     "recall-table": Step("tables", "decorec.tables.recall", "count next items found without training"),

@@ -7,7 +7,7 @@ from decorec.config.decorec import DecorecConfig
 from decorec.config.evaluation import EvaluateConfig
 from decorec.config.features import FeaturesConfig
 from decorec.config.models import ModelConfig
-from decorec.config.prepare import FilterConfig, GraphConfig, InterestsConfig
+from decorec.config.prepare import FilterConfig, GraphConfig, InterestsConfig, SplitConfig
 from decorec.config.root import Config, describe, load
 from decorec.config.runs import PRESETS, Run
 from decorec.config.training import StageConfig, TrainConfig, TuningConfig
@@ -30,6 +30,7 @@ __all__ = [
     "Run",
     "SampleDataset",
     "Section",
+    "SplitConfig",
     "StageConfig",
     "TableDataset",
     "TrainConfig",

@@ -1,4 +1,4 @@
-"""Sections of the filter, the co-occurrence graph and the interests."""
+"""Sections of the filter, the split, the co-occurrence graph and the interests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from decorec.config.base import Distinct, Section
 
-__all__ = ["FilterConfig", "GraphConfig", "InterestsConfig", "Normalisation"]
+__all__ = ["FilterConfig", "GraphConfig", "InterestsConfig", "Normalisation", "SplitConfig"]
 
 Normalisation = Literal["symmetric", "row", "released"]
 
@@ -22,6 +22,17 @@ class FilterConfig(Section):
     """exact: drop repeated rows of user, item, rating and timestamp; pair: drop every repetition of a user and item."""
     require: Distinct[Literal["text", "image"]] = ["text", "image"]
     """Modalities that an item must have."""
+
+
+class SplitConfig(Section):
+    """Which interactions are for training, validation and test."""
+
+    protocol: Literal["leave-one-out", "temporal"] = "leave-one-out"
+    """leave-one-out: the last item of a user is the test target, the one before it the validation target. temporal: the
+    first items after one point in time for all users; nothing after the point of validation is trained on."""
+    quantile: float = Field(0.9, gt=0, lt=1)
+    """Share of the interactions before the point of the test, and of these before the point of validation. With
+    leave-one-out it only counts in the table of statistics, which says what lies before that point."""
 
 
 class GraphConfig(Section):

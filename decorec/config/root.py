@@ -18,7 +18,7 @@ from decorec.config.evaluation import EvaluateConfig
 from decorec.config.experts import ExpertsConfig
 from decorec.config.features import FeaturesConfig
 from decorec.config.models import ModelConfig
-from decorec.config.prepare import FilterConfig, GraphConfig, InterestsConfig
+from decorec.config.prepare import FilterConfig, GraphConfig, InterestsConfig, SplitConfig
 from decorec.config.runs import SECTIONS, Run, nested, resolve
 from decorec.config.tables import KNOBS, LISTS, ReportConfig, TablesConfig
 from decorec.config.training import TrainConfig, TuningConfig
@@ -64,6 +64,7 @@ class Config(Section):
     crawl: CrawlConfig = CrawlConfig()
     features: FeaturesConfig = FeaturesConfig()
     filter: FilterConfig = FilterConfig()
+    split: SplitConfig = SplitConfig()
     graph: GraphConfig = GraphConfig()
     interests: InterestsConfig = InterestsConfig()
     model: ModelConfig = Field(default_factory=lambda: Run().model)
@@ -100,6 +101,16 @@ class Config(Section):
     @classmethod
     def _default_name(cls, value: Any) -> Any:
         return {"name": "decorec", **value} if isinstance(value, Mapping) else value
+
+    @model_validator(mode="after")
+    def _times_are_known(self) -> Config:
+        given = [name for name, section in self.datasets.items() if section.source == "atomic"]
+        if given and self.split.protocol == "temporal":
+            raise ValueError(
+                f"split.protocol is temporal, but datasets.{given[0]} (source atomic) has given splits without times; "
+                "take it out, read its interactions from another source, or leave split.protocol at leave-one-out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _tables_name_runs(self) -> Config:

@@ -34,6 +34,10 @@ class StageConfig(Section):
     negatives: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
     """Items in the denominator of the loss besides the target: all, or this many drawn per step and corrected for their
     probability (logQ). For shops for which the full softmax takes too long; models without this feature refuse it."""
+    cold_ids: Literal["trained", "mean"] = Field("trained", exclude_if=lambda ids: ids == "trained")
+    """Ids of items without an interaction in the training part, where users are ranked. trained: as training left them,
+    which is noise. mean: the mean of the other ids, for every model alike, so that content decides between such items.
+    Not written if trained, so that the tracked values of a run are the same as before the key existed."""
     learning_rate: float = Field(1e-3, gt=0)
     """Adam's learning rate for everything except ids and interests."""
     id_learning_rate: float = Field(1e-4, ge=0)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from decorec.data.parts import Split
 from decorec.data.sequences import Sequences
 
 __all__ = [
@@ -258,9 +259,9 @@ def _groups(size: IntArray) -> Iterator[Group]:
         yield Group(begin, end, width, torch.from_numpy(size[low:high]), torch.from_numpy(slots))
 
 
-def histories(sequences: Sequences, split: Literal["valid", "test"], length: int) -> Windows:
-    """One window per user, in their order: the last ``length`` items before the target of ``split``."""
-    target = sequences.offsets[1:] - (2 if split == "valid" else 1)
+def histories(sequences: Sequences, split: Split, length: int) -> Windows:
+    """One window per user, in their order: the last ``length`` items before the target of ``split``, which all have."""
+    target = sequences.places(split)
     start = np.maximum(sequences.offsets[:-1], target - length)
     size = target - start
     return Windows(sequences.items, start, size, size - 1, target + 1)

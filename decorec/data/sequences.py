@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,22 @@ import polars as pl
 
 from decorec.artifacts.files import read_table, write_table
 from decorec.data.contract import check_vocab, promise
+from decorec.data.parts import Parts, Split, leave_one_out
 from decorec.errors import DecorecError
 
 __all__ = ["Sequences", "check_sequences", "read_vocab", "write_vocab"]
 
-HELD_OUT = 2
-"""Leave-one-out: the last item of a user is the test item, the one before it the validation item."""
+IntArray = npt.NDArray[np.int64]
+COLUMNS: dict[str, Any] = {
+    "user": pl.String,
+    "items": pl.List(pl.Int32),
+    "timestamps": pl.List(pl.Int64),
+    "training": pl.Int32,
+    "valid": pl.Int32,
+    "test": pl.Int32,
+}
+"""sequences.parquet. training: number of items in the training part, a user's first ones. valid, test: position (from
+0) of the target in the user's items, null where the user has none."""
 
 
 def write_vocab(path: Path, items: list[str]) -> None:
@@ -46,40 +57,81 @@ class Sequences:
     """Sequences of all users, oldest item first.
 
     ``items`` [interactions] int32 vocabulary indices, user after user; ``offsets`` [users + 1] int64: user u has
-    ``items[offsets[u]:offsets[u + 1]]``. ``timestamps`` [interactions] int64 seconds, or None where unknown.
+    ``items[offsets[u]:offsets[u + 1]]``. ``timestamps`` [interactions] int64 seconds, or None where unknown. ``split``:
+    which of them are for training, validation and test; None: leave-one-out.
     """
 
     users: list[str]
-    offsets: npt.NDArray[np.int64]
+    offsets: IntArray
     items: npt.NDArray[np.int32]
     timestamps: npt.NDArray[np.int64] | None = None
+    split: Parts | None = None
 
     @property
-    def lengths(self) -> npt.NDArray[np.int64]:
+    def lengths(self) -> IntArray:
         """Items per user, [users]."""
         return np.diff(self.offsets)
 
-    def training(self) -> Sequences:
-        """The training part: every user's sequence without its last two items.
+    @cached_property
+    def parts(self) -> Parts:
+        """Where each user's training part ends, and which items are the targets: the one place that says so.
 
         Raises:
-            DecorecError: a user has fewer than three items.
+            DecorecError: the split is leave-one-out and a user has fewer than three items.
         """
+        if self.split is not None:
+            return self.split
         lengths = self.lengths
-        if len(lengths) and lengths.min() <= HELD_OUT:
+        if lengths.min(initial=3) < 3:
             user = self.users[int(lengths.argmin())]
             raise DecorecError(
                 f"sequences: expected at least 3 items per user (training, validation, test), found {lengths.min()} "
                 f"for user {user!r}; raise filter.kcore"
             )
-        position = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], lengths)
-        keep = position < np.repeat(lengths - HELD_OUT, lengths)
-        offsets = np.concatenate([[0], np.cumsum(lengths - HELD_OUT)])
+        return leave_one_out(lengths)
+
+    def training(self) -> Sequences:
+        """The training part of every user's sequence, which may be empty; all of it is for training."""
+        return self._until(self.parts.training)
+
+    def _until(self, ends: IntArray) -> Sequences:
+        """The first ``ends`` [users] items of each user, all of them for training."""
+        position = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], self.lengths)
+        keep = position < np.repeat(ends, self.lengths)
         timestamps = None if self.timestamps is None else self.timestamps[keep]
-        return Sequences(self.users, offsets, self.items[keep], timestamps)
+        none = np.full(len(ends), -1)
+        parts = Parts(ends, none, none)
+        return Sequences(self.users, np.concatenate([[0], np.cumsum(ends)]), self.items[keep], timestamps, parts)
+
+    def having(self, split: Split) -> Sequences:
+        """The users that have a target of ``split``, with their whole sequences."""
+        there = self.parts.target(split) >= 0
+        return self if there.all() else self.of(np.flatnonzero(there))
+
+    def of(self, users: IntArray) -> Sequences:
+        """The sequences of some users, by their indices."""
+        lengths = self.lengths[users]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        where = np.repeat(self.offsets[users] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        timestamps = None if self.timestamps is None else self.timestamps[where]
+        names = [self.users[user] for user in users]
+        return Sequences(names, offsets, self.items[where], timestamps, self.parts.of(users))
+
+    def places(self, split: Split) -> IntArray:
+        """Place in ``items`` of each user's target of ``split``, [users].
+
+        The user's items before it are its history. Only where every user has one: see ``having``.
+        """
+        position = self.parts.target(split)
+        assert (position >= 0).all(), f"a user has no target of {split}; ask for having({split!r})"
+        return self.offsets[:-1] + position
+
+    def targets(self, split: Split) -> npt.NDArray[np.int32]:
+        """Each user's target of ``split``, [users]; only where every user has one."""
+        return self.items[self.places(split)]
 
     def write(self, path: Path) -> None:
-        """Write user, items (list of int32), timestamps (list of int64 or of nulls)."""
+        """Write user, items (list of int32), timestamps (list of int64 or of nulls), training, valid, test."""
         times: Any = self.timestamps
         flat = pl.DataFrame(
             {
@@ -89,29 +141,46 @@ class Sequences:
             }
         )
         lists = flat.group_by("row", maintain_order=True).agg("items", "timestamps")
-        write_table(path, lists.select(pl.Series("user", self.users, dtype=pl.String), "items", "timestamps"))
+        parts = {name: getattr(self.parts, name) for name in ("training", "valid", "test")}
+        columns = [
+            pl.Series("user", self.users, dtype=pl.String),
+            *lists.select("items", "timestamps"),
+            *(pl.Series(name, values, dtype=pl.Int32).replace(-1, None) for name, values in parts.items()),
+        ]
+        write_table(path, pl.DataFrame(columns))
 
     @classmethod
     def read(cls, path: Path) -> Sequences:
         """Read a file written by :meth:`write`.
 
         Raises:
-            DecorecError: the file is not a table of sequences.
+            DecorecError: the file is not a table of sequences, or a part lies outside of a user's items.
         """
-        columns: dict[str, Any] = {"user": pl.String, "items": pl.List(pl.Int32), "timestamps": pl.List(pl.Int64)}
-        table = read_table(path, columns)
+        table = read_table(path, COLUMNS)
         lengths = table["items"].list.len().to_numpy().astype(np.int64)
         times = table["timestamps"].explode()
+        training, valid, test = (
+            table[name].fill_null(-1).to_numpy().astype(np.int64) for name in ("training", "valid", "test")
+        )
+        outside = (training < 0) | (np.maximum.reduce([training - 1, valid, test]) >= lengths)
+        if outside.any():
+            row = int(outside.argmax())
+            raise DecorecError(
+                f"{path}: expected the training part and the targets of a user among its items, found training "
+                f"{training[row]}, valid {valid[row]} and test {test[row]} for user {table['user'][row]!r} with "
+                f"{lengths[row]} items; run the split step again"
+            )
         return cls(
             users=table["user"].to_list(),
             offsets=np.concatenate([[0], np.cumsum(lengths)]),
             items=table["items"].explode().to_numpy().astype(np.int32, copy=False),
             timestamps=None if times.null_count() else times.to_numpy(),
+            split=Parts(training, valid, test),
         )
 
 
 def check_sequences(path: Path, sequences: Sequences, items: int, complete: bool) -> None:
-    """Every user once, with three items or more; all items if ``complete``; times that do not fall."""
+    """Every user once, with three items or more; all items if ``complete``; times that do not fall; parts in order."""
     users, lengths, found = sequences.users, sequences.lengths, sequences.items
     promise(len(set(users)) == len(users) == len(lengths), path, "every user once")
     promise(not len(lengths) or lengths.min() >= 3, path, "three items of every user or more", lengths.min(initial=3))
@@ -123,3 +192,12 @@ def check_sequences(path: Path, sequences: Sequences, items: int, complete: bool
         falls = np.diff(sequences.timestamps) < 0
         falls[sequences.offsets[1:-1] - 1] = False  # from one user to the next
         promise(not falls.any(), path, "the oldest item of a user first", f"{falls.sum()} steps back in time")
+    parts = sequences.parts
+    promise(
+        parts.training.min(initial=0) >= 0, path, "training parts of no item or more", parts.training.min(initial=0)
+    )
+    begin = np.maximum(parts.training, 1)  # a target has an item before it
+    for name, target in (("validation", parts.valid), ("test", parts.test)):
+        inside = (target < 0) | ((target >= begin) & (target < lengths))
+        promise(bool(inside.all()), path, f"{name} targets behind the training part", f"{(~inside).sum()} elsewhere")
+        begin = np.maximum(begin, target + 1)

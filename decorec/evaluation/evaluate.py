@@ -6,19 +6,21 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import torch
 
 from decorec.artifacts.files import write_json, write_table
+from decorec.artifacts.schemas.ranks import COLD, EVALUATED
 from decorec.data.sequences import Sequences
-from decorec.evaluation.full_ranking import candidates, rank_by_history
+from decorec.evaluation.full_ranking import candidates, rank_by_history, rank_users
 from decorec.evaluation.metrics import REPORTED, parse_metric
 from decorec.evaluation.ranks_table import ranks_table
 from decorec.evaluation.top_lists import TopLists
 from decorec.models import checkpoint
+from decorec.models.base import Recommender
 
 __all__ = ["evaluate"]
-
 
 log = logging.getLogger("decorec")
 
@@ -36,6 +38,8 @@ def evaluate(
 ) -> None:
     """Rank every user's test item among all items of the data set (full ranking), with the history kept and masked.
 
+    Users without a test target have no row. Cold items are those without an interaction in the training part.
+
     Args:
         vocab: vocab.parquet (read).
         sequences: sequences.parquet (read).
@@ -43,8 +47,9 @@ def evaluate(
         config: its config.json (read).
         ranks: ranks.parquet (written), one row per user: user, target (item index), higher (items scored higher than
             the target), equal (other items with the same score), higher_masked and equal_masked (the same without the
-            items of the user's history), history_length (items before the test item), target_count (interactions with
-            the target in the training part).
+            items of the user's history), history_length (items before the test item), training_length (interactions of
+            the user in the training part), target_count (interactions with the target in the training part),
+            higher_cold and equal_cold (the counts among cold items alone; null where the target is not cold).
         lists: lists.parquet (written), two rows per user: user, history (kept or masked), items (indices of the first
             50, or of all that are left; best first, equal scores in the order of the items). Masked: no item of the
             user's history, not even a target that was bought before.
@@ -61,14 +66,19 @@ def evaluate(
     trained = checkpoint.load_for(vocab, model, config)
     data = Sequences.read(sequences)
     trained.model.to_device()
-    first = TopLists(data, "test", len(trained.items))
-    test = rank_by_history(trained.model, data, "test", first.add)
-    valid = rank_by_history(trained.model, data, "valid")
-    target = data.items[data.offsets[1:] - 1]
+    tested, validated = data.having("test"), data.having("valid")
+    first = TopLists(tested, "test", len(trained.items))
+    test = rank_by_history(trained.model, tested, "test", first.add)
+    valid = rank_by_history(trained.model, validated, "valid")
     counts = np.bincount(data.training().items, minlength=len(trained.items))
-    frame = ranks_table(ranks, data, test, candidates(data, "test", len(trained.items))).with_columns(
-        history_length=pl.Series((data.lengths - 1).astype(np.int32)),
-        target_count=pl.Series(counts[target].astype(np.int32)),
+    columns = {
+        "history_length": tested.parts.test,
+        "training_length": tested.parts.training,
+        "target_count": counts[tested.targets("test")],
+        **_among_cold(trained.model, tested, counts == 0),
+    }
+    frame = ranks_table(ranks, tested, test, candidates(tested, "test", len(trained.items))).with_columns(
+        pl.Series(name, columns[name], dtype=kind).replace(-1, None) for name, kind in EVALUATED.items()
     )
     figures = {
         part: {
@@ -81,3 +91,14 @@ def evaluate(
     write_table(ranks, frame)
     write_table(lists, first.table(lists))
     write_json(metrics, {"users": len(frame), "items": len(trained.items), **figures})
+
+
+def _among_cold(model: Recommender, tested: Sequences, cold: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[np.int64]]:
+    """The columns of the counts among the items that are ``cold`` [I], each [U]; -1 where the target is not."""
+    found = {name: np.full(len(tested.users), -1) for name in COLD}
+    users = np.flatnonzero(cold[tested.targets("test")])
+    if len(users):
+        there = rank_users(model, tested.of(users), "test", np.flatnonzero(cold))
+        for name, counts in zip(COLD, (there.higher, there.equal), strict=True):
+            found[name][users] = counts
+    return found

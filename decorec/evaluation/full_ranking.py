@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from decorec.artifacts.schemas.ranks import HISTORIES, History
 from decorec.data.batches import histories
+from decorec.data.parts import Split
 from decorec.data.sequences import Sequences
 from decorec.evaluation.rank_metrics import Ranks
 from decorec.evaluation.ranking import ranks, without
@@ -20,7 +20,6 @@ from decorec.models.base import Recommender
 __all__ = [
     "TOKENS_AT_ONCE",
     "Scores",
-    "Split",
     "candidates",
     "past_of",
     "rank_by_history",
@@ -29,7 +28,6 @@ __all__ = [
     "scored_ranks",
 ]
 
-Split = Literal["valid", "test"]
 Scores = dict[History, Tensor]
 """What items are ranked by with the history kept and with it masked, for most models the same; see
 ``Recommender.ranking``."""
@@ -41,11 +39,20 @@ FEWEST_AT_ONCE = 16
 """Least number of users ranked at a time, even with more logits: each block reads all representations once."""
 
 
-def rank_users(model: Recommender, sequences: Sequences, split: Split) -> Ranks:
-    """Where each user's target of ``split`` stands among all items, [U]; both counts are -1 for users left out."""
+def rank_users(
+    model: Recommender, sequences: Sequences, split: Split, among: npt.NDArray[np.int64] | None = None
+) -> Ranks:
+    """Where each user's target of ``split`` stands, [U]; both counts are -1 for users left out.
+
+    ``among``: the only candidates, ascending; every target is one of them. By default all items are.
+    """
     found = _unranked(sequences)
     for chosen, scores, targets in score_users(model, sequences, split):
-        part = ranks(scores["kept"], targets)
+        kept = scores["kept"]
+        if among is not None:
+            there = torch.from_numpy(among).to(kept.device)
+            kept, targets = kept.index_select(1, there), torch.searchsorted(there, targets)
+        part = ranks(kept, targets)
         found.higher[chosen], found.equal[chosen] = part.higher, part.equal
     return found
 
@@ -97,7 +104,7 @@ def candidates(sequences: Sequences, split: Split, items: int) -> dict[History, 
     """How many of ``items`` each user's target of ``split`` is ranked among, the target included, each [U]."""
     everyone = np.arange(len(sequences.users))
     rows, past = past_of(sequences, split, everyone)
-    targets = sequences.items[sequences.offsets[1:] - (2 if split == "valid" else 1)]
+    targets = sequences.targets(split)
     taken = np.unique((rows * items + past)[past != targets[rows]])
     kept = np.full(len(everyone), items, np.int64)
     return {"kept": kept, "masked": kept - np.bincount(taken // items, minlength=len(everyone))}
@@ -123,7 +130,7 @@ def past_of(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Everything that the users ``chosen`` had before their targets of ``split``: place of the user there, and item."""
     starts = sequences.offsets[:-1][chosen]
-    counts = sequences.offsets[1:][chosen] - (2 if split == "valid" else 1) - starts
+    counts = sequences.places(split)[chosen] - starts
     rows = np.repeat(np.arange(len(chosen)), counts)
     places = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
     return rows, sequences.items[places].astype(np.int64)

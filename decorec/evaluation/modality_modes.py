@@ -104,7 +104,7 @@ def modality_modes(
     """
     torch.set_num_threads(threads)
     trained = checkpoint.load_for(vocab, model, config)
-    data = Sequences.read(sequences)
+    data = Sequences.read(sequences).having("test")
     trained.model.to_device()
     among = candidates(data, "test", len(trained.items))
     frames = []

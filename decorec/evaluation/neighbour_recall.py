@@ -106,8 +106,7 @@ def predict(data: Sequences, near: Neighbours, count: int) -> pl.DataFrame:
     Items of the history itself are not predicted. Within a level, higher scores come first. There are at least
     ``count`` if the view has as many.
     """
-    position = np.arange(len(data.items)) - np.repeat(data.offsets[:-1], data.lengths)
-    history = position < np.repeat(data.lengths - 1, data.lengths)
+    history = np.arange(len(data.items)) < np.repeat(data.places("test"), data.lengths)
     user = np.repeat(np.arange(len(data.users)), data.lengths)[history]
     seen = pl.DataFrame({"user": user, "item": data.items[history].astype(np.int64)}).unique(maintain_order=True)
     pairs = pl.DataFrame({"item": near.item, "other": near.other, "level": near.level, "score": near.score})
@@ -166,7 +165,7 @@ def neighbour_recall(
     Raises:
         DecorecError: the files belong to different items.
     """
-    items, data, matrix = read_vocab(vocab), Sequences.read(sequences), read_sparse(cooccurrence)
+    items, data, matrix = read_vocab(vocab), Sequences.read(sequences).having("test"), read_sparse(cooccurrence)
     if matrix.shape != (len(items), len(items)):
         raise DecorecError(
             f"{cooccurrence}: expected a matrix of {len(items)} x {len(items)} items (the items of {vocab}), found "
@@ -178,7 +177,7 @@ def neighbour_recall(
     wanted = predictions * len(data.users)
     predicted = {view: predict(data, near[view], wanted) for view in VIEWS}
     total = min(wanted, *map(len, predicted.values()))
-    target = data.items[data.offsets[1:] - 1]
+    target = data.targets("test")
     frames = []
     for view, frame in predicted.items():
         kept = first(frame, total)

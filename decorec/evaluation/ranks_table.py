@@ -28,15 +28,14 @@ def ranks_table(
 
     Args:
         file: the file that the table is for; errors name it.
-        data: the sequences that were ranked.
+        data: the sequences that were ranked; every user has a test target.
         ranks: of the test items, each [U].
         candidates: number of items that each was ranked among, itself included, each [U].
 
     Raises:
         DecorecError: there is not exactly one row per user, or a row cannot be a count among its candidates.
     """
-    target = data.items[data.offsets[1:] - 1].astype(np.int32)
-    columns: dict[str, Any] = {"user": data.users, "target": target}
+    columns: dict[str, Any] = {"user": data.users, "target": data.targets("test")}
     for history, names in COUNTS.items():
         found = ranks[history]
         _check(file, data, found, candidates[history], history)

@@ -12,8 +12,9 @@ import torch
 from decorec.artifacts.schemas.lists import LENGTH, LISTS
 from decorec.artifacts.schemas.ranks import HISTORIES, History
 from decorec.data.contract import check_lists
+from decorec.data.parts import Split
 from decorec.data.sequences import Sequences
-from decorec.evaluation.full_ranking import Scores, Split, past_of
+from decorec.evaluation.full_ranking import Scores, past_of
 from decorec.evaluation.ranking import top
 
 __all__ = ["TopLists"]

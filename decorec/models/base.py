@@ -109,6 +109,10 @@ class Recommender(nn.Module, ABC):
         """The model's training samples, made from the training part of ``sequences``."""
         return training_windows(sequences, self.config.length, train.samples, train.horizon)
 
+    def id_tables(self) -> list[Tensor]:
+        """Parameters whose first I rows belong to one item each and know nothing of its content. By default none."""
+        return []
+
     def before_epoch(self) -> None:
         """Work to repeat before every epoch of training, without gradient."""
 

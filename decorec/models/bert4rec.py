@@ -102,6 +102,10 @@ class BERT4Rec(Recommender):
         """Item embeddings with the output bias as an additional column, [1, I, D + 1]."""
         return torch.cat([self.items.weight[: self.mask], self.bias], 1)[None]
 
+    def id_tables(self) -> list[Tensor]:
+        """The item embeddings and the output bias."""
+        return [self.items.weight, self.bias]
+
     def _states(self, batch: Batch) -> Tensor:
         """States at the predictions of a batch in which they are masked, [1, P, D + 1]."""
         encoded = self.encoder(self.items(batch.items)[None], batch)

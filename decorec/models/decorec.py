@@ -220,6 +220,10 @@ class DeCoRec(Recommender):
             representation = representation + torch.stack(embedded)
         return representation
 
+    def id_tables(self) -> list[Tensor]:
+        """The ids, if the model has them."""
+        return [] if self.ids is None else [self.ids.weight]
+
     def gates(self) -> dict[str, Tensor]:
         """Eq. 2: modality, or "ids" -> mu of every layer and item, [L, I]; without those that are not enriched so."""
         found: dict[str, Tensor | None] = {}

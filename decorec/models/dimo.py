@@ -141,6 +141,10 @@ class DIMO(Recommender):
             x = x + self.graph(x)
         return x[None]
 
+    def id_tables(self) -> list[Tensor]:
+        """The ids; the modal embeddings begin as content."""
+        return [self.ids.weight]
+
     def _states(self, batch: Batch, representations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """z_id and z_mo [P, D], and the sessions' mean embeddings [P, 2 D]."""
         tokens = representations[0].index_select(0, batch.items)

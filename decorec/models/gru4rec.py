@@ -65,6 +65,10 @@ class GRU4Rec(TiedRecommender):
         """Item embeddings with the output bias as an additional column, [1, I, D + 1]."""
         return torch.cat([self.items.weight, self.bias], 1)[None]
 
+    def id_tables(self) -> list[Tensor]:
+        """The item embeddings and the output bias."""
+        return [*super().id_tables(), self.bias]
+
     def _states(self, batch: Batch, representations: Tensor) -> Tensor:
         """States with a column of ones for the bias, [1, P, D + 1]."""
         states = self.encoder(rows_of(representations, batch.items)[..., :-1], batch)

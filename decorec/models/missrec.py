@@ -134,6 +134,10 @@ class MISSRec(Recommender):
         adapted = self._adapted()
         return adapted if self.ids is None else torch.cat([adapted, self.ids.weight[None]])
 
+    def id_tables(self) -> list[Tensor]:
+        """The ids, if the model has them."""
+        return [] if self.ids is None else [self.ids.weight]
+
     def interests(self, batch: Batch) -> tuple[Tensor, Tensor, tuple[Group, ...]]:
         """The distinct clusters of each sequence's items, sequence by sequence.
 

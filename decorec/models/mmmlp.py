@@ -173,6 +173,10 @@ class MMMLP(Recommender):
         """The item embeddings, [1, I, D]."""
         return self.items.weight[None]
 
+    def id_tables(self) -> list[Tensor]:
+        """The item embeddings."""
+        return [self.items.weight]
+
     def _embed(self, items: Tensor) -> list[Tensor]:
         """Item, text and picture of each token, [T, D] each."""
         modal = [

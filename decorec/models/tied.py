@@ -37,6 +37,10 @@ class TiedRecommender(Recommender):
         """The item embeddings, [1, I, D]."""
         return self.items.weight[None]
 
+    def id_tables(self) -> list[Tensor]:
+        """The item embeddings."""
+        return [self.items.weight]
+
     def _states(self, batch: Batch, representations: Tensor) -> Tensor:
         """What the items' representations are multiplied with, [1, P, D]."""
         states: Tensor = self.encoder(rows_of(representations, batch.items), batch)

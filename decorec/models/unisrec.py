@@ -79,6 +79,10 @@ class UniSRec(Recommender):
         """Unit vectors of all items, [1, I, D]."""
         return functional.normalize(self._represent(None), dim=-1)[None]
 
+    def id_tables(self) -> list[Tensor]:
+        """The ids, if the model has them."""
+        return [] if self.ids is None else [self.ids.weight]
+
     def _states(self, batch: Batch) -> Tensor:
         """Unit vectors of the predictions, [1, P, D]."""
         return functional.normalize(self.encoder(self._represent(batch.items)[None], batch), dim=-1)

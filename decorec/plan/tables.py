@@ -147,6 +147,14 @@ TABLES: dict[str, TableJob] = {
         },
         values=lambda plan: {"runs": plan.config.tables.main, "evaluate": plan.section("evaluate")},
     ),
+    "colditems": TableJob(
+        step="colditems-table",
+        files=lambda plan: {
+            "ranks": plan.of_runs(plan.config.tables.main),
+            "statistics": plan.of_datasets(layout.STATISTICS),
+        },
+        values=lambda plan: {"runs": plan.config.tables.main, "evaluate": plan.section("evaluate")},
+    ),
     "recall": TableJob(
         step="recall-table",
         files=lambda plan: {"recalls": plan.recalls()},

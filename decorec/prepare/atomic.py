@@ -39,7 +39,8 @@ def atomic(*, dataset: AtomicDataset, catalogue: Path, vocab: Path, sequences: P
         catalogue: items.parquet (written): item, title, brand, categories, description, text, image_urls; all are empty
             except item, and text where a .text file has it.
         vocab: vocab.parquet (written), in the order of .item2index: index, item.
-        sequences: sequences.parquet (written): user, items (indices, oldest first), timestamps (null).
+        sequences: sequences.parquet (written): user, items (indices, oldest first), timestamps (null), training
+            (number of items in the training part), valid and test (positions of the targets).
         statistics: statistics.json (written): counts of the data set.
 
     Raises:

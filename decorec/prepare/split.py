@@ -1,8 +1,9 @@
-"""Step split: keeps items with the required modalities, takes the k-core, and makes every user's sequence."""
+"""Step split: keeps items with the required modalities, takes the k-core, makes every user's sequence, divides it."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.artifacts.files import by_stem, read_table, write_json
-from decorec.config.prepare import FilterConfig
+from decorec.config.prepare import FilterConfig, SplitConfig
 from decorec.data.dataset_statistics import describe
 from decorec.data.filtering import Filtered
 from decorec.data.id_codes import Codes, codes_in, factorise, first_appearances, sorted_by
 from decorec.data.item_features import FeatureFile
+from decorec.data.parts import by_time
 from decorec.data.sequences import Sequences, check_sequences, write_vocab
 from decorec.errors import DecorecError
 
@@ -28,6 +30,7 @@ COLUMNS: dict[str, Any] = {"user": pl.String, "item": pl.String, "timestamp": pl
 def split(
     *,
     filter: FilterConfig,
+    settings: SplitConfig,
     interactions: Path,
     catalogue: Path,
     features: list[Path],
@@ -44,16 +47,20 @@ def split(
 
     Args:
         filter: the section filter of the configuration.
+        settings: the section split of the configuration.
         interactions: interactions.parquet (read): user, item, timestamp.
         catalogue: items.parquet (read): item.
         features: MODALITY.safetensors (read) of each modality in filter.require.
         vocab: vocab.parquet (written): index, item.
-        sequences: sequences.parquet (written): user, items (indices, oldest first), timestamps (seconds since 1970).
-        statistics: statistics.json (written): counts of the data set, and what each pass of the filter dropped.
+        sequences: sequences.parquet (written): user, items (indices, oldest first), timestamps (seconds since 1970),
+            training (number of items in the training part), valid and test (positions of the targets; null: none).
+        statistics: statistics.json (written): counts of the data set and of its split, and what each pass of the filter
+            dropped.
         threads: number of threads of polars.
 
     Raises:
-        DecorecError: a file is missing or damaged, an interaction has an unknown item, or none is left.
+        DecorecError: a file is missing or damaged, an interaction has an unknown item or (where it is divided by time)
+            an unknown time, none is left, or no user has a target.
     """
     table = read_table(interactions, COLUMNS)
     names = read_table(catalogue, {"item": pl.String})["item"]
@@ -62,6 +69,11 @@ def split(
         raise DecorecError(
             f"{interactions}: expected items of {catalogue}, found {int((item < 0).sum())} interactions of others "
             f"(such as {table['item'][int(item.argmin())]!r}); run the ingest step again"
+        )
+    if settings.protocol == "temporal" and (unknown := table["timestamp"].null_count()):
+        raise DecorecError(
+            f"{interactions}: expected a timestamp in every row (split.protocol: temporal), found {unknown} without; "
+            "add the times, or set split.protocol to leave-one-out"
         )
     user, users = factorise(table["user"])
     filtered = Filtered.start(user, item)
@@ -77,7 +89,9 @@ def split(
     time = table["timestamp"].to_numpy()
     rows = sorted_by(user, sorted_by(time, filtered.rows))
     result, known = _sequences(user[rows], item[rows], time[rows], users)
-    summary = describe(result, len(known), filtered.steps)
+    if settings.protocol == "temporal":
+        result = replace(result, split=by_time(result.offsets, time[rows], settings.quantile))
+    summary = describe(result, len(known), filtered.steps, settings.protocol, settings.quantile)
     check_sequences(sequences, result, len(known), complete=True)
     write_vocab(vocab, names.gather(known).to_list())
     result.write(sequences)

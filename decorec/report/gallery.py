@@ -40,9 +40,7 @@ log = logging.getLogger("decorec")
 def choose(data: Sequences, count: int) -> Sequences:
     """``count`` users drawn at random with a fixed seed, independent of the models."""
     drawn = np.random.default_rng(0).choice(len(data.users), min(count, len(data.users)), replace=False)
-    parts = [data.items[data.offsets[user] : data.offsets[user + 1]] for user in np.sort(drawn)]
-    offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
-    return Sequences([data.users[user] for user in np.sort(drawn)], offsets, np.concatenate(parts))
+    return data.of(np.sort(drawn))
 
 
 def _scored(model: Recommender, data: Sequences) -> tuple[Scores, Tensor]:
@@ -161,14 +159,14 @@ def gallery(
     """
     torch.set_num_threads(1)
     names = read_vocab(vocab)
-    data = choose(Sequences.read(sequences), users)
+    data = choose(Sequences.read(sequences).having("test"), users)
     found: dict[str, list[dict[str, Any]]] = {}
     for file in models:
         trained = checkpoint.load_for(vocab, file, file.with_name("config.json"))
         found[layout.place(file, layout.MODEL).run] = _recommended(trained.model, data)
     people = []
-    for user in range(len(data.users)):
-        *history, target = data.items[data.offsets[user] : data.offsets[user + 1]].tolist()
+    for user, (begin, place) in enumerate(zip(data.offsets[:-1], data.places("test"), strict=True)):
+        *history, target = data.items[begin : place + 1].tolist()
         runs = {run: recommended[user] for run, recommended in found.items()}
         people.append({"history": history[-HISTORY:], "length": len(history), "target": target, "runs": runs})
     shown = {item for person in people for item in (*person["history"], person["target"])}

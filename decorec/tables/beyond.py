@@ -68,6 +68,7 @@ class _World:
     """What the lists of a data set are measured against."""
 
     data: Sequences
+    """Of the users who have a test target."""
     items: Items
 
     @property
@@ -79,14 +80,13 @@ class _World:
     def read(cls, vocab: Path, sequences: Path, features: Sequence[Path]) -> _World:
         names, data = read_vocab(vocab), Sequences.read(sequences)
         found = {file.stem: FeatureFile.read(file).aligned(names)[0] for file in features}
-        return cls(data, Items.of(data, len(names), found))
+        return cls(data.having("test"), Items.of(data, len(names), found))
 
     @cached_property
     def past(self) -> npt.NDArray[np.int64]:
         """user x items + item of everything that the users had before their test items."""
         owner = np.repeat(np.arange(len(self.data.users)), self.data.lengths)
-        before = np.ones(len(owner), dtype=bool)
-        before[self.data.offsets[1:] - 1] = False
+        before = np.arange(len(owner)) < self.data.places("test")[owner]
         return owner[before] * self.size + self.data.items[before]
 
     def lists(self, file: Path) -> dict[History, Lists]:

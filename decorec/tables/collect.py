@@ -13,7 +13,7 @@ import polars as pl
 
 from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
-from decorec.artifacts.schemas.ranks import COUNTS, HISTORIES, HISTORY_LENGTH, RANKS, History
+from decorec.artifacts.schemas.ranks import COLD, COUNTS, EVALUATED, HISTORIES, RANKS, History
 from decorec.errors import DecorecError
 from decorec.evaluation.rank_metrics import Ranks
 
@@ -43,27 +43,32 @@ class RunRanks:
     """Ascending."""
     lengths: npt.NDArray[np.int64] | None = None
     """[U] training interactions of each user; None for ranks of a mode."""
+    cold: Ranks | None = None
+    """[S, U] where the target stands among the cold items alone, -1 where it has a training interaction itself; None
+    for ranks of a mode."""
 
     def of(self, chosen: npt.NDArray[np.bool_]) -> RunRanks:
         """The same run on some of its users; ``chosen`` [U]."""
         users = tuple(user for user, keep in zip(self.users, chosen, strict=True) if keep)
         lengths = None if self.lengths is None else self.lengths[chosen]
-        return RunRanks(self.seeds, self.ranks[:, chosen], users, lengths)
+        cold = None if self.cold is None else self.cold[:, chosen]
+        return RunRanks(self.seeds, self.ranks[:, chosen], users, lengths, cold)
 
 
 COUNTED = [name for names in COUNTS.values() for name in names]
 
 
 def _read(file: Path, mode: str | None) -> pl.DataFrame:
-    columns = RANKS if mode is not None else RANKS | HISTORY_LENGTH
+    columns = RANKS if mode is not None else RANKS | EVALUATED
     frame = read_table(file, columns)
     if mode is not None:
         frame = frame.filter(mode=mode)
     frame = frame.select(*columns).sort("user", "target")
     if frame.is_empty():
         raise DecorecError(f"{file}: expected one row per user, found none; run its step again")
-    for name in COUNTED:
-        if frame[name].null_count() or not (frame[name] >= 0).all():
+    for name in [name for name in columns if name != "user"]:
+        wanted = frame.filter(target_count=0) if name in COLD else frame
+        if wanted[name].null_count() or not (wanted[name] >= 0).all():
             raise DecorecError(
                 f"{file}: expected numbers of at least 0 in column {name!r}, found others; run its step again"
             )
@@ -74,8 +79,8 @@ def _read(file: Path, mode: str | None) -> pl.DataFrame:
 
 
 def _check_same_users(first: Path, expected: pl.DataFrame, file: Path, found: pl.DataFrame) -> None:
-    """Raise unless both files have the same users, each with the same target and the same length of history."""
-    key = [name for name in expected.columns if name not in COUNTED]
+    """Raise unless both files have the same users, each with the same target, history and training part."""
+    key = [name for name in expected.columns if name not in (*COUNTED, *COLD)]
     if expected.select(key).equals(found.select(key)):
         return
     only = found.join(expected, on=key, how="anti", maintain_order="left")
@@ -144,19 +149,25 @@ def read_runs(files: Sequence[Path], runs: Sequence[str], mode: str | None = Non
         reference: tuple[Path, pl.DataFrame] | None = None
         result |= {Block(dataset, history): {} for history in HISTORIES}
         for run, seeds in group.items():
-            counts: dict[str, list[npt.NDArray[np.int64]]] = {name: [] for name in COUNTED}
+            frames: list[pl.DataFrame] = []
             for seed in sorted(seeds):
-                frame = _read(seeds[seed], mode)
-                reference = reference or (seeds[seed], frame)
-                _check_same_users(*reference, seeds[seed], frame)
-                for name, found in counts.items():
-                    found.append(frame[name].to_numpy().astype(np.int64))
+                frames.append(_read(seeds[seed], mode))
+                reference = reference or (seeds[seed], frames[0])
+                _check_same_users(*reference, seeds[seed], frames[-1])
             assert reference is not None  # every run has a file
             users = tuple(reference[1]["user"])
-            lengths = None
-            if mode is None:  # the validation item is part of the history, but not of the training part
-                lengths = reference[1]["history_length"].to_numpy().astype(np.int64) - 1
+            lengths = cold = None
+            if mode is None:
+                lengths = reference[1]["training_length"].to_numpy().astype(np.int64)
+                cold = _stacked(frames, COLD)
             for history, names in COUNTS.items():
-                ranks = Ranks(*(np.stack(counts[name]) for name in names))
-                result[Block(dataset, history)][run] = RunRanks(tuple(sorted(seeds)), ranks, users, lengths)
+                ranks = _stacked(frames, names)
+                result[Block(dataset, history)][run] = RunRanks(tuple(sorted(seeds)), ranks, users, lengths, cold)
     return result
+
+
+def _stacked(frames: Sequence[pl.DataFrame], names: tuple[str, str]) -> Ranks:
+    """Two columns of counts of every seed, [S, U]; -1 where there is none."""
+    return Ranks(
+        *(np.stack([frame[name].fill_null(-1).to_numpy().astype(np.int64) for frame in frames]) for name in names)
+    )

@@ -27,6 +27,7 @@ from decorec.tables.labels import PaperNames, label, note, paper_name
 from decorec.tables.paper import Figures, paper_figure, released_figures
 from decorec.tables.paper import paper as published
 from decorec.tables.render import markdown_rows
+from decorec.tables.split_facts import population, read_split
 from decorec.tables.statistics import read_statistics
 from decorec.tables.summary import Summary, compare, paper_compatible, per_user, summarise_block
 
@@ -49,7 +50,8 @@ def _mean(row: Summary) -> str:
     return _number(row.mean) if row.std is None else f"{row.mean:.4f} ± {row.std:.4f}"
 
 
-def _protocol(references: Sequence[str], evaluate: EvaluateConfig) -> list[str]:
+def _protocol(references: Sequence[str], evaluate: EvaluateConfig, statistics: Sequence[Path]) -> list[str]:
+    populations = dict.fromkeys(population(read_split(file)) for file in statistics)
     return [
         "# Results",
         "",
@@ -58,8 +60,7 @@ def _protocol(references: Sequence[str], evaluate: EvaluateConfig) -> list[str]:
         "",
         "## How the values are computed",
         "",
-        "- **Population.** Every user of the data set, one target each: the last item of the sequence (leave-one-out). "
-        "The item before it is for validation, the rest for training.",
+        f"- **Population.** {' '.join(populations)}",
         "- **Candidates.** All items of the data set; none is sampled. Every model is ranked twice by the same scores: "
         "with the items of the user's history kept among the candidates, as in the paper, and with them masked.",
         "- **Rank and ties.** rank = 1 + items scored higher. A tie counts as the mean of the metric over all orders "
@@ -305,7 +306,7 @@ def results_page(
             f"--references: expected runs of the page ({', '.join(runs)}), found {', '.join(references)}; "
             "correct tables.reference and tables.variants or add the run to tables.main"
         )
-    lines = _protocol(references, evaluate) + _statistics(statistics, paper)
+    lines = _protocol(references, evaluate, statistics) + _statistics(statistics, paper)
     measured = read_csv(beyond)
     lines += _notes(runs, any(paper.root.values()))
     for dataset, blocks in groupby(read_runs(ranks, runs).items(), key=lambda entry: entry[0].dataset):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from decorec.errors import DecorecError
 from decorec.tables.labels import PaperNames
 from decorec.tables.paper import paper_statistics
 from decorec.tables.render import Cell, Group, Table, write
+from decorec.tables.split_facts import read_split
 
 __all__ = ["read_statistics", "statistics_table"]
 
 COUNTED = ("users", "items", "interactions")
+SHARES = {"cold": "cold_percent", "early": "early_percent", "same_day": "same_day_percent"}
+"""Share of the test targets in statistics.json -> its column."""
 SCHEMA: dict[str, type[pl.DataType]] = {
     "dataset": pl.String,
     **dict.fromkeys(COUNTED, pl.Int64),
@@ -27,6 +31,9 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "as_paper_sparsity_percent": pl.Float64,
     **dict.fromkeys(("paper_items", "paper_interactions"), pl.Int64),
     "paper_sparsity_percent": pl.Float64,
+    "protocol": pl.String,
+    **dict.fromkeys(("training", "cold_items", "validation_targets", "test_targets"), pl.Int64),
+    **dict.fromkeys(SHARES.values(), pl.Float64),
 }
 NOTES = [
     "Counted here: real users, items and interactions; sparsity = 1 - interactions / (users x items).",
@@ -47,7 +54,7 @@ def _count(file: Path, found: Mapping[str, Any], prefix: str) -> dict[str, float
 
 
 def read_statistics(files: Sequence[Path], paper: PaperNames) -> pl.DataFrame:
-    """One row per data set: counts, counts in the paper's way, the paper's numbers (null if it has none).
+    """One row per data set: counts, counts in the paper's way, the paper's numbers (null if it has none), the split.
 
     Args:
         files: paths ending in DATASET/statistics.json.
@@ -67,7 +74,9 @@ def read_statistics(files: Sequence[Path], paper: PaperNames) -> pl.DataFrame:
         as_paper = {f"as_paper_{key}": value for key, value in _count(file, found["paper"], "paper.").items()}
         printed = {f"paper_{key}": value for key, value in paper_statistics(paper.of(dataset)).items()}
         length = {"mean_length": counts["interactions"] / counts["users"]}
-        rows.append({"dataset": dataset, **counts, **length, **as_paper, **printed})
+        facts = asdict(read_split(file))
+        shares = {column: None if facts[name] is None else 100 * facts[name] for name, column in SHARES.items()}
+        rows.append({"dataset": dataset, **counts, **length, **as_paper, **printed, **facts, **shares})
     return pl.DataFrame([{key: row.get(key) for key in SCHEMA} for row in rows], schema=SCHEMA)
 
 
@@ -95,7 +104,10 @@ def statistics_table(*, statistics: list[Path], paper: PaperNames, csv: Path, te
         paper: data set -> its name in the paper, or null.
         csv: the table (written), one row per data set: dataset, users, items, interactions, mean_length,
             sparsity_percent, the same counts and sparsity as counted in the paper (as_paper_...), and as printed in the
-            paper (paper_...).
+            paper (paper_...). Then the split: protocol, training (interactions), cold_items (without one of them),
+            validation_targets, test_targets, and of the test targets cold_percent (cold items), early_percent (before
+            the point in time that split.quantile of all interactions do not exceed) and same_day_percent (on the day of
+            the interaction before it); the last two are empty where times are unknown.
         tex: the printed table as a LaTeX float (written).
         html: the printed table as a page (written).
         md: the printed table as Markdown (written).
@@ -109,7 +121,7 @@ def statistics_table(*, statistics: list[Path], paper: PaperNames, csv: Path, te
         caption="Statistics of the data sets",
         columns=["Data set", "Users", "Items", "Interactions", "Mean length", "Sparsity (%)"],
         groups=[_group(row) for row in records.iter_rows(named=True)],
-        notes=NOTES,
+        notes=[*NOTES, *(read_split(file).sentence(layout.dataset_of(file)) for file in statistics)],
     )
     write(table, csv, tex, html, md)
     logging.getLogger("decorec").info("%s: %d data sets", csv, len(records))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from decorec.errors import DecorecError
 from decorec.evaluation.full_ranking import TOKENS_AT_ONCE, rank_users
 from decorec.evaluation.rank_metrics import parse_metric
 from decorec.models.base import Recommender
+from decorec.models.cold_ids import mean_ids
 from decorec.nn.sampled_softmax import Sampler
 from decorec.progress import track
 from decorec.training.early_stopping import Best, is_better
@@ -41,7 +43,7 @@ def train_model(
     on_gradients: Callable[[int, int, Batch], None] | None = None,
     keeper: Keeper | None = None,
 ) -> pl.DataFrame:
-    """Train until validation stops improving; the model ends with the weights of its best epoch.
+    """Train until validation stops improving; the model ends with the weights of its best epoch, as they were ranked.
 
     Args:
         model: on the device to train on.
@@ -65,9 +67,13 @@ def train_model(
         return _untrained(model, sequences)
     samples = model.samples(sequences, config)
     if not samples.target_count:
-        raise DecorecError("training: expected users with at least 4 interactions, found none; raise filter.kcore to 4")
+        raise DecorecError(
+            "training: expected users with two or more interactions in the training part, found none; raise "
+            "filter.kcore to 4, or split.quantile"
+        )
     _expect_known(model, config)
     model.sampler = _sampler(model, sequences, config, seed)
+    cold = _cold(model, sequences) if config.cold_ids == "mean" else None
     now = TrainingState(model, config, seed)
     if keeper is not None:
         keeper.restore(now)
@@ -84,7 +90,8 @@ def train_model(
             now.count(batch, train_step(model, batch, now.adam, config, warmup(now.step, samples, config), look))
             if now.average is not None:
                 now.average.update()
-        with nullcontext() if now.average is None else now.average.applied():
+        averaged = nullcontext() if now.average is None else now.average.applied()
+        with averaged, nullcontext() if cold is None else mean_ids(model, cold):
             figures = validate(model, sequences, config.monitor)
             value = _monitored(figures, config)
             if is_better(value, now.best.value, config.decimals):
@@ -126,6 +133,11 @@ def _sampler(model: Recommender, sequences: Sequences, config: StageConfig, seed
     return Sampler(sequences.training().items, model.item_data.item_count, config.negatives, seed)
 
 
+def _cold(model: Recommender, sequences: Sequences) -> Tensor:
+    """[I] bool: items without an interaction in the training part."""
+    return torch.from_numpy(np.bincount(sequences.training().items, minlength=model.item_data.item_count) == 0)
+
+
 def _untrained(model: Recommender, sequences: Sequences) -> pl.DataFrame:
     """The history of a model without parameters: one epoch without a loss."""
     row = {"epoch": 0, "loss": None, **validate(model, sequences, "NDCG@10"), "best": True}
@@ -134,6 +146,7 @@ def _untrained(model: Recommender, sequences: Sequences) -> pl.DataFrame:
 
 def validate(model: Recommender, sequences: Sequences, monitor: str) -> dict[str, float]:
     """Metrics on the validation items, and the loss there if it is monitored."""
+    sequences = sequences.having("valid")
     found = rank_users(model, sequences, "valid")
     figures = {name: float(parse_metric(name)(found).mean()) for name in (*MONITORED, monitor) if name != "loss"}
     if monitor == "loss":

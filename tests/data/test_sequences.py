@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decorec.data.id_codes import codes_in, factorise, first_appearances, sorted_by
-from decorec.data.sequences import Sequences, read_vocab, write_vocab
+from decorec.data.sequences import COLUMNS, Sequences, read_vocab, write_vocab
 from decorec.errors import DecorecError
 
 
@@ -25,7 +25,8 @@ def example(times: bool) -> Sequences:
 def test_round_trip(tmp_path: Path, times: bool) -> None:
     example(times).write(tmp_path / "s")
     table = pl.read_parquet(tmp_path / "s")
-    assert table.schema == {"user": pl.String, "items": pl.List(pl.Int32), "timestamps": pl.List(pl.Int64)}
+    assert table.schema == COLUMNS
+    assert table.select("training", "valid", "test").rows() == [(1, 1, 2), (2, 2, 3)], "leave-one-out is stated too"
     assert table["items"].to_list() == [[2, 1, 0], [3, 3, 2, 1]]
     assert table["timestamps"].to_list() == ([[5, 6, 7], [1, 2, 3, 4]] if times else [[None] * 3, [None] * 4])
     found = Sequences.read(tmp_path / "s")

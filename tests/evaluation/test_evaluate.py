@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from decorec.artifacts.schemas.lists import LISTS
-from decorec.artifacts.schemas.ranks import HISTORIES, HISTORY_LENGTH, RANKS
+from decorec.artifacts.schemas.ranks import EVALUATED, HISTORIES, RANKS
 from decorec.data.batches import Batch
 from decorec.data.sequences import Sequences, write_vocab
 from decorec.errors import DecorecError
 from decorec.evaluation.evaluate import evaluate
-from decorec.evaluation.full_ranking import candidates, rank_by_history
+from decorec.evaluation.full_ranking import candidates, rank_by_history, score_users
 from decorec.evaluation.rank_metrics import Ranks
 from decorec.evaluation.ranks_table import ranks_table
 from decorec.evaluation.top_lists import TopLists
@@ -58,7 +58,7 @@ def test_the_file_has_the_counts_and_the_metrics_are_the_means_over_ties(
     data = small.sequences()
     files = step(tmp_path, data, floor(data, "popularity"), "popularity")
     frame = pl.read_parquet(files["ranks"])
-    assert {name: frame.schema[name] for name in RANKS | HISTORY_LENGTH} == RANKS | HISTORY_LENGTH
+    assert {name: frame.schema[name] for name in RANKS | EVALUATED} == RANKS | EVALUATED
     counts = np.bincount(data.training().items, minlength=ITEMS)
     places = []
     for row, begin, end in zip(frame.iter_rows(named=True), data.offsets[:-1], data.offsets[1:], strict=True):
@@ -103,6 +103,49 @@ def test_the_file_of_lists_agrees_with_the_file_of_ranks(tmp_path: Path) -> None
     places = [row["items"].index(row["target"]) for row in kept.rows(named=True)]
     higher, equal = kept["higher"].to_list(), kept["equal"].to_list()
     assert all(low <= place <= low + ties for place, low, ties in zip(places, higher, equal, strict=True))
+
+
+@pytest.mark.parametrize("name", ["popularity", "content-ease"])
+def test_by_time_only_users_with_a_target_have_a_row_and_cold_targets_are_ranked_among_cold_items_too(
+    name: str, tmp_path: Path
+) -> None:
+    data = small.by_time(small.sequences())
+    model = floor(data, name)
+    files = step(tmp_path, data, model, name)
+    frame = pl.read_parquet(files["ranks"])
+    training, tested = data.training(), data.having("test")
+    counts = np.bincount(training.items, minlength=ITEMS)
+    cold = np.flatnonzero(counts == 0)
+    late = [user for user in range(len(data.users)) if data.parts.test[user] >= 0]
+    assert frame["user"].to_list() == [data.users[user] for user in late] and 10 < len(late) < len(data.users)
+    assert frame["training_length"].to_list() == training.lengths[late].tolist()
+    assert frame["history_length"].to_list() == data.parts.test[late].tolist()
+    scores = {}
+    for chosen, found, _ in score_users(model, tested, "test"):
+        scores |= dict(zip(chosen.tolist(), found, strict=True))
+    for number, (row, user) in enumerate(zip(frame.iter_rows(named=True), late, strict=True)):
+        history = data.items[data.offsets[user] : data.offsets[user] + data.parts.test[user]]
+        assert row["target"] == data.items[data.offsets[user] + len(history)]
+        assert row["target_count"] == counts[row["target"]]
+        among = {"": np.arange(ITEMS), "_masked": np.setdiff1d(np.arange(ITEMS), history)}
+        if row["target_count"] == 0:
+            among["_cold"] = cold
+        else:
+            assert row["higher_cold"] is None and row["equal_cold"] is None
+        for end, candidates_of in among.items():
+            others = scores[number][np.setdiff1d(candidates_of, row["target"])]
+            own = scores[number][row["target"]]
+            higher, equal = int((others > own).sum()), int((others == own).sum())
+            assert (row[f"higher{end}"], row[f"equal{end}"]) == (higher, equal)
+    some = frame.filter(target_count=0)
+    assert len(some) > 3
+    if name == "popularity":  # what knows only interactions scores them all equal: Hit@k is k / n
+        assert set(some["equal_cold"]) == {len(cold) - 1}
+    else:
+        assert set(some["equal_cold"]) == {0}
+    found = json.loads(files["metrics"].read_text())
+    hits = [user_value("Hit@10", np.array(place)) for place in frame.select("higher", "equal").rows()]
+    assert found["users"] == len(late) and found["test"]["kept"]["Hit@10"] == pytest.approx(np.mean(hits))
 
 
 class NeverTheLatest(Popularity):

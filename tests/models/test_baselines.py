@@ -83,6 +83,18 @@ def test_held_out_items_change_nothing_that_training_starts_from(name: str, stag
     assert one.keys() != moved.keys() or not all(torch.equal(one[key], moved[key]) for key in one)
 
 
+@pytest.mark.parametrize(("name", "stage"), [("decorec", "stage2"), *((name, "fit") for name in BASELINES)])
+def test_what_comes_after_the_training_part_changes_nothing_that_training_starts_from(name: str, stage: str) -> None:
+    """Divided by time: everything later is deleted, of all users; some have nothing left."""
+    data = small.by_time(small.sequences())
+    only = data.training()
+    assert not only.lengths.all() and len(only.items) < 0.8 * len(data.items)
+    one, two = (tensors_of(seeded(d, stage, name=name), d) for d in (data, only))
+    assert one.keys() == two.keys()
+    for key in one:
+        assert torch.equal(one[key], two[key]), key
+
+
 @pytest.mark.parametrize("name", BASELINES)
 def test_scores_do_not_depend_on_the_batch(name: str) -> None:
     data = small.sequences(users=20)

@@ -295,6 +295,21 @@ def test_what_may_be_lost_in_reading_fetches_nothing_again() -> None:
     assert "unreadable" not in before.dataset("shop"), "the tracked values are those from before the key existed"
 
 
+def test_given_splits_cannot_be_divided_by_time() -> None:
+    given = {"source": "atomic", "path": "data", "name": "Given"}
+    with pytest.raises(DecorecError, match=r"temporal, but datasets.given \(source atomic\) has given splits without"):
+        plan(datasets={"given": given}, split={"protocol": "temporal"})
+
+
+def test_the_overlay_of_the_split_by_time_holds_for_every_run() -> None:
+    overlay = yaml.safe_load((REPOSITORY / "config/temporal.yaml").read_text())
+    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    before, after = Plan(load(config)), Plan(load(config | overlay))
+    assert after.config.split.protocol == "temporal" and before.config.split.protocol == "leave-one-out"
+    assert {run.train.stage(stage).cold_ids for run in after.runs.values() for stage in run.stages} == {"mean"}
+    assert "cold_ids" not in before.run("decorec", "stage2"), "the tracked values are those from before the key existed"
+
+
 def test_a_floor_is_computed_once_for_all_seeds() -> None:
     runs = {name: {"model": {"name": name}} for name in ("decorec", "ease")}
     found = plan(runs=runs, tables={"main": list(runs)}, seeds=[3, 4])

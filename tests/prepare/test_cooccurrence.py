@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from decorec.data.sequences import Sequences, write_vocab
 from decorec.errors import DecorecError
 from decorec.prepare.atomic import atomic
 from decorec.prepare.cooccurrence import cooccurrence, count_pairs
+from tests.support import small
 
 ITEMS = 7
 Walks = st.lists(st.lists(st.integers(0, ITEMS - 1), max_size=12), max_size=8)
@@ -92,10 +94,29 @@ def test_held_out_items_are_not_counted(tmp_path: Path) -> None:
 def test_a_short_sequence_is_refused(tmp_path: Path) -> None:
     vocab, sequences, target = tmp_path / "vocab.parquet", tmp_path / "sequences.parquet", tmp_path / "s.npz"
     write_vocab(vocab, list("abc"))
-    ragged([[0, 1, 2], [0, 1]]).write(sequences)
     with pytest.raises(DecorecError, match=r"at least 3 items per user.*found 2 for user 'u1'"):
+        ragged([[0, 1, 2], [0, 1]]).write(sequences)
+    ragged([[0, 1, 2], [0, 1, 2]]).write(sequences)
+    moved = pl.Series("test", [2, 3], dtype=pl.Int32)
+    pl.read_parquet(sequences).with_columns(moved).write_parquet(sequences)
+    with pytest.raises(
+        DecorecError, match=r"sequences.parquet: expected .* test 3 for user 'u1' with 3 items; run the"
+    ):
         cooccurrence(settings=GraphConfig(), vocab=vocab, sequences=sequences, matrix=target)
     assert not target.exists()
+
+
+def test_by_time_nothing_after_the_training_part_is_counted(tmp_path: Path) -> None:
+    data = small.by_time(small.sequences())
+    vocab, found = tmp_path / "vocab.parquet", []
+    write_vocab(vocab, [f"i{number}" for number in range(40)])
+    training = data.training()
+    for number, sequences in enumerate((data, training.of(np.flatnonzero(training.lengths)))):
+        file, target = tmp_path / f"{number}.parquet", tmp_path / f"{number}.npz"
+        sequences.write(file)
+        cooccurrence(settings=GraphConfig(), vocab=vocab, sequences=file, matrix=target)
+        found.append(read_sparse(target))
+    assert found[0].nnz and (found[0] != found[1]).nnz == 0
 
 
 def test_sequences_of_another_vocabulary_are_refused(tmp_path: Path) -> None:

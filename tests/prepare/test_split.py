@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decorec.config.prepare import FilterConfig
+from decorec.config.prepare import FilterConfig, SplitConfig
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
@@ -43,11 +43,14 @@ def write(folder: Path, rows: list[Row], items: int, text: set[int], image: set[
     return files | {name: folder / f"{name}.safetensors" for name in ("text", "image")}
 
 
-def run(folder: Path, inputs: dict[str, Path], **options: Any) -> tuple[list[str], dict[str, list[str]], Any]:
+def run(
+    folder: Path, inputs: dict[str, Path], settings: SplitConfig | None = None, **options: Any
+) -> tuple[list[str], dict[str, list[str]], Any]:
     """Vocabulary, item names per user, statistics; all features in ``inputs`` are passed."""
     outputs = {name: folder / "out" / name for name in OUTPUTS}
     split(
         filter=FilterConfig.model_validate({"kcore": 3} | options),
+        settings=settings or SplitConfig(),
         interactions=inputs["interactions"],
         catalogue=inputs["catalogue"],
         features=[path for name, path in inputs.items() if name not in ("interactions", "catalogue")],
@@ -207,3 +210,57 @@ def test_equal_bytes_from_equal_input(tmp_path: Path) -> None:
         run(tmp_path, inputs)
         written.append([(tmp_path / "out" / name).read_bytes() for name in OUTPUTS])
     assert written[0] == written[1]
+
+
+TEMPORAL = SplitConfig(protocol="temporal", quantile=0.5)
+DAY = 86_400
+
+
+def days(*walks: list[int]) -> list[Row]:
+    """Interactions of users with the items 0, 1, 2, ... on these days."""
+    return [(user, item, day * DAY) for user, walk in enumerate(walks) for item, day in enumerate(walk)]
+
+
+def test_by_time_nothing_after_the_point_of_validation_is_trained_on(tmp_path: Path) -> None:
+    rows = days([1, 2, 9, 9], [3, 8, 10, 11], [9, 10, 10, 12], [1, 1, 2, 3])
+    inputs = write(tmp_path, rows, 4, set(range(4)), set(range(4)))
+    vocab, _, statistics = run(tmp_path, inputs, TEMPORAL)
+    found = Sequences.read(tmp_path / "out" / "sequences")
+    training = found.training()
+    assert found.timestamps is not None and training.timestamps is not None
+    # T is day 8.5, and of 1 1 1 2 2 3 3 8 the point of validation is day 2.
+    assert training.timestamps.max() == 2 * DAY and training.lengths.tolist() == [2, 0, 0, 3]
+    assert found.having("test").users == ["u0", "u1", "u2"] and found.having("valid").users == ["u1", "u3"]
+    tested = found.having("test")
+    assert [vocab[item] for item in tested.targets("test")] == ["i2", "i2", "i1"]
+    assert statistics["split"] == {
+        **{"protocol": "temporal", "quantile": 0.5, "training": 5, "cold_items": 1},
+        **{"validation_targets": 2, "test_targets": 3, "cold": 0, "early": 0, "same_day": 0},
+    }
+
+
+def test_the_statistics_say_how_near_the_targets_of_leave_one_out_are(tmp_path: Path) -> None:
+    rows = days([1, 2, 9, 9], [3, 8, 10, 11], [9, 10, 10, 12], [1, 1, 2, 3])
+    inputs = write(tmp_path, rows, 4, set(range(4)), set(range(4)))
+    _, _, statistics = run(tmp_path, inputs, SplitConfig(quantile=0.5))
+    assert statistics["split"] == {
+        **{"protocol": "leave-one-out", "quantile": 0.5, "training": 8, "cold_items": 2},
+        # The targets are the item 3 of everyone, on the days 9, 11, 12 and 3; T is day 8.5.
+        **{"validation_targets": 4, "test_targets": 4, "cold": 1, "early": 0.25, "same_day": 0.25},
+    }
+
+
+def test_unknown_times_are_refused_where_they_divide(tmp_path: Path) -> None:
+    inputs = write(tmp_path, everybody(), 4, set(range(4)), set(range(4)))
+    table = pl.read_parquet(inputs["interactions"])
+    table.with_columns(timestamp=pl.lit(None, dtype=pl.Int64)).write_parquet(inputs["interactions"])
+    with pytest.raises(DecorecError, match=r"interactions: expected a timestamp in every row.*found 16 without"):
+        run(tmp_path, inputs, TEMPORAL)
+
+
+def test_one_time_for_all_cannot_be_divided(tmp_path: Path) -> None:
+    inputs = write(tmp_path, days(*[[7] * 4] * 4), 4, set(range(4)), set(range(4)))
+    with pytest.raises(
+        DecorecError, match=r"expected users with a validation target.*set split.protocol to leave-one-out"
+    ):
+        run(tmp_path, inputs, TEMPORAL)

@@ -36,6 +36,17 @@ LENGTHS = np.array([3] * 10 + [4] * 5 + [9] * 15)
 """Training interactions: 10 of 30 users have 3, a third; the first 40 % reach into those with 4."""
 
 
+COLD = np.arange(30) % 5 == 3
+"""Users whose target has no training interaction."""
+COLD_ITEMS = 60
+"""Items without one."""
+
+
+def among_cold(places: np.ndarray) -> np.ndarray:
+    """The counts when a quarter of the items scored higher, and of those scored equal, are cold."""
+    return places // 4
+
+
 def masked(places: np.ndarray) -> np.ndarray:
     """The counts when up to three items scored higher and half of those scored equal are in the user's history."""
     return np.stack([np.maximum(places[:, 0] - 3, 0), places[:, 1] // 2], 1)
@@ -51,10 +62,14 @@ def write_ranks(file: Path, places: np.ndarray, users: list[str] | None = None, 
     file.parent.mkdir(parents=True, exist_ok=True)
     history = LENGTHS[: len(places)].astype(np.int32) + 1  # the validation item comes before the test item as well
     targets = np.arange(len(places), dtype=np.int32) + target
-    columns = {"user": users, "target": targets, "history_length": history}
+    columns = {"user": users, "target": targets, "history_length": history, "training_length": history - 1}
+    cold = COLD[: len(places)]
+    columns["target_count"] = np.where(cold, 0, 7).astype(np.int32)
     for end, counts in (("", places), ("_masked", masked(places))):
         higher, equal = counts.T.astype(np.int32)
         columns |= {f"higher{end}": higher, f"equal{end}": equal}
+    for name, counts in zip(("higher_cold", "equal_cold"), among_cold(places).T, strict=True):
+        columns[name] = pl.Series(np.where(cold, counts, -1), dtype=pl.Int32).replace(-1, None)
     frame = pl.DataFrame(columns)
     shuffled = frame.sample(fraction=1, shuffle=True, seed=len(file.as_posix()))  # no order of users is promised
     write_table(file, shuffled)
@@ -172,6 +187,17 @@ def statistics_file(folder: Path, users: int, items: int, interactions: int) -> 
     rows = interactions - users
     found = {"users": users, "items": items, "interactions": interactions, "sparsity": 1 - interactions / users / items}
     printed = {"users": users + 1, "items": items + 1, "interactions": rows}
+    found["split"] = {
+        "protocol": "leave-one-out",
+        "quantile": 0.9,
+        "training": interactions - 2 * users,
+        "cold_items": COLD_ITEMS,
+        "validation_targets": users,
+        "test_targets": users,
+        "cold": 0.2,
+        "early": 0.465 if users > 100 else None,
+        "same_day": 0.5 if users > 100 else None,
+    }
     found["paper"] = printed | {"sparsity": 1 - rows / (users + 1) / (items + 1)}
     write_json(folder / "statistics.json", found)
     return folder / "statistics.json"

@@ -13,6 +13,7 @@ from decorec.artifacts.files import write_arrays, write_sparse
 from decorec.config.runs import Run, resolve
 from decorec.data.graph import normalise
 from decorec.data.item_features import FeatureFile
+from decorec.data.parts import by_time as parts_by_time
 from decorec.data.sequences import Sequences, write_vocab
 from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
@@ -42,6 +43,17 @@ def sequences(users: int = 60, items: int = 40, seed: int = 0, shortest: int = 5
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     names = [f"u{number}" for number in range(users)]
     return Sequences(names, offsets, np.concatenate(walks).astype(np.int32))
+
+
+def by_time(data: Sequences, items: int = 40) -> Sequences:
+    """The same users, each from a day of their own on, divided by time; three come late, some items come late alone."""
+    first = np.random.default_rng(0).integers(0, 20, len(data.users))
+    first[-3:] = 30
+    times = np.repeat(first, data.lengths) + np.arange(len(data.items)) - np.repeat(data.offsets[:-1], data.lengths)
+    late = times > np.quantile(times, 0.8)
+    walks = np.where(late & (data.items % 3 == 0), items - 1 - data.items % 4, data.items % (items - 4))
+    parts = parts_by_time(data.offsets, times, 0.8)
+    return Sequences(data.users, data.offsets, walks.astype(np.int32), times, parts)
 
 
 def item_data(data: Sequences, run: Run, items: int = 40, width: int = 12, seed: int = 0) -> ItemData:

@@ -106,7 +106,7 @@ class World:
 
     def places(self, run: str, mode: str | None = None, seeds: int | None = None) -> np.ndarray:
         """[S, U, 2] items scored higher and equal, users in ascending order of their ids; of its history."""
-        end = {"kept": "", "masked": "_masked"}[self.history]
+        end = {"kept": "", "masked": "_masked", "cold": "_cold"}[self.history]
         rows = []
         for seed in self.seeds[:seeds]:
             frame = pl.read_parquet(self.place(run, seed) / ("ranks.parquet" if mode is None else "modes.parquet"))
@@ -118,9 +118,12 @@ class World:
             )
         return np.stack(rows)
 
-    def figures(self, metric: str, run: str, mode: str | None = None, seeds: int | None = None) -> np.ndarray:
-        """[S, U] figure of each user per seed."""
+    def figures(
+        self, metric: str, run: str, mode: str | None = None, seeds: int | None = None, chosen: np.ndarray | None = None
+    ) -> np.ndarray:
+        """[S, U] figure of each user, or of those ``chosen`` [U], per seed."""
         places = self.places(run, mode, seeds)
+        places = places if chosen is None else places[:, chosen]
         return np.vectorize(lambda higher, equal: value(metric, higher, equal))(places[..., 0], places[..., 1])
 
     @cached_property
@@ -273,6 +276,24 @@ def beyond(world: World) -> Iterator[Row]:
             yield {"dataset": world.dataset, "metric": f"{metric}@10", "model": run, **spread(values)}
 
 
+def colditems(world: World) -> Iterator[Row]:
+    counts = np.bincount([item for sequence in world.sequences.values() for item in sequence[:-2]])
+    items = len({item for sequence in world.sequences.values() for item in sequence})
+    counts = np.concatenate([counts, np.zeros(items - len(counts))])
+    cold = np.array([counts[world.sequences[user][-1]] == 0 for user in sorted(world.sequences)])
+    groups = [("cold", "all", cold), ("cold", "cold", cold), ("other", "all", ~cold)] if cold.any() else []
+    for targets, candidates, chosen in groups:
+        if candidates == "cold" and world.history == "masked":
+            continue
+        for metric in METRICS:
+            for run in world.config["tables"]["main"]:
+                ranked = replace(world, history="cold") if candidates == "cold" else world
+                figures = ranked.figures(metric, run, chosen=chosen)
+                row = {"dataset": world.dataset, "targets": targets, "candidates": candidates, "metric": metric}
+                row |= {"model": run, "users": chosen.sum(), "cold_items": int((counts == 0).sum())}
+                yield row | spread(figures)
+
+
 def sensitivity(knob: str) -> Callable[[World], Iterator[Row]]:
     def rows(world: World) -> Iterator[Row]:
         runs, few = SENSITIVITY[knob], world.config["tables"]["sensitivity_seeds"]
@@ -321,6 +342,28 @@ def dataset_statistics(world: World) -> Iterator[Row]:
         "as_paper_interactions": rows,
         "as_paper_sparsity_percent": 100 * (1 - rows / ((users + 1) * (items + 1))),
         **dict.fromkeys(("paper_items", "paper_interactions", "paper_sparsity_percent")),
+        **leave_one_out(world),
+    }
+
+
+def leave_one_out(world: World) -> Row:
+    """What the table of statistics says of the split."""
+    frame = pl.read_parquet(world.root / "sequences.parquet")
+    walks, times = frame["items"].to_list(), frame["timestamps"].to_list()
+    trained = {item for walk in walks for item in walk[:-2]}
+    ordered = sorted(time for walk in times for time in walk)
+    low = int(0.9 * (len(ordered) - 1))
+    point = ordered[low] + (0.9 * (len(ordered) - 1) - low) * (ordered[low + 1] - ordered[low])
+    share = 100 / len(walks)
+    return {
+        "protocol": "leave-one-out",
+        "training": sum(len(walk) - 2 for walk in walks),
+        "cold_items": len({item for walk in walks for item in walk} - trained),
+        "validation_targets": len(walks),
+        "test_targets": len(walks),
+        "cold_percent": share * sum(walk[-1] not in trained for walk in walks),
+        "early_percent": share * sum(walk[-1] < point for walk in times),
+        "same_day_percent": share * sum(walk[-1] // 86_400 == walk[-2] // 86_400 for walk in times),
     }
 
 
@@ -624,6 +667,7 @@ TABLES: dict[str, Callable[[World], Iterator[Row]]] = {
     "retrieval": both(retrieval),
     "coldstart": both(coldstart),
     "beyond": both(beyond),
+    "colditems": both(colditems),
     "recall": recall,
     "statistics": dataset_statistics,
     "cost": cost,

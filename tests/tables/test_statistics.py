@@ -40,7 +40,21 @@ def test_statistics_count_three_ways(tmp_path: Path) -> None:
         "paper_items": "1586",
         "paper_interactions": "16784",
         "paper_sparsity_percent": "99.639000",
+        "protocol": "leave-one-out",
+        "training": "13856",
+        "cold_items": "60",
+        "validation_targets": "2928",
+        "test_targets": "2928",
+        "cold_percent": "20.000000",
+        "early_percent": "46.500000",
+        "same_day_percent": "50.000000",
     }
+    assert second["early_percent"] == second["same_day_percent"] == "", "times are unknown"
+    notes = output[3].read_text()
+    assert (
+        "scientific, leave-one-out: 13,856 interactions to train on, 2,928 validation and 2,928 test targets" in notes
+    )
+    assert "46.5% lie before the time that 90% of all interactions do not exceed, 50.0% on the day of" in notes
     assert [second[key] for key in first if key.startswith("paper_")] == ["", "", ""]
     assert_tex_is_well_formed(output[1].read_text(), columns=6)
     rows = [["".join(cell.itertext()) for cell in row] for row in html_root(output[2]).findall(".//tbody/tr")]

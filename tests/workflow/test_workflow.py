@@ -79,6 +79,13 @@ def test_a_second_run_does_nothing(workplace: Workplace) -> None:
     assert "Nothing to be done" in workplace.snakemake("--", *TARGETS).stderr
 
 
+def test_another_split_fetches_and_encodes_nothing_again(workplace: Workplace) -> None:
+    workplace.configure(changed(split={"protocol": "temporal"}))
+    planned = workplace.planned()
+    assert planned["split"] == 1 and planned["evaluate"] == 4
+    assert not {"sample", "download", "ingest", "crawl", "features"} & set(planned)
+
+
 def test_changing_one_run_runs_that_run_alone(workplace: Workplace) -> None:
     workplace.configure(changed(runs=SETTINGS["runs"] | {"sasrec": {"model": {"name": "sasrec", "dim": 12}}}))
     assert workplace.planned() == {"fit": 1, "evaluate": 1, "table": 1, "total": 3}

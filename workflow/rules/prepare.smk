@@ -24,13 +24,14 @@ rule split:
         runtime="1h",
     params:
         filter=plan.section("filter"),
+        settings=plan.section("split"),
         code=plan.code("split"),
     message:
         "Filtering and splitting {wildcards.dataset}"
     shell:
         step(
             "split",
-            params="filter",
+            params="filter settings",
             input="interactions catalogue features",
             output="vocab sequences statistics",
         )

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import polars as pl
 
-__all__ = ["COUNTS", "HISTORIES", "HISTORY_LENGTH", "RANKS", "History"]
+__all__ = ["COLD", "COUNTS", "EVALUATED", "HISTORIES", "RANKS", "History"]
 
 History = Literal["kept", "masked"]
 """Whether the items of a user's history are candidates: kept, or masked (except a target that was bought before)."""
@@ -31,5 +31,16 @@ target has any of the places higher + 1 to higher + equal + 1; every metric is t
 (``decorec.evaluation.rank_metrics.Metric``). higher_masked, equal_masked: the same among the candidates that are left
 when the items of the user's whole history are masked.
 """
-HISTORY_LENGTH: dict[str, Any] = {"history_length": pl.Int32}
-"""Number of items before the test item (training part and validation item); only in ranks.parquet."""
+COLD: tuple[str, str] = ("higher_cold", "equal_cold")
+"""The two columns of counts among the cold items alone, those without an interaction in the training part."""
+
+EVALUATED: dict[str, Any] = {
+    "history_length": pl.Int32,
+    "training_length": pl.Int32,
+    "target_count": pl.Int32,
+    **dict.fromkeys(COLD, pl.Int32),
+}
+"""Further columns of ranks.parquet alone. history_length: items before the test item. training_length: interactions of
+the user in the training part. target_count: interactions with the target in the training part. higher_cold, equal_cold:
+the counts among the cold items alone, with the history kept; null where the target is not cold.
+"""
