@@ -122,7 +122,7 @@ def test_by_time_only_users_with_a_target_have_a_row_and_cold_targets_are_ranked
     assert frame["history_length"].to_list() == data.parts.test[late].tolist()
     scores = {}
     for chosen, found, _ in score_users(model, tested, "test"):
-        scores |= dict(zip(chosen.tolist(), found, strict=True))
+        scores |= dict(zip(chosen.tolist(), found["kept"], strict=True))
     for number, (row, user) in enumerate(zip(frame.iter_rows(named=True), late, strict=True)):
         history = data.items[data.offsets[user] : data.offsets[user] + data.parts.test[user]]
         assert row["target"] == data.items[data.offsets[user] + len(history)]
