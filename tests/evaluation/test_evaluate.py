@@ -73,21 +73,28 @@ def test_the_file_has_the_counts_and_the_metrics_are_the_means_over_ties(
 
 
 @pytest.mark.parametrize("items", [40, 90])
-def test_the_lists_are_the_first_items_by_score_and_item_with_the_history_and_without(items: int) -> None:
+@pytest.mark.parametrize("same", [True, False])
+def test_the_lists_are_the_first_items_by_score_and_item_with_the_history_and_without(same: bool, items: int) -> None:
     """Few different scores and -inf from the model itself; users with up to 30 items, so that 90 leave 60 or more."""
     data = small.sequences(items=items, longest=30)
     random = np.random.default_rng(0)
-    scores = np.where(random.random((60, items)) < 0.4, -np.inf, random.integers(0, 9, (60, items)))
+    scores = {
+        history: np.where(random.random((60, items)) < 0.4, -np.inf, random.integers(0, 9, (60, items)))
+        for history in HISTORIES
+    }
+    if same:
+        scores["masked"] = scores["kept"]
     found = TopLists(data, "test", items)
     for chosen in np.array_split(random.permutation(60), 7):
-        found.add(chosen, dict.fromkeys(HISTORIES, torch.from_numpy(scores[chosen])))
+        kept, masked = (torch.from_numpy(scores[history][chosen]) for history in HISTORIES)
+        found.add(chosen, {"kept": kept, "masked": kept if same else masked})
     frame = found.table(Path("lists.parquet"))
     assert frame.schema == LISTS
     expected = []
     for history in HISTORIES:
         for user, begin, end in zip(range(60), data.offsets[:-1], data.offsets[1:], strict=True):
             gone = set(data.items[begin : end - 1].tolist()) if history == "masked" else set()
-            order = sorted(set(range(items)) - gone, key=lambda item: (-scores[user, item], item))
+            order = sorted(set(range(items)) - gone, key=lambda item: (-scores[history][user, item], item))
             expected.append((f"u{user}", history, order[:50]))
     assert frame.rows() == expected
     lengths = {len(order) for _, _, order in expected}

@@ -122,7 +122,8 @@ def test_the_page_of_documentation_says_what_the_table_says(tmp_path: Path) -> N
     assert set(found) == set(rows)
     for claim, (difference, interval, paper, p, holm_p, verdict) in found.items():
         row = rows[claim]
-        assert paper == (f"{float(row['paper']):+.4f}" if row["paper"] else "")
+        ends = [f"{float(row[key]):+.4f}" for key in ("paper", "paper_high") if row[key]]
+        assert paper == " to ".join(ends)
         assert verdict == (row["verdict"] or "not in the paper")
         if row["p_value"]:
             assert difference == f"{float(row['difference']):+.4f}"
