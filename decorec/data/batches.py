@@ -68,6 +68,10 @@ class Batch:
     """[P] int64: those next items; [P, K]: the K items that came next, -1 where there are fewer."""
     at_ends: bool
     """Whether there is exactly one prediction per sequence, after its last token."""
+    users: Tensor | None = None
+    """[B] int64: number of the user of each sequence among all users of the data set; None where nobody asks."""
+    times: Tensor | None = None
+    """[T] int64: time stamp of each token, in seconds; None where they are unknown, or nobody asks."""
 
     @property
     def following(self) -> Tensor:
@@ -87,9 +91,15 @@ class Batch:
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(device, non_blocking=True)
 
-        groups = tuple(replace(group, lengths=move(group.lengths), slots=move(group.slots)) for group in self.groups)
         return Batch(
-            move(self.items), move(self.positions), groups, move(self.predict), move(self.targets), self.at_ends
+            items=move(self.items),
+            positions=move(self.positions),
+            groups=tuple(replace(group, lengths=move(group.lengths), slots=move(group.slots)) for group in self.groups),
+            predict=move(self.predict),
+            targets=move(self.targets),
+            at_ends=self.at_ends,
+            users=None if self.users is None else move(self.users),
+            times=None if self.times is None else move(self.times),
         )
 
 
@@ -119,6 +129,10 @@ class Windows:
     """For each window, the end in ``source`` of the items that may be its targets."""
     horizon: int = 1
     """Items after a token that are its targets."""
+    users: IntArray | None = None
+    """For each window, the number of its user among all users of the data set."""
+    times: IntArray | None = None
+    """Time stamps of the items in ``source``, in seconds; None where they are unknown."""
 
     def __len__(self) -> int:
         return len(self.start)
@@ -135,7 +149,12 @@ class Windows:
         positions = _positions(size)
         where = np.repeat(start, size) + positions
         predict = np.flatnonzero(positions >= np.repeat(first, size))
-        return pack(self.source[where], size, predict, self._targets(where[predict], chosen, size - first))
+        packed = pack(self.source[where], size, predict, self._targets(where[predict], chosen, size - first))
+        return replace(
+            packed,
+            users=None if self.users is None else torch.from_numpy(self.users[chosen]),
+            times=None if self.times is None else torch.from_numpy(self.times[where]),
+        )
 
     def _targets(self, places: IntArray, chosen: IntArray, counts: IntArray) -> npt.NDArray[np.int32]:
         """The items that follow ``places`` in the source; each of the windows ``chosen`` has ``counts`` places."""
@@ -213,7 +232,8 @@ def pack(items: npt.NDArray[np.int32], size: IntArray, predict: IntArray, target
 def append(batch: Batch, token: int) -> Batch:
     """The batch with one more token at the end of each sequence; the prediction is made at that token.
 
-    Every sequence of ``batch`` has one prediction, after its last token.
+    Every sequence of ``batch`` has one prediction, after its last token. The new token has the time of that one: when
+    the target comes is not known.
     """
     lengths = torch.cat([group.lengths for group in batch.groups])
     ends = torch.cumsum(lengths + 1, 0) - 1
@@ -222,7 +242,12 @@ def append(batch: Batch, token: int) -> Batch:
     moved = torch.arange(len(batch.items), device=items.device) + batch.rows()
     items[moved], positions[moved] = batch.items, batch.positions
     positions[ends] = lengths
-    return Batch(items, positions, regroup(batch.groups, lengths + 1), ends, batch.targets, at_ends=True)
+    times = None
+    if batch.times is not None:
+        times = torch.empty_like(items)
+        times[moved], times[ends] = batch.times, batch.times.index_select(0, batch.predict)
+    groups = regroup(batch.groups, lengths + 1)
+    return Batch(items, positions, groups, ends, batch.targets, at_ends=True, users=batch.users, times=times)
 
 
 def regroup(groups: tuple[Group, ...], lengths: Tensor) -> tuple[Group, ...]:
@@ -264,7 +289,8 @@ def histories(sequences: Sequences, split: Split, length: int) -> Windows:
     target = sequences.places(split)
     start = np.maximum(sequences.offsets[:-1], target - length)
     size = target - start
-    return Windows(sequences.items, start, size, size - 1, target + 1)
+    users, times = sequences.numbers, sequences.timestamps
+    return Windows(sequences.items, start, size, size - 1, target + 1, users=users, times=times)
 
 
 def training_windows(
@@ -287,14 +313,15 @@ def training_windows(
         before = _positions(prefixes)
         size = np.minimum(before + 1, length)
         start = np.repeat(training.offsets[:-1], prefixes) + before + 1 - size
-        ends = np.repeat(training.offsets[1:], prefixes)
-        return Windows(training.items, start, size, size - 1, ends, horizon)
+        ends, users = (np.repeat(x, prefixes) for x in (training.offsets[1:], training.numbers))
+        return Windows(training.items, start, size, size - 1, ends, horizon, users, training.timestamps)
     inputs = training.lengths - 1  # the last training item has no successor
-    starts, ends = training.offsets[:-1][inputs > 0], training.offsets[1:][inputs > 0]
+    starts, ends, users = (x[inputs > 0] for x in (training.offsets[:-1], training.offsets[1:], training.numbers))
     inputs = inputs[inputs > 0]
     extra = np.maximum(inputs - length, 0)
     shift = _positions(extra) + 1
     start = np.concatenate([starts, np.repeat(starts, extra) + shift])
     size = np.concatenate([np.minimum(inputs, length), np.full(len(shift), length)])
     first = np.concatenate([np.zeros(len(starts), dtype=np.int64), np.full(len(shift), length - 1)])
-    return Windows(training.items, start, size, first, np.concatenate([ends, np.repeat(ends, extra)]), horizon)
+    ends, users = (np.concatenate([x, np.repeat(x, extra)]) for x in (ends, users))
+    return Windows(training.items, start, size, first, ends, horizon, users, training.timestamps)

@@ -58,7 +58,8 @@ class Sequences:
 
     ``items`` [interactions] int32 vocabulary indices, user after user; ``offsets`` [users + 1] int64: user u has
     ``items[offsets[u]:offsets[u + 1]]``. ``timestamps`` [interactions] int64 seconds, or None where unknown. ``split``:
-    which of them are for training, validation and test; None: leave-one-out.
+    which of them are for training, validation and test; None: leave-one-out. ``among`` [users]: where these are some of
+    the users of a data set, their numbers among all; None: all of them.
     """
 
     users: list[str]
@@ -66,6 +67,12 @@ class Sequences:
     items: npt.NDArray[np.int32]
     timestamps: npt.NDArray[np.int64] | None = None
     split: Parts | None = None
+    among: IntArray | None = None
+
+    @property
+    def numbers(self) -> IntArray:
+        """Number of each user among all users of the data set, [users]."""
+        return np.arange(len(self.users)) if self.among is None else self.among
 
     @property
     def lengths(self) -> IntArray:
@@ -101,7 +108,8 @@ class Sequences:
         timestamps = None if self.timestamps is None else self.timestamps[keep]
         none = np.full(len(ends), -1)
         parts = Parts(ends, none, none)
-        return Sequences(self.users, np.concatenate([[0], np.cumsum(ends)]), self.items[keep], timestamps, parts)
+        offsets = np.concatenate([[0], np.cumsum(ends)])
+        return Sequences(self.users, offsets, self.items[keep], timestamps, parts, self.among)
 
     def having(self, split: Split) -> Sequences:
         """The users that have a target of ``split``, with their whole sequences."""
@@ -115,7 +123,7 @@ class Sequences:
         where = np.repeat(self.offsets[users] - offsets[:-1], lengths) + np.arange(offsets[-1])
         timestamps = None if self.timestamps is None else self.timestamps[where]
         names = [self.users[user] for user in users]
-        return Sequences(names, offsets, self.items[where], timestamps, self.parts.of(users))
+        return Sequences(names, offsets, self.items[where], timestamps, self.parts.of(users), self.numbers[users])
 
     def places(self, split: Split) -> IntArray:
         """Place in ``items`` of each user's target of ``split``, [users].

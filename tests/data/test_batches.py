@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
@@ -11,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decorec.data.batches import Batch, histories, training_windows
+from decorec.data.batches import Batch, append, histories, training_windows
 from tests.support.small import sequences
 
 LENGTHS = st.lists(st.integers(3, 20), min_size=1, max_size=12)
@@ -114,3 +115,36 @@ def test_batches_of_prefixes_hold_as_many_as_asked_for_and_the_last_one_the_rest
     windows = training_windows(sequences(users=100), 50, "prefixes")
     sizes = [len(batch.targets) for batch in windows.epoch(64, torch.Generator().manual_seed(0))]
     assert sizes == [64] * (len(windows) // 64) + [len(windows) % 64]
+
+
+@pytest.mark.parametrize("length", [50, 4])
+@pytest.mark.parametrize("samples", ["sequences", "prefixes"])
+def test_batches_know_users_and_times(samples: Literal["sequences", "prefixes"], length: int) -> None:
+    data = sequences(20)
+    stamps = np.arange(len(data.items)) * 10  # every interaction has a time of its own, in the order of ``items``
+    data = replace(data, items=np.arange(len(data.items), dtype=np.int32), timestamps=stamps)
+    chosen = np.array([7, 3, 11])
+    for known, numbers in ((data, np.arange(20)), (data.of(chosen), chosen)):
+        seen = []
+        for windows in (histories(known, "valid", length), training_windows(known, length, samples)):
+            for _, batch in windows.in_order(30):
+                assert batch.users is not None and batch.times is not None
+                assert batch.times.tolist() == (batch.items * 10).tolist()
+                owner = np.searchsorted(data.offsets, batch.items.numpy(), "right") - 1
+                assert batch.users[batch.rows()].tolist() == owner.tolist()
+                seen += batch.users.tolist()
+                moved = batch.to(torch.device("meta"))
+                assert moved.users is not None and moved.users.device.type == "meta" == moved.times.device.type  # type: ignore[union-attr]
+        assert set(seen) == set(numbers.tolist())
+        _, batch = next(histories(known, "test", length).in_order(1000))
+        longer = append(batch, 999)
+        assert longer.users is batch.users and longer.times is not None
+        added = longer.items == 999
+        assert longer.times[~added].tolist() == (longer.items[~added] * 10).tolist()
+        assert longer.times[added].tolist() == (batch.items[batch.predict] * 10).tolist(), "when it comes is not known"
+
+
+def test_unknown_times_stay_unknown() -> None:
+    data = replace(sequences(20), timestamps=None)
+    for windows in (histories(data.of(np.array([3, 1])), "test", 50), training_windows(data, 50)):
+        assert all(batch.times is None for _, batch in windows.in_order(30))

@@ -20,7 +20,7 @@ from decorec.models.item_data import ItemData
 from decorec.models.registry import build
 from decorec.prepare.cooccurrence import count_pairs
 
-FLOORS = ("popularity", "item-knn", "content-knn", "hybrid-knn", "ease", "content-ease")
+FLOORS = ("popularity", "item-knn", "content-knn", "hybrid-knn", "ease", "content-ease", "vstan")
 """Models without parameters."""
 TINY: dict[str, Any] = {"dim": 16, "encoder": {"dropout": 0.0, "feed_forward": 24, "heads": 2}}
 TINY_OF: dict[str, dict[str, Any]] = {
@@ -36,13 +36,15 @@ TINY_OF: dict[str, dict[str, Any]] = {
 
 
 def sequences(users: int = 60, items: int = 40, seed: int = 0, shortest: int = 5, longest: int = 12) -> Sequences:
-    """Random walks on a ring of items, so that there is something to learn."""
+    """Random walks on a ring of items, so that there is something to learn, with times in whole hours."""
     random = np.random.default_rng(seed)
     lengths = random.integers(shortest, longest + 1, users)
     walks = [(random.integers(items) + np.cumsum(random.integers(1, 3, n))) % items for n in lengths]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     names = [f"u{number}" for number in range(users)]
-    return Sequences(names, offsets, np.concatenate(walks).astype(np.int32))
+    times = [random.integers(1000) + np.cumsum(random.integers(0, 200, n)) for n in lengths]
+    seconds = 1_500_000_000 + 3600 * np.concatenate(times)
+    return Sequences(names, offsets, np.concatenate(walks).astype(np.int32), seconds)
 
 
 def by_time(data: Sequences, items: int = 40) -> Sequences:
