@@ -45,6 +45,11 @@ class OneStage(Section):
         """Names of the training stages, in order."""
         return ("fit",)
 
+    @property
+    def needs_times(self) -> bool:
+        """Whether the model reads the time stamps of the interactions; not every data set has them."""
+        return False
+
     def needs(self, stage: str) -> tuple[str, ...]:
         """Inputs of the model in ``stage`` besides the sequences."""
         return ()

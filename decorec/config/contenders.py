@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from decorec.config.baselines import COMMON, MODAL, TRANSFORMER, OneStage, Transformer
 from decorec.config.encoder import expect_divisible
 
-__all__ = ["EsasrecConfig", "Gru4recConfig", "SasrecFeaturesConfig"]
+__all__ = ["EsasrecConfig", "Gru4recConfig", "Hm4srConfig", "SasrecFeaturesConfig"]
 
 
 class EsasrecConfig(OneStage):
@@ -75,6 +75,31 @@ class SasrecFeaturesConfig(Transformer):
     """Where features count: in history and candidates, or in the history alone (candidates are ids)."""
     feature_norm: Literal["raw", "unit"] = "raw"
     """raw: features as the encoder gives them; unit: scaled to length 1."""
+
+    def needs(self, stage: str) -> tuple[str, ...]:
+        """Inputs of the model in ``stage`` besides the sequences."""
+        return MODAL
+
+
+class Hm4srConfig(Transformer):
+    """HM4SR, corrected: ids, texts and pictures with mixtures of experts that read each other and the time."""
+
+    space = {**TRANSFORMER, "model.auxiliary": [0.1, 1.0]}
+    name: Literal["hm4sr"]
+    experts: int = Field(4, ge=1, le=64)
+    """Experts of each of the two mixtures."""
+    auxiliary: float = Field(1.0, ge=0)
+    """Weight of the two contrasts within a batch, of states with ids and of states with those whose texts and pictures
+    are partly replaced by the time."""
+    identity_temperature: float = Field(0.2, gt=0)
+    """Temperature of the cosine between state and id in the first contrast."""
+    replaced: float = Field(0.3, ge=0, lt=1)
+    """Share of the history's items that the time replaces in the second contrast, rounded down."""
+
+    @property
+    def needs_times(self) -> bool:
+        """Whether the model reads the time stamps of the interactions."""
+        return True
 
     def needs(self, stage: str) -> tuple[str, ...]:
         """Inputs of the model in ``stage`` besides the sequences."""

@@ -129,6 +129,11 @@ class DecorecConfig(Section):
         """Number of latest items of the history that the model uses."""
         return self.encoder.length
 
+    @property
+    def needs_times(self) -> bool:
+        """Whether the model reads the time stamps of the interactions."""
+        return False
+
     def needs(self, stage: str) -> tuple[str, ...]:
         """Inputs of the model in ``stage`` besides the sequences."""
         fused = stage != "stage1"

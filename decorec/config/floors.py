@@ -16,6 +16,7 @@ __all__ = [
     "HybridKnnConfig",
     "ItemKnnConfig",
     "PopularityConfig",
+    "VstanConfig",
 ]
 
 WHOLE = 1_000_000
@@ -139,3 +140,52 @@ class ContentEaseConfig(WithHistory):
     def needs(self, stage: str) -> tuple[str, ...]:
         """Inputs of the model in ``stage`` besides the sequences."""
         return MODAL
+
+
+class VstanConfig(Floor):
+    """VSTAN: items of the users whose training sequences are most like the history. Keys turn parts off, down to STAN
+    (``idf: 0, l_ipw: null``) and VSKNN (``l1: null, l2: null, l3: null, l_ipw: null``)."""
+
+    space = {
+        "model.neighbours": [100, 500],
+        "model.l2": [None, 50.0, 200.0],
+        "model.l3": [2.0, 10.0, None],
+        "model.l_ipw": [10.0, None],
+        "model.idf": [0.0, 2.0],
+        "model.itself": [False, True],
+    }
+    name: Literal["vstan"]
+    neighbours: int = Field(500, ge=1)
+    """Number of most similar training sequences that are used (k)."""
+    sample_size: int | None = Field(None, ge=1)
+    """Only this many sequences that share an item with the history, those that ended last, are compared with it; null:
+    all. For shops with very many users; needs time stamps."""
+    similarity: Literal["cosine", "share"] = "cosine"
+    """Of the common items, with the weights w of the history's items: cosine: sum of w / (root of the sum of all w^2,
+    times root of the number of the sequence's items); share: sum of w / number of the history's items."""
+    l1: float | None = Field(4.0, gt=0)
+    """Weight w of an item of the history, d steps before the newest: exp(-d / l1); null: by ``position``."""
+    position: Literal["linear", "div", "quadratic", "log", "same"] = "div"
+    """Weight w with ``l1: null``, of the item at place l of n: 1 - 0.1 (n - l), not below 0; l / n; (l / n)^2;
+    1 / log10(n - l + 1.7); 1."""
+    l2: float | None = Field(None, gt=0)
+    """A sequence that ended t days before the history's newest item counts exp(-t / l2), one that ended later 1; null:
+    all count the same. Needs time stamps."""
+    l3: float | None = Field(10.0, gt=0)
+    """An item that stands d places from the sequence's last common item counts exp(-d / l3); null: all count the
+    same."""
+    l_ipw: float | None = Field(10.0, gt=0)
+    """A sequence whose newest common item stands d steps before the newest of the history counts exp(-d / l_ipw); null:
+    by ``decay``."""
+    decay: Literal["div", "linear", "quadratic", "log", "same"] = "same"
+    """The same with ``l_ipw: null``, for s = d + 1: 1 / s; 1 - 0.1 s, not below 0; 1 / s^2; 1 / log10(s + 1.7); 1."""
+    idf: float = Field(2.0, ge=0)
+    """Scores are multiplied by 1 + idf ln(sequences / sequences with the item)."""
+    itself: bool = False
+    """Whether an item of the history counts for its own score, as published. false: its score is what the other common
+    items say, as in the other floors."""
+
+    @property
+    def needs_times(self) -> bool:
+        """Whether the model reads the time stamps of the interactions."""
+        return self.l2 is not None or self.sample_size is not None

@@ -14,7 +14,7 @@ from decorec.config.baselines import (
     SasrecConfig,
     UnisrecConfig,
 )
-from decorec.config.contenders import EsasrecConfig, Gru4recConfig, SasrecFeaturesConfig
+from decorec.config.contenders import EsasrecConfig, Gru4recConfig, Hm4srConfig, SasrecFeaturesConfig
 from decorec.config.decorec import DecorecConfig
 from decorec.config.floors import (
     ContentEaseConfig,
@@ -23,6 +23,7 @@ from decorec.config.floors import (
     HybridKnnConfig,
     ItemKnnConfig,
     PopularityConfig,
+    VstanConfig,
 )
 
 __all__ = ["ModelConfig"]
@@ -38,11 +39,13 @@ ModelConfig = Annotated[
     | EsasrecConfig
     | Gru4recConfig
     | SasrecFeaturesConfig
+    | Hm4srConfig
     | PopularityConfig
     | ItemKnnConfig
     | ContentKnnConfig
     | HybridKnnConfig
     | EaseConfig
-    | ContentEaseConfig,
+    | ContentEaseConfig
+    | VstanConfig,
     Field(discriminator="name"),
 ]

@@ -23,12 +23,14 @@ MODELS = {
     "esasrec": "decorec.models.esasrec:ESASRec",
     "gru4rec": "decorec.models.gru4rec:GRU4Rec",
     "sasrec-features": "decorec.models.sasrec_features:SASRecFeatures",
+    "hm4sr": "decorec.models.hm4sr:HM4SR",
     "popularity": "decorec.models.popularity:Popularity",
     "item-knn": "decorec.models.item_knn:ItemKnn",
     "content-knn": "decorec.models.content_knn:ContentKnn",
     "hybrid-knn": "decorec.models.hybrid_knn:HybridKnn",
     "ease": "decorec.models.ease:Ease",
     "content-ease": "decorec.models.content_ease:ContentEase",
+    "vstan": "decorec.models.vstan:Vstan",
 }
 """Name in the configuration -> module and class."""
 

@@ -120,6 +120,14 @@ LABELS: dict[str, Label] = {
         "the id of an item, in the history and in the candidates.",
         short="SASRec + features",
     ),
+    "hm4sr": Label(
+        "HM4SR (corrected re-implementation, CLIP features)",
+        "hm4sr",
+        "Not in the paper. Width 300; the experts that the time weighs are trained, the time enters as waves from a "
+        "week to the whole training part, gaps are counted in the data's own unit, and the loss over categories is "
+        "left out. The released code never trains these experts, and its absolute times are noise in float32.",
+        short="HM4SR",
+    ),
     "popularity": Label("Popularity", "popularity"),
     "item-knn": Label("Item-kNN (co-occurrence)", "item-knn"),
     "content-knn": Label(
@@ -143,6 +151,12 @@ LABELS: dict[str, Label] = {
         "content-ease",
         "EASE whose ridge pulls towards coefficients from text and picture: a re-implementation of L3AE with the "
         "features of the other models. Keys choose the other ways in, CEASE and Add-EASE.",
+    ),
+    "vstan": Label(
+        "VSTAN (neighbours among sequences, no item scores itself)",
+        "vstan",
+        "Not in the paper. Made for sessions; here a session is the training sequence of one user. The user's own "
+        "sequence is no neighbour, and by default the end of a sequence does not count, so that no times are needed.",
     ),
     "no-cross": Label("Retrieval within each modality (no-cross)", "no-cross", short="no-cross"),
     "nearest-interests": Label("Raw features to the nearest centroid (eq. 5)", "nearest-interests"),

@@ -98,7 +98,7 @@ def tune(
         keepers = {stage: Keeper(states / f"{stage}.safetensors", f"{key} {number} {stage}") for stage in run.stages}
         return _train(chosen, settings.seed, items, data, inputs, trial, f"trial {number}", keepers)
 
-    space = choices(run)
+    space = choices(run, data)
     if not space:
         raise DecorecError(f"tune: expected a model with a search space, found {run.model.name}")
     read = [vocab, sequences, *features, *interests, cooccurrence]
@@ -120,11 +120,19 @@ def tune(
     log.info("tune: %d trials of %s, best %.4f with %s", len(rows), run.model.name, best["NDCG@10"], best["values"])
 
 
-def choices(run: Run) -> dict[str, list[Any]]:
-    """The search space of the run's model, with the run's own values first."""
-    values = run.dump()
-    own = {key: _at(values, key) for key in run.model.space}
-    return {key: [own[key], *(value for value in found if value != own[key])] for key, found in run.model.space.items()}
+def choices(run: Run, data: Sequences) -> dict[str, list[Any]]:
+    """The search space of the run's model, with the run's own values first.
+
+    Without time stamps in ``data``, values with which the model would read them are left out.
+    """
+    values, found = run.dump(), {}
+    known = data.timestamps is not None or run.model.needs_times
+    for key, tried in run.model.space.items():
+        own = _at(values, key)
+        others = [value for value in tried if value != own]
+        fitting = [value for value in others if known or not with_values(run, {key: value}).model.needs_times]
+        found[key] = [own, *fitting]
+    return found
 
 
 def with_values(run: Run, values: dict[str, Any]) -> Run:

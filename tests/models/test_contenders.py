@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,23 +12,28 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from decorec.config.contenders import EsasrecConfig
+from decorec.config.contenders import EsasrecConfig, Hm4srConfig
 from decorec.data.batches import histories, training_windows
 from decorec.data.sequences import Sequences
+from decorec.models import checkpoint
 from decorec.models.base import Recommender
 from decorec.models.esasrec import LigrLayer
 from decorec.models.gru4rec import GRU4Rec
+from decorec.models.hm4sr import HM4SR, Mixtures, _contrast, _one_of_each, gap_index
 from decorec.models.sasrec_features import SASRecFeatures
 from decorec.nn.sampled_softmax import Sampler
+from decorec.training.loop import train_model
 from tests.support import small
 
-NAMES = ["esasrec", "gru4rec", "sasrec-features"]
+NAMES = ["esasrec", "gru4rec", "sasrec-features", "hm4sr"]
+PLAIN: dict[str, dict[str, Any]] = {"hm4sr": {"auxiliary": 0.0}}
+"""Without what is added to the cross-entropy."""
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_loss_is_the_cross_entropy_and_heeds_horizon_and_negatives(name: str) -> None:
     data = small.sequences(users=12)
-    model = small.model(data, small.run(name=name), "fit").double()
+    model = small.model(data, small.run(name=name, **PLAIN.get(name, {})), "fit").double()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.2)
     representations = model.item_representations()
@@ -184,3 +191,127 @@ def test_items_without_ids_and_with_the_same_features_tie() -> None:
     scores = scores_of(model, data)
     torch.testing.assert_close(scores[:, 5], scores[:, 20])
     assert not torch.allclose(scores[:, 5], scores[:, 21])
+
+
+# HM4SR
+
+
+def hm4sr(data: Sequences, **options: Any) -> HM4SR:
+    model = small.model(data, small.run(name="hm4sr", **options), "fit")
+    assert isinstance(model, HM4SR)
+    return model
+
+
+def test_the_gap_is_told_in_hundredths_of_a_doubling_and_in_the_unit_of_the_data() -> None:
+    assert gap_index(torch.tensor([0, 1, 86_400])).tolist() == [0, 100, 1_639]
+    days = np.array([5, 5, 6, 20, 30, 1, 2, 9, 40, 50])  # training parts: 5, 5, 6 and 1, 2, 9
+    data = Sequences(["u", "v"], np.array([0, 5, 10]), np.arange(10, dtype=np.int32), 1_400_000_000 + days * 86_400)
+    clock = hm4sr(data).clock
+    clock.observe(data.training())
+    assert (clock.unit, clock.span) == (86_400, 8 * 86_400)
+    assert len(clock.gaps) == 1 + 300, "the largest gap of the training part is 7 days"
+    told = clock(histories(data, "test", 50).batch(np.arange(2)))
+    rows = [[0, 0, 100, 300], [0, 100, 300, 300]]  # those of 14 and of 31 days are the last row
+    assert torch.equal(told[:, :16], clock.gaps[torch.tensor([*rows[0], *rows[1]])])
+
+
+def test_temporal_experts_are_trained_and_stored(tmp_path: Path) -> None:
+    data, run = small.sequences(), small.run(name="hm4sr")
+    model = hm4sr(data)
+    experts = model.encoder.mixtures.time_experts
+    before = experts.detach().clone()
+    train_model(model, data, run.train.stage("fit").model_copy(update={"epochs": 1}), 0)
+    assert (experts != before).all() and experts.shape == (4, 3, 16)
+    files = tmp_path / "model.safetensors", tmp_path / "config.json"
+    checkpoint.save(model, run, 0, [f"i{n}" for n in range(40)], *files)
+    again = checkpoint.load(*files).model
+    assert isinstance(again, HM4SR)
+    assert torch.equal(again.encoder.mixtures.time_experts, experts)
+    assert torch.equal(again.clock.gaps, model.clock.gaps) and len(again.clock.gaps) < 1_000
+    assert torch.equal(scores_of(again, data), scores_of(model, data))
+
+
+def test_hm4sr_without_its_mixtures_is_the_sum_of_three_sasrecs() -> None:
+    data = small.sequences(users=12)
+    model = hm4sr(data).eval()
+    nn.init.zeros_(model.encoder.mixtures.weights)
+    assert not torch.allclose(scores_of(model, data), three_sasrecs(model, data), rtol=0.1)
+    nn.init.ones_(model.encoder.mixtures.time_experts)
+    torch.testing.assert_close(scores_of(model, data), three_sasrecs(model, data))
+
+
+def three_sasrecs(model: HM4SR, data: Sequences) -> torch.Tensor:
+    """Scores by ids, by texts and by pictures; the positions are shared."""
+    found = []
+    for table, encoder in zip(model.item_representations()[0].split(16, 1), model.encoder.encoders, strict=True):
+        sasrec = small.model(data, small.run(name="sasrec"), "fit").eval()
+        weights = {f"encoder.{name}": x for name, x in encoder.state_dict().items()}
+        weights |= {"encoder.positions.weight": model.encoder.positions.weight, "items.weight": table}  # type: ignore[union-attr]
+        sasrec.load_state_dict(weights, strict=False)
+        found.append(scores_of(sasrec, data))
+    return torch.stack(found).sum(0)
+
+
+def test_mixtures_follow_their_definition() -> None:
+    torch.manual_seed(0)
+    mixtures = Mixtures(Hm4srConfig(name="hm4sr", dim=6, experts=3))
+    nn.init.normal_(mixtures.weights)
+    x, clock = torch.randn(3, 5, 6), torch.randn(5, 12)
+    found = mixtures(x, clock)
+    for t in range(5):
+        u = x[:, t].flatten()
+        experts = (mixtures.experts.weight @ u + mixtures.experts.bias).view(3, 3, 6)
+        q = torch.softmax(mixtures.time_gate.weight @ clock[t] + mixtures.time_gate.bias, 0)
+        for m, gate in enumerate(mixtures.gates):
+            g = torch.softmax(gate.weight @ x[m, t] + gate.bias, 0)
+            mixed = x[m, t] + mixtures.weights[m] * sum(g[k] * experts[k, m] for k in range(3))
+            torch.testing.assert_close(found[m, t], mixed * sum(q[k] * mixtures.time_experts[k, m] for k in range(3)))
+
+
+def test_a_time_changes_no_state_before_it_and_that_of_the_target_none() -> None:
+    data = small.sequences(users=1, shortest=9, longest=9)
+    model = hm4sr(data).eval()
+
+    def scores(place: int) -> torch.Tensor:
+        assert data.timestamps is not None
+        later = data.timestamps + 10**6 * (np.arange(9) >= place)
+        batch = training_windows(replace(data, timestamps=later), 50).batch(np.arange(1))
+        with torch.no_grad():
+            return model.scores(batch, model.item_representations())
+
+    assert torch.equal(scores(6), scores(9)), "the last prediction is made after six items"
+    changed = (scores(5) - scores(9)).abs().amax(1)
+    assert not changed[:5].any() and changed[5] > 0
+
+
+def test_equal_times_are_finite() -> None:
+    data = small.sequences()
+    data = replace(data, timestamps=np.full(len(data.items), 1_500_000_000))
+    model = hm4sr(data)
+    model.observe(data.training())
+    assert len(model.clock.gaps) == 1
+    loss = model.loss(training_windows(data, 50).batch(np.arange(60)))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert torch.isfinite(loss) and torch.isfinite(scores_of(model.eval(), data)).all()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_contrasts_use_one_prediction_of_each_sequence_and_what_came_before_it() -> None:
+    data = small.sequences(users=30, shortest=5, longest=40)
+    model = hm4sr(data)
+    windows = training_windows(data, 50)
+    batch = windows.batch(np.arange(len(windows)))
+    drawn = torch.stack([_one_of_each(batch) for _ in range(1_000)])
+    assert (batch.rows()[batch.predict[drawn]] == torch.arange(30)).all()
+    assert torch.equal(drawn.unique(), torch.arange(len(batch.predict))), "any prediction may be drawn"
+    ends = batch.predict[drawn[0]]
+    x = torch.zeros(2, len(batch.items), 16)
+    hidden = model._replaced(x, batch, ends, torch.ones(len(batch.items), 32)).any(2)
+    assert torch.equal(hidden[0], hidden[1])
+    rows, length = batch.rows(), batch.positions[ends] + 1
+    assert not hidden[0][batch.positions >= length[rows]].any()
+    assert torch.bincount(rows, hidden[0].double()).tolist() == [3 * n // 10 for n in length.tolist()]
+    logits, targets = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]]), torch.tensor([5, 5, 6])
+    e = np.exp(np.arange(10.0))
+    each = [-np.log(e[1] / (e[1] + 1 + e[3])), -np.log(e[5] / (1 + e[5] + e[6])), -np.log(e[9] / (e[7] + e[8] + e[9]))]
+    assert float(_contrast(logits, targets)) == pytest.approx(np.mean(each))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from decorec.errors import DecorecError
 from decorec.evaluation.full_ranking import rank_users
 from decorec.evaluation.metrics import parse_metric
 from decorec.evaluation.rank_metrics import Ranks
-from decorec.models import checkpoint, closed_form
+from decorec.models import checkpoint, closed_form, vstan
 from decorec.models.base import Recommender
 from decorec.models.floors import item_features
 from decorec.models.item_data import ItemData
@@ -231,6 +233,83 @@ def test_more_items_than_fit_are_refused_with_what_to_do(monkeypatch: pytest.Mon
     with pytest.raises(DecorecError, match=r"ease: expected at most 30 items, found 40, .*; set model.neighbours"):
         fitted("ease", small.sequences())
     fitted("ease", small.sequences(), neighbours=3)
+
+
+# Neighbours among sequences
+
+
+def at_days(data: Sequences, *days: float) -> Sequences:
+    return replace(data, timestamps=(np.array(days) * 86_400).astype(np.int64))
+
+
+SESSIONS = walks([0, 1, 2, 0], [1, 2, 3, 0, 0], [0, 4, 0, 0], [5, 6, 7, 8])
+"""Histories (a, b, c), ... and training parts (a, b), (b, c, d), (a, e), and (f, g), whose items nobody else has."""
+VSKNN = {"l1": None, "l3": None, "l_ipw": None, "similarity": "share", "idf": 0.0, "itself": True}
+STAN = {"l1": 1.02, "l2": 5.0, "l3": 2.05, "l_ipw": None, "idf": 0.0, "itself": True}
+
+
+@pytest.mark.parametrize(("decay", "of_d", "of_e"), [("div", 0.55556, 0.03704), ("linear", 0.5, 0.07778)])
+def test_vsknn_by_hand(decay: str, of_d: float, of_e: float) -> None:
+    found = scores_of(fitted("vstan", SESSIONS, position="div", decay=decay, **VSKNN), SESSIONS)
+    assert found[0].nonzero().flatten().tolist() == [0, 1, 2, 3, 4]
+    assert found[0, 3:5].tolist() == pytest.approx([of_d, of_e], abs=1e-5)
+    assert not found[3].any(), "the own sequence is no neighbour"
+
+
+@pytest.mark.parametrize(("ended", "days"), [(-10, 10), (0, 0), (30, 0)])
+def test_stan_by_hand(ended: float, days: float) -> None:
+    """A sequence that ended later than the history is as near in time as one that ended with it."""
+    data = at_days(walks([0, 1, 2, 0], [1, 2, 3, 0, 0]), 97, 98, 99, 200, *[99 + ended] * 3, 300, 300)
+    found = scores_of(fitted("vstan", data, **STAN), data)[0]
+    expected = 0.73699 * math.exp(-days / 5)
+    assert found[2].item() == pytest.approx(expected, abs=1e-5)
+    assert found[[1, 3]].tolist() == pytest.approx([expected * 0.61398] * 2, abs=1e-5)
+    assert found.count_nonzero() == 3
+
+
+def described(data: Sequences, user: int, k: int, sample: int, l2: float, idf: float, itself: bool) -> Tensor:
+    """VSTAN with l1 = 2, l3 = 3 and l_ipw = 4, from its definition; as what decides between equals, the later end."""
+    training, times = data.training(), data.timestamps
+    assert times is not None and training.timestamps is not None
+    past = data.items[data.offsets[user] : data.offsets[user + 1] - 1].tolist()
+    now = times[data.offsets[user + 1] - 2]
+    weights = {item: math.exp((place - len(past) + 1) / 2) for place, item in enumerate(past)}
+    sessions = []
+    for other in range(len(data.users)):
+        begin, end = training.offsets[other : other + 2]
+        places = {item: place for place, item in enumerate(training.items[begin:end].tolist())}
+        sessions.append((training.timestamps[end - 1], places))
+    candidates = [
+        (ended, places)
+        for other, (ended, places) in sorted(enumerate(sessions), key=lambda pair: -pair[1][0])
+        if other != user and weights.keys() & places.keys()
+    ]
+    near = []
+    for ended, places in candidates[:sample]:
+        both = weights.keys() & places.keys()
+        norm = math.sqrt(sum(w * w for w in weights.values()) * len(places))
+        recency = math.exp(-max(0, now - ended) / 86_400 / l2)
+        near.append((sum(weights[item] for item in both) / norm * recency, norm / recency, both, places))
+    found = torch.zeros(ITEMS, dtype=torch.float64)
+    for similarity, norm, both, places in sorted(near, key=lambda entry: -entry[0])[:k]:
+        newest = math.exp(-min(past[::-1].index(item) for item in both) / 4)
+        anchor = max(places[item] for item in both)
+        for item, place in places.items():
+            own = 0.0 if itself else weights.get(item, 0.0) / norm
+            rarity = 1 + idf * math.log(len(sessions) / sum(item in other for _, other in sessions))
+            found[item] += (similarity - own) * newest * math.exp(-abs(place - anchor) / 3) * rarity
+    return found
+
+
+@pytest.mark.parametrize("itself", [False, True])
+def test_vstan_is_what_its_definition_says(itself: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = small.sequences(users=40, longest=30)
+    data = replace(data, items=np.random.default_rng(1).integers(0, ITEMS, len(data.items)).astype(np.int32))
+    chosen = {"neighbours": 7, "sample_size": 15, "l2": 9.0, "idf": 0.5, "itself": itself}
+    monkeypatch.setattr(vstan, "PAIRS_AT_ONCE", 200)
+    found = scores_of(fitted("vstan", data, l1=2.0, l3=3.0, l_ipw=4.0, **chosen), data)
+    expected = torch.stack([described(data, user, *chosen.values()) for user in range(40)])  # type: ignore[arg-type]
+    torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-6)
 
 
 # Reference figures: the validation items of Scientific. They were computed elsewhere, in float64.

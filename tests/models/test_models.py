@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ MODELS: list[tuple[str, str, dict[str, Any]]] = [
     ("gru4rec", "fit", {"name": "gru4rec", "layers": 2}),
     ("sasrec-features", "fit", {"name": "sasrec-features"}),
     ("sasrec-features history", "fit", {"name": "sasrec-features", "fusion": "concat", "sides": "history"}),
+    ("hm4sr", "fit", {"name": "hm4sr"}),
     ("decorec stage 1", "stage1", {}),
     ("decorec stage 2", "stage2", {}),
     ("decorec with positions", "stage2", {"encoder": {**small.TINY["encoder"], "positions": "learned", "layers": 2}}),
@@ -58,7 +60,8 @@ def explicit_windows(data: Sequences, length: int) -> Windows:
             start.append(training.offsets[user] + first)
             size.append(t - first)
     sizes = np.array(size)
-    return Windows(training.items, np.array(start), sizes, sizes - 1, np.array(start) + sizes + 1)
+    ends = np.array(start) + sizes + 1
+    return Windows(training.items, np.array(start), sizes, sizes - 1, ends, times=training.timestamps)
 
 
 @pytest.mark.parametrize("length", [50, 4])
@@ -85,7 +88,7 @@ def test_one_pass_equals_explicit_sliding_windows(stage: str, options: dict[str,
 def test_a_later_item_does_not_change_an_earlier_state(stage: str, options: dict[str, Any]) -> None:
     data = small.sequences(users=1, shortest=9, longest=9)
     model = chosen_model(data, stage, options, 50).eval()
-    changed = Sequences(data.users, data.offsets, np.where(np.arange(9) == 5, (data.items + 7) % 40, data.items))
+    changed = replace(data, items=np.where(np.arange(9) == 5, (data.items + 7) % 40, data.items))
     with torch.no_grad():
         scores = [
             model.scores(training_windows(d, 50).batch(np.arange(1)), model.item_representations())

@@ -27,14 +27,16 @@ ITEMS = [f"i{number}" for number in range(40)]
 HOSTILE = (
     "<script>alert('x')</script>\"><img src=http://evil.example/x.png onerror=alert(1)>{{ 7*7 }} &amp; " + "W" * 80
 )
-RUNS = ("decorec", "sasrec")
+RUNS = {"decorec": "stage2", "sasrec": "fit", "vstan": "fit"}
 
 
 def trained(folder: Path, data: Sequences) -> list[Path]:
     files = []
-    for run, stage, chosen in (("decorec", "stage2", small.run()), ("sasrec", "fit", small.run(name="sasrec"))):
+    for run, stage in RUNS.items():
+        chosen = small.run(name=run)
         place = folder / "runs" / run / "seed-0" / stage
         model = small.model(data, chosen, stage)
+        model.observe(data.training())
         checkpoint.save(model, chosen, 0, ITEMS, place / "model.safetensors", place / "config.json")
         files.append(place / "model.safetensors")
     return files

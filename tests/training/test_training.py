@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from tests.support import small
 
 FITTED = [(name, "fit") for name in MODELS if name != "decorec"]
 STAGES = [("decorec", "stage1"), ("decorec", "stage2"), *FITTED]
-STEPS_TO_OVERFIT = {"dimo": 120, "mmmlp": 150, "esasrec": 60, "gru4rec": 150, "sasrec-features": 80}
+STEPS_TO_OVERFIT = {"dimo": 120, "mmmlp": 150, "esasrec": 60, "gru4rec": 150, "sasrec-features": 80, "hm4sr": 40}
 SOFTMAX = [("sasrec", "fit"), ("gru4rec", "fit"), ("decorec", "stage1"), ("decorec", "stage2")]
 """Those whose loss is a softmax over the representations themselves, all or a sample of them."""
 PREFIXES = [(name, "fit") for name in ("missrec", "mmmlp", "dimo")]
@@ -39,7 +40,7 @@ TRAINED = [(name, stage) for name, stage in STAGES if name not in small.FLOORS]
 def test_each_model_overfits_64_users(name: str, stage: str) -> None:
     data = small.sequences(users=64, items=200, seed=3)
     random = np.random.default_rng(0).permutation(len(data.items)) % 200
-    data = Sequences(data.users, data.offsets, random.astype(np.int32))
+    data = replace(data, items=random.astype(np.int32))
     run = small.run(name=name, dim=48)
     model = small.model(data, run, stage, items=200, width=96)
     options = {"learning_rate": 3e-3, "id_learning_rate": 3e-3}
@@ -56,8 +57,7 @@ def test_each_model_overfits_64_users(name: str, stage: str) -> None:
             adam.step()
             steps += 1
     # Asked for the last item of the training part, which it has seen as a target.
-    training = data.training()
-    found = rank_users(model, Sequences(data.users, training.offsets, training.items), "test")
+    found = rank_users(model, data.training(), "test")
     assert parse_metric("Hit@1")(found).mean() > 0.9
 
 
@@ -198,6 +198,18 @@ def test_a_model_refuses_what_its_loss_does_not_heed(key: str, expected: str, fo
     model = small.model(data, run, "fit")
     with pytest.raises(DecorecError, match=rf"train\.{key}: expected {expected}.*bert4rec.*found {found}"):
         train_model(model, data, run.train.stage("fit").model_copy(update={key: found}), 0)
+
+
+@pytest.mark.parametrize(
+    "options", [{"name": "hm4sr"}, {"name": "vstan", "l2": 50}, {"name": "vstan", "sample_size": 9}]
+)
+def test_a_model_that_reads_times_is_refused_where_there_are_none(options: dict[str, Any]) -> None:
+    data = replace(small.sequences(), timestamps=None)
+    run = small.run(**options)
+    with pytest.raises(
+        DecorecError, match=r"expected sequences with the time stamp .* found none.*; leave this run out"
+    ):
+        train_model(small.model(data, run, "fit"), data, run.train.stage("fit"), 0)
 
 
 @pytest.mark.parametrize(("name", "stage"), [*SOFTMAX, ("unisrec", "fit"), *PREFIXES])

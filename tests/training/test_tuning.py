@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -103,12 +104,20 @@ def test_a_trial_trains_what_the_step_train_does(run: Run, tmp_path: Path) -> No
     assert pl.read_parquet(given["trials"])["NDCG@10"].to_list() == best
 
 
+def test_values_that_need_times_are_tried_where_there_are_some() -> None:
+    data, run = small.sequences(), small.run(name="vstan")
+    space, timeless = (tuning.choices(run, d) for d in (data, replace(data, timestamps=None)))
+    assert space.pop("model.l2") == [None, 50, 200]
+    assert timeless.pop("model.l2") == [None]
+    assert space == timeless
+
+
 def test_the_trials_end_where_every_combination_was_tried(tmp_path: Path) -> None:
     given = files(tmp_path, small.sequences())
     once = RUN.model_copy(update={"train": RUN.train.model_copy(update={"epochs": 1})})
     tune(run=once, settings=TuningConfig(trials=50), **given)
     table = pl.read_parquet(given["trials"])
-    assert len(table) == table["values"].n_unique() == prod(map(len, tuning.choices(RUN).values()))
+    assert len(table) == table["values"].n_unique() == prod(map(len, tuning.choices(RUN, small.sequences()).values()))
 
 
 def test_trials_follow_what_was_good_before(tmp_path: Path) -> None:
