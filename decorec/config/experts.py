@@ -14,12 +14,19 @@ from decorec.config.floors import (
     HybridKnnConfig,
     ItemKnnConfig,
     PopularityConfig,
+    VstanConfig,
 )
 
 __all__ = ["ExpertsConfig"]
 
 FloorConfig = Annotated[
-    PopularityConfig | ItemKnnConfig | ContentKnnConfig | HybridKnnConfig | EaseConfig | ContentEaseConfig,
+    PopularityConfig
+    | ItemKnnConfig
+    | ContentKnnConfig
+    | HybridKnnConfig
+    | EaseConfig
+    | ContentEaseConfig
+    | VstanConfig,
     Field(discriminator="name"),
 ]
 

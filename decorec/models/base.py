@@ -22,6 +22,9 @@ __all__ = ["Experts", "Recommender"]
 class Experts(nn.Module, ABC):
     """What is multiplied with a model's shares of the items when items are ranked."""
 
+    needs_times = False
+    """Whether an expert reads the time stamps of the interactions."""
+
     @abstractmethod
     def observe(self, training: Sequences, items: int) -> None:
         """Count what the experts know, into buffers."""
@@ -57,6 +60,11 @@ class Recommender(nn.Module, ABC):
         self.config = config
         self.item_data = item_data
         self.stage = stage
+
+    @property
+    def needs_times(self) -> bool:
+        """Whether the model or an expert reads the time stamps of the interactions."""
+        return bool(self.config.needs_times) or (self.experts is not None and self.experts.needs_times)
 
     @abstractmethod
     def item_representations(self) -> Tensor:

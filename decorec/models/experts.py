@@ -33,6 +33,7 @@ class ProductOfExperts(Experts):
         super().__init__()
         self.config = config
         self.floor = floor
+        self.needs_times = floor is not None and floor.needs_times
         self.graph = None
         if config.neighbourhood:
             self.graph = Propagation(item_data["graph.crow"], item_data["graph.col"], item_data["graph.values"])

@@ -64,7 +64,7 @@ def train_model(
     Raises:
         DecorecError: the model reads what the data set does not have, or the loss does not heed a value.
     """
-    if model.config.needs_times and sequences.timestamps is None:
+    if model.needs_times and sequences.timestamps is None:
         raise DecorecError(
             f"{model.config.name}: expected sequences with the time stamp of every interaction, found none, as in "
             "every data set of the source atomic; leave this run out, or give the data set with its times (source "
