@@ -164,7 +164,8 @@ class HM4SR(TiedRecommender):
         self.placeholders = nn.ModuleList(Linear(2 * dim, dim) for _ in FEATURES)
 
     def observe(self, training: Sequences) -> None:
-        """Take from the training part what the times are measured by."""
+        """Also take from the training part what the times are measured by."""
+        super().observe(training)
         self.clock.observe(training)
 
     def item_representations(self) -> Tensor:
