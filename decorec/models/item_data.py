@@ -18,12 +18,16 @@ class ItemData(nn.Module):
     ``graph.values`` [nnz]: the normalised co-occurrence in CSR.
     """
 
+    _place: Tensor
+
     def __init__(self, item_count: int, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.item_count = item_count
         self._names = {name: name.replace(".", "_") for name in tensors}
         for name, tensor in tensors.items():
             self.register_buffer(self._names[name], tensor)
+        # Models over ids alone have no tensor here; this one moves with them all the same.
+        self.register_buffer("_place", torch.empty(0), persistent=False)
 
     def __getitem__(self, name: str) -> Tensor:
         tensor: Tensor = getattr(self, self._names[name])
@@ -39,6 +43,4 @@ class ItemData(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the tensors are."""
-        for tensor in self.buffers():
-            return tensor.device
-        return torch.device("cpu")
+        return self._place.device

@@ -14,6 +14,7 @@ from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import read_vocab
 from decorec.errors import DecorecError
 from decorec.models.inputs import ModelInputs
+from decorec.models.item_data import ItemData
 from tests.support import small
 
 THREE = ["text", "image", "audio"]
@@ -116,3 +117,10 @@ def test_files_of_other_items_are_refused(kind: str, tmp_path: Path) -> None:
         files["cooccurrence"] = small.files(tmp_path / "more", small.sequences(items=39), run, 39)["cooccurrence"]
     with pytest.raises(DecorecError, match="expected rows for 40 items, found 39"):
         inputs(files).item_data(run, "stage2", names)
+
+
+@pytest.mark.parametrize("tensors", [{}, {"present.text": torch.ones(3, dtype=torch.bool)}])
+def test_item_data_know_where_they_are_without_any_tensor_too(tensors: dict[str, torch.Tensor]) -> None:
+    found = ItemData(3, tensors)
+    assert found.device.type == "cpu" and found.tensors().keys() == tensors.keys()
+    assert found.to("meta").device.type == "meta", "batches go where the model is"
