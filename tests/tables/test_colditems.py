@@ -26,6 +26,7 @@ from tests.support.fabricated_ranks import (
     under,
     user_means,
 )
+from tests.support.printed import strangers
 
 
 def table(folder: Path, files: list[Path]) -> tuple[list[dict[str, str]], str]:
@@ -74,6 +75,7 @@ def test_without_cold_targets_the_table_says_so(tmp_path: Path) -> None:
     assert "- shop: each of the 30 test targets has a training interaction, so there is nothing to compare.\n" in text
     alone = [file for file in files if "shop" in file.parts]
     rows, text = table(tmp_path, alone)
+    assert strangers(tmp_path / "colditems.csv") == []
     assert rows == [] and "nothing to compare" in text and "NaN" not in text and "None" not in text
 
 

@@ -17,6 +17,7 @@ from decorec.data.sequences import Sequences
 from decorec.evaluation.evaluate import evaluate
 from decorec.plan.plan import Plan
 from decorec.prepare.split import split
+from decorec.tables.beyond import beyond_table
 from decorec.tables.colditems import colditems_table
 from decorec.tables.labels import PaperNames
 from decorec.tables.results_page import ChosenValues, results_page
@@ -75,7 +76,8 @@ def test_the_chain_with_the_overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             **{"run": plan.runs[run], "stage": "fit", "seed": 0, "code": "", "features": [], "interests": []},
             **{"state": tmp_path / "state", "model": model, "config": about, "history": at(layout.HISTORY, **place)},
         )
-        written = {"ranks": at(layout.RANKS, run=run, seed=0), "metrics": at(layout.METRICS, run=run, seed=0)}
+        patterns = {"ranks": layout.RANKS, "lists": layout.LISTS, "metrics": layout.METRICS}
+        written = {name: at(pattern, run=run, seed=0) for name, pattern in patterns.items()}
         evaluate(**known, model=model, config=about, **written)
 
     data = Sequences.read(known["sequences"])
@@ -89,7 +91,14 @@ def test_the_chain_with_the_overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     shared = {"runs": RUNS, "evaluate": config.evaluate, "ranks": ranks, "statistics": [files["statistics"]]}
     colditems_table(**shared, **outputs_of(tmp_path, "cold"))
     statistics_table(statistics=[files["statistics"]], paper=PaperNames({}), **outputs_of(tmp_path, "statistics"))
+    beyond_table(
+        **{"runs": RUNS, "evaluate": config.evaluate, "features": []},
+        **{"lists": [at(layout.LISTS, run=run, seed=0) for run in RUNS]},
+        **{"vocabs": [known["vocab"]], "sequences": [known["sequences"]]},
+        **outputs_of(tmp_path, "beyond"),
+    )
     page = {
+        "beyond": tmp_path / "beyond.csv",
         "references": ["sasrec"],
         "paper": PaperNames({}),
         "chosen": ChosenValues({}),
