@@ -78,7 +78,7 @@ class ClosedForm(Floor):
         if self.sources is None and items > MOST:
             raise DecorecError(
                 f"{self.config.name}: expected at most {MOST:,} items, found {items:,}, whose system takes "
-                f"{16 * items**2 / 1e9:.0f} GB; set model.neighbours, such as 200"
+                f"{16 * items**2 / 1e9:.0f} GB; set its key neighbours, such as 200"
             )
         counts = co_counts(training, items)
         if self.sources is None:
