@@ -125,7 +125,7 @@ LABELS: dict[str, Label] = {
         "hm4sr",
         "Not in the paper. Width 300; the experts that the time weighs are trained, the time enters as waves from a "
         "week to the whole training part, gaps are counted in the data's own unit, and the loss over categories is "
-        "left out. The released code never trains these experts, and its absolute times are noise in float32.",
+        "left out. The released code never trains these experts, and its absolute times lose their digits in float32.",
         short="HM4SR",
     ),
     "popularity": Label("Popularity", "popularity"),

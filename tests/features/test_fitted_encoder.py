@@ -18,7 +18,7 @@ from decorec.features.encoder_inputs import Distinct
 from decorec.features.step import features
 from tests.support.small_shop import step_files, write_shop
 
-CONFIG = FeaturesConfig(encoder="fit", epochs=12, batch_size=32, device="cpu")
+CONFIG = FeaturesConfig(encoder="fit", text="encoder", epochs=12, batch_size=32, device="cpu")
 ITEMS = 160
 
 

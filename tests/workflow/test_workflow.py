@@ -153,12 +153,13 @@ def test_editing_the_crawler_does_not_download_again(workplace: Workplace) -> No
 
 def test_editing_a_model_trains_the_runs_of_that_model_alone(workplace: Workplace) -> None:
     workplace.edit("models/dimo.py")
-    assert workplace.planned() == {}, "no run here is one of DIMO"
+    workplace.edit("models/experts.py")
+    assert workplace.planned() == {}, "no run here is one of DIMO, and none has experts"
     workplace.edit("models/sasrec.py")
     assert workplace.trained() == {("sasrec", "fit")}
     assert workplace.planned() == {"fit": 1, "evaluate": 1, "table": 1, "total": 3}
     workplace.restore(SETTINGS)
-    workplace.edit("models/decorec_plus.py")
+    workplace.edit("models/decorec_released.py")
     assert {stage for _, stage in workplace.trained()} == {"stage1", "stage2"}
 
 
