@@ -7,28 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from decorec.config.base import Section
-from decorec.config.floors import (
-    ContentEaseConfig,
-    ContentKnnConfig,
-    EaseConfig,
-    HybridKnnConfig,
-    ItemKnnConfig,
-    PopularityConfig,
-    VstanConfig,
-)
+from decorec.config.models import FloorConfig
 
 __all__ = ["ExpertsConfig"]
-
-FloorConfig = Annotated[
-    PopularityConfig
-    | ItemKnnConfig
-    | ContentKnnConfig
-    | HybridKnnConfig
-    | EaseConfig
-    | ContentEaseConfig
-    | VstanConfig,
-    Field(discriminator="name"),
-]
 
 
 class ExpertsConfig(Section):
@@ -38,7 +19,7 @@ class ExpertsConfig(Section):
     has them, in the validation that chooses its best epoch and in the ranking; the loss does not know them.
     """
 
-    floor: FloorConfig | None = None
+    floor: Annotated[FloorConfig, Field(discriminator="name")] | None = None
     """A floor with its own keys, such as {name: content-ease, ridge: 100}: its scores, standardised over the items of a
     user (z), multiply the shares by exp(weight * z). null: none."""
     weight: float = Field(0.3, ge=0)

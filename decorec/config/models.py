@@ -26,7 +26,12 @@ from decorec.config.floors import (
     VstanConfig,
 )
 
-__all__ = ["ModelConfig"]
+__all__ = ["FloorConfig", "ModelConfig"]
+
+FloorConfig = (
+    PopularityConfig | ItemKnnConfig | ContentKnnConfig | HybridKnnConfig | EaseConfig | ContentEaseConfig | VstanConfig
+)
+"""Those that can be an expert of any other model."""
 
 ModelConfig = Annotated[
     DecorecConfig
@@ -40,12 +45,6 @@ ModelConfig = Annotated[
     | Gru4recConfig
     | SasrecFeaturesConfig
     | Hm4srConfig
-    | PopularityConfig
-    | ItemKnnConfig
-    | ContentKnnConfig
-    | HybridKnnConfig
-    | EaseConfig
-    | ContentEaseConfig
-    | VstanConfig,
+    | FloorConfig,
     Field(discriminator="name"),
 ]
