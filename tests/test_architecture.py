@@ -22,6 +22,7 @@ ORDER = (
     "nn",
     "models",
     "evaluation",
+    "recommend",
     "training",
     "tables",
     "figures",

@@ -19,6 +19,7 @@ from decorec.config.experts import ExpertsConfig
 from decorec.config.features import FeaturesConfig
 from decorec.config.models import ModelConfig
 from decorec.config.prepare import FilterConfig, GraphConfig, InterestsConfig, SplitConfig
+from decorec.config.recommend import RecommendConfig
 from decorec.config.runs import SECTIONS, Run, nested, resolve
 from decorec.config.tables import KNOBS, LISTS, ReportConfig, TablesConfig
 from decorec.config.training import TrainConfig, TuningConfig
@@ -87,6 +88,7 @@ class Config(Section):
     those of decorec); presets do not. Data sets that are not configured may be listed too."""
     tables: TablesConfig = TablesConfig()
     report: ReportConfig = ReportConfig()
+    recommend: RecommendConfig = RecommendConfig()
     tuning: TuningConfig = TuningConfig()
 
     @field_validator("datasets", "runs")
@@ -122,6 +124,8 @@ class Config(Section):
                     raise ValueError(f"tables.{table} names {name!r}; expected one of the runs {sorted(self.runs)}")
             if runs and table in compared and self.tables.reference not in runs:
                 raise ValueError(f"tables.{table} lacks tables.reference ({self.tables.reference!r}); add it")
+        if self.recommend.run not in self.runs:
+            raise ValueError(f"recommend.run: expected one of the runs {sorted(self.runs)}, found {self.recommend.run!r}")
         for name in self.runs:
             try:
                 self.run(name)

@@ -26,6 +26,7 @@ __all__ = [
     "append",
     "histories",
     "pack",
+    "profiles",
     "regroup",
     "shuffled",
     "training_windows",
@@ -291,6 +292,19 @@ def histories(sequences: Sequences, split: Split, length: int) -> Windows:
     size = target - start
     users, times = sequences.numbers, sequences.timestamps
     return Windows(sequences.items, start, size, size - 1, target + 1, users=users, times=times)
+
+
+def profiles(sequences: Sequences, length: int) -> Windows:
+    """One window per user, in their order: its last ``length`` items, all that are known; what follows is not.
+
+    Users have an item or more. They are nobody that a model was trained on, and the targets of the batches mean
+    nothing.
+    """
+    size = np.minimum(sequences.lengths, length)
+    ends = sequences.offsets[1:]
+    source = np.append(sequences.items, np.int32(0))  # the place of the last user's target
+    nobody = np.full(len(size), -1)
+    return Windows(source, ends - size, size, size - 1, ends, users=nobody, times=sequences.timestamps)
 
 
 def training_windows(

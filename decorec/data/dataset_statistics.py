@@ -61,7 +61,7 @@ def _targets(sequences: Sequences, items: int, quantile: float) -> dict[str, Any
     the day (UTC) of the interaction before it.
     """
     training, tested = sequences.training(), sequences.having("test")
-    counts, places = np.bincount(training.items, minlength=items), tested.places("test")
+    counts, places = training.counts(items), tested.places("test")
     times = tested.timestamps
     early = same_day = None
     if sequences.timestamps is not None and times is not None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from decorec.errors import DecorecError
 
-__all__ = ["Parts", "Split", "by_time", "leave_one_out", "point_in_time"]
+__all__ = ["Parts", "Split", "by_time", "leave_one_out", "point_in_time", "whole"]
 
 Split = Literal["valid", "test"]
 IntArray = npt.NDArray[np.int64]
@@ -38,6 +38,12 @@ class Parts:
     def of(self, users: IntArray) -> Parts:
         """The parts of some users, by their indices."""
         return Parts(self.training[users], self.valid[users], self.test[users])
+
+
+def whole(lengths: IntArray) -> Parts:
+    """Sequences of ``lengths`` [users] that are all for training."""
+    none = np.full(len(lengths), -1)
+    return Parts(lengths, none, none)
 
 
 def leave_one_out(lengths: IntArray) -> Parts:

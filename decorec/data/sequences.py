@@ -13,7 +13,7 @@ import polars as pl
 
 from decorec.artifacts.files import read_table, write_table
 from decorec.data.contract import check_vocab, promise
-from decorec.data.parts import Parts, Split, leave_one_out
+from decorec.data.parts import Parts, Split, leave_one_out, whole
 from decorec.errors import DecorecError
 
 __all__ = ["Sequences", "check_sequences", "read_vocab", "write_vocab"]
@@ -97,6 +97,10 @@ class Sequences:
             )
         return leave_one_out(lengths)
 
+    def counts(self, items: int) -> IntArray:
+        """Number of interactions of each of ``items`` items, [I]."""
+        return np.bincount(self.items, minlength=items)
+
     def training(self) -> Sequences:
         """The training part of every user's sequence, which may be empty; all of it is for training."""
         return self._until(self.parts.training)
@@ -106,10 +110,8 @@ class Sequences:
         position = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], self.lengths)
         keep = position < np.repeat(ends, self.lengths)
         timestamps = None if self.timestamps is None else self.timestamps[keep]
-        none = np.full(len(ends), -1)
-        parts = Parts(ends, none, none)
         offsets = np.concatenate([[0], np.cumsum(ends)])
-        return Sequences(self.users, offsets, self.items[keep], timestamps, parts, self.among)
+        return Sequences(self.users, offsets, self.items[keep], timestamps, whole(ends), self.among)
 
     def having(self, split: Split) -> Sequences:
         """The users that have a target of ``split``, with their whole sequences."""

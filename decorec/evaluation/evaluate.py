@@ -70,7 +70,7 @@ def evaluate(
     first = TopLists(tested, "test", len(trained.items))
     test = rank_by_history(trained.model, tested, "test", first.add)
     valid = rank_by_history(trained.model, validated, "valid")
-    counts = np.bincount(data.training().items, minlength=len(trained.items))
+    counts = data.training().counts(len(trained.items))
     columns = {
         "history_length": tested.parts.test,
         "training_length": tested.parts.training,

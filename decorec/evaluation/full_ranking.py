@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from decorec.artifacts.schemas.ranks import HISTORIES, History
-from decorec.data.batches import histories
+from decorec.data.batches import Windows, histories
 from decorec.data.parts import Split
 from decorec.data.sequences import Sequences
 from decorec.evaluation.rank_metrics import Ranks
@@ -21,10 +21,12 @@ __all__ = [
     "TOKENS_AT_ONCE",
     "Scores",
     "candidates",
+    "items_until",
     "past_of",
     "rank_by_history",
     "rank_users",
     "score_users",
+    "score_windows",
     "scored_ranks",
 ]
 
@@ -110,18 +112,23 @@ def candidates(sequences: Sequences, split: Split, items: int) -> dict[History, 
     return {"kept": kept, "masked": kept - np.bincount(taken // items, minlength=len(everyone))}
 
 
-@torch.no_grad()
 def score_users(
     model: Recommender, sequences: Sequences, split: Split
 ) -> Iterator[tuple[npt.NDArray[np.int64], Scores, Tensor]]:
     """Blocks of users (their indices), scores [B, I] of all items after their windows, and targets [B] of ``split``."""
-    device = model.item_data.device
-    windows = histories(sequences, split, model.config.length)
+    yield from score_windows(model, histories(sequences, split, model.config.length), model.item_representations)
+
+
+@torch.no_grad()
+def score_windows(
+    model: Recommender, windows: Windows, representing: Callable[[], Tensor]
+) -> Iterator[tuple[npt.NDArray[np.int64], Scores, Tensor]]:
+    """The same after ``windows``; ``representing`` gives the model's representations of all items."""
     model.eval()
-    representations = model.item_representations()
+    representations = representing()
     logits = len(representations) ** 2 * model.item_data.item_count  # of one user: all modalities on both sides
     for chosen, batch in windows.in_order(TOKENS_AT_ONCE, max(FEWEST_AT_ONCE, LOGITS_AT_ONCE // logits)):
-        moved = batch.to(device)
+        moved = batch.to(model.item_data.device)
         yield chosen, model.ranking(moved, representations), moved.targets
 
 
@@ -129,8 +136,15 @@ def past_of(
     sequences: Sequences, split: Split, chosen: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Everything that the users ``chosen`` had before their targets of ``split``: place of the user there, and item."""
+    return items_until(sequences, chosen, sequences.places(split)[chosen])
+
+
+def items_until(
+    sequences: Sequences, chosen: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The items of the users ``chosen`` [B] up to the places ``ends`` [B] in the items: the user's place, and item."""
     starts = sequences.offsets[:-1][chosen]
-    counts = sequences.places(split)[chosen] - starts
+    counts = ends - starts
     rows = np.repeat(np.arange(len(chosen)), counts)
     places = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
     return rows, sequences.items[places].astype(np.int64)

@@ -46,7 +46,7 @@ class Items:
         """Counted in the training part of ``data``; ``features``: modality -> [N, width], not normalised."""
         training = data.training()
         pairs = np.unique(np.repeat(np.arange(len(data.users)), training.lengths) * items + training.items)
-        counts = np.bincount(training.items, minlength=items)
+        counts = training.counts(items)
         owners = np.bincount(pairs % items, minlength=items)
         unit = {name: _unit(x) for name, x in features.items()}
         return cls(counts, owners, len(data.users), tail_of(counts), unit)

@@ -9,7 +9,7 @@ import torch
 from decorec.errors import DecorecError
 from decorec.evaluation.rank_metrics import Ranks
 
-__all__ = ["ranks", "top", "without"]
+__all__ = ["ranks", "top", "top_without", "without"]
 
 EXACT = 1 << 24
 
@@ -102,6 +102,15 @@ def top(scores: torch.Tensor, count: int) -> torch.Tensor:
         chosen[cut] = (better | (equal & (equal.cumsum(1) <= room))).nonzero()[:, 1].view(-1, count)
     chosen = chosen.sort(1).values
     return chosen.gather(1, scores.gather(1, chosen).sort(dim=1, descending=True, stable=True).indices)
+
+
+def top_without(scores: torch.Tensor, taken: torch.Tensor, count: int) -> torch.Tensor:
+    """The same among the items that are not ``taken`` ([B, I] bool): [B, min(count, I)], -1 behind the last."""
+    # As many more as can fall out: masking the scores instead could not tell a taken item from one with -inf.
+    best = top(scores, count + int(taken.sum(1).max()))
+    gone = taken.gather(1, best)
+    left = gone.byte().sort(dim=1, stable=True).indices[:, :count]
+    return best.gather(1, left).masked_fill(gone.gather(1, left), -1)
 
 
 def _count(flags: torch.Tensor) -> npt.NDArray[np.int64]:

@@ -15,7 +15,7 @@ from decorec.data.contract import check_lists
 from decorec.data.parts import Split
 from decorec.data.sequences import Sequences
 from decorec.evaluation.full_ranking import Scores, past_of
-from decorec.evaluation.ranking import top
+from decorec.evaluation.ranking import top, top_without
 
 __all__ = ["TopLists"]
 
@@ -36,13 +36,8 @@ class TopLists:
         rows, past = (torch.from_numpy(part).to(scores.device) for part in past_of(self.sequences, self.split, chosen))
         taken = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
         taken[rows, past] = True
-        # As many more as can fall out: masking the scores instead could not tell a masked item from one with -inf.
-        best = top(scores, LENGTH + int(taken.sum(1).max()))
-        gone = taken.gather(1, best)
-        left = gone.byte().sort(dim=1, stable=True).indices[:, :LENGTH]
-        masked = best.gather(1, left).masked_fill(gone.gather(1, left), -1)
-        kept = best[:, :LENGTH] if ranked["kept"] is scores else top(ranked["kept"], LENGTH)
-        for history, found in (("kept", kept), ("masked", masked)):
+        masked = top_without(scores, taken, LENGTH)
+        for history, found in (("kept", top(ranked["kept"], LENGTH)), ("masked", masked)):
             self.lists[history][chosen, : found.shape[1]] = found.cpu().numpy()  # type: ignore[index]
 
     def table(self, path: Path) -> pl.DataFrame:

@@ -1,7 +1,8 @@
 """Trained models on disk: weights, the item data they were trained with, and the configuration of the run.
 
 A stage's folder is self-contained: model.safetensors holds weights (``model.*``), the tensors of the item data
-(``item_data.*``) and the item ids (``items``, utf-8, newline-joined); config.json the run, stage, seed and versions.
+(``item_data.*``), the item ids (``items``, utf-8, newline-joined) and the number of training interactions of each item
+(``counts``, int64); config.json the run, stage, seed and versions.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import BaseModel, model_validator
 from torch import Tensor
@@ -39,6 +41,8 @@ class Checkpoint:
     seed: int
     items: list[str]
     """Item ids in the order of their index."""
+    counts: npt.NDArray[np.int64]
+    """[I] number of training interactions of each item."""
 
 
 class _Facts(BaseModel):
@@ -55,11 +59,23 @@ class _Facts(BaseModel):
         return self
 
 
-def save(model: Recommender, run: Run, seed: int, items: list[str], weights: Path, config: Path) -> None:
-    """Write ``weights`` (model.safetensors) and ``config`` (config.json)."""
+def save(
+    model: Recommender,
+    run: Run,
+    seed: int,
+    items: list[str],
+    counts: npt.NDArray[np.int64],
+    weights: Path,
+    config: Path,
+) -> None:
+    """Write ``weights`` (model.safetensors) and ``config`` (config.json).
+
+    ``counts``: [I] number of training interactions of each item.
+    """
     arrays = {f"item_data.{name}": _array(tensor) for name, tensor in model.item_data.tensors().items()}
     arrays |= {f"model.{name}": _array(tensor) for name, tensor in model.own_state().items()}
     arrays["items"] = np.frombuffer("\n".join(items).encode(), dtype=np.uint8)
+    arrays["counts"] = counts.astype(np.int64)
     # First, so that the weights say which configuration belongs to them.
     write_json(config, {"run": run.dump(), "stage": model.stage, "seed": seed, "versions": versions()})
     write_arrays(weights, arrays)
@@ -78,9 +94,13 @@ def load(weights: Path, config: Path) -> Checkpoint:
     """
     facts = read_stored(config, _Facts, "train the run again")
     arrays, _ = read_arrays(weights)
-    if "items" not in arrays:
-        raise DecorecError(f"{weights}: expected weights with the ids of the items, found none; train the run again")
+    if not {"items", "counts"} <= arrays.keys():
+        raise DecorecError(
+            f"{weights}: expected weights with the ids of the items and their counts, found {sorted(arrays)[:5]}; "
+            "train the run again"
+        )
     items = arrays.pop("items").tobytes().decode(errors="replace").split("\n")
+    counts = arrays.pop("counts")
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     item_data = ItemData(len(items), _within(tensors, "item_data."))
     try:
@@ -96,7 +116,7 @@ def load(weights: Path, config: Path) -> Checkpoint:
             f"{weights}: expected the weights that {config} describes, found a difference in {sorted(missing)}; "
             "train the run again"
         )
-    return Checkpoint(model.eval(), facts.run, facts.stage, facts.seed, items)
+    return Checkpoint(model.eval(), facts.run, facts.stage, facts.seed, items, counts)
 
 
 def load_for(vocab: Path, weights: Path, config: Path) -> Checkpoint:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,8 +26,7 @@ class Popularity(Floor):
 
     def observe(self, training: Sequences) -> None:
         """Count the interactions."""
-        counted = np.bincount(training.items, minlength=self.item_data.item_count)
-        self.counts.copy_(torch.from_numpy(counted))
+        self.counts.copy_(torch.from_numpy(training.counts(self.item_data.item_count)))
 
     def item_representations(self) -> Tensor:
         """Counts, [1, I, 1]."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 
-import numpy as np
 import polars as pl
 import torch
 from torch import Tensor, nn
@@ -144,7 +143,7 @@ def _sampler(model: Recommender, sequences: Sequences, config: StageConfig, seed
 
 def _cold(model: Recommender, sequences: Sequences) -> Tensor:
     """[I] bool: items without an interaction in the training part."""
-    return torch.from_numpy(np.bincount(sequences.training().items, minlength=model.item_data.item_count) == 0)
+    return torch.from_numpy(sequences.training().counts(model.item_data.item_count) == 0)
 
 
 def _untrained(model: Recommender, sequences: Sequences) -> pl.DataFrame:

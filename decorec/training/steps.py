@@ -90,7 +90,7 @@ def train(
     with Keeper(state, training_key(run.dump(), stage, seed, code, files=read)) as keeper:
         epochs = train_model(trained, data, run.train.stage(stage), seed, label, keeper=keeper)
     check_history(history, epochs)
-    checkpoint.save(trained, run, seed, items, model, config)
+    checkpoint.save(trained, run, seed, items, data.training().counts(len(items)), model, config)
     write_table(history, epochs)
     keeper.remove()
 

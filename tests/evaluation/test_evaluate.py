@@ -40,7 +40,7 @@ def step(folder: Path, data: Sequences, model: Recommender, name: str) -> dict[s
     names = [f"i{number}" for number in range(ITEMS)]
     write_vocab(files["vocab"], names)
     data.write(files["sequences"])
-    checkpoint.save(model, small.run(name=name), 0, names, files["model"], files["config"])
+    small.save(model, small.run(name=name), 0, names, files["model"], files["config"])
     evaluate(**files)
     return files
 

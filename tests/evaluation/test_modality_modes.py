@@ -30,7 +30,7 @@ def world(folder: Path, stage: str = "stage2", **model: object) -> tuple[dict[st
     files = {name: folder / name for name in ("vocab", "sequences", "model", "config")}
     write_vocab(files["vocab"], ITEMS)
     data.write(files["sequences"])
-    checkpoint.save(small.model(data, run, stage), run, 0, ITEMS, files["model"], files["config"])
+    small.save(small.model(data, run, stage), run, 0, ITEMS, files["model"], files["config"])
     return files, data
 
 

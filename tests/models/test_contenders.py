@@ -223,7 +223,7 @@ def test_temporal_experts_are_trained_and_stored(tmp_path: Path) -> None:
     train_model(model, data, run.train.stage("fit").model_copy(update={"epochs": 1}), 0)
     assert (experts != before).all() and experts.shape == (4, 3, 16)
     files = tmp_path / "model.safetensors", tmp_path / "config.json"
-    checkpoint.save(model, run, 0, [f"i{n}" for n in range(40)], *files)
+    small.save(model, run, 0, [f"i{n}" for n in range(40)], *files)
     again = checkpoint.load(*files).model
     assert isinstance(again, HM4SR)
     assert torch.equal(again.encoder.mixtures.time_experts, experts)

@@ -224,7 +224,7 @@ def test_neighbours_are_in_the_checkpoint(name: str, tmp_path: Path) -> None:
     data, run = small.sequences(), small.run(name=name, neighbours=6)
     model = fitted(name, data, neighbours=6)
     files = tmp_path / "model.safetensors", tmp_path / "config.json"
-    checkpoint.save(model, run, 0, [f"i{n}" for n in range(ITEMS)], *files)
+    small.save(model, run, 0, [f"i{n}" for n in range(ITEMS)], *files)
     assert torch.equal(scores_of(checkpoint.load(*files).model, data), scores_of(model, data))
 
 

@@ -37,7 +37,7 @@ def trained(folder: Path, data: Sequences) -> list[Path]:
         place = folder / "runs" / run / "seed-0" / stage
         model = small.model(data, chosen, stage)
         model.observe(data.training())
-        checkpoint.save(model, chosen, 0, ITEMS, place / "model.safetensors", place / "config.json")
+        small.save(model, chosen, 0, ITEMS, place / "model.safetensors", place / "config.json")
         files.append(place / "model.safetensors")
     return files
 

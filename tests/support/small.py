@@ -15,6 +15,7 @@ from decorec.data.graph import normalise
 from decorec.data.item_features import FeatureFile
 from decorec.data.parts import by_time as parts_by_time
 from decorec.data.sequences import Sequences, write_vocab
+from decorec.models import checkpoint
 from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
 from decorec.models.registry import build
@@ -110,3 +111,8 @@ def model(data: Sequences, chosen: Run, stage: str, seed: int = 0, items: int = 
     """A freshly initialised model."""
     torch.manual_seed(seed)
     return build(chosen, item_data(data, chosen, items, width), stage)
+
+
+def save(model: Recommender, chosen: Run, seed: int, items: list[str], weights: Path, config: Path) -> None:
+    """A checkpoint whose items have 0, 1, 2, ... training interactions."""
+    checkpoint.save(model, chosen, seed, items, np.arange(len(items)), weights, config)

@@ -36,7 +36,7 @@ def world(folder: Path) -> tuple[list[Path], dict[str, int]]:
                 place = folder / "shop" / "runs" / run / f"seed-{seed}" / stage
                 model = small.model(data, chosen, stage)
                 items = [f"i{number}" for number in range(40)]
-                checkpoint.save(model, chosen, seed, items, place / "model.safetensors", place / "config.json")
+                small.save(model, chosen, seed, items, place / "model.safetensors", place / "config.json")
                 models.append(place / "model.safetensors")
                 sizes[f"{run} {stage}"] = sum(p.numel() for p in model.parameters() if p.requires_grad)
                 measure(folder / "benchmarks/shop/runs" / run / f"seed-{seed}" / f"{stage}.tsv", 10.0 + 4 * seed)

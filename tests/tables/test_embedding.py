@@ -25,7 +25,7 @@ def world(folder: Path) -> tuple[list[Path], list[Path]]:
         place = folder / "shop" / "runs" / name / "seed-0" / "stage2"
         items = [f"i{number}" for number in range(40)]
         model = small.model(data, chosen, "stage2")
-        checkpoint.save(model, chosen, 0, items, place / "model.safetensors", place / "config.json")
+        small.save(model, chosen, 0, items, place / "model.safetensors", place / "config.json")
         models.append(place / "model.safetensors")
     interests = folder / "shop" / "interests" / "text.safetensors"
     write_arrays(interests, {"assignment": INTEREST})

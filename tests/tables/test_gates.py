@@ -37,7 +37,7 @@ def saved(
             model.enrich_ids.bias.copy_(torch.tensor(biases))
     place = folder / "shop" / "runs" / directory / f"seed-{seed}" / stage
     items = [f"i{number}" for number in range(40)]
-    checkpoint.save(model, run, seed, items, place / "model.safetensors", place / "config.json")
+    small.save(model, run, seed, items, place / "model.safetensors", place / "config.json")
     return place / "model.safetensors"
 
 

@@ -98,7 +98,7 @@ def test_a_start_for_other_items_is_refused(tmp_path: Path) -> None:
     files = small.files(tmp_path, data, run)
     others = [f"other {number}" for number in range(40)]
     stage1 = outputs(tmp_path / "1")
-    checkpoint.save(small.model(data, run, "stage1"), run, 0, others, stage1["model"], stage1["config"])
+    small.save(small.model(data, run, "stage1"), run, 0, others, stage1["model"], stage1["config"])
     with pytest.raises(DecorecError, match=r"expected the items of .*vocab\.parquet, found another list"):
         train(run=run, stage="stage2", seed=0, **files, **begin(tmp_path / "1"), **outputs(tmp_path / "2"))
 

@@ -286,7 +286,7 @@ def test_a_checkpoint_reloads_to_identical_ranks(
     train_model(model, data, run.train.stage(stage), 0)
     items = [f"item {number}" for number in range(40)]
     files = tmp_path / "model.safetensors", tmp_path / "config.json"
-    checkpoint.save(model, run, 0, items, *files)
+    small.save(model, run, 0, items, *files)
     loaded = checkpoint.load(*files)
     assert (loaded.items, loaded.run, loaded.stage, loaded.seed) == (items, run, stage, 0)
     assert rank_users(loaded.model, data, "test") == rank_users(model, data, "test")
@@ -304,7 +304,7 @@ def test_a_damaged_checkpoint_is_named(kind: str, tmp_path: Path) -> None:
     data = small.sequences()
     run = small.run()
     files = tmp_path / "model.safetensors", tmp_path / "config.json"
-    checkpoint.save(small.model(data, run, "stage1"), run, 0, [str(i) for i in range(40)], *files)
+    small.save(small.model(data, run, "stage1"), run, 0, [str(i) for i in range(40)], *files)
     damaged(files[0], kind)
     with pytest.raises(DecorecError, match=r"model\.safetensors"):
         checkpoint.load(*files)
@@ -313,7 +313,7 @@ def test_a_damaged_checkpoint_is_named(kind: str, tmp_path: Path) -> None:
 def test_a_damaged_configuration_beside_a_model_is_named(tmp_path: Path) -> None:
     data, run = small.sequences(), small.run()
     weights, config = tmp_path / "model.safetensors", tmp_path / "config.json"
-    checkpoint.save(small.model(data, run, "stage1"), run, 0, [str(i) for i in range(40)], weights, config)
+    small.save(small.model(data, run, "stage1"), run, 0, [str(i) for i in range(40)], weights, config)
     right = read_json(config)  # without its seal, which would tell as well
     for found, message in [
         ([], "valid dictionary"),
@@ -336,7 +336,7 @@ def test_weights_of_another_run_are_refused(tmp_path: Path) -> None:
     for index, option in enumerate(options):
         run = small.run(**option)
         folder = tmp_path / str(index)
-        checkpoint.save(
+        small.save(
             small.model(data, run, "stage2"), run, 0, items, folder / "model.safetensors", folder / "config.json"
         )
     with pytest.raises(DecorecError, match="interests"):

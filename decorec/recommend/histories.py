@@ -1,0 +1,122 @@
+"""Histories of customers, as the sequences that a model reads: the items that it knows, oldest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from decorec.acquire.sources.table import read_interactions
+from decorec.artifacts.files import read_table
+from decorec.artifacts.layout import place_of
+from decorec.artifacts.schemas.histories import HISTORIES
+from decorec.config.datasets import TableDataset
+from decorec.data.id_codes import codes_in, factorise, sorted_by
+from decorec.data.parts import whole
+from decorec.data.sequences import Sequences, read_vocab
+from decorec.errors import DecorecError
+
+__all__ = ["chosen", "from_lists", "from_sequences", "read_histories", "read_ids"]
+
+
+def from_lists(
+    histories: Sequence[Sequence[str]], index: dict[str, int], times: Sequence[Sequence[int]] | None = None
+) -> Sequences:
+    """The known items of some histories.
+
+    Args:
+        histories: item ids, oldest first.
+        index: item id -> index.
+        times: time stamp of each of them, in seconds.
+
+    Raises:
+        DecorecError: a history has another number of times than items.
+    """
+    if times is not None and list(map(len, times)) != list(map(len, histories)):
+        raise DecorecError(
+            f"times: expected one for each item of each history, found {sum(map(len, times))} for "
+            f"{sum(map(len, histories))} items; give one for each"
+        )
+    found = [[index.get(item, -1) for item in history] for history in histories]
+    lengths = np.array([sum(item >= 0 for item in row) for row in found], dtype=np.int64)
+    known = [item for row in found for item in row if item >= 0]
+    stamps = None
+    if times is not None:
+        pairs = (pair for row, own in zip(found, times, strict=True) for pair in zip(row, own, strict=True))
+        stamps = np.array([time for item, time in pairs if item >= 0], dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return Sequences([""] * len(found), offsets, np.array(known, dtype=np.int32), stamps, whole(lengths))
+
+
+def from_sequences(sequences: Path, vocab: Path, items: list[str]) -> Sequences:
+    """All users of a data set with their whole sequences, those of the test included.
+
+    Raises:
+        DecorecError: the vocabulary has other items than the model.
+    """
+    if read_vocab(vocab) != items:
+        raise DecorecError(f"{vocab}: expected the items of the model, found another list; train the run again")
+    return Sequences.read(sequences)
+
+
+def read_histories(path: Path, items: list[str]) -> Sequences:
+    """The histories of all customers in a table of interactions.
+
+    Args:
+        path: histories.parquet, or a table (csv, parquet) of one's own with the columns user, item and timestamp, in
+            the form that the interactions of the source table have.
+        items: ids in the order of their index.
+
+    Returns:
+        sequences of the customers in the order in which they appear, of the items that are known, oldest first; of a
+        customer without any, an empty one.
+
+    Raises:
+        DecorecError: the file is missing or no such table.
+    """
+    if place_of(path):
+        frame = read_table(path, HISTORIES)
+        (user, users), (item, names) = factorise(frame["user"]), factorise(frame["item"])
+        stamps, per_second = frame["timestamp"].to_numpy(), 1
+    else:
+        found, _ = read_interactions(TableDataset(source="table", path=str(path.parent), interactions=path.name))
+        user, users, item, names = found.user, found.users, found.item, found.items
+        stamps, per_second = found.timestamp.to_numpy(), found.per_second
+    index = codes_in(names, pl.Series(items, dtype=pl.String))
+    rows = sorted_by(user, sorted_by(stamps, np.flatnonzero(index[item] >= 0)))
+    lengths = np.bincount(user[rows], minlength=len(users))
+    offsets, known = np.concatenate([[0], np.cumsum(lengths)]), index[item[rows]].astype(np.int32)
+    return Sequences(users.to_list(), offsets, known, stamps[rows] // per_second, whole(lengths))
+
+
+def read_ids(path: Path) -> list[str]:
+    """The item ids in a file: one per line, or the column item of a table (csv, parquet).
+
+    Raises:
+        DecorecError: the file is missing, no such table, or has no id.
+    """
+    expected = "item ids, one per line, or a table (csv, parquet) with a column item"
+    try:
+        if path.suffix in (".csv", ".parquet"):
+            lazy = pl.scan_parquet(path, glob=False) if path.suffix == ".parquet" else _scan_csv(path)
+            found = lazy.select(pl.col("item").cast(pl.String)).collect()["item"].drop_nulls().to_list()
+        else:
+            found = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
+        raise DecorecError(f"{path}: expected {expected}, found {error}") from error
+    ids = [text for text in map(str.strip, found) if text]
+    if not ids:
+        raise DecorecError(f"{path}: expected {expected}, found none; add some, or leave the key out")
+    return ids
+
+
+def _scan_csv(path: Path) -> pl.LazyFrame:
+    return pl.scan_csv(path, infer_schema=False, glob=False)
+
+
+def chosen(ids: Iterable[str], index: dict[str, int]) -> npt.NDArray[np.int64]:
+    """The indices of those of the ids that are known, ascending."""
+    return np.unique(np.array([index[item] for item in ids if item in index], dtype=np.int64))
