@@ -13,6 +13,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/acquire.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/recommend.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/report.smk"
 

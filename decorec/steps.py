@@ -25,6 +25,7 @@ STEPS: dict[str, Step] = {
     "sample": Step("acquire", "decorec.acquire.sample.shop", "generate the sample shop", exact=True),
     "download": Step("acquire", "decorec.acquire.download", "fetch reviews and metadata", exact=True),
     "ingest": Step("acquire", "decorec.acquire.ingest", "read and clean interactions and items", exact=True),
+    "histories": Step("acquire", "decorec.acquire.histories", "read what every customer bought", exact=True),
     "crawl": Step("acquire", "decorec.acquire.crawl.step", "fetch the pictures of the items", exact=True),
     "features": Step("features", "decorec.features.step", "encode texts and pictures"),
     "split": Step("prepare", "decorec.prepare.split", "take the k-core and make each user's sequence", exact=True),
@@ -44,6 +45,7 @@ STEPS: dict[str, Step] = {
         "evaluation", "decorec.evaluation.modality_modes", "rank by each modality and by all together"
     ),
     "neighbour-recall": Step("evaluation", "decorec.evaluation.neighbour_recall", "find next items without training"),
+    "recommend": Step("recommend", "decorec.recommend.step", "give customers the best items after their histories"),
     "comparison-table": Step(
         "tables", "decorec.tables.comparison", "compare models, ablations or other groups of runs"
     ),

@@ -29,7 +29,7 @@ from decorec.data.filtering import Filtered
 from decorec.data.interactions import Account, Interactions, repeated
 from decorec.errors import DecorecError
 
-__all__ = ["ingest"]
+__all__ = ["Source", "ingest", "opened"]
 
 log = logging.getLogger("decorec")
 
@@ -70,11 +70,7 @@ def ingest(
         DecorecError: a file is missing or unreadable, more of its records than dataset.unreadable allows are lost, no
             interaction has an item with metadata, or the k-core is empty.
     """
-    source = _source(dataset, reviews, meta)
-    if checksums is not None:
-        written = read_stored(checksums, _Checksums, "run the step download again")
-        expect_sums(source.interactions_file, written.reviews)
-        expect_sums(source.items_file, written.meta)
+    source = opened(dataset, reviews, meta, checksums)
     found, account = source.read_interactions()
     expect_understood(source.interactions_file, account, source.unreadable)
     filtered, metadata = _reduce(found, filter, source)
@@ -133,7 +129,7 @@ READERS = {
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """How to read a source: its interactions, the metadata of given items, and the row of items.parquet of a record."""
 
     interactions_file: Path
@@ -145,10 +141,24 @@ class _Source:
     row: Row
 
 
-def _source(dataset: Dataset, reviews: Path | None, meta: Path | None) -> _Source:
+def opened(dataset: Dataset, reviews: Path | None, meta: Path | None, checksums: Path | None) -> Source:
+    """How to read the source, after its files were compared with their checksums; arguments as for ``ingest``.
+
+    Raises:
+        DecorecError: files are missing, or not the ones that were downloaded.
+    """
+    source = _source(dataset, reviews, meta)
+    if checksums is not None:
+        written = read_stored(checksums, _Checksums, "run the step download again")
+        expect_sums(source.interactions_file, written.reviews)
+        expect_sums(source.items_file, written.meta)
+    return source
+
+
+def _source(dataset: Dataset, reviews: Path | None, meta: Path | None) -> Source:
     if isinstance(dataset, FolderDataset):
         reader, folder = READERS[dataset.source], Path(dataset.path)
-        return _Source(
+        return Source(
             folder / dataset.interactions,
             folder / dataset.items,
             dataset.unreadable,
@@ -167,7 +177,7 @@ def _source(dataset: Dataset, reviews: Path | None, meta: Path | None) -> _Sourc
             f"--reviews {reviews} and --meta {meta}; give both files (atomic data sets go through the step atomic)"
         )
     shop = formats[dataset.source]
-    return _Source(
+    return Source(
         reviews,
         meta,
         dataset.unreadable,
@@ -177,7 +187,7 @@ def _source(dataset: Dataset, reviews: Path | None, meta: Path | None) -> _Sourc
     )
 
 
-def _reduce(found: Interactions, filter: FilterConfig, source: _Source) -> tuple[Filtered, Metadata]:
+def _reduce(found: Interactions, filter: FilterConfig, source: Source) -> tuple[Filtered, Metadata]:
     """Drop duplicates, interactions with an item without metadata, and those outside of the k-core.
 
     Complete metadata are read only for items with at least k interactions, because the core contains no others.

@@ -17,8 +17,8 @@ Fallback = Literal["popular", "none"]
 class RecommendConfig(Section):
     """Which recommendations are made for the customers of a data set."""
 
-    run: str = "decorec"
-    """The run whose model is used, trained with the first seed."""
+    run: str | None = None
+    """The run whose model is used, trained with the first seed; null: tables.reference."""
     k: int = Field(12, ge=1, le=1_000)
     """Number of items that each customer gets, or all candidates, if there are fewer."""
     exclude: Exclude = "bought"

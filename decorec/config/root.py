@@ -124,8 +124,10 @@ class Config(Section):
                     raise ValueError(f"tables.{table} names {name!r}; expected one of the runs {sorted(self.runs)}")
             if runs and table in compared and self.tables.reference not in runs:
                 raise ValueError(f"tables.{table} lacks tables.reference ({self.tables.reference!r}); add it")
-        if self.recommend.run not in self.runs:
-            raise ValueError(f"recommend.run: expected one of the runs {sorted(self.runs)}, found {self.recommend.run!r}")
+        if self.recommend.run is not None and self.recommend.run not in self.runs:
+            raise ValueError(
+                f"recommend.run names {self.recommend.run!r}; expected one of the runs {sorted(self.runs)}"
+            )
         for name in self.runs:
             try:
                 self.run(name)

@@ -25,6 +25,7 @@ __all__ = [
     "check_interests",
     "check_lists",
     "check_matrix",
+    "check_recommendations",
     "check_vocab",
     "promise",
 ]
@@ -90,16 +91,34 @@ def check_interests(path: Path, centroids: npt.NDArray[Any], assignment: npt.NDA
     check_finite(path, {"centroids": centroids})
 
 
-def check_lists(path: Path, lists: npt.NDArray[np.int32], items: int, taken: npt.NDArray[np.int64]) -> None:
-    """Each item once in a list, none that is taken, and as many as there are room for and left.
+def check_recommendations(
+    path: Path,
+    lists: npt.NDArray[np.int32],
+    items: int,
+    taken: npt.NDArray[np.int64],
+    candidates: npt.NDArray[np.int64] | None = None,
+) -> None:
+    """Each item once in a list, none that is taken, candidates alone, and nothing behind a gap.
 
-    ``lists`` [users, length]: item indices, -1 behind the last. ``taken``: user x items + item, each pair once.
+    ``lists`` [users, length]: item indices, -1 behind the last. ``taken``: user x items + item, each pair once,
+    ascending. ``candidates``: the only items, ascending; None: all.
     """
     inside = lists >= 0
     promise(lists.max(initial=-1) < items, path, f"items from 0 to {items - 1}", lists.max(initial=-1))
+    promise(not (inside[:, 1:] & ~inside[:, :-1]).any(), path, "no gap in a list")
     pairs = (np.arange(len(lists))[:, None] * items + lists)[inside]
     promise(len(np.unique(pairs)) == len(pairs), path, "each item once in a list")
-    promise(not np.isin(pairs, taken).any(), path, "no masked item in a list")
+    if len(taken):
+        place = np.minimum(np.searchsorted(taken, pairs), len(taken) - 1)
+        promise(not (taken[place] == pairs).any(), path, "no masked item in a list")
+    if candidates is not None:
+        promise(bool(np.isin(lists[inside], candidates).all()), path, "candidates alone in a list")
+
+
+def check_lists(path: Path, lists: npt.NDArray[np.int32], items: int, taken: npt.NDArray[np.int64]) -> None:
+    """The same with all items as candidates, and as many in a list as there are room for and left."""
+    check_recommendations(path, lists, items, taken)
+    inside = lists >= 0
     due = np.minimum(items - np.bincount(taken // items, minlength=len(lists)), lists.shape[1])
     wrong = inside.sum(1) != due
     promise(not wrong.any(), path, f"lists of {lists.shape[1]} items, or of all that are left", f"{wrong.sum()} others")

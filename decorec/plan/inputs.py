@@ -83,6 +83,35 @@ class Inputs(Sharing):
         raw = {"reviews": layout.RAW_REVIEWS, "meta": layout.RAW_META, "checksums": layout.CHECKSUMS}
         return {key: layout.fill(pattern, dataset=dataset) for key, pattern in raw.items()}
 
+    def whole_histories(self, dataset: str) -> dict[str, Any]:
+        """The whole histories of all customers: of an atomic data set, the sequences and the ids of the items."""
+        ingested = self.config.datasets[dataset].source in INGESTED
+        return {
+            "histories": layout.fill(layout.HISTORIES, dataset=dataset) if ingested else [],
+            "sequences": [] if ingested else layout.fill(layout.SEQUENCES, dataset=dataset),
+            "vocab": [] if ingested else layout.fill(layout.VOCAB, dataset=dataset),
+        }
+
+    def recommended(self, dataset: str) -> dict[str, Any]:
+        """Input files of the step recommend: the model, the histories, and the files of ids that the section names."""
+        settings = self.config.recommend
+        run = self.recommended_run()
+        model = {"dataset": dataset, "run": run, "seed": self.config.seeds[0], "stage": self.last_stage(run)}
+        return {
+            "model": [layout.fill(pattern, **model) for pattern in (layout.MODEL, layout.MODEL_CONFIG)],
+            **self.whole_histories(dataset),
+            "catalogue": layout.fill(layout.CATALOGUE, dataset=dataset) if settings.categories else [],
+            "ids": [path for path in (settings.exclude_items, settings.only) if path is not None],
+        }
+
+    def recommended_run(self) -> str:
+        """The run whose model recommends."""
+        return self.config.recommend.run or self.config.tables.reference
+
+    def recommended_folder(self, dataset: str) -> str:
+        """Its folder, of the first seed."""
+        return layout.fill(layout.RUN, dataset=dataset, run=self.recommended_run(), seed=self.config.seeds[0])
+
     def local_pictures(self, dataset: str) -> str:
         """A text that changes when a picture in the shop's own folder is added, replaced or deleted."""
         section = self.config.datasets[dataset]

@@ -15,6 +15,7 @@ from decorec.artifacts.layout import place_of
 from decorec.artifacts.schemas.histories import HISTORIES
 from decorec.config.datasets import TableDataset
 from decorec.data.id_codes import codes_in, factorise, sorted_by
+from decorec.data.interactions import repeated
 from decorec.data.parts import whole
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
@@ -72,7 +73,7 @@ def read_histories(path: Path, items: list[str]) -> Sequences:
 
     Returns:
         sequences of the customers in the order in which they appear, of the items that are known, oldest first; of a
-        customer without any, an empty one.
+        customer without any, an empty one. A repeated row of a table of one's own counts once.
 
     Raises:
         DecorecError: the file is missing or no such table.
@@ -80,13 +81,14 @@ def read_histories(path: Path, items: list[str]) -> Sequences:
     if place_of(path):
         frame = read_table(path, HISTORIES)
         (user, users), (item, names) = factorise(frame["user"]), factorise(frame["item"])
-        stamps, per_second = frame["timestamp"].to_numpy(), 1
+        stamps, per_second, kept = frame["timestamp"].to_numpy(), 1, np.ones(len(frame), np.bool_)
     else:
         found, _ = read_interactions(TableDataset(source="table", path=str(path.parent), interactions=path.name))
         user, users, item, names = found.user, found.users, found.item, found.items
         stamps, per_second = found.timestamp.to_numpy(), found.per_second
+        kept = ~repeated(found, "exact")
     index = codes_in(names, pl.Series(items, dtype=pl.String))
-    rows = sorted_by(user, sorted_by(stamps, np.flatnonzero(index[item] >= 0)))
+    rows = sorted_by(user, sorted_by(stamps, np.flatnonzero(kept & (index[item] >= 0))))
     lengths = np.bincount(user[rows], minlength=len(users))
     offsets, known = np.concatenate([[0], np.cumsum(lengths)]), index[item[rows]].astype(np.int32)
     return Sequences(users.to_list(), offsets, known, stamps[rows] // per_second, whole(lengths))

@@ -22,7 +22,6 @@ from decorec.evaluation.full_ranking import candidates, rank_by_history, score_u
 from decorec.evaluation.rank_metrics import Ranks
 from decorec.evaluation.ranks_table import ranks_table
 from decorec.evaluation.top_lists import TopLists
-from decorec.models import checkpoint
 from decorec.models.base import Recommender
 from decorec.models.popularity import Popularity
 from tests.support import small

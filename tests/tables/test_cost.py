@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from decorec.errors import DecorecError
-from decorec.models import checkpoint
 from decorec.tables.cost import FirstStages, cost_table
 from tests.support import small
 from tests.support.fabricated_ranks import (

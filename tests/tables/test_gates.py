@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from decorec.errors import DecorecError
-from decorec.models import checkpoint
 from decorec.models.decorec import DeCoRec, Enrichment
 from decorec.tables.gates import gates_table
 from tests.support import small

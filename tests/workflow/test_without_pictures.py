@@ -16,7 +16,7 @@ from tests.support.workplace import TINY, Workplace
 
 pytestmark = pytest.mark.workflow
 ITEMS, USERS = 20, 24
-TARGETS = ("results/tables/main.csv", "results/shop/gallery.json")
+TARGETS = ("results/tables/main.csv", "results/shop/gallery.json", "results/shop/recommendations.csv")
 SHOP: dict[str, Any] = TINY | {
     "datasets": {"shop": {"source": "table", "path": "data"}},
     "filter": {"kcore": 3, "require": ["text"]},
@@ -46,6 +46,7 @@ def write_shop(folder: Path) -> None:
         for user in range(USERS)
         for day, item in enumerate(random.permutation(ITEMS)[:6])
     ]
+    sales.append(("once", "i3", 1_500_000_000))  # whom no k-core keeps
     pl.DataFrame(sales, schema=["user", "item", "timestamp"], orient="row").write_csv(folder / "data/interactions.csv")
     encoder = build_encoder(SMALL_CLIP.stem, None, "fp32", pick_device("cpu"))
     weights = {name: tensor.numpy() for name, tensor in encoder.model.state_dict().items()}
@@ -60,6 +61,10 @@ def test_the_chain_on_texts_and_ids(tmp_path: Path) -> None:
     results = shop.folder / "results"
     text, image = (FeatureFile.read(results / f"shop/features/{name}.safetensors") for name in ("text", "image"))
     assert text.present.all() and not image.present.any()
+    lists = pl.read_csv(results / "shop/recommendations.csv")
+    assert lists["user"].unique().sort().to_list() == sorted(["once", *(f"u{user}" for user in range(USERS))])
+    assert set(lists.group_by("user").len()["len"]) == {12}
+    assert "i3" not in lists.filter(pl.col("user") == "once")["item"]
     assert pl.read_csv(results / "tables/main.csv")["model"].unique().to_list() == ["decorec"]
     found = json.loads((results / "shop/gallery.json").read_text())
     assert all(list(user["runs"]) == ["decorec"] for user in found["users"])

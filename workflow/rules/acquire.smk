@@ -95,6 +95,38 @@ rule ingest:
         )
 
 
+rule histories:
+    input:
+        unpack(ask(plan.raw_files)),
+    output:
+        histories=layout.HISTORIES,
+    log:
+        layout.log("{dataset}/histories"),
+    benchmark:
+        layout.benchmark("{dataset}/histories")
+    wildcard_constraints:
+        dataset=plan.pattern(*INGESTED),
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem="4GB",
+        runtime="2h",
+    params:
+        dataset=ask(plan.dataset),
+        filter=plan.section("filter"),
+        code=plan.code("histories"),
+    message:
+        "Reading what every customer of {wildcards.dataset} bought"
+    shell:
+        step(
+            "histories",
+            params="dataset filter",
+            input="reviews meta checksums",
+            output="histories",
+        )
+
+
 rule crawl:
     input:
         catalogue=rules.ingest.output.catalogue,

@@ -1,0 +1,148 @@
+"""Step recommend: lists for all customers of a source, or for those in a file, or the items similar to one."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+
+from decorec.artifacts.files import atomic_path, read_table, write_csv, write_table
+from decorec.artifacts.layout import place_of
+from decorec.artifacts.schemas.recommendations import REASONS, RECOMMENDATIONS
+from decorec.config.recommend import RecommendConfig
+from decorec.data.contract import check_recommendations
+from decorec.data.sequences import Sequences
+from decorec.errors import DecorecError
+from decorec.recommend.histories import from_sequences, read_histories, read_ids
+from decorec.recommend.trained import Lists, Recommendation, TrainedRun, load
+
+__all__ = ["recommend"]
+
+log = logging.getLogger("decorec")
+
+
+def recommend(
+    *,
+    run: Path,
+    settings: RecommendConfig = RecommendConfig(),  # noqa: B008 (a constant: sections are frozen)
+    histories: Path | None = None,
+    sequences: Path | None = None,
+    vocab: Path | None = None,
+    catalogue: Path | None = None,
+    similar_to: str | None = None,
+    output: Path | None = None,
+    threads: int = 1,
+) -> None:
+    """Give each customer the best items after the whole history, or show the items that are similar to one.
+
+    Every customer in the input gets a list: those whose history has an item that the model knows by the model, the
+    others by settings.fallback.
+
+    Args:
+        run: folder of a trained run and seed, such as results/shop/runs/decorec-plus/seed-0 (read).
+        settings: the section recommend of the configuration; its key run is not used here.
+        histories: what customers bought (read): histories.parquet, or a table (csv, parquet) with user, item and
+            timestamp, in the form of the source table's interactions.
+        sequences: sequences.parquet (read), in place of histories, where the source has no others.
+        vocab: vocab.parquet (read), with sequences.
+        catalogue: items.parquet (read), where settings.categories names some.
+        similar_to: id of an item: the k most similar ones are shown, and no histories are read.
+        output: the lists (written, parquet or csv): user, rank (from 1), item, score (comparable within one list only),
+            reason (model, or popular); similar items: rank, item, score. By default they are printed as csv.
+        threads: number of threads of torch.
+
+    Raises:
+        DecorecError: a file is missing or damaged, or no candidate is left.
+    """
+    torch.set_num_threads(threads)
+    trained = load(run)
+    if similar_to is not None:
+        _write(_similar(trained.similar(similar_to, settings.k)), output)
+        return
+    found = _histories(trained, histories, sequences, vocab)
+    candidates = trained.candidates(*_restrictions(settings, catalogue))
+    lists = trained.lists(found, settings.k, settings.exclude, candidates, settings.fallback)
+    taken = np.empty(0, np.int64)
+    if settings.exclude == "bought":
+        owners = np.repeat(np.arange(len(found.lengths)), found.lengths)
+        taken = np.unique(owners * len(trained.items) + found.items)
+    check_recommendations(output or Path("recommendations"), lists.items, len(trained.items), taken, candidates)
+    _write(_table(trained.items, found.users, lists), output)
+    without = int((lists.items[:, 0] < 0).sum())
+    log.info(
+        "recommend: %d customers, %d of them by popularity, %d without a list; %d items, %d of them candidates",
+        len(lists.items),
+        lists.popular.sum(),
+        without,
+        len(trained.items),
+        len(trained.items) if candidates is None else len(candidates),
+    )
+
+
+def _histories(trained: TrainedRun, histories: Path | None, sequences: Path | None, vocab: Path | None) -> Sequences:
+    if histories is not None:
+        return read_histories(histories, trained.items)
+    if sequences is not None and vocab is not None:
+        return from_sequences(sequences, vocab, trained.items)
+    raise DecorecError(
+        "recommend: expected --histories, --sequences with --vocab, or --similar-to, found none of them; pass one"
+    )
+
+
+def _restrictions(settings: RecommendConfig, catalogue: Path | None) -> tuple[list[str], list[str] | None]:
+    """Items that nobody gets, and the only candidates (None: all)."""
+    excluded = [] if settings.exclude_items is None else read_ids(Path(settings.exclude_items))
+    only = None if settings.only is None else read_ids(Path(settings.only))
+    if not settings.categories:
+        return excluded, only
+    if catalogue is None:
+        raise DecorecError("recommend: settings.categories needs --catalogue (items.parquet), found none; pass it")
+    items = read_table(catalogue, {"item": pl.String, "categories": pl.List(pl.String)})
+    inside = items.filter(pl.col("categories").list.set_intersection(settings.categories).list.len() > 0)["item"]
+    if inside.is_empty():
+        known = sorted(set(items["categories"].explode().drop_nulls()))
+        raise DecorecError(
+            f"recommend.categories: expected categories of {catalogue} (such as {', '.join(known[:5])}), found "
+            f"{', '.join(settings.categories)}; correct them"
+        )
+    return excluded, inside.to_list() if only is None else sorted(set(inside) & set(only))
+
+
+def _table(names: list[str], users: list[str], lists: Lists) -> pl.DataFrame:
+    """One row per item of a list."""
+    there = lists.items >= 0
+    rows, ranks = np.nonzero(there)
+    items = pl.Series(names, dtype=pl.String).gather(lists.items[there])
+    reasons: npt.NDArray[np.int64] = lists.popular[rows].astype(np.int64)
+    columns = {
+        "user": pl.Series(users, dtype=pl.String).gather(rows),
+        "rank": ranks + 1,
+        "item": items,
+        "score": lists.scores[there],
+        "reason": pl.Series(REASONS).gather(reasons),
+    }
+    return pl.DataFrame(columns).cast(pl.Schema(RECOMMENDATIONS))
+
+
+def _similar(found: list[Recommendation]) -> pl.DataFrame:
+    rows = [(rank, one.item, one.score) for rank, one in enumerate(found, 1)]
+    return pl.DataFrame(rows, {name: RECOMMENDATIONS[name] for name in ("rank", "item", "score")}, orient="row")
+
+
+def _write(frame: pl.DataFrame, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.write(frame.write_csv())
+    elif output.suffix == ".csv" and place_of(output):
+        write_csv(output, frame)
+    elif output.suffix == ".csv":
+        with atomic_path(output) as temporary:  # outside of results/ nobody expects a seal beside it
+            frame.write_csv(temporary)
+    elif output.suffix == ".parquet":
+        write_table(output, frame)
+    else:
+        raise DecorecError(f"{output}: expected a name that ends in .parquet or .csv, found another; rename it")

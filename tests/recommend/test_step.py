@@ -1,0 +1,152 @@
+"""The step recommend: every customer gets a list, from each kind of input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import decorec
+from decorec.acquire.histories import histories
+from decorec.artifacts.files import write_table
+from decorec.config.datasets import TableDataset
+from decorec.config.prepare import FilterConfig
+from decorec.config.recommend import RecommendConfig
+from decorec.errors import DecorecError
+from decorec.recommend.step import recommend
+from tests.recommend.test_trained import ITEMS, names, saved
+from tests.support import small
+
+SHOP = """user,item,timestamp
+ann,item 3,100
+bob,item 9,50
+ann,item 5,90.5
+ann,item 5,90.5
+cid,unheard of,7
+ann,item 3,300
+bob,item 1,10
+dan,item 0,1
+"""
+BOUGHT = {"ann": ["item 5", "item 3", "item 3"], "bob": ["item 1", "item 9"], "cid": ["unheard of"], "dan": ["item 0"]}
+
+
+def lists(frame: pl.DataFrame) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for user, rank, item in frame.select("user", "rank", "item").iter_rows():
+        found.setdefault(user, []).append(item)
+        assert len(found[user]) == rank
+    return found
+
+
+def run(folder: Path, output: str = "lists.parquet", settings: dict[str, Any] | None = None, **more: Any) -> Path:
+    """The step with the settings, on the shop of four customers unless ``more`` says otherwise."""
+    (folder / "shop.csv").write_text(SHOP)
+    model, _ = saved(folder / "model")
+    files = more or {"histories": folder / "shop.csv"}
+    recommend(run=model, settings=RecommendConfig(**(settings or {})), output=folder / output, **files)
+    return folder / output
+
+
+def expected(folder: Path, **words: Any) -> dict[str, list[str]]:
+    found = decorec.load(folder / "model").recommend_many(list(BOUGHT.values()), **words)
+    return {user: [one.item for one in items] for user, items in zip(BOUGHT, found, strict=True) if items}
+
+
+def test_every_customer_gets_a_list_also_with_one_purchase_or_unknown_items(tmp_path: Path) -> None:
+    found = pl.read_parquet(run(tmp_path))
+    assert lists(found) == expected(tmp_path)
+    assert found.filter(pl.col("reason") == "popular")["user"].unique().to_list() == ["cid"]
+    assert found.group_by("user").len()["len"].to_list() == [12] * 4
+    assert (tmp_path / "lists.parquet").exists()
+
+
+def test_settings_are_heeded(tmp_path: Path) -> None:
+    (tmp_path / "stock.txt").write_text("item 2\n\n item 4 \nitem 6\nitem 3\nnot sold any more\n")
+    (tmp_path / "banned.csv").write_text("item,why\nitem 6,recalled\n")
+    settings = {"k": 3, "only": str(tmp_path / "stock.txt"), "exclude_items": str(tmp_path / "banned.csv")}
+    found = lists(pl.read_csv(run(tmp_path, "lists.csv", settings)))
+    assert found == expected(tmp_path, k=3, only=["item 2", "item 4", "item 3"])
+    assert set(found["ann"]) == {"item 2", "item 4"}, "item 3 was bought"
+    assert not list(tmp_path.glob("*.seal")), "a file for others has nothing beside it"
+    settings = {"k": 40, "exclude": "nothing", "fallback": "none"}
+    found = lists(pl.read_parquet(run(tmp_path, settings=settings)))
+    assert found == expected(tmp_path, k=40, exclude="nothing", fallback="none")
+    assert {user: len(items) for user, items in found.items()} == {"ann": 40, "bob": 40, "dan": 40}
+
+
+def test_categories_limit_the_candidates(tmp_path: Path) -> None:
+    catalogue = tmp_path / "items.parquet"
+    groups = [["Home", "Lamps"] if number % 4 == 0 else ["Home"] for number in range(40)]
+    write_table(catalogue, pl.DataFrame({"item": ITEMS, "categories": groups}))
+    files = {"histories": tmp_path / "shop.csv", "catalogue": catalogue}
+    found = lists(pl.read_parquet(run(tmp_path, settings={"categories": ["Lamps"], "k": 4}, **files)))
+    assert found == expected(tmp_path, k=4, only=ITEMS[::4])
+    with pytest.raises(DecorecError, match=r"categories of .*items.parquet \(such as Home, Lamps\), found Shoes"):
+        run(tmp_path, settings={"categories": ["Shoes"]}, **files)
+
+
+def test_the_histories_of_a_source_hold_everyone(tmp_path: Path) -> None:
+    """Also customers whom no k-core would keep; duplicates are dropped as for the training."""
+    (tmp_path / "shop.csv").write_text(SHOP)
+    section = TableDataset(source="table", path=str(tmp_path), interactions="shop.csv")
+    for kind, rows in (("exact", 7), ("pair", 6)):
+        output = tmp_path / f"results/{kind}/histories.parquet"
+        histories(dataset=section, filter=FilterConfig(duplicates=kind), histories=output)
+        assert len(pl.read_parquet(output)) == rows
+        found = lists(pl.read_parquet(run(tmp_path, histories=output)))
+        assert set(found) == set(BOUGHT)
+        assert set(found["bob"]) == set(expected(tmp_path)["bob"])
+
+
+def test_given_sequences_are_whole_histories(tmp_path: Path) -> None:
+    data = small.sequences()
+    files = small.files(tmp_path, data, small.run())
+    found = lists(pl.read_parquet(run(tmp_path, sequences=files["sequences"], vocab=files["vocab"])))
+    trained = decorec.load(tmp_path / "model")
+    assert list(found) == data.users
+    for user in range(10):
+        assert found[data.users[user]] == [one.item for one in trained.recommend(names(data, user))]
+
+
+def test_similar_items_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, _ = saved(tmp_path)
+    recommend(run=model, similar_to="item 4", settings=RecommendConfig(k=2))
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header == "rank,item,score"
+    assert [row.split(",")[:2] for row in rows] == [
+        [str(rank), one.item] for rank, one in enumerate(decorec.load(model).similar("item 4", 2), 1)
+    ]
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DecorecError, match="expected --histories, --sequences with --vocab, or --similar-to"):
+        run(tmp_path, sequences=tmp_path / "sequences.parquet")
+    with pytest.raises(DecorecError, match=r"lists.txt: expected a name that ends in .parquet or .csv"):
+        run(tmp_path, "lists.txt")
+    (tmp_path / "none.txt").write_text("\n")
+    with pytest.raises(DecorecError, match=r"none.txt: expected item ids, one per line, .* found none"):
+        run(tmp_path, settings={"only": str(tmp_path / "none.txt")})
+    with pytest.raises(DecorecError, match=r"gone.csv: expected item ids"):
+        run(tmp_path, settings={"only": str(tmp_path / "gone.csv")})
+    with pytest.raises(DecorecError, match=r"missing.csv"):
+        run(tmp_path, histories=tmp_path / "missing.csv")
+
+
+def test_many_customers_are_as_each_alone(tmp_path: Path) -> None:
+    """Blocks of users of different lengths: every list lands at its customer."""
+    random = np.random.default_rng(0)
+    lengths = random.integers(1, 30, 300)
+    rows = [
+        (f"c{user}", f"item {random.integers(45)}", n) for user, length in enumerate(lengths) for n in range(length)
+    ]
+    frame = pl.DataFrame(rows, ["user", "item", "timestamp"], orient="row").sample(fraction=1, shuffle=True, seed=1)
+    frame.write_csv(tmp_path / "many.csv")
+    found = lists(pl.read_parquet(run(tmp_path, histories=tmp_path / "many.csv")))
+    trained = decorec.load(tmp_path / "model")
+    bought = dict(frame.sort("timestamp").group_by("user").agg("item").iter_rows())
+    assert len(found) == 300
+    alone = [[one.item for one in items] for items in trained.recommend_many([bought[user] for user in found])]
+    assert alone == list(found.values())

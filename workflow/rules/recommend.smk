@@ -1,0 +1,33 @@
+"""From a trained run to recommendations for all customers."""
+
+
+rule recommend:
+    input:
+        unpack(ask(plan.recommended)),
+    output:
+        output=layout.RECOMMENDATIONS,
+    log:
+        layout.log("{dataset}/recommend-{ending}"),
+    benchmark:
+        layout.benchmark("{dataset}/recommend-{ending}")
+    wildcard_constraints:
+        ending="parquet|csv",
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 2
+    resources:
+        mem="8GB",
+        runtime="4h",
+    params:
+        run=ask(plan.recommended_folder),
+        settings=plan.section("recommend"),
+        code=plan.code_of_runs("recommend", [plan.recommended_run()]),
+    message:
+        "Recommendations to all customers of {wildcards.dataset}"
+    shell:
+        step(
+            "recommend",
+            params="run settings",
+            input="histories sequences vocab catalogue",
+            output="output",
+        )
