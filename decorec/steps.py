@@ -37,6 +37,9 @@ STEPS: dict[str, Step] = {
         "prepare", "decorec.prepare.cooccurrence", "count which items occur together in training", exact=True
     ),
     "cluster": Step("prepare", "decorec.prepare.clustering", "cluster the enriched features of one modality"),
+    "whole-sequences": Step(
+        "prepare", "decorec.prepare.whole_sequences", "put all interactions into the training part", exact=True
+    ),
     "train": Step("training", "decorec.training.steps", "train one stage of a run with one seed"),
     "tune": Step("training", "decorec.training.tuning", "try values of a run on validation items"),
     "gradient-probe": Step("training", "decorec.training.gradient_probe", "measure gradients during a training"),
@@ -46,6 +49,7 @@ STEPS: dict[str, Step] = {
     ),
     "neighbour-recall": Step("evaluation", "decorec.evaluation.neighbour_recall", "find next items without training"),
     "recommend": Step("recommend", "decorec.recommend.step", "give customers the best items after their histories"),
+    "model-card": Step("recommend", "decorec.recommend.card", "say what the model for production is", exact=True),
     "comparison-table": Step(
         "tables", "decorec.tables.comparison", "compare models, ablations or other groups of runs"
     ),

@@ -97,6 +97,7 @@ TORCH = {
     "tune",
     "embedding-table",
     "gates-table",
+    "model-card",
     "recommend",
 }
 """Steps that need torch; loading it takes more than a second."""

@@ -19,6 +19,8 @@ class RecommendConfig(Section):
 
     run: str | None = None
     """The run whose model is used, trained with the first seed; null: tables.reference."""
+    production: bool = False
+    """Use the model that is trained on all interactions, in production/, in place of the one that is evaluated."""
     k: int = Field(12, ge=1, le=1_000)
     """Number of items that each customer gets, or all candidates, if there are fewer."""
     exclude: Exclude = "bought"

@@ -41,8 +41,11 @@ def train_model(
     on_epoch: Callable[[int, float], None] | None = None,
     on_gradients: Callable[[int, int, Batch], None] | None = None,
     keeper: Keeper | None = None,
+    epochs: int | None = None,
 ) -> pl.DataFrame:
     """Train until validation stops improving; the model ends with the weights of its best epoch, as they were ranked.
+
+    With ``epochs``, for exactly as many and without validation; the last one counts as the best.
 
     Args:
         model: on the device to train on.
@@ -56,9 +59,10 @@ def train_model(
             computed and before they are clipped; it must not change them.
         keeper: keeps the state of the training on disk; a training of which it has a state continues there. The
             result is the same, bit for bit.
+        epochs: number of epochs to train without validation; None: ``config`` says how many at most.
 
     Returns:
-        One row per epoch: epoch, loss (mean training loss), valid metrics, best (bool).
+        One row per epoch: epoch, loss (mean training loss), valid metrics (if there was a validation), best (bool).
 
     Raises:
         DecorecError: the model reads what the data set does not have, or the loss does not heed a value.
@@ -72,7 +76,7 @@ def train_model(
     torch.manual_seed(seed)
     model.observe(sequences.training())
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        return _untrained(model, sequences)
+        return _untrained({} if epochs is not None else validate(model, sequences, "NDCG@10"))
     samples = model.samples(sequences, config)
     if not samples.target_count:
         raise DecorecError(
@@ -88,7 +92,7 @@ def train_model(
     if on_epoch is not None:
         for row in now.history:
             on_epoch(row["epoch"], _monitored(row, config))
-    for epoch in track(range(max(0, now.epoch), config.epochs), label, unit="epochs"):
+    for epoch in track(range(max(0, now.epoch), epochs or config.epochs), label, unit="epochs"):
         if epoch != now.epoch:
             now.begin(epoch)
         for batch in now.batches(samples):
@@ -100,19 +104,24 @@ def train_model(
                 now.average.update()
         averaged = nullcontext() if now.average is None else now.average.applied()
         with averaged, nullcontext() if cold is None else mean_ids(model, cold):
-            figures = validate(model, sequences, config.monitor)
-            value = _monitored(figures, config)
+            figures = {} if epochs is not None else validate(model, sequences, config.monitor)
+            value = float(epoch) if epochs is not None else _monitored(figures, config)
             if is_better(value, now.best.value, config.decimals):
                 now.best = Best(epoch, value, {name: tensor.clone() for name, tensor in model.own_state().items()})
         loss = float(now.total) / now.targets
         now.history.append({"epoch": epoch, "loss": loss, **figures})
-        log.info("%s: epoch %d, loss %.4f, validation %s %.4f", label, epoch, loss, config.monitor, abs(value))
+        if epochs is None:
+            log.info("%s: epoch %d, loss %.4f, validation %s %.4f", label, epoch, loss, config.monitor, abs(value))
+        else:
+            log.info("%s: epoch %d of %d, loss %.4f", label, epoch, epochs, loss)
         if on_epoch is not None:
             on_epoch(epoch, value)
         if epoch - now.best.epoch >= config.patience:
             break
     model.load_state_dict(now.best.weights, strict=False)
-    log.info("%s: best epoch %d of %d, validation %.4f", label, now.best.epoch, len(now.history), abs(now.best.value))
+    if epochs is None:
+        place = now.best.epoch, len(now.history), abs(now.best.value)
+        log.info("%s: best epoch %d of %d, validation %.4f", label, *place)
     return pl.DataFrame(now.history).with_columns(best=pl.col("epoch") == now.best.epoch)
 
 
@@ -146,9 +155,9 @@ def _cold(model: Recommender, sequences: Sequences) -> Tensor:
     return torch.from_numpy(sequences.training().counts(model.item_data.item_count) == 0)
 
 
-def _untrained(model: Recommender, sequences: Sequences) -> pl.DataFrame:
+def _untrained(figures: Mapping[str, float]) -> pl.DataFrame:
     """The history of a model without parameters: one epoch without a loss."""
-    row = {"epoch": 0, "loss": None, **validate(model, sequences, "NDCG@10"), "best": True}
+    row = {"epoch": 0, "loss": None, **figures, "best": True}
     return pl.DataFrame([row], schema_overrides={"loss": pl.Float64})
 
 

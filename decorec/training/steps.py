@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import polars as pl
 import torch
 from torch import Tensor
 
-from decorec.artifacts.files import write_table
+from decorec.artifacts.files import read_table, write_table
 from decorec.config.runs import Run
 from decorec.data.contract import check_history
 from decorec.data.sequences import Sequences, read_vocab
@@ -42,6 +43,7 @@ def train(
     cooccurrence: Path | None = None,
     start: Path | None = None,
     start_config: Path | None = None,
+    epochs_of: Path | None = None,
     code: str,
     state: Path,
     model: Path,
@@ -50,6 +52,9 @@ def train(
     threads: int = 1,
 ) -> None:
     """Train one stage of a run until validation stops improving, and keep its best epoch.
+
+    With --epochs-of, all interactions of the sequences are trained on, and nothing is validated: the model for
+    production has no item that it has not seen.
 
     A training that was killed continues with the state that it kept; its outputs have the bytes of one that was not.
     SIGTERM and Ctrl-C finish the current batch, keep the state and end the step with status 143 or 130.
@@ -65,6 +70,8 @@ def train(
         cooccurrence: cooccurrence.npz (read), if the model needs it.
         start: model.safetensors of stage 1 (read), for stage2.
         start_config: config.json of stage 1 (read), for stage2.
+        epochs_of: history.parquet of a training of this stage with validation (read): its best epoch says for how many
+            epochs this one trains, without validation.
         code: fingerprint of the code; a state that other code has kept is not used.
         state: the state of the training (read and written, removed at the end), kept between runs of the step.
         model: model.safetensors (written): the weights of the best epoch and the constant item data.
@@ -85,14 +92,25 @@ def train(
     trained = prepare(run, stage, seed, item_data, before)
     count = sum(parameter.numel() for parameter in trained.parameters() if parameter.requires_grad)
     log.info("%s: %d trainable parameters, %d items, %d users", stage, count, len(items), len(data.users))
-    read = [vocab, sequences, *features, *interests, cooccurrence, start, start_config]
+    fixed = None if epochs_of is None else best_epoch(epochs_of) + 1
+    read = [vocab, sequences, *features, *interests, cooccurrence, start, start_config, epochs_of]
     label = f"{run.model.name} {stage} seed {seed}"
     with Keeper(state, training_key(run.dump(), stage, seed, code, files=read)) as keeper:
-        epochs = train_model(trained, data, run.train.stage(stage), seed, label, keeper=keeper)
+        epochs = train_model(trained, data, run.train.stage(stage), seed, label, keeper=keeper, epochs=fixed)
     check_history(history, epochs)
     checkpoint.save(trained, run, seed, items, data.training().counts(len(items)), model, config)
     write_table(history, epochs)
     keeper.remove()
+
+
+def best_epoch(history: Path) -> int:
+    """The number of the epoch that validation chose, from 0.
+
+    Raises:
+        DecorecError: the file is missing or damaged.
+    """
+    epochs = read_table(history, {"epoch": pl.Int64, "best": pl.Boolean})
+    return int(epochs.filter("best")["epoch"].item())
 
 
 def _state_before(

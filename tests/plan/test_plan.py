@@ -282,6 +282,29 @@ def test_a_user_agent_that_no_header_can_carry_is_refused(agent: str) -> None:
         plan(crawl={"user_agent": agent})
 
 
+def test_the_model_for_production_is_made_from_everything() -> None:
+    """Its graph, interests, stage 1 and sequences are its own; the epochs are those of the twin's stages."""
+    runs = {"decorec": {}, "plain": {"graph": {"window": 2}, "train": {"stage2": {"epochs": 3}}}}
+    found = plan(runs=runs, recommend={"run": "plain", "production": True}, seeds=[4, 5])
+    files = found.production_training("shop", "stage2")
+    ours = "results/shop/production"
+    assert files["sequences"] == f"{ours}/sequences.parquet"
+    assert files["cooccurrence"] == f"{ours}/graph/cooccurrence.npz"
+    assert files["interests"] == [f"{ours}/interests/{name}.safetensors" for name in ("text", "image")]
+    assert files["start"] == f"{ours}/stage1/model.safetensors"
+    assert files["features"] == [f"results/shop/features/{name}.safetensors" for name in ("text", "image")]
+    assert files["epochs_of"] == "results/shop/runs/plain/seed-4/stage2/history.parquet"
+    assert json.loads(found.production_section("shop", "graph"))["window"] == 2
+    assert found.recommended("shop")["model"] == [
+        f"{ours}/stage2/{name}" for name in ("model.safetensors", "config.json")
+    ]
+    assert found.recommended_folder("shop") == ours
+    shared = plan(runs=runs | {"plain": {"model": {"alpha": 0.5}}}, recommend={"run": "plain", "production": True})
+    first = shared.production_training("shop", "stage1")
+    assert first["epochs_of"] == "results/shop/runs/decorec/seed-0/stage1/history.parquet", "stage 1 is shared"
+    assert first["start"] == []
+
+
 def test_what_tuning_chooses_from_is_tracked() -> None:
     found = plan(runs={"sasrec": {"model": {"name": "sasrec"}}}, tables={"main": ["sasrec"], "reference": "sasrec"})
     assert json.loads(found.space("sasrec"))["model.encoder.layers"] == [1, 2]

@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
 
+from decorec.artifacts.files import read_arrays
 from decorec.config.runs import Run
 from decorec.data.sequences import read_vocab, write_vocab
 from decorec.errors import DecorecError
 from decorec.evaluation.full_ranking import rank_users
 from decorec.models import checkpoint
 from decorec.models.inputs import ModelInputs
+from decorec.prepare.whole_sequences import whole_sequences
 from decorec.training.loop import train_model
 from decorec.training.steps import prepare, train
 from tests.support import small
@@ -66,6 +69,41 @@ def test_two_stages_from_files_are_the_training_itself(model: dict[str, Any], tm
         for name, tensor in found.model.state_dict().items():
             assert torch.equal(tensor, state[name].cpu()), name
         assert rank_users(found.model, data, "test") == rank_users(expected.cpu(), data, "test")
+
+
+@pytest.mark.parametrize("name", ["decorec", "sasrec", "content-ease"])
+def test_a_training_on_everything_is_the_best_epoch_of_one_with_validation(name: str, tmp_path: Path) -> None:
+    """Where both have the same interactions: then only validation differs, which must change nothing."""
+    data, run = small.sequences(), small.run(name=name)
+    stage = run.stages[0]
+    files = small.files(tmp_path / "twin", data, run)
+    train(run=run, stage=stage, seed=3, **files, **outputs(tmp_path / "1"))
+    (tmp_path / "whole").mkdir()
+    data.training().write(tmp_path / "whole/sequences.parquet")
+    files["sequences"] = tmp_path / "whole/all.parquet"
+    whole_sequences(sequences=tmp_path / "whole/sequences.parquet", output=files["sequences"])
+    twin = tmp_path / "1/history.parquet"
+    train(run=run, stage=stage, seed=3, **files, epochs_of=twin, **outputs(tmp_path / "2"))
+    expected, found = (read_arrays(tmp_path / number / "model.safetensors")[0] for number in "12")
+    assert expected.keys() == found.keys()
+    for key, array in expected.items():
+        assert np.array_equal(found[key], array), key
+    history = pl.read_parquet(tmp_path / "2/history.parquet")
+    assert history.columns == ["epoch", "loss", "best"]
+    assert len(history) == pl.read_parquet(twin).filter("best")["epoch"].item() + 1
+    assert history["best"].to_list() == [False] * (len(history) - 1) + [True]
+
+
+def test_the_model_for_production_counts_the_held_out_items(tmp_path: Path) -> None:
+    data, run = small.sequences(), small.run(name="popularity")
+    files = small.files(tmp_path, data, run)
+    train(run=run, stage="fit", seed=0, **files, **outputs(tmp_path / "1"))
+    whole_sequences(sequences=files["sequences"], output=tmp_path / "all.parquet")
+    files["sequences"] = tmp_path / "all.parquet"
+    train(run=run, stage="fit", seed=0, **files, epochs_of=tmp_path / "1/history.parquet", **outputs(tmp_path / "2"))
+    found = checkpoint.load(*(tmp_path / "2" / name for name in ("model.safetensors", "config.json")))
+    assert found.counts.tolist() == np.bincount(data.items, minlength=40).tolist()
+    assert found.model.counts.tolist() == found.counts.tolist()
 
 
 @pytest.mark.parametrize(

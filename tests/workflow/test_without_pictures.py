@@ -16,7 +16,12 @@ from tests.support.workplace import TINY, Workplace
 
 pytestmark = pytest.mark.workflow
 ITEMS, USERS = 20, 24
-TARGETS = ("results/tables/main.csv", "results/shop/gallery.json", "results/shop/recommendations.csv")
+TARGETS = (
+    "results/tables/main.csv",
+    "results/shop/gallery.json",
+    "results/shop/recommendations.csv",
+    "results/shop/production/card.md",
+)
 SHOP: dict[str, Any] = TINY | {
     "datasets": {"shop": {"source": "table", "path": "data"}},
     "filter": {"kcore": 3, "require": ["text"]},
@@ -28,6 +33,7 @@ SHOP: dict[str, Any] = TINY | {
     },
     "tables": {"main": ["decorec"]},
     "report": {"runs": ["decorec", "both"], "users": 2},
+    "recommend": {"run": "popularity", "production": True},
 }
 
 
@@ -64,6 +70,13 @@ def test_the_chain_on_texts_and_ids(tmp_path: Path) -> None:
     lists = pl.read_csv(results / "shop/recommendations.csv")
     assert lists["user"].unique().sort().to_list() == sorted(["once", *(f"u{user}" for user in range(USERS))])
     assert set(lists.group_by("user").len()["len"]) == {12}
+    popular = pl.read_csv(shop.folder / "data/interactions.csv")["item"].value_counts().sort("count")
+    assert lists.filter(pl.col("rank") == 1)["score"].max() == popular["count"][-1], (
+        "of all interactions that were kept"
+    )
+    card = (results / "shop/production/card.md").read_text()
+    assert f"{USERS} customers, {ITEMS} items, {6 * USERS} interactions. The first is of 2017-07-14" in card
+    assert f"The source has {USERS + 1} customers and {ITEMS} items" in card
     assert "i3" not in lists.filter(pl.col("user") == "once")["item"]
     assert pl.read_csv(results / "tables/main.csv")["model"].unique().to_list() == ["decorec"]
     found = json.loads((results / "shop/gallery.json").read_text())

@@ -23,6 +23,7 @@ rule train:
         runtime="12h",
     params:
         run=ask(plan.run),
+        seed="{seed}",
         state=layout.training_state(),
         code=ask(partial(plan.code_of_run, "train")),
     message:
@@ -30,9 +31,9 @@ rule train:
     shell:
         step(
             "train",
-            wildcards="stage seed",
-            params="run code state",
-            input="vocab sequences features interests cooccurrence start start_config",
+            wildcards="stage",
+            params="run seed code state",
+            input="vocab sequences features interests cooccurrence start start_config epochs_of",
             output="model history config",
         )
 

@@ -1,0 +1,104 @@
+"""The model for production: the run that recommends, trained on all interactions for as many epochs as its twin."""
+
+
+rule whole_sequences:
+    input:
+        sequences=rules.split.output.sequences,
+    output:
+        output=layout.PRODUCTION_SEQUENCES,
+    log:
+        layout.log("{dataset}/production/whole-sequences"),
+    benchmark:
+        layout.benchmark("{dataset}/production/whole-sequences")
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="4GB",
+        runtime="30m",
+    params:
+        code=plan.code("whole-sequences"),
+    message:
+        "Taking all interactions of {wildcards.dataset} for training"
+    shell:
+        step("whole-sequences", input="sequences", output="output")
+
+
+use rule cooccurrence as production_cooccurrence with:
+    input:
+        vocab=rules.split.output.vocab,
+        sequences=rules.whole_sequences.output.output,
+    output:
+        matrix=layout.PRODUCTION_COOCCURRENCE,
+    log:
+        layout.log("{dataset}/production/cooccurrence"),
+    benchmark:
+        layout.benchmark("{dataset}/production/cooccurrence")
+    params:
+        settings=ask(partial(plan.production_section, section="graph")),
+        code=plan.code("cooccurrence"),
+    message:
+        "Counting all co-occurrences of {wildcards.dataset}"
+
+
+use rule cluster as production_cluster with:
+    input:
+        cooccurrence=rules.production_cooccurrence.output.matrix,
+        vocab=rules.split.output.vocab,
+        features=layout.FEATURES,
+    output:
+        interests=layout.PRODUCTION_INTERESTS,
+    log:
+        layout.log("{dataset}/production/cluster-{modality}"),
+    benchmark:
+        layout.benchmark("{dataset}/production/cluster-{modality}")
+    params:
+        settings=ask(partial(plan.production_section, section="interests")),
+        code=plan.code("cluster"),
+    message:
+        "Clustering the features ({wildcards.modality}) of {wildcards.dataset} for production"
+
+
+use rule train as production_train with:
+    input:
+        unpack(ask(plan.production_training)),
+    output:
+        model=layout.PRODUCTION_MODEL,
+        history=layout.PRODUCTION_HISTORY,
+        config=layout.PRODUCTION_CONFIG,
+    log:
+        layout.log("{dataset}/production/{stage}"),
+    benchmark:
+        layout.benchmark("{dataset}/production/{stage}")
+    params:
+        run=ask(plan.production_run),
+        seed=plan.config.seeds[0],
+        state=layout.PRODUCTION_STATE,
+        code=plan.code_of_runs("train", [plan.recommended_run()]),
+    message:
+        "Training the model for production of {wildcards.dataset}: {wildcards.stage}"
+
+
+rule model_card:
+    input:
+        unpack(ask(plan.production_card)),
+    output:
+        output=layout.PRODUCTION_CARD,
+    log:
+        layout.log("{dataset}/production/card"),
+    benchmark:
+        layout.benchmark("{dataset}/production/card")
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="4GB",
+        runtime="30m",
+    params:
+        code=plan.code_of_runs("model-card", [plan.recommended_run()]),
+    message:
+        "Writing the card of the model for production of {wildcards.dataset}"
+    shell:
+        step(
+            "model-card",
+            input="model twin metrics sequences features counts",
+            output="output",
+        )
