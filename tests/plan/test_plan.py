@@ -285,7 +285,8 @@ def test_a_user_agent_that_no_header_can_carry_is_refused(agent: str) -> None:
 def test_the_model_for_production_is_made_from_everything() -> None:
     """Its graph, interests, stage 1 and sequences are its own; the epochs are those of the twin's stages."""
     runs = {"decorec": {}, "plain": {"graph": {"window": 2}, "train": {"stage2": {"epochs": 3}}}}
-    found = plan(runs=runs, recommend={"run": "plain", "production": True}, seeds=[4, 5])
+    chosen = {"recommend": {"run": "plain", "production": True}, "tables": {"main": ["decorec"]}}
+    found = plan(runs=runs, seeds=[4, 5], **chosen)
     files = found.production_training("shop", "stage2")
     ours = "results/shop/production"
     assert files["sequences"] == f"{ours}/sequences.parquet"
@@ -299,7 +300,7 @@ def test_the_model_for_production_is_made_from_everything() -> None:
         f"{ours}/stage2/{name}" for name in ("model.safetensors", "config.json")
     ]
     assert found.recommended_folder("shop") == ours
-    shared = plan(runs=runs | {"plain": {"model": {"alpha": 0.5}}}, recommend={"run": "plain", "production": True})
+    shared = plan(runs=runs | {"plain": {"model": {"id_layers": 0}}}, **chosen)
     first = shared.production_training("shop", "stage1")
     assert first["epochs_of"] == "results/shop/runs/decorec/seed-0/stage1/history.parquet", "stage 1 is shared"
     assert first["start"] == []
