@@ -20,6 +20,7 @@ from decorec.config import load
 from decorec.plan.plan import Plan
 from decorec.plan.tables import TABLES
 from decorec.steps import STEPS, step_function
+from tests.docs.test_using import run_examples
 from tests.support.corruption import corrupt_everything
 from tests.support.printed import mistakes, strangers
 from tests.support.traced import TABLES as TRACED
@@ -72,6 +73,10 @@ def test_the_chain_gives_every_table_and_leaves_logs_and_benchmarks(finished: Wo
         assert (finished.folder / f"logs/sample/{step}.log").exists()
         assert (results / f"benchmarks/sample/{step}.tsv").stat().st_size > 0
     assert not list(results.rglob("*.part"))
+
+
+def test_the_examples_of_the_page_on_use_and_of_the_notebook_run(finished: Workplace) -> None:
+    run_examples(finished)
 
 
 def test_a_second_run_does_nothing(workplace: Workplace) -> None:
