@@ -202,10 +202,13 @@ def read_json(path: Path) -> Any:
     return _read(path, "a JSON file", reader)
 
 
-def write_table(path: Path, frame: pl.DataFrame) -> None:
-    """Write ``frame`` as parquet (zstd)."""
+def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame) -> None:
+    """Write ``frame`` as parquet (zstd); a lazy one part by part, so that it is never whole in memory."""
     with sealed_path(path) as (temporary, mark):
-        frame.write_parquet(temporary, compression="zstd", metadata={KEY: mark})
+        if isinstance(frame, pl.LazyFrame):
+            frame.sink_parquet(temporary, compression="zstd", metadata={KEY: mark}, engine="streaming")
+        else:
+            frame.write_parquet(temporary, compression="zstd", metadata={KEY: mark})
 
 
 def read_table(path: Path, columns: Mapping[str, pl.DataType | type[pl.DataType]] | None = None) -> pl.DataFrame:

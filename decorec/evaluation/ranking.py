@@ -104,10 +104,20 @@ def top(scores: torch.Tensor, count: int) -> torch.Tensor:
     return chosen.gather(1, scores.gather(1, chosen).sort(dim=1, descending=True, stable=True).indices)
 
 
-def top_without(scores: torch.Tensor, taken: torch.Tensor, count: int) -> torch.Tensor:
-    """The same among the items that are not ``taken`` ([B, I] bool): [B, min(count, I)], -1 behind the last."""
+def top_without(scores: torch.Tensor, taken: torch.Tensor, most: int, count: int) -> torch.Tensor:
+    """The same without some items.
+
+    Args:
+        scores: [B, I], as for ``top``.
+        taken: [B, I] bool: the items that are left out.
+        most: number of them in a row at most. To count them takes longer than all the rest.
+        count: at least 1.
+
+    Returns:
+        item indices, [B, min(count, I)], -1 behind the last.
+    """
     # As many more as can fall out: masking the scores instead could not tell a taken item from one with -inf.
-    best = top(scores, count + int(taken.sum(1).max()))
+    best = top(scores, count + most)
     gone = taken.gather(1, best)
     left = gone.byte().sort(dim=1, stable=True).indices[:, :count]
     return best.gather(1, left).masked_fill(gone.gather(1, left), -1)

@@ -36,7 +36,7 @@ class TopLists:
         rows, past = (torch.from_numpy(part).to(scores.device) for part in past_of(self.sequences, self.split, chosen))
         taken = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
         taken[rows, past] = True
-        masked = top_without(scores, taken, LENGTH)
+        masked = top_without(scores, taken, int(torch.bincount(rows).max()), LENGTH)
         for history, found in (("kept", top(ranked["kept"], LENGTH)), ("masked", masked)):
             self.lists[history][chosen, : found.shape[1]] = found.cpu().numpy()  # type: ignore[index]
 

@@ -82,6 +82,7 @@ def read_histories(path: Path, items: list[str]) -> Sequences:
         frame = read_table(path, HISTORIES)
         (user, users), (item, names) = factorise(frame["user"]), factorise(frame["item"])
         stamps, per_second, kept = frame["timestamp"].to_numpy(), 1, np.ones(len(frame), np.bool_)
+        del frame  # the ids of all rows are the largest part of the memory
     else:
         found, _ = read_interactions(TableDataset(source="table", path=str(path.parent), interactions=path.name))
         user, users, item, names = found.user, found.users, found.item, found.items

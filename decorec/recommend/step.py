@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import torch
+from polars.io.plugins import register_io_source
 
 from decorec.artifacts.files import atomic_path, read_table, write_csv, write_table
 from decorec.artifacts.layout import place_of
@@ -24,6 +27,7 @@ from decorec.recommend.trained import Lists, Recommendation, TrainedRun, load
 __all__ = ["recommend"]
 
 log = logging.getLogger("decorec")
+CUSTOMERS_AT_ONCE = 50_000
 
 
 def recommend(
@@ -66,22 +70,45 @@ def recommend(
         return
     found = _histories(trained, histories, sequences, vocab)
     candidates = trained.candidates(*_restrictions(settings, catalogue))
-    lists = trained.lists(found, settings.k, settings.exclude, candidates, settings.fallback)
-    taken = np.empty(0, np.int64)
-    if settings.exclude == "bought":
-        owners = np.repeat(np.arange(len(found.lengths)), found.lengths)
-        taken = np.unique(owners * len(trained.items) + found.items)
-    check_recommendations(output or Path("recommendations"), lists.items, len(trained.items), taken, candidates)
-    _write(_table(trained.items, found.users, lists), output)
-    without = int((lists.items[:, 0] < 0).sum())
+    place = output or Path("recommendations")
+    made = Counter[str]()
+
+    def parts() -> Iterator[pl.DataFrame]:
+        for begin in range(0, len(found.lengths), CUSTOMERS_AT_ONCE):
+            some = found.of(np.arange(begin, min(begin + CUSTOMERS_AT_ONCE, len(found.lengths))))
+            lists = trained.lists(some, settings.k, settings.exclude, candidates, settings.fallback)
+            taken = _bought(some, len(trained.items)) if settings.exclude == "bought" else np.empty(0, np.int64)
+            check_recommendations(place, lists.items, len(trained.items), taken, candidates)
+            made["popular"] += int(lists.popular.sum())
+            made["without"] += int((lists.items[:, 0] < 0).sum())
+            yield _table(trained.items, some.users, lists)
+
+    _write(_streamed(parts), output)
     log.info(
         "recommend: %d customers, %d of them by popularity, %d without a list; %d items, %d of them candidates",
-        len(lists.items),
-        lists.popular.sum(),
-        without,
+        len(found.lengths),
+        made["popular"],
+        made["without"],
         len(trained.items),
         len(trained.items) if candidates is None else len(candidates),
     )
+
+
+def _streamed(parts: Callable[[], Iterator[pl.DataFrame]]) -> pl.LazyFrame:
+    """A table that is made while it is written: twelve rows for each of a million customers take more than a GB."""
+
+    def source(
+        columns: list[str] | None, predicate: pl.Expr | None, most: int | None, batch: int | None
+    ) -> Iterator[pl.DataFrame]:
+        # The writers ask for all columns and rows.
+        return parts()
+
+    return register_io_source(source, schema=pl.Schema(RECOMMENDATIONS))
+
+
+def _bought(found: Sequences, items: int) -> npt.NDArray[np.int64]:
+    """user x items + item of everything that the users bought, ascending, each once."""
+    return np.unique(np.repeat(np.arange(len(found.lengths)), found.lengths) * items + found.items)
 
 
 def _histories(trained: TrainedRun, histories: Path | None, sequences: Path | None, vocab: Path | None) -> Sequences:
@@ -117,31 +144,30 @@ def _table(names: list[str], users: list[str], lists: Lists) -> pl.DataFrame:
     """One row per item of a list."""
     there = lists.items >= 0
     rows, ranks = np.nonzero(there)
-    items = pl.Series(names, dtype=pl.String).gather(lists.items[there])
-    reasons: npt.NDArray[np.int64] = lists.popular[rows].astype(np.int64)
     columns = {
         "user": pl.Series(users, dtype=pl.String).gather(rows),
         "rank": ranks + 1,
-        "item": items,
+        "item": pl.Series(names, dtype=pl.String).gather(lists.items[there]),
         "score": lists.scores[there],
-        "reason": pl.Series(REASONS).gather(reasons),
+        "reason": pl.Series(REASONS).gather(lists.popular[rows].astype(np.int64)),
     }
     return pl.DataFrame(columns).cast(pl.Schema(RECOMMENDATIONS))
 
 
-def _similar(found: list[Recommendation]) -> pl.DataFrame:
+def _similar(found: list[Recommendation]) -> pl.LazyFrame:
     rows = [(rank, one.item, one.score) for rank, one in enumerate(found, 1)]
-    return pl.DataFrame(rows, {name: RECOMMENDATIONS[name] for name in ("rank", "item", "score")}, orient="row")
+    columns = {name: RECOMMENDATIONS[name] for name in ("rank", "item", "score")}
+    return pl.LazyFrame(rows, columns, orient="row")
 
 
-def _write(frame: pl.DataFrame, output: Path | None) -> None:
+def _write(frame: pl.LazyFrame, output: Path | None) -> None:
     if output is None:
-        sys.stdout.write(frame.write_csv())
+        sys.stdout.write(frame.collect().write_csv())
     elif output.suffix == ".csv" and place_of(output):
-        write_csv(output, frame)
+        write_csv(output, frame.collect())
     elif output.suffix == ".csv":
         with atomic_path(output) as temporary:  # outside of results/ nobody expects a seal beside it
-            frame.write_csv(temporary)
+            frame.sink_csv(temporary)
     elif output.suffix == ".parquet":
         write_table(output, frame)
     else:

@@ -217,7 +217,7 @@ class TrainedRun:
                 taken = _taken(data, block, scores)
                 if among is not None:
                     scores, taken = scores.index_select(1, among), taken.index_select(1, among)
-                best = top_without(scores, taken, size)
+                best = top_without(scores, taken, int(data.lengths[block].max()), size)
             else:
                 if among is not None:
                     scores = scores.index_select(1, among)
@@ -243,7 +243,7 @@ class TrainedRun:
         cosine = (vectors @ vectors[place])[None]
         taken = torch.zeros(cosine.shape, dtype=torch.bool, device=cosine.device)
         taken[0, place] = True
-        best = top_without(cosine, taken, min(k, len(self.items) - 1))[0].tolist()
+        best = top_without(cosine, taken, 1, min(k, len(self.items) - 1))[0].tolist()
         return [Recommendation(self.items[other], float(cosine[0, other]), "model") for other in best]
 
     def embed(self, items: Iterable[str] | None = None) -> npt.NDArray[np.float32]:
