@@ -1,6 +1,6 @@
 """RecBole's side of the benchmark `recommend`; runs in RecBole's environment, not in the project's.
 
-    python _recbole_lists.py FOLDER SETTINGS    (SETTINGS: JSON; answers with a line that begins with ANSWER)
+python _recbole_lists.py FOLDER SETTINGS    (SETTINGS: JSON; answers with a line that begins with ANSWER)
 """
 
 from __future__ import annotations

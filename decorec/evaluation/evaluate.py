@@ -32,6 +32,7 @@ def evaluate(
     model: Path,
     config: Path,
     ranks: Path,
+    validation: Path,
     lists: Path,
     metrics: Path,
     threads: int = 1,
@@ -50,6 +51,8 @@ def evaluate(
             items of the user's history), history_length (items before the test item), training_length (interactions of
             the user in the training part), target_count (interactions with the target in the training part),
             higher_cold and equal_cold (the counts among cold items alone; null where the target is not cold).
+        validation: validation.parquet (written), one row per user with a validation target: user, target, and the four
+            counts. What is chosen between runs is chosen by these.
         lists: lists.parquet (written), two rows per user: user, history (kept or masked), items (indices of the first
             50, or of all that are left; best first, equal scores in the order of the items). Masked: no item of the
             user's history, not even a target that was bought before.
@@ -77,7 +80,9 @@ def evaluate(
         "target_count": counts[tested.targets("test")],
         **_among_cold(trained.model, tested, counts == 0),
     }
-    frame = ranks_table(ranks, tested, test, candidates(tested, "test", len(trained.items))).with_columns(
+    among = len(trained.items)
+    chosen_by = ranks_table(validation, validated, "valid", valid, candidates(validated, "valid", among))
+    frame = ranks_table(ranks, tested, "test", test, candidates(tested, "test", among)).with_columns(
         pl.Series(name, columns[name], dtype=kind).replace(-1, None) for name, kind in EVALUATED.items()
     )
     figures = {
@@ -89,6 +94,7 @@ def evaluate(
     }
     log.info("%s seed %d: test %s", trained.run.model.name, trained.seed, figures["test"])
     write_table(ranks, frame)
+    write_table(validation, chosen_by)
     write_table(lists, first.table(lists))
     write_json(metrics, {"users": len(frame), "items": len(trained.items), **figures})
 

@@ -110,6 +110,6 @@ def modality_modes(
     frames = []
     for mode, scorer in modes_of(trained.model).items():
         found = rank_by_history(scorer, data, "test")
-        frames.append(ranks_table(modes, data, found, among).select(pl.lit(mode).alias("mode"), pl.all()))
+        frames.append(ranks_table(modes, data, "test", found, among).select(pl.lit(mode).alias("mode"), pl.all()))
     write_table(modes, pl.concat(frames))
     log.info("modes: %d of %s seed %d", len(frames), trained.run.model.name, trained.seed)

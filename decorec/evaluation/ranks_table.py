@@ -1,4 +1,4 @@
-"""The table of where every user's test item stands, checked before it is written."""
+"""The table of where every user's target stands, checked before it is written."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.artifacts.schemas.ranks import COUNTS, History
+from decorec.data.parts import Split
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
 from decorec.evaluation.rank_metrics import Ranks
@@ -21,21 +22,23 @@ __all__ = ["ranks_table"]
 def ranks_table(
     file: Path,
     data: Sequences,
+    split: Split,
     ranks: Mapping[History, Ranks],
     candidates: Mapping[History, npt.NDArray[np.int64]],
 ) -> pl.DataFrame:
-    """One row per user: user, target (index of the test item), and the two counts with the history kept and masked.
+    """One row per user: user, target (index of the item), and the two counts with the history kept and masked.
 
     Args:
         file: the file that the table is for; errors name it.
-        data: the sequences that were ranked; every user has a test target.
-        ranks: of the test items, each [U].
+        data: the sequences that were ranked; every user has a target of ``split``.
+        split: whose targets were ranked.
+        ranks: of these targets, each [U].
         candidates: number of items that each was ranked among, itself included, each [U].
 
     Raises:
         DecorecError: there is not exactly one row per user, or a row cannot be a count among its candidates.
     """
-    columns: dict[str, Any] = {"user": data.users, "target": data.targets("test")}
+    columns: dict[str, Any] = {"user": data.users, "target": data.targets(split)}
     for history, names in COUNTS.items():
         found = ranks[history]
         _check(file, data, found, candidates[history], history)

@@ -14,6 +14,7 @@ import polars as pl
 from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
 from decorec.artifacts.schemas.ranks import COLD, COUNTS, EVALUATED, HISTORIES, RANKS, History
+from decorec.data.parts import Split
 from decorec.errors import DecorecError
 from decorec.evaluation.rank_metrics import Ranks
 
@@ -42,10 +43,10 @@ class RunRanks:
     users: tuple[str, ...]
     """Ascending."""
     lengths: npt.NDArray[np.int64] | None = None
-    """[U] training interactions of each user; None for ranks of a mode."""
+    """[U] training interactions of each user; None for ranks of a mode, and on validation items."""
     cold: Ranks | None = None
     """[S, U] where the target stands among the cold items alone, -1 where it has a training interaction itself; None
-    for ranks of a mode."""
+    for ranks of a mode, and on validation items."""
 
     def of(self, chosen: npt.NDArray[np.bool_]) -> RunRanks:
         """The same run on some of its users; ``chosen`` [U]."""
@@ -58,8 +59,8 @@ class RunRanks:
 COUNTED = [name for names in COUNTS.values() for name in names]
 
 
-def _read(file: Path, mode: str | None) -> pl.DataFrame:
-    columns = RANKS if mode is not None else RANKS | EVALUATED
+def _read(file: Path, mode: str | None, split: Split) -> pl.DataFrame:
+    columns = RANKS | EVALUATED if mode is None and split == "test" else RANKS
     frame = read_table(file, columns)
     if mode is not None:
         frame = frame.filter(mode=mode)
@@ -124,13 +125,16 @@ def by_dataset(files: Sequence[Path], runs: Sequence[str], pattern: str) -> dict
     return groups
 
 
-def read_runs(files: Sequence[Path], runs: Sequence[str], mode: str | None = None) -> dict[Block, dict[str, RunRanks]]:
+def read_runs(
+    files: Sequence[Path], runs: Sequence[str], mode: str | None = None, split: Split = "test"
+) -> dict[Block, dict[str, RunRanks]]:
     """Read the ranks of ``runs``; data set, run and seed are taken from each path.
 
     Args:
         files: paths ending in DATASET/runs/RUN/seed-N/ranks.parquet.
         runs: the runs expected in every data set, in the order of the rows of the table.
         mode: read the rows of this mode; for files of the step modality-modes (modes.parquet).
+        split: "valid" for files named validation.parquet, by which runs are chosen.
 
     Returns:
         block (data sets in the order of ``files``, in each the history kept, then masked) -> run (in the order of
@@ -145,19 +149,20 @@ def read_runs(files: Sequence[Path], runs: Sequence[str], mode: str | None = Non
             "--ranks: expected at least one ranks.parquet, found none; pass the files of the step evaluate"
         )
     result: dict[Block, dict[str, RunRanks]] = {}
-    for dataset, group in by_dataset(files, runs, layout.RANKS if mode is None else layout.MODES).items():
+    pattern = layout.MODES if mode is not None else layout.RANKS if split == "test" else layout.VALIDATION
+    for dataset, group in by_dataset(files, runs, pattern).items():
         reference: tuple[Path, pl.DataFrame] | None = None
         result |= {Block(dataset, history): {} for history in HISTORIES}
         for run, seeds in group.items():
             frames: list[pl.DataFrame] = []
             for seed in sorted(seeds):
-                frames.append(_read(seeds[seed], mode))
+                frames.append(_read(seeds[seed], mode, split))
                 reference = reference or (seeds[seed], frames[0])
                 _check_same_users(*reference, seeds[seed], frames[-1])
             assert reference is not None  # every run has a file
             users = tuple(reference[1]["user"])
             lengths = cold = None
-            if mode is None:
+            if mode is None and split == "test":
                 lengths = reference[1]["training_length"].to_numpy().astype(np.int64)
                 cold = _stacked(frames, COLD)
             for history, names in COUNTS.items():

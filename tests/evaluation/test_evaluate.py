@@ -34,7 +34,7 @@ def step(folder: Path, data: Sequences, model: Recommender, name: str) -> dict[s
     """Evaluate ``model`` from files; returns the arguments of the step."""
     files = {
         argument: folder / argument
-        for argument in ("vocab", "sequences", "model", "config", "ranks", "lists", "metrics")
+        for argument in ("vocab", "sequences", "model", "config", "ranks", "validation", "lists", "metrics")
     }
     names = [f"i{number}" for number in range(ITEMS)]
     write_vocab(files["vocab"], names)
@@ -50,24 +50,27 @@ def floor(data: Sequences, name: str) -> Recommender:
     return model
 
 
+@pytest.mark.parametrize(("part", "file", "later"), [("test", "ranks", 0), ("valid", "validation", 1)])
 @pytest.mark.parametrize(("history", "suffix"), [("kept", ""), ("masked", "_masked")])
-def test_the_file_has_the_counts_and_the_metrics_are_the_means_over_ties(
-    history: str, suffix: str, tmp_path: Path
+def test_the_files_have_the_counts_and_the_metrics_are_the_means_over_ties(
+    history: str, suffix: str, part: str, file: str, later: int, tmp_path: Path
 ) -> None:
     data = small.sequences()
     files = step(tmp_path, data, floor(data, "popularity"), "popularity")
-    frame = pl.read_parquet(files["ranks"])
-    assert {name: frame.schema[name] for name in RANKS | EVALUATED} == RANKS | EVALUATED
+    frame = pl.read_parquet(files[file])
+    columns = RANKS | EVALUATED if part == "test" else RANKS
+    assert {name: frame.schema[name] for name in columns} == columns
     counts = np.bincount(data.training().items, minlength=ITEMS)
     places = []
     for row, begin, end in zip(frame.iter_rows(named=True), data.offsets[:-1], data.offsets[1:], strict=True):
-        *past, target = data.items[begin:end].tolist()
+        *past, target = data.items[begin : end - later].tolist()
         others = np.delete(counts, [target, *past] if history == "masked" else [target])
         places.append(((others > counts[target]).sum(), (others == counts[target]).sum()))
-        assert (row["target"], row["history_length"]) == (target, end - begin - 1)
+        assert row["target"] == target
+        assert row.get("history_length", len(past)) == len(past)
     assert frame.select(f"higher{suffix}", f"equal{suffix}").rows() == places
     assert frame[f"equal{suffix}"].max() > 2
-    for metric, mean in json.loads(files["metrics"].read_text())["test"][history].items():
+    for metric, mean in json.loads(files["metrics"].read_text())[part][history].items():
         assert mean == pytest.approx(np.mean([user_value(metric, np.array(place)) for place in places]), rel=1e-13)
 
 
@@ -195,10 +198,10 @@ def test_counts_that_cannot_be_are_refused(
     data = Sequences(["u0", "u1", "u2"], np.array([0, 3, 6, 9]), np.zeros(9, np.int32))
     among = {name: np.full(3, 10) for name in HISTORIES}
     right = {name: Ranks(np.array([0, 9, 3]), np.array([9, 0, 6])) for name in HISTORIES}
-    ranks_table(tmp_path / "ranks.parquet", data, right, among)
+    ranks_table(tmp_path / "ranks.parquet", data, "test", right, among)
     wrong = right | {history: Ranks(np.array(higher), np.array(equal))}
     with pytest.raises(DecorecError, match=f"ranks.parquet: .*{found.replace('HISTORY', history)}"):
-        ranks_table(tmp_path / "ranks.parquet", data, wrong, among)
+        ranks_table(tmp_path / "ranks.parquet", data, "test", wrong, among)
 
 
 def test_a_user_twice_is_refused(tmp_path: Path) -> None:

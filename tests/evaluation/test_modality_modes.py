@@ -38,7 +38,7 @@ def test_cross_is_what_evaluate_ranks(tmp_path: Path) -> None:
     files, _ = world(tmp_path)
     before = files["model"].read_bytes()
     modality_modes(**files, modes=tmp_path / "modes")
-    evaluate(**files, ranks=tmp_path / "ranks", lists=tmp_path / "lists", metrics=tmp_path / "metrics")
+    evaluate(**files, **{name: tmp_path / name for name in ("ranks", "validation", "lists", "metrics")})
     frame = pl.read_parquet(tmp_path / "modes")
     assert tuple(frame["mode"].unique(maintain_order=True)) == MODES
     cross = frame.filter(mode="cross")
@@ -68,7 +68,7 @@ def test_three_modalities_have_five_modes_the_single_ones_first_in_alphabetical_
     modalities = ["text", "image", "audio"]
     files, data = world(tmp_path, modalities=modalities)
     modality_modes(**files, modes=tmp_path / "modes")
-    evaluate(**files, ranks=tmp_path / "ranks", lists=tmp_path / "lists", metrics=tmp_path / "metrics")
+    evaluate(**files, **{name: tmp_path / name for name in ("ranks", "validation", "lists", "metrics")})
     frame = pl.read_parquet(tmp_path / "modes")
     assert frame["mode"].unique(maintain_order=True).to_list() == ["audio", "image", "text", "intra", "cross"]
     assert frame.filter(mode="cross").select(PLACES).equals(pl.read_parquet(tmp_path / "ranks").select(PLACES))
@@ -86,7 +86,7 @@ def test_three_modalities_have_five_modes_the_single_ones_first_in_alphabetical_
 def test_a_model_of_one_modality_has_its_own_mode_alone(tmp_path: Path) -> None:
     files, _ = world(tmp_path, modalities=["text"])
     modality_modes(**files, modes=tmp_path / "modes")
-    evaluate(**files, ranks=tmp_path / "ranks", lists=tmp_path / "lists", metrics=tmp_path / "metrics")
+    evaluate(**files, **{name: tmp_path / name for name in ("ranks", "validation", "lists", "metrics")})
     frame = pl.read_parquet(tmp_path / "modes")
     assert frame["mode"].unique().to_list() == ["text"]
     assert frame.select(PLACES).equals(pl.read_parquet(tmp_path / "ranks").select(PLACES))
@@ -95,7 +95,7 @@ def test_a_model_of_one_modality_has_its_own_mode_alone(tmp_path: Path) -> None:
 def test_a_model_that_does_not_cross_has_intra_as_its_full_score(tmp_path: Path) -> None:
     files, _ = world(tmp_path, cross=False)
     modality_modes(**files, modes=tmp_path / "modes")
-    evaluate(**files, ranks=tmp_path / "ranks", lists=tmp_path / "lists", metrics=tmp_path / "metrics")
+    evaluate(**files, **{name: tmp_path / name for name in ("ranks", "validation", "lists", "metrics")})
     frame = pl.read_parquet(tmp_path / "modes")
     assert frame["mode"].unique(maintain_order=True).to_list() == ["image", "text", "intra"]
     assert frame.filter(mode="intra").select(PLACES).equals(pl.read_parquet(tmp_path / "ranks").select(PLACES))

@@ -45,6 +45,7 @@ rule evaluate:
         sequences=rules.split.output.sequences,
     output:
         ranks=layout.RANKS,
+        validation=layout.VALIDATION,
         lists=layout.LISTS,
         metrics=layout.METRICS,
     log:
@@ -65,7 +66,7 @@ rule evaluate:
         step(
             "evaluate",
             input="vocab sequences model config",
-            output="ranks lists metrics",
+            output="ranks validation lists metrics",
         )
 
 

@@ -1,4 +1,4 @@
-"""Columns of ranks.parquet and modes.parquet."""
+"""Columns of ranks.parquet, validation.parquet and modes.parquet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ RANKS: dict[str, Any] = {
     "target": pl.Int32,
     **{name: pl.Int32 for history in HISTORIES for name in COUNTS[history]},
 }
-"""ranks.parquet and, for each mode, modes.parquet: where each user's target stands.
+"""ranks.parquet and, for each mode, modes.parquet: where each user's test target stands. validation.parquet: where each
+user's validation target stands.
 
 higher: candidates scored higher than the target. equal: other candidates with exactly its score (no tolerance). The
 target has any of the places higher + 1 to higher + equal + 1; every metric is the mean over these
