@@ -69,6 +69,7 @@ STEPS: dict[str, Step] = {
     "gates-table": Step("tables", "decorec.tables.gates", "collect the learned gates by layer"),
     "tuning-table": Step("tables", "decorec.tables.trials", "collect the trials of a data set"),
     "tuned": Step("tables", "decorec.tables.trials", "write the best values as an overlay of the configuration"),
+    "verdict": Step("tables", "decorec.tables.verdict", "say whether text and pictures help, and which model to take"),
     "results-page": Step("tables", "decorec.tables.results_page", "write the page of results (Markdown)"),
     "figure": Step("figures", "decorec.figures.step", "draw one figure from its tables"),
     "gallery": Step("report", "decorec.report.gallery", "collect recommendations to some users"),

@@ -55,6 +55,8 @@ INTERESTS = "results/{dataset}/{variant}interests/{modality}.safetensors"
 RECALL = "results/{dataset}/recall.parquet"
 GALLERY = "results/{dataset}/gallery.json"
 RECOMMENDATIONS = "results/{dataset}/recommendations.{ending}"
+VERDICT = "results/{dataset}/verdict.md"
+VERDICT_VALUES = "results/{dataset}/verdict.json"
 
 RUN = "results/{dataset}/runs/{run}/seed-{seed}"
 STAGE = f"{RUN}/{{stage}}"

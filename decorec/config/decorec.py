@@ -25,6 +25,21 @@ FUSED_ONLY = (
 )
 """Keys of DeCoRec that have no effect on stage 1."""
 
+MODAL_ONLY = (
+    "adapter",
+    "adapter_hidden",
+    "interests",
+    "interest_mlp",
+    "interest_input",
+    "freeze",
+    "phased",
+    "modal_layers",
+    "enrich",
+    "alpha",
+    "cross",
+)
+"""Keys of DeCoRec that have no effect without modalities."""
+
 
 class DecorecConfig(Section):
     """DeCoRec (eq. 2 to 18)."""
@@ -32,8 +47,9 @@ class DecorecConfig(Section):
     name: Literal["decorec"] = "decorec"
     dim: int = Field(300, ge=4)
     """Width of item representations (d)."""
-    modalities: Distinct[Modality] = Field(["text", "image"], min_length=1)
-    """Modalities used; the data set must have their features."""
+    modalities: Distinct[Modality] = ["text", "image"]
+    """Modalities used; the data set must have their features. None ([]): ids alone, with their
+    own enrichment and the same encoder, in one stage (fit), because there is nothing that a first stage could train."""
     adapter: Literal["mlp", "linear"] = "mlp"
     """Linear-ReLU-Linear (eq. 8), or one linear layer."""
     adapter_hidden: int | None = Field(None, ge=1)
@@ -119,10 +135,21 @@ class DecorecConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _something_represents_the_items(self) -> Self:
+        if not self.modalities:
+            for key, wanted in (("ids", True), ("padding_negative", False)):
+                if getattr(self, key) is not wanted:
+                    raise ValueError(
+                        f"model.modalities is empty, expected model.{key}: {str(wanted).lower()}, found "
+                        f"{str(not wanted).lower()}; change one"
+                    )
+        return self
+
     @property
     def stages(self) -> tuple[str, ...]:
-        """Names of the training stages, in order."""
-        return ("stage1", "stage2") if self.phased else ("fit",)
+        """Names of the training stages, in order; without modalities there is no stage 1."""
+        return ("stage1", "stage2") if self.phased and self.modalities else ("fit",)
 
     @property
     def length(self) -> int:
@@ -137,7 +164,8 @@ class DecorecConfig(Section):
     def needs(self, stage: str) -> tuple[str, ...]:
         """Inputs of the model in ``stage`` besides the sequences."""
         fused = stage != "stage1"
-        graph = self.modal_layers > 0 or (fused and self.ids and self.id_layers > 0)
+        modal = bool(self.modalities) and self.modal_layers > 0
+        graph = modal or (fused and self.ids and self.id_layers > 0)
         interests = self.modalities if fused and self.interests else []
         return (
             *(f"features.{name}" for name in self.modalities),
@@ -150,6 +178,7 @@ class DecorecConfig(Section):
         """This section, with values that have no effect on ``stage`` set to their defaults."""
         without = {
             *(FUSED_ONLY if stage == "stage1" else ()),
+            *(() if self.modalities else MODAL_ONLY),
             *(() if self.adapter == "mlp" else ("adapter_hidden",)),
             *(() if self.cross else ("alpha",)),
             *(() if self.modal_layers else ("enrich",)),

@@ -144,13 +144,30 @@ class Config(Section):
                     f"tables.gradients names {name!r}; expected a run of decorec with model.phased: false and "
                     "model.ids: true"
                 )
+        self._expect_a_verdict()
         for name, run in self.every_run().items():
             self._expect_modalities(name, run)
         return self
 
+    def _expect_a_verdict(self) -> None:
+        """Refuse a run of the verdict that has no modalities, or still reads some where its twin should not."""
+        name = self.tables.verdict
+        if name is None:
+            return
+        if name not in self.runs:
+            raise ValueError(f"tables.verdict names {name!r}; expected one of the runs {sorted(self.runs)}")
+        model = self.run(name).model
+        if model.name != "decorec" or not model.modalities:
+            raise ValueError(f"tables.verdict names {name!r}; expected a run of decorec with modalities")
+        if _features(self._alone((), None)):
+            raise ValueError(
+                f"tables.verdict names {name!r}; expected a run that reads no text and no picture once "
+                "model.modalities is empty, found experts that read some; name another run"
+            )
+
     def _expect_modalities(self, name: str, run: Run) -> None:
         """Refuse a run that needs features that a data set does not have."""
-        needed = {need.partition(".")[2] for stage in run.stages for need in run.needs(stage)} - {""}
+        needed = _features(run)
         for dataset, section in self.datasets.items():
             if missing := sorted(needed - set(section.modalities)):
                 raise ValueError(
@@ -195,7 +212,7 @@ class Config(Section):
         return self._resolved(name, dataset, {})
 
     def every_run(self, dataset: str | None = None) -> dict[str, Run]:
-        """All runs by name: those in ``runs``, then those that the tables of sensitivity add.
+        """All runs by name: those in ``runs``, then those that the tables of sensitivity and the verdict add.
 
         With ``dataset``, the values that were chosen there are used.
 
@@ -207,7 +224,45 @@ class Config(Section):
             for name, value in self.sensitivity(table).items():
                 if name not in found:
                     found[name] = self._varied(table, value, dataset)
+        for modalities, name in self.twins().items():
+            if name not in found:
+                found[name] = self._alone(modalities, dataset)
         return found
+
+    def twins(self) -> dict[tuple[str, ...], str]:
+        """Modalities -> the run of the verdict that has these alone: all of tables.verdict, each one, and none.
+
+        A declared run is used if it has the same values on every data set.
+        """
+        name = self.tables.verdict
+        if name is None:
+            return {}
+        model = self.run(name).model
+        assert model.name == "decorec"
+        every = tuple(model.modalities)
+        known, found = self._declared(name), {}
+        for modalities in dict.fromkeys((every, *((one,) for one in every), ())):
+            runs = [self._alone(modalities, place) for place in self._places]
+            own = f"{name}-{'-'.join(modalities) or 'ids'}-alone"
+            what = f"tables.verdict with {' and '.join(modalities) or 'ids'} alone"
+            found[modalities] = _named(known, runs, own, what)
+        return found
+
+    def _alone(self, modalities: tuple[str, ...], dataset: str | None) -> Run:
+        """The run of the verdict with some of its modalities."""
+        try:
+            return self._resolved(str(self.tables.verdict), dataset, {"model": {"modalities": list(modalities)}})
+        except ValidationError as error:
+            raise ValueError(explain(error, "tables.verdict")) from error
+
+    @property
+    def _places(self) -> tuple[str | None, ...]:
+        """Where a run may have values of its own: nowhere, and on each data set that it was tuned on."""
+        return (None, *self.tuned)
+
+    def _declared(self, first: str) -> dict[str, list[Run]]:
+        """The declared runs, ``first`` before the others, each with its values in every place."""
+        return {name: [self.run(name, place) for place in self._places] for name in (first, *self.runs)}
 
     def sensitivity(self, table: str) -> dict[str, float]:
         """Run -> value of each run of a table of sensitivity, in ascending order of the values, or empty.
@@ -221,14 +276,11 @@ class Config(Section):
         own = getattr(getattr(self.run(self.tables.reference), section), key, None)
         if own is None:
             raise ValueError(f"tables.{table}: tables.reference ({self.tables.reference!r}) has no {KNOBS[table]}")
-        places = (None, *self.tuned)
-        declared = {name: [self.run(name, place) for place in places] for name in (self.tables.reference, *self.runs)}
+        known = self._declared(self.tables.reference)
         found: dict[str, float] = {}
         for value in sorted({float(own), *values}):
-            runs, name = [self._varied(table, value, place) for place in places], f"{table}-{value:g}".replace(".", "-")
-            if declared.get(name, runs) != runs:
-                raise ValueError(f"runs.{name}: expected the run of tables.{table} at {value:g}, found other values")
-            found[next((other for other, same in declared.items() if same == runs), name)] = value
+            runs, name = [self._varied(table, value, place) for place in self._places], f"{table}-{value:g}"
+            found[_named(known, runs, name.replace(".", "-"), f"tables.{table} at {value:g}")] = value
         return found
 
     def _varied(self, table: str, value: float, dataset: str | None) -> Run:
@@ -252,6 +304,22 @@ class Config(Section):
         difference = merge(difference, change)
         base = {key: getattr(self, key).model_dump(exclude_unset=True) for key in SECTIONS}
         return resolve(base, method, difference)
+
+
+def _named(known: Mapping[str, list[Run]], runs: list[Run], own: str, what: str) -> str:
+    """The first known run with the values ``runs`` in every place; otherwise ``own``, which must not be another run.
+
+    Raises:
+        ValueError: it is; ``what`` says which run was expected under that name.
+    """
+    if known.get(own, runs) != runs:
+        raise ValueError(f"runs.{own}: expected the run of {what}, found other values")
+    return next((name for name, same in known.items() if same == runs), own)
+
+
+def _features(run: Run) -> set[str]:
+    """Modalities whose features or interests a run reads."""
+    return {need.partition(".")[2] for stage in run.stages for need in run.needs(stage)} - {""}
 
 
 def load(values: Mapping[str, Any], origin: str = "config.yaml") -> Config:

@@ -55,6 +55,12 @@ class TablesConfig(Section):
     as a horizon or experts. Runs of one model stand one after another."""
     gates: Distinct[str] = []
     """Runs of DeCoRec whose learned gates (eq. 2) are shown by layer, over all seeds."""
+    verdict: str | None = None
+    """Run of DeCoRec that verdict.md compares with the same run without modalities, and with each of them alone. These
+    runs differ from it in model.modalities alone, on every data set; a declared run with the same values is used."""
+    smallest_effect: float = Field(0.01, gt=0, lt=1)
+    """Smallest difference in Hit@10 that matters: 0.01 is 10 of 1,000 customers. The verdict says no where a larger
+    gain is ruled out, and counts the customers that a difference of this size needs."""
     reference: str = "decorec"
     """Run that all others are tested against."""
     variants: Distinct[str] = ["decorec-plus"]

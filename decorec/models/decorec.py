@@ -183,7 +183,7 @@ class DeCoRec(Recommender):
                     else Enrichment(config, config.id_layers, count, config.dim)
                 )
         self.interests = None
-        if fused and config.interests:
+        if fused and config.interests and config.modalities:
             self.interests = nn.ModuleDict({name: self._interests_of(name) for name in config.modalities})
         self._frozen: Tensor | None = None
         if stage == "stage2" and config.freeze:
@@ -197,7 +197,12 @@ class DeCoRec(Recommender):
         return kind(int(self.item_data[f"interests.{modality}"].max()) + 1, self.config.dim)
 
     def modal(self) -> Tensor:
-        """Eq. 3, 7 and 8: enriched modal representations, [M, I, D]; computed only once if the adapters are frozen."""
+        """Eq. 3, 7 and 8: enriched modal representations, [M, I, D]; computed only once if the adapters are frozen.
+
+        Without modalities: zeros, [1, I, D], as if of one modality that says nothing.
+        """
+        if not self.adapters:
+            return torch.zeros(1, self.item_data.item_count, self.config.dim, device=self.item_data.device)
         frozen = self.stage == "stage2" and self.config.freeze
         if frozen and self._frozen is not None:
             return self._frozen

@@ -191,9 +191,10 @@ class Inputs(Sharing):
 
     def has_features(self, dataset: str, run: str) -> bool:
         """Whether a data set can have the features that a run needs."""
-        return self._features_of(run) <= set(self.modalities(dataset))
+        return self.features_of(run) <= set(self.modalities(dataset))
 
-    def _features_of(self, run: str) -> set[str]:
+    def features_of(self, run: str) -> set[str]:
+        """Modalities whose features a run reads."""
         needed = {need for stage in self.runs[run].stages for need in self.runs[run].needs(stage)}
         return {need.removeprefix("features.") for need in needed if need.startswith("features.")}
 

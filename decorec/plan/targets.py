@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from decorec.artifacts import layout
+from decorec.errors import DecorecError
 from decorec.figures.registry import FIGURES
 from decorec.plan.inputs import INGESTED, Inputs
 
@@ -18,11 +19,20 @@ class Targets(Inputs):
         """The seeds (the first ``most`` if given) of a run; one, if its model draws nothing at random."""
         return self.config.seeds[: most if self.runs[run].model.seeded else 1]
 
-    def of_runs(self, runs: list[str], pattern: str = layout.RANKS, seeds: int | None = None) -> list[str]:
-        """One file of every data set, run and seed of it (the first ``seeds`` if given); by default the ranks."""
+    def of_runs(
+        self,
+        runs: list[str],
+        pattern: str = layout.RANKS,
+        seeds: int | None = None,
+        datasets: list[str] | None = None,
+    ) -> list[str]:
+        """One file of every data set (or of ``datasets``), run and seed of it (the first ``seeds`` if given).
+
+        By default the ranks.
+        """
         return [
             layout.fill(pattern, dataset=dataset, run=run, seed=seed)
-            for dataset in self.config.datasets
+            for dataset in datasets or self.config.datasets
             for run in runs
             for seed in self.seeds(run, seeds)
         ]
@@ -48,6 +58,48 @@ class Targets(Inputs):
         """The trained models whose recommendations the report shows: of the runs that the data set has features for."""
         known = [run for run in self.config.report.runs if run in self.runs]
         return self.last_models([run for run in known if self.has_features(dataset, run)], dataset)
+
+    def twins(self, dataset: str) -> dict[str, list[str]]:
+        """Run -> modalities, of the runs of the verdict that a data set has features for.
+
+        Raises:
+            DecorecError: the configuration names no run of the verdict, or the data set has none of its modalities.
+        """
+        present = set(self.modalities(dataset))
+        found = {run: list(has) for has, run in self.config.twins().items() if set(has) <= present}
+        if not any(found.values()):
+            file, names = layout.fill(layout.VERDICT, dataset=dataset), ", ".join(sorted(present)) or "none"
+            raise DecorecError(
+                f"{file}: expected tables.verdict to name a run of DeCoRec with modalities that the data set has "
+                f"({names}), found {self.config.tables.verdict}; correct tables.verdict"
+            )
+        return found
+
+    def verdict_runs(self, dataset: str) -> list[str]:
+        """Runs that the verdict compares: the twins, and those of the main table."""
+        return list(dict.fromkeys([*self.twins(dataset), *self.config.tables.main]))
+
+    def verdict_files(self, dataset: str) -> dict[str, list[str]]:
+        """Input files of the verdict, by parameter of the step."""
+        place = {"dataset": dataset}
+        return {
+            "ranks": self.of_runs(self.verdict_runs(dataset), datasets=[dataset]),
+            "statistics": [layout.fill(layout.STATISTICS, **place)],
+            "counts": [layout.fill(layout.COUNTS, **place)] if dataset in self.datasets(*INGESTED) else [],
+            "features": [layout.fill(layout.FEATURES, **place, modality=name) for name in self.modalities(dataset)],
+        }
+
+    def verdict_twins(self, dataset: str) -> str:
+        """Run of the verdict -> its modalities, as JSON."""
+        return json.dumps(self.twins(dataset))
+
+    def verdict_reads(self, dataset: str) -> str:
+        """Run of the main table -> the modalities that it reads, as JSON."""
+        return json.dumps({run: sorted(self.features_of(run)) for run in self.config.tables.main})
+
+    def verdict_first_stages(self, dataset: str) -> str:
+        """``first_stages`` of the runs that the verdict compares."""
+        return self.first_stages(self.verdict_runs(dataset))
 
     def all_features(self) -> list[str]:
         """Features of every modality that a data set has, of all data sets."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as csv_module
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -17,7 +18,7 @@ from decorec.errors import DecorecError
 from decorec.tables.labels import short
 from decorec.tables.render import Cell, Group, Table, write
 
-__all__ = ["FirstStages", "cost_table"]
+__all__ = ["Cost", "FirstStages", "cost_of", "cost_table"]
 
 PREPARATION = (
     "sample",
@@ -34,6 +35,8 @@ PREPARATION = (
 PER_MODALITY = ("atomic-features", "cluster")
 """Those of them that run once for each modality; the others run once for a data set."""
 TRAINING = ("stage1", "stage2", "fit")
+CONTENT = ("crawl", "features", "atomic-features")
+"""The preparing steps that only models of texts or pictures need."""
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("dataset", "run", "step"), pl.String),
     "seeds": pl.Int64,
@@ -159,6 +162,47 @@ def cost_table(
     )
     write(table, csv, tex, html, md)
     logging.getLogger("decorec").info("%s: %d steps", csv, len(rows))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one model costs on one data set; None where it was not measured."""
+
+    seconds: float | None
+    """Processor seconds."""
+    memory: float | None
+    """Largest resident memory of a job, in MB."""
+
+
+def cost_of(run: str, first: str, dataset: str, benchmarks: Path, content: bool) -> Cost:
+    """Cost of training a run once and ranking all users once, mean over seeds.
+
+    Args:
+        run: the run.
+        first: the run whose stage 1 it starts from.
+        dataset: the data set.
+        benchmarks: folder of the measurements.
+        content: whether it reads texts or pictures: then fetching and encoding them counts as well.
+
+    Raises:
+        DecorecError: a measurement cannot be read.
+    """
+    jobs = {
+        stage: _measured(sorted(_of_seeds(benchmarks, dataset, first if stage == "stage1" else run, stage)))
+        for stage in (*TRAINING, "evaluate")
+    }
+    if not jobs["evaluate"]["seeds"] or not (jobs["stage2"]["seeds"] or jobs["fit"]["seeds"]):
+        return Cost(None, None)
+    files = [file for step in CONTENT for file in _measurements(benchmarks, dataset, step)] if content else []
+    found = [job for job in (*jobs.values(), *(_measured([file]) for file in files)) if job["seeds"]]
+    return Cost(sum(job["processor_seconds"] for job in found), max(job["peak_memory_mb"] for job in found))
+
+
+def _of_seeds(benchmarks: Path, dataset: str, run: str, stage: str) -> list[Path]:
+    """Measurements of one job of a run that there are, of all seeds."""
+    job = layout.benchmark(layout.training_job(), str(benchmarks))
+    file = Path(layout.fill(job, dataset=dataset, run=run, seed="*", stage=stage))
+    return list(file.parents[1].glob(f"{file.parent.name}/{file.name}"))
 
 
 def _measurements(benchmarks: Path, dataset: str, step: str) -> list[Path]:

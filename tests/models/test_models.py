@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from decorec.config.training import StageConfig
@@ -38,6 +39,7 @@ MODELS: list[tuple[str, str, dict[str, Any]]] = [
     ("decorec scored by logits", "stage2", {"scoring": "logits"}),
     ("decorec within each modality", "stage2", {"cross": False}),
     ("decorec with three modalities", "stage2", {"modalities": ["text", "image", "audio"], "alpha": 0.4}),
+    ("decorec of ids alone", "fit", {"modalities": []}),
     ("decorec of the released code", "stage2", {"id_enrichment": "mean", "interest_mlp": False, "modal_layers": 0}),
 ]
 
@@ -170,6 +172,39 @@ def test_without_crossing_each_modality_retrieves_among_its_own_items(stage: str
         other = crossing.eval()
         assert not torch.allclose(other.loss(batch), loss, rtol=0.01), "alpha = 0 is another loss"
         assert not torch.allclose(other.scores(batch, other.item_representations()), scores, rtol=0.01)
+
+
+def test_without_modalities_the_ids_alone_are_a_plain_softmax() -> None:
+    data = small.sequences(users=6)
+    run = small.run(modalities=[])
+    assert run.stages == ("fit",) and run.needs("fit") == ("graph",)
+    assert run.for_stage("fit") == small.run(modalities=[], alpha=0.2, adapter="linear", freeze=False).for_stage("fit")
+    alone, joint = (small.model(data, r, "fit").eval() for r in (run, small.run(phased=False, interests=False)))
+    assert isinstance(alone, DeCoRec) and isinstance(joint, DeCoRec)
+    names = {name for name, _ in joint.named_parameters() if not name.startswith("adapters")}
+    assert {name for name, _ in alone.named_parameters()} == names, "the same ids, enrichment and encoder"
+    for parameter in alone.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    batch = histories(data, "test", 50).batch(np.arange(6))
+    with torch.no_grad():
+        ids, enrich = alone.ids.weight, alone.enrich_ids  # type: ignore[union-attr]
+        s, total, hop = torch.stack([alone.graph(column[:, None])[:, 0] for column in torch.eye(40)], 1), ids, ids
+        for layer in range(2):  # eq. 2 and 3
+            gate = hop @ enrich.from_embedding[layer] + s @ enrich.from_graph[layer] + enrich.bias[layer]
+            hop = s @ hop
+            total = total + torch.sigmoid(gate) * hop / 2
+        torch.testing.assert_close(alone.item_representations(), total[None])
+        logits = alone.encoder(total[None][:, batch.items], batch)[0] @ total.T / 2.0
+        torch.testing.assert_close(alone.loss(batch), nn.functional.cross_entropy(logits, batch.targets))
+        torch.testing.assert_close(alone.scores(batch, total[None]), torch.softmax(logits, 1))
+    groups = alone.parameter_groups(StageConfig())
+    assert [group["lr"] for group in groups] == [1e-3, 1e-4], "the same rates as with modalities"
+
+
+@pytest.mark.parametrize(("key", "value"), [("ids", False), ("padding_negative", True)])
+def test_without_modalities_and_ids_there_is_nothing_to_recommend_by(key: str, value: bool) -> None:
+    with pytest.raises(ValidationError, match=rf"model.modalities is empty, expected model.{key}"):
+        small.run(modalities=[], **{key: value})
 
 
 @pytest.mark.parametrize("cross", [True, False])

@@ -237,9 +237,65 @@ def test_sensitivity_adds_runs_that_share_what_they_can() -> None:
     assert set(found.figures()) >= {"alpha", "tau", "clusters"}
 
 
+VERDICT: dict[str, Any] = {
+    "runs": {
+        "decorec": {"model": {"id_layers": 1}},
+        "no-modalities": {"model": {"modalities": [], "id_layers": 1}},
+        "text-only": {"model": {"modalities": ["text"]}},
+        "ease": {"model": {"name": "ease"}},
+    },
+    "tables": {"main": ["decorec", "ease"], "verdict": "decorec"},
+}
+
+
+def test_the_twins_of_the_verdict_differ_in_their_modalities_alone() -> None:
+    found = plan(**VERDICT, seeds=[3, 4])
+    assert found.twins("shop") == {
+        "decorec": ["text", "image"],
+        "decorec-text-alone": ["text"],  # text-only has other id_layers
+        "decorec-image-alone": ["image"],
+        "no-modalities": [],
+    }
+    whole, alone = (json.loads(found.whole_run(run)) for run in ("decorec", "decorec-text-alone"))
+    assert alone["model"].pop("modalities") == ["text"] and whole["model"].pop("modalities") and alone == whole
+    assert found.last_stage("no-modalities") == "fit"
+    needed = found.training("shop", "no-modalities", "fit")
+    assert (needed["features"], needed["interests"]) == ([], []) and needed["cooccurrence"]
+    assert found.verdict_files("shop")["ranks"] == [
+        f"results/shop/runs/{run}/seed-{seed}/ranks.parquet"
+        for run in ("decorec", "decorec-text-alone", "decorec-image-alone", "no-modalities", "ease")
+        for seed in ((3,) if run == "ease" else (3, 4))
+    ]
+    assert json.loads(found.verdict_reads("shop")) == {"decorec": ["image", "text"], "ease": []}
+    tuned = {"shop": {"no-modalities": {"model": {"temperature": 1.0}}}}
+    assert "decorec-ids-alone" in plan(**VERDICT, tuned=tuned).twins("shop"), "its values differ on one data set"
+
+
+def test_a_shop_without_pictures_gets_a_verdict_on_its_texts(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item,title\na,A\n")
+    shop = {"source": "table", "path": str(tmp_path)}
+    sections = VERDICT | {"datasets": {"shop": shop}, "filter": {"require": ["text"]}}
+    sections["tables"] = {"main": ["ease"], "reference": "ease", "verdict": "decorec"}
+    found = plan(**sections, features={"encoder": "clip"})
+    assert found.twins("shop") == {"decorec-text-alone": ["text"], "no-modalities": []}
+    assert found.verdict_files("shop")["features"] == ["results/shop/features/text.safetensors"]
+    nothing = plan(**sections | {"filter": {"require": []}}, features={"encoder": "fit", "text": "encoder"})
+    with pytest.raises(DecorecError, match=r"verdict\.md: expected tables.verdict .* \(none\), found decorec"):
+        nothing.twins("shop")
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
+        ({"tables": {"main": ["decorec"], "verdict": "sasrec"}}, "tables.verdict.*'sasrec'; expected a run of decorec"),
+        ({"tables": {"main": ["decorec"], "verdict": "absent"}}, "tables.verdict names 'absent'"),
+        (
+            {
+                "tables": {"main": ["decorec"], "verdict": "plus"},
+                "runs": {"decorec": {}, "plus": {"experts": {"floor": {"name": "content-ease"}, "weight": 1}}},
+            },
+            "found experts that read some",
+        ),
         ({"tables": {"main": ["decorec"], "alpha": [1.5]}}, "tables.alpha"),
         ({"tables": {"main": ["decorec"], "tau": [4]}, "runs": {"decorec": {}, "tau-4": {}}}, "runs.tau-4"),
         ({"tables": {"main": ["sasrec"], "reference": "sasrec", "clusters": [0.2], "alpha": [0.5]}}, "model.alpha"),

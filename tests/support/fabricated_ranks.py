@@ -60,10 +60,12 @@ def under(history: str, seeds: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
 def write_ranks(file: Path, places: np.ndarray, users: list[str] | None = None, target: int = 0) -> Path:
     users = users or [f"user {number:02}" for number in range(len(places))]
     file.parent.mkdir(parents=True, exist_ok=True)
-    history = LENGTHS[: len(places)].astype(np.int32) + 1  # the validation item comes before the test item as well
+    history = (
+        np.resize(LENGTHS, len(places)).astype(np.int32) + 1
+    )  # the validation item comes before the test item as well
     targets = np.arange(len(places), dtype=np.int32) + target
     columns = {"user": users, "target": targets, "history_length": history, "training_length": history - 1}
-    cold = COLD[: len(places)]
+    cold = np.resize(COLD, len(places))
     columns["target_count"] = np.where(cold, 0, 7).astype(np.int32)
     for end, counts in (("", places), ("_masked", masked(places))):
         higher, equal = counts.T.astype(np.int32)
@@ -198,6 +200,7 @@ def statistics_file(folder: Path, users: int, items: int, interactions: int) -> 
         "early": 0.465 if users > 100 else None,
         "same_day": 0.5 if users > 100 else None,
     }
+    found["filter"] = []
     found["paper"] = printed | {"sparsity": 1 - rows / (users + 1) / (items + 1)}
     write_json(folder / "statistics.json", found)
     return folder / "statistics.json"

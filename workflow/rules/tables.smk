@@ -82,6 +82,42 @@ rule tuning_table:
         step("tuning-table", input="trials", output="csv")
 
 
+rule verdict:
+    input:
+        unpack(ask(plan.verdict_files)),
+    output:
+        document=layout.VERDICT,
+        output=layout.VERDICT_VALUES,
+    log:
+        layout.log("{dataset}/verdict"),
+    benchmark:
+        layout.benchmark("{dataset}/verdict")
+    wildcard_constraints:
+        dataset=plan.pattern(),
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        twins=ask(plan.verdict_twins),
+        reads=ask(plan.verdict_reads),
+        first_stages=ask(plan.verdict_first_stages),
+        benchmarks=layout.BENCHMARKS,
+        smallest_effect=plan.config.tables.smallest_effect,
+        evaluate=plan.section("evaluate"),
+        code=plan.code("verdict"),
+    message:
+        "Verdict on {wildcards.dataset}"
+    shell:
+        step(
+            "verdict",
+            params="twins reads first_stages benchmarks smallest_effect evaluate",
+            input="ranks statistics counts features",
+            output="document output",
+        )
+
+
 rule results_page:
     input:
         ranks=plan.of_runs(plan.config.tables.main),
