@@ -62,7 +62,7 @@ docs/claims.md: setup
 
 # Needs Graphviz (the command dot). Drawn anew whenever a rule changes.
 docs/rulegraph.svg: Snakefile $(wildcard workflow/rules/*.smk) config.yaml | setup
-	$(BIN)/snakemake --quiet all --rulegraph dot -- results/report/index.html | dot -Tsvg > $@
+	$(BIN)/snakemake --quiet all --rulegraph dot -- results/report/full.html | dot -Tsvg > $@
 
 lint: setup
 	$(BIN)/ruff check .

@@ -91,7 +91,7 @@ TABLE_HTML = "results/tables/{table}.html"
 TABLE_MD = "results/tables/{table}.md"
 FIGURE_SVG = "results/figures/{name}.svg"
 FIGURE_PDF = "results/figures/{name}.pdf"
-PAGE = "results/report/index.html"
+PAGE = "results/report/{page}.html"
 RESULTS_PAGE = "results/results.md"
 
 VARIANT = "runs/{run}/"

@@ -5,9 +5,13 @@ It does not depend on the workflow engine, and importing it loads none of the li
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from decorec.artifacts import layout
 from decorec.figures.registry import FIGURES
 from decorec.models.registry import modules_of
 from decorec.plan.fingerprints import code_fingerprint
+from decorec.plan.inputs import INGESTED
 from decorec.plan.tables import TABLES, Tables
 from decorec.steps import STEPS
 
@@ -20,6 +24,39 @@ class Plan(Tables):
     def figures(self) -> list[str]:
         """Names of the figures whose tables are all in this configuration."""
         return [name for name, drawing in FIGURES.items() if set(drawing.tables) <= set(self.tables())]
+
+    def page_files(self, page: str) -> dict[str, list[str]]:
+        """Input files of a page, by parameter of its step: all there are ("full"), or what is there ("index").
+
+        Of tables, figures and verdicts, "index" shows those whose file exists when the workflow is planned, so that it
+        starts no training of its own; the main table it needs. A gallery is made if the files that it reads exist. The
+        paper's claims stand beside the paper's data alone.
+        """
+        whole = page == "full"
+
+        def there(file: str) -> bool:
+            return whole or Path(file).is_file()
+
+        paper = any(dataset.paper for dataset in self.config.datasets.values())
+        names = [name for name in self.printed_tables() if paper or name != "claims"]
+        tables = {name: layout.fill(layout.TABLE_HTML, table=name) for name in names}
+        figures = [layout.fill(layout.FIGURE_SVG, name=name) for name in self.figures()]
+        galleries = {name: layout.fill(layout.GALLERY, dataset=name) for name in self.datasets()}
+        verdicts = [
+            layout.fill(layout.VERDICT_VALUES, dataset=name) for name in self.datasets() if self.has_verdict(name)
+        ]
+        return {
+            "leaderboard": [layout.fill(layout.TABLE, table="leaderboard")],
+            "tables": [file for name, file in tables.items() if name == "main" or there(file)],
+            "figures": [file for file in figures if there(file)],
+            "galleries": [
+                file for name, file in galleries.items() if there(file) or all(map(there, self.gallery_files(name)))
+            ],
+            "verdicts": [file for file in verdicts if there(file)],
+            "counts": self.of_datasets(layout.COUNTS, *INGESTED),
+            "statistics": self.of_datasets(layout.STATISTICS),
+            "images": self.of_datasets(layout.IMAGES, *INGESTED),
+        }
 
     def code(self, step: str, *models: str) -> str:
         """Fingerprint of the modules that a step uses, and of modules of models."""

@@ -32,7 +32,7 @@ class TableJob:
     wanted: Callable[[Targets], bool] = lambda plan: True
     """Whether the configuration has runs for it."""
     drawn: bool = False
-    """Whether the table is only for a figure: then it has a csv file and no page."""
+    """Whether the table is only for a figure or the page: then it has a csv file and no page of its own."""
 
 
 def _comparison(kind: str, paper: str) -> TableJob:
@@ -91,6 +91,17 @@ TABLES: dict[str, TableJob] = {
         paper="Table 1",
     ),
     "main": _comparison("main", "Table 2"),
+    "leaderboard": TableJob(
+        step="leaderboard-table",
+        files=lambda plan: {"ranks": plan.of_runs(plan.config.tables.main)},
+        values=lambda plan: {
+            "runs": plan.config.tables.main,
+            "reference": plan.config.tables.reference,
+            "floors": plan.floors(plan.config.tables.main),
+            "evaluate": plan.section("evaluate"),
+        },
+        drawn=True,
+    ),
     "claims": TableJob(
         step="claims-table",
         files=lambda plan: {

@@ -65,15 +65,22 @@ class Targets(Inputs):
         Raises:
             DecorecError: the configuration names no run of the verdict, or the data set has none of its modalities.
         """
-        present = set(self.modalities(dataset))
-        found = {run: list(has) for has, run in self.config.twins().items() if set(has) <= present}
+        found = self._twins(dataset)
         if not any(found.values()):
-            file, names = layout.fill(layout.VERDICT, dataset=dataset), ", ".join(sorted(present)) or "none"
+            file, names = layout.fill(layout.VERDICT, dataset=dataset), ", ".join(self.modalities(dataset)) or "none"
             raise DecorecError(
                 f"{file}: expected tables.verdict to name a run of DeCoRec with modalities that the data set has "
                 f"({names}), found {self.config.tables.verdict}; correct tables.verdict"
             )
         return found
+
+    def has_verdict(self, dataset: str) -> bool:
+        """Whether there are runs with and without modalities to compare on a data set."""
+        return any(self._twins(dataset).values())
+
+    def _twins(self, dataset: str) -> dict[str, list[str]]:
+        present = set(self.modalities(dataset))
+        return {run: list(has) for has, run in self.config.twins().items() if set(has) <= present}
 
     def verdict_runs(self, dataset: str) -> list[str]:
         """Runs that the verdict compares: the twins, and those of the main table."""
@@ -134,6 +141,10 @@ class Targets(Inputs):
         """Run -> its model, as JSON, in the order of ``runs``."""
         return json.dumps({run: self.runs[run].model.name for run in runs})
 
+    def floors(self, runs: list[str]) -> list[str]:
+        """Those of ``runs`` that draw nothing at random: rules and closed forms."""
+        return [run for run in runs if not self.runs[run].model.seeded]
+
     def first_stages(self, runs: list[str]) -> str:
         """Data set -> run -> the run whose stage 1 it starts from, as JSON."""
         return json.dumps(
@@ -154,6 +165,12 @@ class Targets(Inputs):
     def images(self, dataset: str) -> list[str]:
         """The outcomes of the crawl; empty for data sets with given features."""
         return [layout.fill(layout.IMAGES, dataset=dataset)] if dataset in self.datasets(*INGESTED) else []
+
+    def gallery_files(self, dataset: str) -> list[str]:
+        """All files that the gallery of a data set reads."""
+        read = (layout.VOCAB, layout.SEQUENCES, layout.CATALOGUE)
+        files = [layout.fill(pattern, dataset=dataset) for pattern in read]
+        return [*files, *self.images(dataset), *self.interests_shown(dataset), *self.shown_models(dataset)]
 
     def interests_shown(self, dataset: str) -> list[str]:
         """Interests of all modalities of a data set, of the base sections."""

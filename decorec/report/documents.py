@@ -28,10 +28,10 @@ class Entry(BaseModel):
 
 
 class Recommended(BaseModel):
-    """What one run recommends to a user, and the ranks that it gives the true next item by treatment of the history."""
+    """The place that one run gives the true next item of a user, and its first items, by treatment of the history."""
 
     rank: dict[History, float]
-    top: list[Entry]
+    top: dict[History, list[Entry]]
 
 
 class User(BaseModel):
@@ -52,7 +52,7 @@ class Gallery(BaseModel):
     @model_validator(mode="after")
     def _items_are_described(self) -> Self:
         for user in self.users:
-            shown = {entry.item for run in user.runs.values() for entry in run.top}
+            shown = {entry.item for run in user.runs.values() for top in run.top.values() for entry in top}
             for item in sorted({*user.history, user.target, *shown}):
                 if str(item) not in self.items:
                     raise ValueError(f"items: expected item {item} of the users, found no such item")

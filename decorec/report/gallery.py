@@ -21,7 +21,7 @@ from decorec.artifacts.schemas.ranks import HISTORIES
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.evaluation.full_ranking import Scores, score_users, scored_ranks
 from decorec.evaluation.modality_modes import modes_of
-from decorec.evaluation.ranking import top
+from decorec.evaluation.top_lists import TopLists
 from decorec.models import checkpoint
 from decorec.models.base import Recommender
 from decorec.models.decorec import DeCoRec
@@ -55,7 +55,10 @@ def _scored(model: Recommender, data: Sequences) -> tuple[Scores, Tensor]:
 
 
 def _recommended(model: Recommender, data: Sequences) -> list[dict[str, Any]]:
-    """For each user the mean ranks of the true next item, and the first items with full scores and by modality."""
+    """For each user the mean ranks of the true next item, and the first items with full scores and by modality.
+
+    Both with the history kept and masked: then the items of the user's history are not among the first.
+    """
     scores, targets = _scored(model, data)
     parts: dict[str, Tensor] = {}
     if isinstance(model, DeCoRec):
@@ -63,19 +66,23 @@ def _recommended(model: Recommender, data: Sequences) -> list[dict[str, Any]]:
         parts = {name: _scored(mode, data)[0]["kept"] for name, mode in single}
     places = scored_ranks(data, "test", np.arange(len(data.users)), scores, targets)
     rank = {history: found.mean_rank() for history, found in places.items()}
-    kept = scores["kept"]
-    first = top(kept, TOP)
+    first = TopLists(data, "test", model.item_data.item_count)
+    first.add(np.arange(len(data.users)), scores)
     return [
         {
             "rank": {history: float(found[user]) for history, found in rank.items()},
-            "top": [
-                {
-                    "item": item,
-                    "score": float(kept[user, item]),
-                    "parts": {name: float(part[user, item]) for name, part in parts.items()},
-                }
-                for item in first[user].tolist()
-            ],
+            "top": {
+                history: [
+                    {
+                        "item": item,
+                        "score": float(scores[history][user, item]),
+                        "parts": {name: float(part[user, item]) for name, part in parts.items()},
+                    }
+                    for item in lists[user, :TOP].tolist()
+                    if item >= 0
+                ]
+                for history, lists in first.lists.items()
+            },
         }
         for user in range(len(data.users))
     ]
@@ -151,8 +158,8 @@ def gallery(
         models: runs/RUN/seed-N/STAGE/model.safetensors (read), each with its config.json beside it.
         users: number of users.
         output: gallery.json (written): users (history, target, and for each run the rank of the target, with the
-            history kept and masked, and the first ten of all items with scores) and items (title, clusters, small
-            picture).
+            history kept and masked, and the first ten of all items with scores, likewise) and items (title, clusters,
+            small picture).
 
     Raises:
         DecorecError: a file is missing or damaged, or a model has other items than the vocabulary.
@@ -170,7 +177,13 @@ def gallery(
         runs = {run: recommended[user] for run, recommended in found.items()}
         people.append({"history": history[-HISTORY:], "length": len(history), "target": target, "runs": runs})
     shown = {item for person in people for item in (*person["history"], person["target"])}
-    shown |= {entry["item"] for person in people for run in person["runs"].values() for entry in run["top"]}
+    shown |= {
+        entry["item"]
+        for person in people
+        for run in person["runs"].values()
+        for entries in run["top"].values()
+        for entry in entries
+    }
     clusters = {modality: read_arrays(file)[0]["assignment"] for modality, file in by_stem(interests).items()}
     described = _described(sorted(shown), names, catalogue, images, cache, clusters)
     write_json(output, {"users": people, "items": described})

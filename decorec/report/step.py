@@ -12,18 +12,22 @@ from typing import Any
 import polars as pl
 
 from decorec.artifacts import layout
-from decorec.artifacts.files import read_table, read_text, write_text
+from decorec.artifacts.files import read_csv, read_table, read_text, write_text
 from decorec.config.stored import read_stored
 from decorec.errors import DecorecError
 from decorec.figures.registry import FIGURES
 from decorec.report.documents import Dropped, Gallery, Losses
 from decorec.tables.labels import short
+from decorec.tables.leaderboard import LEADERBOARD
 from decorec.tables.render import STYLE, fragment
+from decorec.tables.verdict import Verdict, per_thousand
 
 __all__ = ["report_page"]
 
 log = logging.getLogger("decorec")
 AGAIN = "delete the file and run its step again"
+FAR = 1000
+"""Places behind this one are not counted out: nobody looks so far."""
 
 
 def _drawing(file: Path) -> str:
@@ -67,22 +71,57 @@ def _losses(counts: Sequence[Path], statistics: Sequence[Path], images: Sequence
     return losses
 
 
+def _boards(file: Path) -> dict[str, list[dict[str, Any]]]:
+    """Data set -> the models with the history kept, then masked, best first, and where their bars lie (percent)."""
+    frame = read_csv(file).cast(dict(LEADERBOARD))
+    boards: dict[str, list[dict[str, Any]]] = {}
+    for (dataset, history), part in frame.group_by("dataset", "history", maintain_order=True):
+        largest = float(frame.filter(dataset=dataset)["ci_high"].max() or 1.0)  # type: ignore[arg-type]
+        rows = [_bar(row, largest) for row in part.iter_rows(named=True)]
+        block = {"history": history, "users": part["users"][0], "floor": part["floor"][0], "rows": rows}
+        boards.setdefault(str(dataset), []).append(block)
+    return boards
+
+
+def _bar(row: dict[str, Any], largest: float) -> dict[str, Any]:
+    """One row of a leaderboard as it is printed."""
+    low, high = (100 * row[end] / largest for end in ("ci_low", "ci_high"))
+    return {
+        **{"place": row["place"], "model": row["model"], "simple": row["simple"]},
+        **{"hit": per_thousand(row["hit"]), "ndcg": f"{row['ndcg']:.4f}"},
+        **{"left": f"{low:.2f}", "width": f"{high - low:.2f}", "middle": f"{100 * row['hit'] / largest:.2f}"},
+        "interval": f"{per_thousand(row['ci_low'])} to {per_thousand(row['ci_high'])}",
+        **{name: "" if row[name] is None else f"{row[name]:.4f}" for name in ("p_value", "p_floor")},
+    }
+
+
+def in_words(rank: float) -> str:
+    """Where an item stands, as one would say it; a mean place of ties may be a fraction."""
+    return f"at place {rank:g}" if rank <= FAR else f"not in the first {FAR:,}"
+
+
 def report_page(
     *,
+    leaderboard: Path,
+    reference: str,
     tables: list[Path],
     figures: list[Path],
     galleries: list[Path],
+    verdicts: list[Path],
     counts: list[Path],
     statistics: list[Path],
     images: list[Path],
     page: Path,
 ) -> None:
-    """Write the report: tables, figures, dropped data, outcomes of the crawl, and recommendations to some users.
+    """Write the report: verdicts, models in order, figures, recommendations, tables, and what was left out.
 
     Args:
+        leaderboard: leaderboard.csv (read).
+        reference: run that its tests compare with.
         tables: TABLE.html (read) of each table.
         figures: NAME.svg (read) of each figure.
-        galleries: DATASET/gallery.json (read) of all data sets.
+        galleries: DATASET/gallery.json (read) of the data sets that have one.
+        verdicts: DATASET/verdict.json (read) of the data sets that have one.
         counts: DATASET/ingest.json (read) of the data sets that have one.
         statistics: DATASET/statistics.json (read) of all data sets.
         images: DATASET/images.parquet (read) of the data sets that have one.
@@ -96,11 +135,14 @@ def report_page(
 
     template = resources.files("decorec.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.globals["short"] = short
+    environment.globals |= {"short": short, "per_thousand": per_thousand, "in_words": in_words}
     text = environment.from_string(template).render(
         style=Markup(STYLE),
+        boards=_boards(leaderboard),
+        reference=reference,
         tables={file.stem: Markup(fragment(file)) for file in tables},  # escaped already
         figures={file.stem: (Markup(_drawing(file)), FIGURES[file.stem].caption) for file in figures},
+        verdicts={layout.dataset_of(file): read_stored(file, Verdict, AGAIN) for file in verdicts},
         losses=_losses(counts, statistics, images),
         galleries={layout.dataset_of(file): read_stored(file, Gallery, AGAIN) for file in galleries},
     )

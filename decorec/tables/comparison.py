@@ -13,6 +13,7 @@ import polars as pl
 
 from decorec.config.evaluation import EvaluateConfig
 from decorec.errors import DecorecError
+from decorec.evaluation.metrics import REPORTED
 from decorec.evaluation.significance import FLIPS
 from decorec.tables.cells import cells
 from decorec.tables.labels import PaperNames, label, paper_name
@@ -64,16 +65,12 @@ def _records(rows: Sequence[Summary], kind: Comparison, paper: PaperNames) -> pl
 def _groups(rows: Sequence[Summary]) -> list[Group]:
     groups = []
     for block, part in groupby(rows, key=lambda row: row.block):
-        lines = [(metric, list(line)) for metric, line in groupby(part, key=lambda row: row.metric)]
-        title = block.title(f"{lines[0][1][0].users:,} users")
-        groups.append(Group(title, [(metric, cells(line)) for metric, line in lines]))
+        lines = [list(line) for _, line in groupby(part, key=lambda row: row.metric)]
+        names = [f"{label(row.run)}, seeds: {row.seeds}" for row in lines[0]]
+        by_run = zip(*(cells(line) for line in lines), strict=True)
+        title = block.title(f"{lines[0][0].users:,} users")
+        groups.append(Group(title, [(name, list(row)) for name, row in zip(names, by_run, strict=True)]))
     return groups
-
-
-def _columns(rows: Sequence[Summary], runs: Sequence[str]) -> list[str]:
-    """Column headings with the number of seeds, which may differ between data sets."""
-    seeds = {run: sorted({row.seeds for row in rows if row.run == run}) for run in runs}
-    return ["Metric", *(f"{label(run)}, seeds: {' or '.join(map(str, seeds[run]))}" for run in runs)]
 
 
 def _notes(reference: str, evaluate: EvaluateConfig) -> list[str]:
@@ -105,7 +102,7 @@ def comparison_table(
     Args:
         kind: main, ablations, fusion or readings.
         ranks: DATASET/runs/RUN/seed-N/ranks.parquet (read) of all data sets, runs and seeds.
-        runs: the runs, in the order of the columns.
+        runs: the runs, in the order of the rows.
         reference: run that all others are tested against.
         evaluate: the section evaluate of the configuration.
         paper: data set -> its name in the paper, or null.
@@ -126,7 +123,7 @@ def comparison_table(
     table = Table(
         records=_records(rows, COMPARISONS[kind], paper),
         caption=COMPARISONS[kind].caption,
-        columns=_columns(rows, runs),
+        columns=[COMPARISONS[kind].column.capitalize(), *REPORTED],
         groups=_groups(rows),
         notes=_notes(reference, evaluate),
     )

@@ -114,7 +114,5 @@ def hidden_by_the_data(statistics: Path, counts: Path | None, features: Sequence
             f"{split.same_day:.0%} of the targets were bought on the day of the item before: part of the same basket, "
             "for which no recommendation could have been shown in between."
         )
-    lines.append(
-        f"{split.cold_items:,} items have no purchase to learn from; {split.cold:.1%} of the targets are such items."
-    )
-    return [*lines, *_texts(features)]
+    cold = f"{split.cold_items:,} items have no purchase to learn from; {split.cold:.1%} of the targets are such items."
+    return [*lines, cold if split.cold_items else "Every item has a purchase to learn from.", *_texts(features)]

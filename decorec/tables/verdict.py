@@ -75,13 +75,16 @@ def per_thousand(share: float, sign: str = "") -> str:
 
 
 def in_words(modalities: Sequence[str]) -> str:
-    """Modalities as a customer would say it: text and pictures."""
-    nouns = [NOUNS.get(name, name) for name in modalities]
+    """Modalities as a customer would say it, in the order of NOUNS: text and pictures."""
+    known = [name for name in NOUNS if name in modalities]
+    nouns = [NOUNS.get(name, name) for name in (*known, *(name for name in modalities if name not in NOUNS))]
     return " and ".join(filter(None, [", ".join(nouns[:-1]), *nouns[-1:]]))
 
 
 def _effect(one: RunRanks, other: RunRanks, evaluate: EvaluateConfig) -> tuple[float, float, float]:
-    """Difference in METRIC of two runs, and its interval over users and each run's seeds."""
+    """Difference in METRIC of two runs, and its interval over users and each run's seeds; of a run and itself 0."""
+    if one is other:
+        return 0.0, 0.0, 0.0
     values = per_seed(one, (METRIC,)), per_seed(other, (METRIC,))
     low, high = interval_over_seeds(*values, resamples=evaluate.bootstrap, level=evaluate.level)
     return float(values[0].mean() - values[1].mean()), float(low[0]), float(high[0])
@@ -283,7 +286,7 @@ def _document(dataset: str, found: Verdict) -> str:
     ]
     models = [
         [
-            *(short(row.run), row.reads, *cells(row, "kept"), per_thousand(row.mean["masked"])),
+            *(short(row.run), row.reads or "purchases alone", *cells(row, "kept"), per_thousand(row.mean["masked"])),
             *(number(row.seconds), number(row.memory)),
         ]
         for row in found.models

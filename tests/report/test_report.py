@@ -11,18 +11,21 @@ import numpy as np
 import polars as pl
 import pytest
 
-from decorec.artifacts.files import read_text, write_arrays, write_json
+from decorec.artifacts.files import read_csv, read_text, write_arrays, write_json
 from decorec.data.sequences import Sequences, write_vocab
 from decorec.errors import DecorecError
 from decorec.evaluation.full_ranking import rank_by_history
 from decorec.models import checkpoint
 from decorec.report.gallery import gallery
-from decorec.report.step import report_page
+from decorec.report.step import in_words, report_page
+from decorec.tables.labels import short
+from decorec.tables.leaderboard import leaderboard_table
 from tests.figures.test_figures import draw, tables
 from tests.support import browser, small
-from tests.support.fabricated_ranks import fabricate, main_table, make
+from tests.support.fabricated_ranks import EVALUATE, fabricate, main_table, make
 from tests.support.small_shop import drawing, store
 
+RANKED = ["decorec", "sasrec", "my-run"]
 ITEMS = [f"i{number}" for number in range(40)]
 HOSTILE = (
     "<script>alert('x')</script>\"><img src=http://evil.example/x.png onerror=alert(1)>{{ 7*7 }} &amp; " + "W" * 80
@@ -62,6 +65,28 @@ def world(folder: Path, data: Sequences) -> dict[str, Any]:
     return files | {"interests": interests, "cache": folder / "cache", "models": trained(folder, data), "users": 4}
 
 
+def board(folder: Path) -> Path:
+    """The leaderboard of made-up ranks."""
+    ranks, _ = fabricate(folder / "ranks")
+    file = folder / "leaderboard.csv"
+    leaderboard_table(ranks=ranks, runs=RANKED, reference="decorec", floors=["my-run"], evaluate=EVALUATE, csv=file)
+    return file
+
+
+def bare(folder: Path) -> dict[str, Any]:
+    """Arguments of a page with a leaderboard alone."""
+    lists = ("tables", "figures", "galleries", "verdicts", "counts", "statistics", "images")
+    return {"leaderboard": board(folder), "reference": "decorec", **{name: [] for name in lists}}
+
+
+def said(sentence: str) -> dict[str, Any]:
+    """A verdict."""
+    row = {"run": "decorec", "reads": "text and pictures", "mean": {"kept": 0.2, "masked": 0.3}}
+    row |= {"difference": {"kept": [0.1, 0.05, 0.15], "masked": [0.1, 0.05, 0.15]}, "seconds": 12.0, "memory": 800.0}
+    texts = {"choice": "Take it.", "chosen": "decorec", "hidden": ["something"], "notes": ["how"]}
+    return {"sentence": sentence, "answer": "help", "customers": None, "twins": [row], "models": [row], **texts}
+
+
 def make_gallery(folder: Path, **changes: Any) -> dict[str, Any]:
     arguments = {**world(folder, small.sequences()), **changes}
     gallery(**arguments, output=folder / "gallery.json")
@@ -75,8 +100,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     make_gallery(folder / "shop")
     make_gallery(folder / "given", images=None)
-    ranks, _ = fabricate(folder / "ranks")
-    make(main_table, ranks, folder)
+    make(main_table, fabricate(folder / "ranks")[0], folder)
+    write_json(folder / "shop" / "verdict.json", said(f"They help {HOSTILE}."))
     dropped = {"filter": [{"step": "5-core, pass 1", "dropped": {HOSTILE: 3, "unused reason": 0}}]}
     write_json(folder / "shop" / "ingest.json", {"interactions": {"dropped": {"not JSON": 1}}, **dropped})
     for dataset in ("shop", "given"):
@@ -87,6 +112,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         svgs.append(folder / f"{name}.svg")
     for output in ("index.html", "again.html"):
         report_page(
+            leaderboard=board(folder),
+            reference="decorec",
+            verdicts=[folder / "shop" / "verdict.json"],
             tables=[folder / "table.html"],
             figures=svgs,
             galleries=[folder / "shop" / "gallery.json", folder / "given" / "gallery.json"],
@@ -108,12 +136,16 @@ def test_the_gallery_shows_what_the_models_rank(tmp_path: Path) -> None:
             number = histories.index([*user["history"], user["target"]])
             shown = user["runs"][run]
             assert shown["rank"] == {history: found.mean_rank()[number] for history, found in ranks.items()}
-            assert len({entry["item"] for entry in shown["top"]}) == 10
-            scores = [entry["score"] for entry in shown["top"]]
-            assert scores == sorted(scores, reverse=True)
+            parts = {"text", "image"} if run == "decorec" else set()
+            for history, top in shown["top"].items():
+                assert len({entry["item"] for entry in top}) == 10
+                scores = [entry["score"] for entry in top]
+                assert scores == sorted(scores, reverse=True)
+                assert all(set(entry["parts"]) == parts for entry in top)
+                if history == "masked":
+                    assert not {entry["item"] for entry in top} & set(user["history"]), "bought before"
             if shown["rank"]["kept"] in range(1, 11):
-                assert shown["top"][int(shown["rank"]["kept"]) - 1]["item"] == user["target"]
-            assert all(set(e["parts"]) == ({"text", "image"} if run == "decorec" else set()) for e in shown["top"])
+                assert shown["top"]["kept"][int(shown["rank"]["kept"]) - 1]["item"] == user["target"]
     assert found["items"]["1" if "1" in found["items"] else "2"]["picture"].startswith("data:image/jpeg;base64,")
     assert all((int(i) % 5 == 0) == (item["picture"] is None) for i, item in found["items"].items())
     assert all(item["clusters"]["text"] == int(i) % 7 for i, item in found["items"].items())
@@ -141,39 +173,58 @@ def test_the_page_is_one_file_without_requests_or_markup_from_outside(page: Path
     assert text.count("<h1") == 1
 
 
+def test_the_page_starts_with_the_verdict_and_the_models_in_order(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text.index('class="verdict help"') < text.index('id="leaderboard"') < text.index('id="gallery"')
+    assert text.index('id="gallery"') < text.index('id="tables"') < text.index('id="data"')
+    board = text[text.index('id="leaderboard"') : text.index('id="verdicts"')]
+    rows = read_csv(page.with_name("leaderboard.csv")).filter(dataset="shop", history="masked")
+    shown = board.split("shop, 30 customers, history masked")[1]
+    for row in rows.iter_rows(named=True):
+        name = f"{row['place']}.&#160;{short(row['model'])}</th><td><strong>{1000 * row['hit']:.0f}</strong>"
+        assert name in shown
+        assert f"<small>{1000 * row['ci_low']:.0f} to {1000 * row['ci_high']:.0f}</small>" in shown
+        assert row["p_floor"] is None or f"<td>{row['p_floor']:.4f}</td></tr>" in shown
+    assert list(rows["hit"]) == sorted(rows["hit"], reverse=True)
+    assert rows.filter(model="my-run")["p_floor"].to_list() == [None], "the floor itself"
+    assert (in_words(12.5), in_words(1000), in_words(1001)) == (
+        "at place 12.5",
+        "at place 1000",
+        "not in the first 1,000",
+    )
+
+
 def test_a_file_that_is_no_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "main.html").write_text("<p>")
-    nothing: dict[str, Any] = {name: [] for name in ("figures", "galleries", "counts", "statistics", "images")}
     with pytest.raises(DecorecError, match=r"main\.html"):
-        report_page(tables=[tmp_path / "main.html"], **nothing, page=tmp_path / "index.html")
+        report_page(**bare(tmp_path) | {"tables": [tmp_path / "main.html"]}, page=tmp_path / "index.html")
 
 
 def test_a_table_that_was_cut_off_is_refused(tmp_path: Path) -> None:
     ranks, _ = fabricate(tmp_path / "ranks")
     make(main_table, ranks, tmp_path)
     file = tmp_path / "table.html"
-    nothing: dict[str, Any] = {name: [] for name in ("figures", "galleries", "counts", "statistics", "images")}
+    arguments = bare(tmp_path) | {"tables": [file]}
     whole = read_text(file)  # without its seal, which would tell as well
-    report_page(tables=[file], **nothing, page=tmp_path / "index.html")
+    report_page(**arguments, page=tmp_path / "index.html")
     (tmp_path / "index.html").unlink()
     for length in (0, 40, len(whole) // 2, whole.index("</main>") + 3, len(whole) - 3):
         file.write_text(whole[:length])
         with pytest.raises(DecorecError, match=r"table\.html: .*cut off; delete it and run the step"):
-            report_page(tables=[file], **nothing, page=tmp_path / "index.html")
+            report_page(**arguments, page=tmp_path / "index.html")
     assert not (tmp_path / "index.html").exists()
 
 
 def test_damaged_documents_are_named(tmp_path: Path) -> None:
     item = {"title": "a", "clusters": {}, "picture": None}
     user = {"history": [0], "length": 1, "target": 1, "runs": {}}
-    nothing: dict[str, Any] = {
-        name: [] for name in ("tables", "figures", "galleries", "counts", "statistics", "images")
-    }
+    nothing = bare(tmp_path)
     for name, argument, found, message in [
         ("gallery", "galleries", [], "valid dictionary"),
         ("gallery", "galleries", {"users": []}, "items: required key is missing"),
         ("gallery", "galleries", {"users": [user], "items": {"0": item}}, "expected item 1 of the users"),
         ("gallery", "galleries", {"users": [{}], "items": {}}, "users.0.history: required key is missing"),
+        ("verdict", "verdicts", {"sentence": "x"}, "answer: required key is missing"),
         ("statistics", "statistics", {}, "filter: required key is missing"),
         ("statistics", "statistics", {"filter": [{"step": "x"}]}, "filter.0.dropped: required key"),
     ]:
@@ -196,6 +247,10 @@ def test_a_browser_finds_nothing_wrong(page: Path, width: int, tmp_path: Path) -
     assert seen.measured["wide"] == []
     assert seen.measured["content"] == seen.measured["width"]
     assert seen.measured["broken"] == 0
+    assert set(seen.measured["boards"]) == {0} or width < 1280, "all columns of the leaderboard are in view"
+    assert (seen.measured["figures"], seen.measured["loose"]) == (0, 0)
+    assert seen.measured["first"] == [True, False], "the history is kept at first"
+    assert seen.measured["second"] == [False, True], "the switch needs no script"
     assert (seen.measured["hidden"], seen.measured["focused"]) == ("none", "block")
 
 

@@ -26,6 +26,19 @@ document.querySelector("iframe").onload = event => {
     found.focused = look(details).display;
     found.broken = [...inner.images].filter(i => !i.complete || !i.naturalWidth).length;
   }
+  const seen = name => [...inner.querySelectorAll("main ." + name)].filter(e => e.getClientRects().length).length;
+  const boards = [...inner.querySelectorAll(".board")].filter(e => e.getClientRects().length);
+  found.boards = boards.map(e => e.scrollWidth - e.clientWidth);
+  found.figures = boards.flatMap(e => [...e.querySelectorAll("td:nth-child(2)")])
+    .filter(e => e.getClientRects().length && e.getBoundingClientRect().right > root.clientWidth).length;
+  found.loose = [...inner.querySelectorAll("table")]
+    .filter(e => !e.closest(".scroll") || look(e.closest(".scroll")).overflowX !== "auto").length;
+  const choice = inner.getElementById("history-masked");
+  if (choice) {
+    found.first = [seen("kept") > 0, seen("masked") > 0];
+    choice.click();
+    found.second = [seen("kept") > 0, seen("masked") > 0];
+  }
   document.title = JSON.stringify(found);
 };
 </script>
@@ -41,7 +54,9 @@ class Visit:
     """Addresses other than files and data."""
     measured: dict[str, object]
     """width and content: of the view and of what stands in it; wide: elements that stick out; hidden and focused:
-    display of an item's details before and with focus; broken: pictures that do not show."""
+    display of an item's details before and with focus; broken: pictures that do not show; boards: pixels that each
+    leaderboard is too wide; figures: first figures of it that are out of view; loose: tables that do not scroll; first
+    and second: whether anything of the history kept, and masked, shows at first and after the switch."""
 
 
 def visit(page: Path, width: int, folder: Path) -> Visit:

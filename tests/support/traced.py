@@ -175,6 +175,21 @@ def main(world: World) -> Iterator[Row]:
     return compared(world, "main", "model", True)
 
 
+def leaderboard(world: World) -> Iterator[Row]:
+    runs = world.config["tables"]["main"]
+    figures = {run: {metric: world.figures(metric, run) for metric in ("Hit@10", "NDCG@10")} for run in runs}
+    hits = {run: figures[run]["Hit@10"] for run in runs}
+    for place, run in enumerate(sorted(runs, key=lambda run: -hits[run].mean()), 1):
+        row = spread(hits[run])
+        yield {
+            **{"dataset": world.dataset, "history": world.history, "place": place, "model": run},
+            **{"users": hits[run].shape[1], "seeds": row["seeds"], "hit": row["mean"]},
+            **{"ci_low": row["ci_low"], "ci_high": row["ci_high"], "ndcg": figures[run]["NDCG@10"].mean()},
+            "p_value": None if run == "decorec" else against(hits["decorec"], hits[run]),
+            **{"simple": False, "floor": None, "p_floor": None},  # no run of this workplace is one
+        }
+
+
 def fusion(world: World) -> Iterator[Row]:
     return compared(world, "fusion", "model", False)
 
@@ -671,6 +686,7 @@ TABLES: dict[str, Callable[[World], Iterator[Row]]] = {
     "fusion": both(fusion),
     "readings": both(readings),
     "retrieval": both(retrieval),
+    "leaderboard": both(leaderboard),
     "coldstart": both(coldstart),
     "beyond": both(beyond),
     "colditems": both(colditems),

@@ -40,7 +40,8 @@ SETTINGS: dict[str, Any] = TINY | {
 }
 
 
-PAGE = "results/report/index.html"
+PAGE = "results/report/full.html"
+INDEX = "results/report/index.html"
 WHOLE: dict[str, Any] = SETTINGS | {
     "seeds": [0, 1],
     "runs": SETTINGS["runs"]

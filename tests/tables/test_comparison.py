@@ -108,17 +108,17 @@ def test_ablations_have_variants_and_their_own_figures(tmp_path: Path) -> None:
 def test_tex_is_balanced_and_marks_best_and_second(tmp_path: Path) -> None:
     files, ranks = fabricate(tmp_path)
     text = make(main_table, files, tmp_path)[1].read_text()
-    assert_tex_is_well_formed(text, columns=4)
+    assert_tex_is_well_formed(text, columns=7)
     for dataset, history in product(("scientific", "shop"), HISTORIES):
         block = text.split(rf"\emph{{{dataset}, 30 users, history {history}}}")[1]
-        for metric in REPORTED:
-            (line,) = [line for line in block.splitlines() if line.startswith(f"{metric} ")][:1]
+        lines = [line.split(" & ")[1:] for line in block.splitlines() if " & " in line][: len(RUNS)]
+        for column, metric in zip(zip(*lines, strict=True), REPORTED, strict=True):
             means = [np.mean(seed_means(metric, under(history, ranks[dataset][run]))) for run in RUNS]
             order = np.argsort(means)[::-1]
-            assert line.count(r"\textbf{") == line.count(r"\underline{") == 1
-            assert rf"\textbf{{{means[order[0]]:.4f}}}" in line
-            assert rf"\underline{{{means[order[1]]:.4f}}}" in line
-    assert r"DeCoRec (as described), seeds: 3 & SASRec (full cross-entropy), seeds: 3 & my-run, seeds: 1" in text
+            assert sum(r"\textbf{" in cell for cell in column) == sum(r"\underline{" in cell for cell in column) == 1
+            assert rf"\textbf{{{means[order[0]]:.4f}}}" in column[order[0]]
+            assert rf"\underline{{{means[order[1]]:.4f}}}" in column[order[1]]
+    assert r"Model & Hit@10 & Hit@50 & NDCG@10" in text and "\nSASRec (full cross-entropy), seeds: 3 & " in text
 
 
 def test_html_is_well_formed_and_labelled(tmp_path: Path) -> None:
@@ -128,10 +128,13 @@ def test_html_is_well_formed_and_labelled(tmp_path: Path) -> None:
     assert root.get("lang") == "en"
     assert root.findtext(".//caption/span") == "Comparison of models on the test targets"
     headings = [cell.text for cell in root.findall(".//thead/tr/th[@scope='col']")]
-    assert headings == ["Metric", *(f"{label(run)}, seeds: {len(SEEDS[run])}" for run in RUNS)]
+    assert headings == ["Model", *REPORTED]
     rows = root.findall(".//tbody/tr/th[@scope='row']/..")
-    assert len(rows) == 2 * 2 * len(REPORTED)
-    cells = ["".join(cell.itertext()) for row in rows for cell in row.findall("td")]
+    names = [f"{label(run)}, seeds: {len(SEEDS[run])}" for run in RUNS]
+    assert [row.findtext("th") for row in rows] == names * 4
+    blocks = [rows[start : start + len(RUNS)] for start in range(0, len(rows), len(RUNS))]
+    printed = [zip(*(row.findall("td") for row in block), strict=True) for block in blocks]
+    cells = ["".join(cell.itertext()) for block in printed for column in block for cell in column]
     for cell, row in zip(cells, records(output[0]), strict=True):
         spread = f" ± {float(row['std']):.4f}" if row["std"] else ""
         test = f", p = {float(row['p_value']):.4f}" if row["p_value"] else ""

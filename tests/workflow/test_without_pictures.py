@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ TARGETS = (
     "results/shop/gallery.json",
     "results/shop/recommendations.csv",
     "results/shop/production/card.md",
+    "results/shop/verdict.md",
 )
 SHOP: dict[str, Any] = TINY | {
     "datasets": {"shop": {"source": "table", "path": "data"}},
@@ -31,7 +33,7 @@ SHOP: dict[str, Any] = TINY | {
         "both": {},
         "popularity": {"model": {"name": "popularity"}},
     },
-    "tables": {"main": ["decorec"]},
+    "tables": {"main": ["decorec"], "verdict": "both"},
     "report": {"runs": ["decorec", "both"], "users": 2},
     "recommend": {"run": "popularity", "production": True},
 }
@@ -82,4 +84,8 @@ def test_the_chain_on_texts_and_ids(tmp_path: Path) -> None:
     found = json.loads((results / "shop/gallery.json").read_text())
     assert all(list(user["runs"]) == ["decorec"] for user in found["users"])
     assert all(item["picture"] is None and list(item["clusters"]) == ["text"] for item in found["items"].values())
+    verdict = (results / "shop/verdict.md").read_text().splitlines()[0]
+    assert re.fullmatch(r"Of 1,000 customers, .* with text and for \d+ without \(difference .*", verdict)
+    ranked = {file.parts[-3] for file in (results / "shop/runs").glob("*/*/ranks.parquet")}
+    assert ranked == {"decorec", "both-ids-alone"}, "decorec has the texts of both"
     assert not (results / "shop/interests/image.safetensors").exists()

@@ -25,7 +25,7 @@ from tests.support.corruption import corrupt_everything
 from tests.support.printed import mistakes, strangers
 from tests.support.traced import TABLES as TRACED
 from tests.support.traced import World
-from tests.support.workplace import PAGE, REPOSITORY, SETTINGS, TARGETS, WHOLE, Workplace
+from tests.support.workplace import INDEX, PAGE, REPOSITORY, SETTINGS, TARGETS, WHOLE, Workplace
 
 pytestmark = pytest.mark.workflow
 RULES = sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))
@@ -198,6 +198,24 @@ def test_one_more_seed_trains_that_seed_alone(workplace: Workplace) -> None:
     workplace.configure(changed(seeds=[0, 1]))
     planned = workplace.planned("results/tables/main.csv")
     assert planned == {"stage1": 1, "stage2": 1, "fit": 1, "evaluate": 2, "table": 1, "total": 6}
+
+
+def test_the_page_shows_what_is_there_and_follows_the_tables_that_it_shows(finished: Workplace, tmp_path: Path) -> None:
+    shop = finished.copy(tmp_path / "shop", SETTINGS)
+    assert shop.planned(INDEX) == {"drawn_table": 1, "gallery": 1, "report_page": 1, "total": 3}
+    assert shop.snakemake("--", INDEX).returncode == 0
+    text = (shop.folder / INDEX).read_text(encoding="utf-8")
+    for name in ("main", "ablations", "statistics"):
+        assert f'id="table-{name}"' in text
+    assert 'id="table-cost"' not in text and 'id="pareto"' not in text
+    assert shop.planned(INDEX) == {}
+    for kind in ("csv", "tex", "html", "md"):
+        shutil.copy(shop.folder / f"results/tables/main.{kind}", shop.folder / f"results/tables/coldstart.{kind}")
+    assert shop.planned(INDEX) == {"report_page": 1, "total": 1}, "one more table is there"
+    shop.configure(SETTINGS | {"evaluate": {"bootstrap": 500}})
+    planned = shop.planned(INDEX)
+    assert planned["report_page"] == 1 and planned["table"] == 3, "tables that it shows are made again first"
+    assert not {"train", "stage1", "stage2", "fit", "evaluate"} & set(planned)
 
 
 def test_the_page_trains_nothing_again(workplace: Workplace) -> None:

@@ -1,4 +1,4 @@
-"""Figures, drawn from the tables, and the page that shows everything."""
+"""Figures, drawn from the tables, and the pages: index shows what is there, full shows everything."""
 
 
 rule figure:
@@ -67,35 +67,34 @@ rule gallery:
 
 rule report_page:
     input:
-        tables=expand(layout.TABLE_HTML, table=plan.printed_tables()),
-        figures=expand(layout.FIGURE_SVG, name=plan.figures()),
-        galleries=plan.of_datasets(layout.GALLERY),
-        counts=plan.of_datasets(layout.COUNTS, *INGESTED),
-        statistics=plan.of_datasets(layout.STATISTICS),
-        images=plan.of_datasets(layout.IMAGES, *INGESTED),
+        unpack(ask(plan.page_files)),
     output:
         page=report(
             layout.PAGE,
             caption="../report/page.rst",
             category="Page",
-            labels={"page": "everything"},
+            labels={"page": "{page}"},
         ),
     log:
-        layout.log("report/page"),
+        layout.log("report/{page}"),
     benchmark:
-        layout.benchmark("report/page")
+        layout.benchmark("report/{page}")
+    wildcard_constraints:
+        page="index|full",
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem="2GB",
         runtime="30m",
     params:
+        reference=plan.config.tables.reference,
         code=plan.code("report-page"),
     message:
-        "The page with everything"
+        "The page {wildcards.page}"
     shell:
         step(
             "report-page",
-            input="tables figures galleries counts statistics images",
+            params="reference",
+            input="leaderboard tables figures galleries verdicts counts statistics images",
             output="page",
         )
