@@ -16,7 +16,7 @@ import pytest
 
 from decorec.cli import main
 from decorec.steps import step_function
-from tests.support.workplace import PAGE, Workplace
+from tests.support.workplace import EVERYTHING, Workplace
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Job:
 
 
 def jobs(workplace: Workplace) -> list[Job]:
-    """All jobs of the page, as Snakemake would run them."""
-    result = workplace.snakemake("--dry-run", "--forceall", "--printshellcmds", "--", PAGE)
+    """All jobs of the page and of the claims, as Snakemake would run them."""
+    result = workplace.snakemake("--dry-run", "--forceall", "--printshellcmds", "--", *EVERYTHING)
     assert result.returncode == 0, result.stdout + result.stderr
     found = []
     for command in re.findall(r"^Shell command: python -m decorec (.*?) 2> \S+$", result.stdout, re.MULTILINE):

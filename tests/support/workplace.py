@@ -42,6 +42,8 @@ SETTINGS: dict[str, Any] = TINY | {
 
 PAGE = "results/report/full.html"
 INDEX = "results/report/index.html"
+EVERYTHING = (PAGE, "results/tables/claims.csv")
+"""The claims stand on the page beside the paper's data alone."""
 WHOLE: dict[str, Any] = SETTINGS | {
     "seeds": [0, 1],
     "runs": SETTINGS["runs"]

@@ -25,7 +25,7 @@ from tests.support.corruption import corrupt_everything
 from tests.support.printed import mistakes, strangers
 from tests.support.traced import TABLES as TRACED
 from tests.support.traced import World
-from tests.support.workplace import INDEX, PAGE, REPOSITORY, SETTINGS, TARGETS, WHOLE, Workplace
+from tests.support.workplace import EVERYTHING, INDEX, PAGE, REPOSITORY, SETTINGS, TARGETS, WHOLE, Workplace
 
 pytestmark = pytest.mark.workflow
 RULES = sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))
@@ -51,7 +51,7 @@ def workplace(finished: Workplace) -> Any:
 def whole(finished: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     """A workplace that goes on from the finished one to the page with everything."""
     workplace = finished.copy(tmp_path_factory.mktemp("whole") / "shop", WHOLE)
-    result = workplace.snakemake("--show-failed-logs", "--", PAGE)
+    result = workplace.snakemake("--show-failed-logs", "--", *EVERYTHING)
     assert result.returncode == 0, result.stdout + result.stderr
     return workplace
 
@@ -226,10 +226,11 @@ def test_the_page_trains_nothing_again(workplace: Workplace) -> None:
 
 def test_the_page_has_every_table_and_figure(whole: Workplace) -> None:
     text = (whole.folder / PAGE).read_text(encoding="utf-8")
-    drawn = {"curves", "gradients", "embedding"}
-    for name in set(TRACED) - drawn:
+    drawn = {"curves", "gradients", "embedding", "leaderboard"}
+    for name in set(TRACED) - drawn - {"claims"}:
         assert f'id="table-{name}"' in text
     assert 'id="table-tau"' not in text, "no values were given"
+    assert 'id="table-claims"' not in text, "no data set is one of the paper's"
     for name in ("fig2", "fig3", "fig4", "fig6", "fig7", "fig8", "fig9", "alpha", "clusters", "pareto"):
         assert f'<figure class="drawing" id="{name}">' in text
         assert (whole.folder / f"results/figures/{name}.pdf").read_bytes().startswith(b"%PDF")
