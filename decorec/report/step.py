@@ -73,7 +73,7 @@ def _losses(counts: Sequence[Path], statistics: Sequence[Path], images: Sequence
 
 def _boards(file: Path) -> dict[str, list[dict[str, Any]]]:
     """Data set -> the models with the history kept, then masked, best first, and where their bars lie (percent)."""
-    frame = read_csv(file).cast(dict(LEADERBOARD))
+    frame = read_csv(file).cast(pl.Schema(LEADERBOARD))
     boards: dict[str, list[dict[str, Any]]] = {}
     for (dataset, history), part in frame.group_by("dataset", "history", maintain_order=True):
         largest = float(frame.filter(dataset=dataset)["ci_high"].max() or 1.0)  # type: ignore[arg-type]
