@@ -16,8 +16,13 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
-def progress(label: str, total: int | None = None, unit: str = "it") -> Iterator[Callable[[int], None]]:
-    """Yield ``advance(count)``. ``total`` is in units of ``unit``; unit "B" scales to kB, MB, ..."""
+def progress(
+    label: str, total: int | None = None, unit: str = "it", left: str = "left"
+) -> Iterator[Callable[[int], None]]:
+    """Yield ``advance(count)``. ``total`` is in units of ``unit``; unit "B" scales to kB, MB, ...
+
+    ``left``: the word behind the time that is left, such as "left at most" for work that may end early.
+    """
     if sys.stderr.isatty():
         from tqdm import tqdm
 
@@ -39,30 +44,31 @@ def progress(label: str, total: int | None = None, unit: str = "it") -> Iterator
         if now - last < SECONDS_BETWEEN_LINES:
             return
         last = now
-        rate = done / (now - start)
-        if total:
-            remaining = f"{(total - done) / rate:.0f} s left" if rate else "rate unknown"
-            log.info(
-                "%s: %d of %d %s (%.0f %%), %.1f/s, %s",
-                label,
-                done,
-                total,
-                unit,
-                100 * done / total,
-                rate,
-                remaining,
-            )
-        else:
-            log.info("%s: %d %s, %.1f/s", label, done, unit, rate)
+        share = f" of {total} {unit} ({done / total:.0%})" if total else f" {unit}"
+        remaining = f", {_time((now - start) * (total - done) / done)} {left}" if total and done else ""
+        log.info("%s: %d%s, %s%s", label, done, share, _speed(done, now - start, unit), remaining)
 
     yield advance
 
 
-def track(iterable: Iterable[T], label: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
-    """Iterate with progress; ``total`` defaults to ``len(iterable)`` if it has one."""
+def _speed(done: int, seconds: float, unit: str) -> str:
+    """Units a second, or seconds a unit where one takes longer."""
+    if done >= seconds:
+        return f"{done / seconds:.1f}/s"
+    return f"{seconds / done:.1f} s per {unit.removesuffix('s')}" if done else "none yet"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+
+def track(
+    iterable: Iterable[T], label: str, total: int | None = None, unit: str = "it", left: str = "left"
+) -> Iterator[T]:
+    """Iterate with progress; ``total`` defaults to ``len(iterable)`` if it has one, ``left`` as for ``progress``."""
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
-    with progress(label, total, unit) as advance:
+    with progress(label, total, unit, left) as advance:
         for element in iterable:
             yield element
             advance(1)
