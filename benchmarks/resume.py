@@ -16,10 +16,10 @@ import torch
 
 from benchmarks._cost import cost_of_call
 from benchmarks._worlds import SCIENTIFIC, describe_machine, scientific
+from decorec.artifacts import resume
+from decorec.artifacts.resume import Keeper
 from decorec.config.runs import resolve
-from decorec.training import resume
 from decorec.training.loop import train_model
-from decorec.training.resume import Keeper
 from decorec.training.steps import prepare
 
 __all__ = ["main"]

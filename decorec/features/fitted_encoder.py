@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from open_clip.loss import ClipLoss
 from torch import Tensor
 
 from decorec.artifacts.files import read_arrays, write_arrays
+from decorec.artifacts.resume import Keeper
 from decorec.config.features import FeaturesConfig
 from decorec.errors import DecorecError
 from decorec.features.decode import Pictures, Texts, batches
@@ -58,6 +59,7 @@ class Pairs:
 def train_encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int) -> tuple[Path, dict[str, str]]:
     """Train the model of small-clip.json, or take it from the cache; returns (weights file, metadata).
 
+    A training that was killed continues where it kept its state, and gives the bytes of one that was not.
     A tenth of the pairs is held out. The metadata hold the text-to-picture recall@10 on these, their number, and the
     recall of random guesses. The same pairs, configuration and versions give the same bytes on processors of one kind,
     or on all with AVX2 if they are pinned, because training runs on the CPU.
@@ -74,10 +76,13 @@ def train_encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int)
         )
     generator = np.random.default_rng(features.seed)
     rows = rows[generator.permutation(len(rows))[:MOST_PAIRS]]
-    file = inputs.cache / "encoders" / f"{_key(features, inputs, rows)}.safetensors"
+    key = _key(features, inputs, rows)
+    file = inputs.cache / "encoders" / f"{key}.safetensors"
     if not file.is_file():
-        model, facts = _train(features, inputs, rows, generator, threads)
+        with Keeper(inputs.cache / "training" / "encoders" / file.name, key) as keeper:
+            model, facts = _train(features, inputs, rows, generator, threads, keeper)
         write_arrays(file, {name: value.numpy() for name, value in model.state_dict().items()}, facts)
+        keeper.remove()
     _, metadata = read_arrays(file)
     log.info(
         "features: encoder fitted on %s pairs, recall@10 on %s held-out pairs %s (guessing: %s)",
@@ -111,6 +116,7 @@ def _train(
     rows: npt.NDArray[np.int64],
     generator: np.random.Generator,
     threads: int,
+    keeper: Keeper,
 ) -> tuple[Any, dict[str, str]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(features.seed)
@@ -121,7 +127,7 @@ def _train(
     held, training = pairs.take(order[:held_out]), pairs.take(order[held_out:])
     encoder.model.requires_grad_(True).train()
     encoder.model.visual.to(memory_format=torch.channels_last)
-    _descend(encoder, training, features.epochs, generator)
+    _descend(encoder, training, features.epochs, generator, keeper)
     encoder.model.requires_grad_(False).eval()
     facts = {
         "training_pairs": str(len(training)),
@@ -143,39 +149,98 @@ def _load(inputs: EncoderInputs, encoder: Encoder, rows: npt.NDArray[np.int64], 
     )
 
 
-def _descend(encoder: Encoder, pairs: Pairs, epochs: int, generator: np.random.Generator) -> None:
-    model = encoder.model
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}], lr=LEARNING_RATE
-    )
-    steps = epochs * max(1, len(pairs) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
-    loss_of = ClipLoss()
-    for _ in track(range(epochs), "fit encoder", unit="epochs"):
-        for batch in _shuffled(pairs, generator):
-            pictures, tokens = _augment(batch, generator)
+class _State:
+    """Everything that changes while an encoder is fitted. All random numbers come from ``generator``."""
+
+    def __init__(self, encoder: Encoder, pairs: int, epochs: int, generator: np.random.Generator) -> None:
+        self.model, self.pairs, self.generator = encoder.model, pairs, generator
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        plain = [p for p in self.model.parameters() if p.ndim <= 1]
+        self.parameters = [*decayed, *plain]
+        """In the order in which the optimizer numbers them."""
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}],
+            lr=LEARNING_RATE,
+        )
+        steps = epochs * max(1, pairs // BATCH)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1
+        )
+        self.epoch, self.batch = -1, 0
+        """The epoch that has begun, -1 before the first one, and batches of it that are done."""
+        self.order = np.arange(pairs)
+        """Order of the pairs in this epoch."""
+
+    def begin(self, epoch: int) -> None:
+        """Draw the order of an epoch."""
+        self.epoch, self.batch = epoch, 0
+        self.order = self.generator.permutation(self.pairs)
+
+    def batches(self) -> Iterator[npt.NDArray[np.int64]]:
+        """Rows of the batches that are left; pairs that do not fill a batch are left out of this epoch."""
+        size = min(BATCH, self.pairs)
+        for start in range(self.batch * size, self.pairs - size + 1, size):
+            yield self.order[start : start + size]
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The tensors of the state, and the order."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"moments.{index}.{kind}": tensor for kind, tensor in moments.items()}
+        return {"order": self.order} | {name: tensor.detach().numpy() for name, tensor in tensors.items()}
+
+    def facts(self) -> dict[str, Any]:
+        """The rest of the state, as values for JSON."""
+        groups = self.optimizer.state_dict()["param_groups"]
+        random = self.generator.bit_generator.state
+        facts = {"epoch": self.epoch, "batch": self.batch, "random": random, "groups": groups}
+        return facts | {"schedule": self.schedule.state_dict()}
+
+    def restore(self, arrays: dict[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> None:
+        """Become the state with these ``arrays`` and ``facts``; this one is the same training, not begun."""
+        own: dict[str, Tensor] = {}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, array in arrays.items():
+            kind, _, rest = name.partition(".")
+            if kind == "model":
+                own[rest] = torch.from_numpy(array)
+            elif kind == "moments":
+                index, _, part = rest.partition(".")
+                # With the layout in memory of the parameter, on which the last digits of a step depend.
+                target = self.parameters[int(index)] if part != "step" else torch.zeros(())
+                values = torch.from_numpy(array).reshape(target.shape)
+                moments.setdefault(int(index), {})[part] = torch.empty_like(target).copy_(values)
+        self.model.load_state_dict(own)
+        self.optimizer.load_state_dict({"state": moments, "param_groups": facts["groups"]})
+        self.schedule.load_state_dict(facts["schedule"])
+        self.generator.bit_generator.state = facts["random"]
+        self.epoch, self.batch, self.order = facts["epoch"], facts["batch"], arrays["order"]
+
+
+def _descend(encoder: Encoder, pairs: Pairs, epochs: int, generator: np.random.Generator, keeper: Keeper) -> None:
+    now = _State(encoder, len(pairs), epochs, generator)
+    keeper.restore(now)
+    model, loss_of = encoder.model, ClipLoss()
+    for epoch in track(range(max(0, now.epoch), epochs), "fit encoder", unit="epochs"):
+        if epoch != now.epoch:
+            now.begin(epoch)
+        for rows in now.batches():
+            keeper.offer(now)
+            pictures, tokens = _augment(pairs.take(rows), generator)
             loss = loss_of(
                 model.encode_image(encoder.normalised(pictures), normalize=True),
                 model.encode_text(tokens, normalize=True),
                 model.logit_scale.exp(),
             )
-            optimizer.zero_grad(set_to_none=True)
+            now.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
+            now.optimizer.step()
+            now.schedule.step()
             with torch.no_grad():
                 model.logit_scale.clamp_(0.0, np.log(100.0))
-
-
-def _shuffled(pairs: Pairs, generator: np.random.Generator) -> Iterator[Pairs]:
-    """Batches of one epoch; pairs that do not fill a batch are left out of this epoch."""
-    size = min(BATCH, len(pairs))
-    order = generator.permutation(len(pairs))
-    for start in range(0, len(order) - size + 1, size):
-        yield pairs.take(order[start : start + size])
+            now.batch += 1
+        log.info("features: fitting the encoder: epoch %d, loss %.4f", epoch, float(loss.detach()))
 
 
 def _augment(pairs: Pairs, generator: np.random.Generator) -> tuple[Tensor, Tensor]:

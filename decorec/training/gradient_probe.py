@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from decorec.artifacts.files import write_table
+from decorec.artifacts.resume import Keeper
 from decorec.artifacts.schemas.gradients import FIRST, GRADIENTS
 from decorec.config.runs import Run
 from decorec.data.batches import Batch
@@ -31,8 +32,8 @@ from decorec.errors import DecorecError
 from decorec.models.base import Recommender
 from decorec.models.decorec import DeCoRec
 from decorec.models.inputs import ModelInputs
+from decorec.training.key import training_key
 from decorec.training.loop import train_model
-from decorec.training.resume import Keeper, training_key
 from decorec.training.steps import prepare
 
 __all__ = ["GradientProbe", "gradient_probe"]

@@ -11,6 +11,7 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
+from decorec.artifacts.resume import Keeper
 from decorec.config.training import StageConfig
 from decorec.data.batches import Batch, histories
 from decorec.data.sequences import Sequences
@@ -23,7 +24,6 @@ from decorec.nn.sampled_softmax import Sampler
 from decorec.progress import track
 from decorec.training.early_stopping import Best, is_better
 from decorec.training.optimizer import warmup
-from decorec.training.resume import Keeper
 from decorec.training.state import TrainingState
 
 __all__ = ["train_model", "train_step", "validate"]
@@ -92,7 +92,8 @@ def train_model(
     if on_epoch is not None:
         for row in now.history:
             on_epoch(row["epoch"], _monitored(row, config))
-    for epoch in track(range(max(0, now.epoch), epochs or config.epochs), label, unit="epochs"):
+    left = "left" if epochs else "left at most"
+    for epoch in track(range(max(0, now.epoch), epochs or config.epochs), label, unit="epochs", left=left):
         if epoch != now.epoch:
             now.begin(epoch)
         for batch in now.batches(samples):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from decorec.artifacts.files import read_table, write_table
+from decorec.artifacts.resume import Keeper
 from decorec.config.runs import Run
 from decorec.data.contract import check_history
 from decorec.data.sequences import Sequences, read_vocab
@@ -23,8 +24,8 @@ from decorec.models.base import Recommender
 from decorec.models.inputs import ModelInputs
 from decorec.models.item_data import ItemData
 from decorec.models.registry import build
+from decorec.training.key import training_key
 from decorec.training.loop import train_model
-from decorec.training.resume import Keeper, training_key
 
 __all__ = ["prepare", "train"]
 

@@ -18,6 +18,7 @@ import polars as pl
 import torch
 
 from decorec.artifacts.files import write_table
+from decorec.artifacts.resume import Keeper
 from decorec.artifacts.schemas.trials import TRIALS
 from decorec.config.base import merge
 from decorec.config.runs import Run, nested
@@ -25,8 +26,8 @@ from decorec.config.training import TuningConfig
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
 from decorec.models.inputs import ModelInputs
+from decorec.training.key import training_key
 from decorec.training.loop import train_model
-from decorec.training.resume import Keeper, training_key
 from decorec.training.steps import prepare
 
 if TYPE_CHECKING:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
+from decorec.artifacts import resume
+from decorec.artifacts.files import read_arrays
 from decorec.config.features import FeaturesConfig
 from decorec.data.item_features import FeatureFile
 from decorec.errors import DecorecError
@@ -17,6 +23,7 @@ from decorec.features import fitted_encoder
 from decorec.features.encoder_inputs import Distinct
 from decorec.features.step import features
 from tests.support.small_shop import step_files, write_shop
+from tests.support.stopped import when_logged
 
 CONFIG = FeaturesConfig(encoder="fit", text="encoder", epochs=12, batch_size=32, device="cpu")
 ITEMS = 160
@@ -100,6 +107,38 @@ def test_same_bytes_from_scratch_whatever_the_threads(tmp_path: Path) -> None:
     assert contents[0] == contents[1]
     features(settings=config.model_copy(update={"seed": 1}), **files)
     assert files["text"].read_bytes() != contents[0][2]
+
+
+def run_step(folder: Path, config: FeaturesConfig, text: str, number: signal.Signals) -> None:
+    """The step in a process that sends a signal to itself."""
+    resume.SECONDS, resume.SHARE = 0.0, float("inf")
+    with when_logged(text, lambda: os.kill(os.getpid(), number)):
+        features(settings=config, **step_files(folder), threads=1)
+
+
+def test_a_killed_training_of_the_encoder_is_continued_by_another_process(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"epochs": 4})
+    for name in ("undisturbed", "killed"):
+        (tmp_path / name).mkdir()
+        write_shop(tmp_path / name, ITEMS)
+    features(settings=config, **step_files(tmp_path / "undisturbed"), threads=1)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    codes, kept = [], []
+    for text, number in ((" epoch 1,", signal.SIGKILL), (" epoch 2,", signal.SIGTERM), ("never", signal.SIGKILL)):
+        process = context.Process(target=run_step, args=(tmp_path / "killed", config, text, number))
+        process.start()
+        process.join()
+        codes.append(process.exitcode)
+        states = [read_arrays(path)[1] for path in (tmp_path / "killed/cache/training/encoders").iterdir()]
+        kept += [(facts["epoch"], facts["batch"]) for facts in (json.loads(state["facts"]) for state in states)]
+    assert codes == [-signal.SIGKILL, 143, 0]
+    assert kept == [(1, 1), (3, 0)], "it was continued, and nothing is left of it"
+    contents = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.safetensors")}
+        for folder in (tmp_path / "undisturbed", tmp_path / "killed")
+    ]
+    assert len(contents[0]) == 3 and contents[0] == contents[1]
 
 
 def test_too_few_pairs(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from decorec.artifacts import resume
 from decorec.artifacts.files import write_arrays
 from decorec.config.runs import Run
 from decorec.models.registry import MODELS
-from decorec.training import resume
 from decorec.training.gradient_probe import gradient_probe
 from decorec.training.steps import train
 from decorec.training.tuning import with_values

@@ -1,30 +1,26 @@
 """Keeps the state of a training on disk, so that a step that was stopped continues instead of starting over.
 
-One file per training, of tensors and JSON: written now and then and when the process is asked to end, used by the same
+One file per training, of arrays and JSON: written now and then and when the process is asked to end, used by the same
 training only, and removed when the step is done.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-import torch
+import numpy.typing as npt
 
 from decorec.artifacts.files import read_arrays, write_arrays
 from decorec.errors import DecorecError
-from decorec.models.checkpoint import versions
-from decorec.processor import pinned
-from decorec.training.state import TrainingState
 
-__all__ = ["Keeper", "training_key"]
+__all__ = ["Keeper", "Resumable"]
 
 SECONDS = 30.0
 """Least time between two saves."""
@@ -36,17 +32,21 @@ ASKING = (signal.SIGTERM, signal.SIGINT)
 log = logging.getLogger("decorec")
 
 
-def training_key(*values: Any, files: Iterable[Path | None]) -> str:
-    """A text that is the same only for trainings that go through the same numbers.
+class Resumable(Protocol):
+    """Everything that changes in a training, taken before one of its batches."""
 
-    Args:
-        values: all values that the training depends on, for JSON: of the run, the seed, the fingerprint of the code.
-        files: the input files, in a fixed order; one that is missing or None counts as such.
-    """
-    known = [_digest(file) if file is not None and file.is_file() else None for file in files]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    key = json.dumps([values, known, versions(), device, torch.get_num_threads(), pinned()], sort_keys=True)
-    return hashlib.sha256(key.encode()).hexdigest()
+    epoch: int
+    batch: int
+    """Batches of this epoch that are done."""
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Its arrays."""
+
+    def facts(self) -> dict[str, Any]:
+        """The rest, as values for JSON."""
+
+    def restore(self, arrays: dict[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> None:
+        """Become the state with these arrays and facts."""
 
 
 class Keeper:
@@ -82,7 +82,7 @@ class Keeper:
             signal.signal(number, handler)
         self._before = {}
 
-    def restore(self, now: TrainingState) -> None:
+    def restore(self, now: Resumable) -> None:
         """Put the kept state, if there is one of this very training, in the place of ``now``.
 
         A damaged file is set aside; the state of another training stays until this one is saved or done.
@@ -106,7 +106,7 @@ class Keeper:
         self.rows[:] = map(tuple, facts["rows"])
         log.info("%s: the training continues in epoch %d after %d batches", self.path, now.epoch, now.batch)
 
-    def offer(self, now: TrainingState) -> None:
+    def offer(self, now: Resumable) -> None:
         """Save the state if it is time to, or if the process was asked to end.
 
         Raises:
@@ -123,7 +123,7 @@ class Keeper:
             log.info("%s: stopped by %s; the same command continues here", self.path, self._signal.name)
             raise SystemExit(128 + self._signal)
 
-    def _write(self, now: TrainingState) -> None:
+    def _write(self, now: Resumable) -> None:
         arrays = now.arrays()
         metadata = {"key": self.key, "facts": json.dumps({**now.facts(), "rows": self.rows})}
         write_arrays(self.path, arrays, metadata)
@@ -131,8 +131,3 @@ class Keeper:
     def remove(self) -> None:
         """Forget the state: the outputs of the step are written."""
         self.path.unlink(missing_ok=True)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,34 @@
+"""Which training a kept state belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from decorec.models.checkpoint import versions
+from decorec.processor import pinned
+
+__all__ = ["training_key"]
+
+
+def training_key(*values: Any, files: Iterable[Path | None]) -> str:
+    """A text that is the same only for trainings that go through the same numbers.
+
+    Args:
+        values: all values that the training depends on, for JSON: of the run, the seed, the fingerprint of the code.
+        files: the input files, in a fixed order; one that is missing or None counts as such.
+    """
+    known = [_digest(file) if file is not None and file.is_file() else None for file in files]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    key = json.dumps([values, known, versions(), device, torch.get_num_threads(), pinned()], sort_keys=True)
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
