@@ -297,6 +297,11 @@ class Inputs(Sharing):
         place = {"dataset": dataset, "run": self.first_stage_run(run, dataset), "seed": seed, "stage": "stage1"}
         return {"start": layout.fill(layout.MODEL, **place), "start_config": layout.fill(layout.MODEL_CONFIG, **place)}
 
+    @staticmethod
+    def priority(stage: str) -> int:
+        """Priority of a training: above evaluations, and highest for stage 1, because stage 2 waits for it."""
+        return 2 if stage == "stage1" else 1
+
     def probed(self, dataset: str, run: str) -> dict[str, Any]:
         """Input files of the training that the step gradient-probe measures."""
         return self._without_start(self.training(dataset, run, "fit"))

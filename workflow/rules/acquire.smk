@@ -14,6 +14,7 @@ rule sample:
         dataset=plan.pattern("sample"),
     conda:
         "../../envs/cpu.yaml"
+    priority: 100
     resources:
         mem="1GB",
         runtime="10m",
@@ -42,6 +43,7 @@ rule download:
     retries: 2
     conda:
         "../../envs/cpu.yaml"
+    priority: 100
     resources:
         mem="1GB",
         runtime="12h",
@@ -77,6 +79,7 @@ rule ingest:
     conda:
         "../../envs/cpu.yaml"
     threads: 2
+    priority: 100
     resources:
         mem="4GB",
         runtime="2h",
@@ -142,6 +145,7 @@ rule crawl:
     conda:
         "../../envs/cpu.yaml"
     threads: 2
+    priority: 100
     resources:
         mem="4GB",
         runtime="1d",
@@ -180,6 +184,7 @@ rule features:
     conda:
         "../../envs/gpu.yaml"
     threads: 2
+    priority: 100
     resources:
         mem="8GB",
         runtime="8h",

@@ -1,4 +1,8 @@
-"""From interactions and features to sequences, the co-occurrence graph and interests."""
+"""From interactions and features to sequences, the co-occurrence graph and interests.
+
+All trainings wait for some of these jobs and of those in acquire.smk. With a priority they are not put off by trainings
+that are ready: those of models that need no graph, or of another data set.
+"""
 
 
 rule split:
@@ -19,6 +23,7 @@ rule split:
     conda:
         "../../envs/cpu.yaml"
     threads: 2
+    priority: 100
     resources:
         mem="4GB",
         runtime="1h",
@@ -53,6 +58,7 @@ rule atomic:
         dataset=plan.pattern("atomic"),
     conda:
         "../../envs/cpu.yaml"
+    priority: 100
     resources:
         mem="4GB",
         runtime="1h",
@@ -82,6 +88,7 @@ rule atomic_features:
         dataset=plan.pattern("atomic"),
     conda:
         "../../envs/cpu.yaml"
+    priority: 100
     resources:
         mem="4GB",
         runtime="1h",
@@ -112,6 +119,7 @@ rule cooccurrence:
     conda:
         "../../envs/cpu.yaml"
     threads: 2
+    priority: 100
     resources:
         mem="4GB",
         runtime="1h",
@@ -139,6 +147,7 @@ rule cluster:
         layout.benchmark("{dataset}/{variant}cluster-{modality}")
     conda:
         "../../envs/cpu.yaml"
+    priority: 100
     resources:
         mem="4GB",
         runtime="2h",

@@ -18,6 +18,7 @@ rule train:
     conda:
         "../../envs/gpu.yaml"
     threads: 1
+    priority: ask(plan.priority)
     resources:
         mem="8GB",
         runtime="12h",
