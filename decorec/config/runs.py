@@ -81,7 +81,8 @@ class Run(Section):
                 "interests": self.interests if "interests" in needs else InterestsConfig(),
                 "model": self.model.for_stage(stage),
                 "experts": self.experts if stage == self.stages[-1] else ExpertsConfig(),
-                "train": train,
+                # A floor is not trained: no epochs, no batches, no learning rate.
+                "train": train if self.model.seeded else TrainConfig(),
             }
         )
 

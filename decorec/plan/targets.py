@@ -51,7 +51,7 @@ class Targets(Inputs):
             layout.fill(layout.MODEL, dataset=dataset, run=run, seed=seed, stage=self.last_stage(run))
             for dataset in datasets or self.config.datasets
             for run in runs
-            for seed in self.config.seeds[:seeds]
+            for seed in self.seeds(run, seeds)
         ]
 
     def shown_models(self, dataset: str) -> list[str]:

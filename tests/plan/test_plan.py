@@ -190,6 +190,27 @@ def test_tables_and_figures_follow_the_runs_that_there_are() -> None:
     ]
 
 
+def test_a_floor_has_one_seed_and_no_values_of_training() -> None:
+    runs = {"decorec": {}, "popularity": {"model": {"name": "popularity"}}, "sasrec": {"model": {"name": "sasrec"}}}
+    sections = {"tables": {"main": ["decorec", "popularity"]}, "runs": runs, "seeds": [3, 4]}
+    found, longer = plan(**sections), plan(**sections, train={"epochs": 7, "fit": {"patience": 2}, "cold_ids": "mean"})
+    assert found.run("popularity", "fit") == longer.run("popularity", "fit")
+    assert found.run("sasrec", "fit") != longer.run("sasrec", "fit")
+    floor, trained = ([layout.fill(layout.RUN, dataset="shop", run="popularity", seed=3)], ["3", "4"])
+    for files in (
+        found.of_runs(["popularity"]),
+        found.models(["popularity"]),
+        found.last_models(["popularity"], seeds=None),
+    ):
+        assert [file.rsplit("/seed-3/")[0] + "/seed-3" for file in files] == floor
+    assert [layout.wildcards_of(Path(file), layout.RANKS)["seed"] for file in found.of_runs(["sasrec"])] == trained
+
+
+def test_a_split_that_requires_nothing_waits_for_no_features() -> None:
+    assert plan(filter={"require": []}).required_features("shop") == []
+    assert plan(filter={"require": ["text"]}).required_features("shop") == ["results/shop/features/text.safetensors"]
+
+
 def test_claims_about_gradients_train_nothing_for_a_single_seed() -> None:
     runs = {"decorec": {}, "naive-fusion": {"model": {"phased": False}}, "sasrec": {"model": {"name": "sasrec"}}}
     tables: dict[str, Any] = {"main": ["decorec"], "gradients": ["naive-fusion"]}
