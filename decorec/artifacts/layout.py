@@ -33,6 +33,8 @@ CACHE = "results/cache"
 """Downloads, pictures, finished chunks of features, states of trainings and trials; with these an interrupted step can
 continue."""
 BENCHMARKS = "results/benchmarks"
+EPOCHS = "results/benchmarks/{dataset}/epochs.json"
+"""Measured epochs of trainings, kept by the command estimate."""
 
 SHOP = "results/{dataset}/shop"
 SHOP_REVIEWS = f"{SHOP}/reviews.json.gz"

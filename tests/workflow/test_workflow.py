@@ -376,9 +376,19 @@ def test_tables_are_called_with_the_arguments_of_their_steps() -> None:
         assert required <= flags | written <= set(parameters), table
 
 
+def test_what_trainings_wait_for_goes_before_them_and_evaluations_last() -> None:
+    phases = {name: STEPS[name.replace("_", "-")].phase for name, _ in rules()}
+    urgent = {name for name, body in rules() if "\n    priority: 100\n" in f"\n{body}"}
+    assert urgent == {name for name, phase in phases.items() if phase in ("acquire", "features", "prepare")}
+    assert "priority: ask(plan.priority)" in dict(rules())["train"]
+    # The scheduler adds up priorities: one of these jobs on two cores is worth more than two trainings.
+    assert 100 > 2 * Plan.priority("stage1") > 2 * Plan.priority("stage2") == 2 * Plan.priority("fit") > 0
+    assert [name for name, body in rules() if "priority:" in body and name not in urgent] == ["train"]
+
+
 def test_every_step_has_a_rule() -> None:
     called = {name.replace("_", "-") for name, _ in rules()} | {job.step for job in TABLES.values()}
-    assert called == set(STEPS) - {"schema", "tuned"}
+    assert called == set(STEPS) - {"schema", "tuned", "estimate"}
 
 
 def test_no_wrong_file_is_used(

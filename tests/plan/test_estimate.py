@@ -1,0 +1,130 @@
+"""What a call of Snakemake would cost: which jobs, where their costs come from, and what is not known yet."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from decorec.artifacts import layout
+from decorec.config.runs import Run
+from decorec.errors import DecorecError
+from decorec.plan import costs, estimate
+from decorec.plan.estimate import forecast
+from decorec.plan.jobs import Job, planned
+from tests.support import small
+from tests.support.workplace import PAGE, REPOSITORY, Workplace
+
+FLOORS = ("content-ease", "ease", "hybrid-knn", "item-knn", "content-knn", "popularity")
+
+
+def training(run: Run, stage: str, seed: int = 0, **files: Any) -> Job:
+    """The job of the rule train for a run that has the name of its model."""
+    words = ["python", "-m", "decorec", "train", "--stage", stage, "--run", json.dumps(run.dump())]
+    for flag, value in files.items():
+        words += [f"--{flag}", *map(str, value if isinstance(value, list) else [value])]
+    return Job.of(f"{shlex.join(words)} --threads 1 2> logs/shop/runs/{run.model.name}/seed-{seed}/{stage}.log")
+
+
+def statistics(**facts: Any) -> None:
+    path = Path(layout.fill(layout.STATISTICS, dataset="shop"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"users": 100, "items": 50, "interactions": 1000, **facts}))
+
+
+def finished(run: str, stage: str, seed: int, best: int, length: int, seconds: float) -> None:
+    """A training as an earlier call has left it: its history, and Snakemake's measurement."""
+    place = {"dataset": "shop", "run": run, "seed": seed, "stage": stage}
+    history = Path(layout.fill(layout.HISTORY, **place))
+    history.parent.mkdir(parents=True)
+    pl.DataFrame({"best": [epoch == best for epoch in range(length)]}).write_parquet(history)
+    measured = Path(layout.benchmark(layout.fill(layout.training_job(), **place)))
+    measured.parent.mkdir(parents=True)
+    measured.write_text(f"s\tmax_rss\tcpu_time\n{9 * seconds}\t800\t{seconds}\n")
+
+
+def test_a_first_look_trains_only_what_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workplace = Workplace(tmp_path / "work", {})
+    shutil.copy(REPOSITORY / "config.yaml", workplace.folder)
+    shutil.copytree(REPOSITORY / "config", workplace.folder / "config")
+    (workplace.folder / "shop.yaml").write_text("datasets: {first: {source: sample}}\nseeds: [0, 1, 2, 3, 4]\n")
+    monkeypatch.chdir(workplace.folder)
+    jobs = planned([PAGE, "results/results.md"], [Path("shop.yaml"), Path("config/quick.yaml")])
+    trained = [(job.run, job.value("stage"), job.seed) for job in jobs if costs.stages_of(job)]
+    stages = [(run, stage, "0") for run in ("decorec", "decorec-plus") for stage in ("stage1", "stage2")]
+    assert sorted(trained) == sorted([*stages, *((run, "fit", "0") for run in ("sasrec", *FLOORS))])
+    assert sum(job.step == "evaluate" for job in jobs) == 9, "a floor is ranked once as well"
+    said = forecast(jobs, cores=2)
+    assert said.startswith(f"{len(jobs)} jobs: 11 train, ") and "first: 360 users" in said
+    assert "(expected of the sample shop)" in said and "with 2 cores" in said and "values per unit of size" in said
+    with pytest.raises(DecorecError, match="what Snakemake refuses"):
+        planned([], [Path("nowhere.yaml")])
+
+
+def test_a_cost_comes_from_the_best_source_that_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run, floor = small.run(name="sasrec"), small.run(name="popularity")
+    run = run.model_copy(update={"train": run.train.model_copy(update={"epochs": 300, "patience": 10})})
+    jobs = [training(run, "fit", 0), training(run, "fit", 1), training(floor, "fit")]
+
+    unknown = forecast(jobs, cores=2)
+    assert unknown.startswith("3 jobs: 3 train\nshop: its size is not known yet")
+    assert "3 jobs (3 of them trainings)" in unknown and "Make results/shop/statistics.json first" in unknown
+    statistics(split={"training": 800})
+    size = costs.size_of("shop", jobs)
+    assert size == costs.Size(100, 50, 800, "counted")
+    rate = costs.RATES["sasrec fit"]
+    cost = costs.Costs({"shop": size}).of(jobs[0])
+    assert cost is not None and (cost.source, cost.epochs) == (costs.TABLE, rate.useful + 10)
+    assert cost.epoch == pytest.approx(0.8 * (rate.tokens + rate.items * 0.05))
+    one = costs.Costs({"shop": size}).of(jobs[2])
+    assert one is not None and one.epochs == 1, "a floor has no epochs"
+
+    costs.keep_epochs("shop", size, {("shop", costs.values_of(run, "fit")): costs.Epoch(1.0, 2.0, 700.0)})
+    kept = costs.kept_epochs("shop", size)
+    cost = costs.Costs({"shop": size}, kept).of(jobs[0])
+    assert cost is not None and (cost.source, cost.epoch, cost.memory) == (costs.MEASURED, 2.0, 700.0)
+    assert cost.processor == costs.START + 1 + 2 * cost.epochs
+    longer = run.model_copy(update={"train": run.train.model_copy(update={"epochs": 7})})
+    cost = costs.Costs({"shop": size}, kept).of(training(longer, "fit"))
+    assert cost is not None and (cost.source, cost.epochs) == (costs.MEASURED, 7), "of so many epochs at most"
+    statistics(split={"training": 900})
+    changed = costs.size_of("shop", jobs)
+    assert changed is not None and costs.kept_epochs("shop", changed) == {}, "of other data"
+
+    finished("sasrec", "fit", seed=4, best=19, length=30, seconds=costs.START + 90)
+    cost = costs.Costs({"shop": size}, kept).of(jobs[0])
+    assert cost is not None and (cost.source, cost.epochs) == (costs.EARLIER, 30)
+    assert (cost.epoch, cost.processor, cost.memory) == (3.0, costs.START + 90, 800)
+    said = forecast(jobs, cores=2, detailed=True)
+    assert "  shop sasrec fit: 2 x 30 epochs of 3.00 s, 0.8 GB (earlier jobs here)" in said
+    assert "In all: 3 min of processor time, about 2 min by the clock with 2 cores, up to 1.6 GB of memory" in said
+    assert forecast([], cores=2) == "Nothing to do: everything is there."
+
+
+def test_epochs_are_measured_once_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO", logger="decorec")
+    run = small.run()
+    files = small.files(tmp_path / "results" / "shop", small.sequences(), run)
+    jobs = [training(run, "stage2", seed, **files) for seed in (0, 1)]
+    statistics()
+    sizes = {"shop": costs.size_of("shop", jobs)}
+    estimate._measure(jobs, sizes)
+    assert "shop: measuring an epoch of 1 trainings" in caplog.text
+    size = sizes["shop"]
+    assert size is not None
+    ((key, epoch),) = costs.kept_epochs("shop", size).items()
+    assert key == ("shop", costs.values_of(run, "stage2"))
+    assert epoch.seconds > 0 and epoch.start >= 0 and epoch.memory > 100
+    caplog.clear()
+    estimate._measure(jobs, sizes)
+    assert "measuring" not in caplog.text
+    assert "epochs measured on the data set" in forecast(jobs, cores=1)
