@@ -136,7 +136,8 @@ class Costs:
         earlier = self._known[place]
         rate = RATES.get(f"{run.model.name} {stage}", OTHER)
         useful = median(best + 1 for best, _, _ in earlier) if earlier else rate.useful
-        epochs = min(config.epochs, round(useful) + config.patience) if run.model.seeded else 1
+        patience = 0 if job.value("epochs-of") else config.patience
+        epochs = min(config.epochs, round(useful) + patience) if run.model.seeded else 1
         if (found := self._epoch(job, run, stage, earlier, rate)) is None:
             return None
         epoch, source = found
@@ -196,6 +197,7 @@ SIZED: dict[str, Callable[[Job, Size], tuple[float, float]]] = {
     "cooccurrence": lambda job, size: (4 + 0.02 * size.training / 1e3, 290.0),
     "cluster": lambda job, size: (2.5 + 0.5 * size.items / 1e3, 230.0),
     "evaluate": _scoring,
+    "recommend": _scoring,
     "modality-modes": lambda job, size: (START + 4 * (_scoring(job, size)[0] - START), BASE + 100),
 }
 """Step -> processor seconds and MB for a data set of a size; a step that is not listed takes 3 s and 300 MB."""

@@ -31,7 +31,7 @@ from decorec.processor import pin
 __all__ = ["estimate", "forecast"]
 
 log = logging.getLogger("decorec")
-PHASES = (("acquire", "features", "prepare"), ("training", "evaluation"), ("tables", "figures", "report"))
+PHASES = (("acquire", "features", "prepare"), ("training", "evaluation"), ("recommend", "tables", "figures", "report"))
 """Phases of steps; what is in one entry waits for all of the entry before."""
 ORIGINS = {
     EARLIER: "earlier jobs with the same names (results/benchmarks)",

@@ -56,7 +56,9 @@ class Job:
 
     @property
     def run(self) -> str:
-        """The run that is trained or evaluated; "" for other jobs."""
+        """The run that is trained or evaluated; for production that of its twin; "" for other jobs."""
+        if twin := self.value("epochs-of"):
+            return layout.place(Path(twin), layout.HISTORY).run
         found = TRAINED.fullmatch(self.name)
         return found["run"] if found else Path(self.name).name if self.step == "tune" else ""
 
