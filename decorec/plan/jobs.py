@@ -14,7 +14,7 @@ from decorec.artifacts import layout
 from decorec.errors import DecorecError
 from decorec.steps import STEPS
 
-__all__ = ["Job", "planned"]
+__all__ = ["Job", "jobs_of", "planned"]
 
 COMMAND = re.compile(r"python -m decorec .+ 2> \S+$")
 """The command of a rule: every rule but ``all`` runs one step and sends its messages to its log."""
@@ -77,6 +77,11 @@ class Job:
         return [Path(value) for value in self.values.get(flag, ())]
 
 
+def jobs_of(lines: Iterable[str]) -> list[Job]:
+    """The jobs whose commands are in these lines; a line without one is left out."""
+    return [Job.of(found[0]) for line in lines if (found := COMMAND.search(line))]
+
+
 def planned(targets: Iterable[str], overlays: Iterable[Path]) -> list[Job]:
     """The jobs that ``snakemake TARGETS --configfile OVERLAYS`` would run in the working directory, by a dry run.
 
@@ -91,4 +96,4 @@ def planned(targets: Iterable[str], overlays: Iterable[Path]) -> list[Job]:
     output = result.stdout + result.stderr
     if result.returncode:
         raise DecorecError(f"expected jobs to plan, found what Snakemake refuses:\n{output.strip()}")
-    return [Job.of(found[0]) for line in output.splitlines() if (found := COMMAND.search(line))]
+    return jobs_of(output.splitlines())

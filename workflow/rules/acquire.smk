@@ -12,9 +12,9 @@ rule sample:
         layout.benchmark("{dataset}/sample")
     wildcard_constraints:
         dataset=plan.pattern("sample"),
+    priority: 100
     conda:
         "../../envs/cpu.yaml"
-    priority: 100
     resources:
         mem="1GB",
         runtime="10m",
@@ -40,10 +40,10 @@ rule download:
         layout.benchmark("{dataset}/download")
     wildcard_constraints:
         dataset=plan.pattern("sample", "amazon2018", "amazon2023"),
+    priority: 100
     retries: 2
     conda:
         "../../envs/cpu.yaml"
-    priority: 100
     resources:
         mem="1GB",
         runtime="12h",
@@ -76,10 +76,10 @@ rule ingest:
         layout.benchmark("{dataset}/ingest")
     wildcard_constraints:
         dataset=plan.pattern(*INGESTED),
+    priority: 100
     conda:
         "../../envs/cpu.yaml"
     threads: 2
-    priority: 100
     resources:
         mem="4GB",
         runtime="2h",
@@ -142,10 +142,10 @@ rule crawl:
         layout.benchmark("{dataset}/crawl")
     wildcard_constraints:
         dataset=plan.pattern(*INGESTED),
+    priority: 100
     conda:
         "../../envs/cpu.yaml"
     threads: 2
-    priority: 100
     resources:
         mem="4GB",
         runtime="1d",
@@ -181,10 +181,10 @@ rule features:
         layout.benchmark("{dataset}/features")
     wildcard_constraints:
         dataset=plan.pattern(*INGESTED),
+    priority: 100
     conda:
         "../../envs/gpu.yaml"
     threads: 2
-    priority: 100
     resources:
         mem="8GB",
         runtime="8h",

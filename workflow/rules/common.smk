@@ -31,7 +31,7 @@ from decorec.errors import DecorecError
 from decorec.plan import commands
 from decorec.plan.estimate import forecast
 from decorec.plan.inputs import INGESTED
-from decorec.plan.jobs import Job
+from decorec.plan.jobs import jobs_of
 from decorec.plan.plan import Plan
 from decorec.plan.running import enter
 
@@ -70,9 +70,9 @@ onstart:
         signal.SIGTERM, lambda *received: Thread(target=stop, args=received).start()
     )
     if workflow.is_main_process:
-        commands_to_run = [job.shellcmd for job in workflow.dag.needrun_jobs()]
-        jobs = [Job.of(command) for command in commands_to_run if command]
-        print(forecast(jobs, workflow.resource_settings.cores or workflow.resource_settings.nodes), file=sys.stderr)
+        settings = workflow.resource_settings
+        jobs = jobs_of(job.shellcmd or "" for job in workflow.dag.needrun_jobs())
+        print(forecast(jobs, settings.cores or settings.nodes or 1), file=sys.stderr)
 
 
 wildcard_constraints:

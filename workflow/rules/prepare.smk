@@ -20,10 +20,10 @@ rule split:
         layout.benchmark("{dataset}/split")
     wildcard_constraints:
         dataset=plan.pattern(*INGESTED),
+    priority: 100
     conda:
         "../../envs/cpu.yaml"
     threads: 2
-    priority: 100
     resources:
         mem="4GB",
         runtime="1h",
@@ -56,9 +56,9 @@ rule atomic:
         layout.benchmark("{dataset}/atomic")
     wildcard_constraints:
         dataset=plan.pattern("atomic"),
+    priority: 100
     conda:
         "../../envs/cpu.yaml"
-    priority: 100
     resources:
         mem="4GB",
         runtime="1h",
@@ -86,9 +86,9 @@ rule atomic_features:
         layout.benchmark("{dataset}/atomic-features-{modality}")
     wildcard_constraints:
         dataset=plan.pattern("atomic"),
+    priority: 100
     conda:
         "../../envs/cpu.yaml"
-    priority: 100
     resources:
         mem="4GB",
         runtime="1h",
@@ -116,10 +116,10 @@ rule cooccurrence:
         layout.log("{dataset}/{variant}cooccurrence"),
     benchmark:
         layout.benchmark("{dataset}/{variant}cooccurrence")
+    priority: 100
     conda:
         "../../envs/cpu.yaml"
     threads: 2
-    priority: 100
     resources:
         mem="4GB",
         runtime="1h",
@@ -145,9 +145,9 @@ rule cluster:
         layout.log("{dataset}/{variant}cluster-{modality}"),
     benchmark:
         layout.benchmark("{dataset}/{variant}cluster-{modality}")
+    priority: 100
     conda:
         "../../envs/cpu.yaml"
-    priority: 100
     resources:
         mem="4GB",
         runtime="2h",

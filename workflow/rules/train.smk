@@ -15,10 +15,10 @@ rule train:
         layout.log(layout.training_job()),
     benchmark:
         layout.benchmark(layout.training_job())
+    priority: ask(plan.priority)
     conda:
         "../../envs/gpu.yaml"
     threads: 1
-    priority: ask(plan.priority)
     resources:
         mem="8GB",
         runtime="12h",
