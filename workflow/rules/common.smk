@@ -72,7 +72,9 @@ onstart:
     if workflow.is_main_process:
         settings = workflow.resource_settings
         jobs = jobs_of(job.shellcmd or "" for job in workflow.dag.needrun_jobs())
-        print(forecast(jobs, settings.cores or settings.nodes or 1), file=sys.stderr)
+        print(
+            forecast(jobs, settings.cores or settings.nodes or 1), file=sys.stderr
+        )
 
 
 wildcard_constraints:
