@@ -101,6 +101,9 @@ def test_a_cost_comes_from_the_best_source_that_there_is(tmp_path: Path, monkeyp
     cost = costs.Costs({"shop": size}, kept).of(jobs[0])
     assert cost is not None and (cost.source, cost.epochs) == (costs.EARLIER, 30)
     assert (cost.epoch, cost.processor, cost.memory) == (3.0, costs.START + 90, 800)
+    twin = layout.fill(layout.HISTORY, dataset="shop", run="sasrec", seed=4, stage="fit")
+    production = costs.Costs({"shop": size}, kept).of(training(run, "fit", **{"epochs-of": twin}))
+    assert production is not None and production.epochs == 20, "up to the best one, without patience"
     said = forecast(jobs, cores=2, detailed=True)
     assert "  shop sasrec fit: 2 x 30 epochs of 3.00 s, 0.8 GB (earlier jobs here)" in said
     assert "In all: 3 min of processor time, about 2 min by the clock with 2 cores, up to 1.6 GB of memory" in said
