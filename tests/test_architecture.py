@@ -23,6 +23,7 @@ ORDER = (
     "models",
     "evaluation",
     "recommend",
+    "serve",
     "training",
     "tables",
     "figures",

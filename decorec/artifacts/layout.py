@@ -23,6 +23,7 @@ __all__ = [
     "picture_path",
     "place",
     "place_of",
+    "results_of",
     "training_job",
     "training_state",
     "wildcards_of",
@@ -156,6 +157,15 @@ def place_of(path: Path) -> str:
 def path_of(place: str) -> str:
     """The path of the artifact in ``place`` (see ``place_of``), from the working directory on."""
     return f"{RESULTS}/{place}"
+
+
+def results_of(path: Path) -> tuple[Path, str] | None:
+    """For a file or folder under results/DATASET/: the folder that holds results/, and the data set; else None."""
+    parts = path.absolute().parts
+    if RESULTS not in parts[:-1]:
+        return None
+    begin = len(parts) - 1 - parts[::-1].index(RESULTS)
+    return (Path(*parts[:begin]), parts[begin + 1]) if begin + 1 < len(parts) else None
 
 
 def dataset_of(path: Path) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-__all__ = ["Distinct", "Section", "explain", "merge"]
+__all__ = ["Distinct", "Section", "explain", "merge", "problems"]
 
 T = TypeVar("T")
 
@@ -55,17 +55,23 @@ def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, A
 
 def explain(error: ValidationError, origin: str) -> str:
     """One message for all problems that pydantic found: key, value found, value expected."""
+    lines = [f"  {line}" for line in problems(error.errors())]
+    return f"{origin}: {len(lines)} problem{'s' if len(lines) > 1 else ''}\n" + "\n".join(lines)
+
+
+def problems(errors: Iterable[Mapping[str, Any]], skipped: int = 0) -> list[str]:
+    """Each of pydantic's ``errors`` in one line; the first ``skipped`` parts of its place are left out."""
     lines = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"]) or "(top level)"
+    for problem in errors:
+        key = ".".join(str(part) for part in problem["loc"][skipped:]) or "(top level)"
         if problem["type"] == "extra_forbidden":
-            lines.append(f"  {key}: unknown key; remove it or correct its name")
+            lines.append(f"{key}: unknown key; remove it or correct its name")
         elif problem["type"] == "missing":
-            lines.append(f"  {key}: required key is missing; add it")
+            lines.append(f"{key}: required key is missing; add it")
         elif problem["type"] == "value_error":  # ours: it says what was found
-            lines.append(f"  {key}: {problem['ctx']['error']}")
+            lines.append(f"{key}: {problem['ctx']['error']}")
         else:
             found = problem["input"]
             shown = repr(found) if len(repr(found)) < 80 else repr(found)[:77] + "..."
-            lines.append(f"  {key}: {problem['msg']}, found {shown}")
-    return f"{origin}: {len(lines)} problem{'s' if len(lines) > 1 else ''}\n" + "\n".join(lines)
+            lines.append(f"{key}: {problem['msg']}, found {shown}")
+    return lines

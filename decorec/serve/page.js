@@ -1,0 +1,118 @@
+"use strict";
+// What comes from the shop is set as text (textContent), never as markup.
+const basket = new Map();
+const element = (id) => document.getElementById(id);
+
+function entry(product, action, note, chosen) {
+  const button = document.createElement("button");
+  button.type = "button";
+  const title = product.title ?? product.item;
+  button.setAttribute("aria-label", `${action}: ${title}${note ? `. ${note}` : ""}`);
+  let picture = document.createElement("span");
+  picture.className = "blank";
+  if (product.picture) {
+    picture = document.createElement("img");
+    picture.alt = "";
+    picture.loading = "lazy";
+    picture.src = product.picture.slice(1);
+  }
+  const text = document.createElement("span");
+  text.className = "text";
+  for (const [kind, words] of [["title", title], ["note", note]]) {
+    if (!words) continue;
+    const line = document.createElement("span");
+    line.className = kind;
+    line.textContent = words;
+    text.append(line);
+  }
+  button.append(picture, text);
+  button.addEventListener("click", chosen);
+  const row = document.createElement("li");
+  row.dataset.item = product.item;
+  row.append(button);
+  return row;
+}
+
+async function ask(path, body) {
+  const sent = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const answer = await fetch(path, sent);
+  const found = await answer.json();
+  if (!answer.ok) throw new Error([].concat(found.detail ?? answer.statusText).join("; "));
+  return found;
+}
+
+// Only the answer to the latest question of a kind is shown.
+function latest(note, question, show) {
+  let number = 0;
+  return async (...given) => {
+    const own = ++number;
+    try {
+      const found = await question(...given);
+      if (own === number) show(found);
+    } catch (error) {
+      if (own === number) element(note).textContent = `No answer: ${error.message}`;
+    }
+  };
+}
+
+const search = latest(
+  "found",
+  async () => {
+    const words = element("words").value.trim();
+    return words ? { words, ...(await ask(`search?k=20&q=${encodeURIComponent(words.slice(0, 200))}`)) } : { items: [] };
+  },
+  ({ words, items }) => {
+    element("found").textContent = words ? `${items.length} found${items.length === 20 ? ", the best 20" : ""}` : "";
+    const note = (product) => (product.known ? "" : "the model does not know it");
+    element("products").replaceChildren(...items.map((p) => entry(p, "Buy", note(p), () => add(p))));
+  },
+);
+
+function reason(product) {
+  if (product.reason === "popular") return "popular in this shop";
+  if (!product.because) return "by the model";
+  return `nearest to what you bought: ${product.because.title ?? product.because.item}`;
+}
+
+const recommend = latest(
+  "next-note",
+  () => ask("recommend", { history: [...basket.keys()].slice(-1000), k: 12, explain: true }),
+  ({ items }) => {
+    const popular = items.some((product) => product.reason === "popular");
+    const words = popular ? "Popular products, until the model knows something that you bought" : "For what you bought";
+    element("next-note").textContent = items.length ? words : "Nothing is left to recommend";
+    const within = element("next").contains(document.activeElement);
+    element("next").replaceChildren(...items.map((p) => entry(p, "Buy", reason(p), () => add(p))));
+    if (within) element("next").querySelector("button")?.focus();
+  },
+);
+
+function add(product) {
+  basket.delete(product.item); // what is bought again is the newest
+  basket.set(product.item, product);
+  draw();
+}
+
+function draw() {
+  const rows = [...basket.values()].map((p) =>
+    entry(p, "Take back", "choose it to take it back", () => {
+      basket.delete(p.item);
+      draw();
+      (element("basket").querySelector("button") ?? element("words")).focus();
+    }),
+  );
+  element("basket").replaceChildren(...rows.reverse());
+  element("basket-note").hidden = basket.size > 0;
+  recommend();
+}
+
+let pause;
+element("words").addEventListener("input", () => {
+  clearTimeout(pause);
+  pause = setTimeout(search, 120);
+});
+ask("health").then(
+  (model) => (element("model").textContent = `${model.model}, ${model.items} products`),
+  (error) => (element("model").textContent = `No answer: ${error.message}`),
+);
+draw();

@@ -1,0 +1,131 @@
+"""Step serve: answers over HTTP with a trained run until it is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from decorec.artifacts import layout
+from decorec.errors import DecorecError
+from decorec.serve.app import build_app
+from decorec.serve.catalogue import Catalogue
+from decorec.serve.meters import Meters
+from decorec.serve.reload import Reloader, load_warm, state_of
+from decorec.serve.worker import Worker
+
+__all__ = ["serve"]
+
+GRACE = 30
+"""Seconds that requests have to end in after the signal to end."""
+log = logging.getLogger("decorec")
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are handled in ``_run``: an asked end is no failure."""
+        yield
+
+
+def serve(
+    *,
+    run: Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    catalogue: Path | None = None,
+    images: Path | None = None,
+    cache: Path | None = None,
+    watch: float = 2.0,
+) -> None:
+    """Answer over HTTP with a trained run until SIGTERM or Ctrl-C.
+
+    A demo page stands at /, the interface at /docs. When the run's files change, or at SIGHUP, the model is loaded
+    again without a pause. There are no passwords: what can reach the address can ask.
+
+    Args:
+        run: folder of a trained run (read), such as results/shop/runs/decorec-plus/seed-0.
+        host: address to listen at; by default only this machine can ask.
+        port: port to listen at; 0: a free one.
+        catalogue: items.parquet (read): titles, texts and categories; default: that of the run's data set, if the run
+            lies in results/.
+        images: images.parquet (read): which pictures the products have; default as for catalogue.
+        cache: folder of the stored pictures (read); default as for catalogue.
+        watch: seconds between two looks at the run's files.
+
+    Raises:
+        DecorecError: there is no trained model, a file is damaged, or the address is taken.
+    """
+    if not (0 <= port < 65536 and watch > 0):
+        raise DecorecError(f"serve: expected 0 <= port < 65536 and watch > 0, found {port} and {watch}; correct them")
+    with _listening(host, port) as listener:
+        state = state_of(run)
+        loaded, meters = load_warm(run), Meters()
+        products = Catalogue(*_tables(run, catalogue, images, cache))
+        worker = Worker(loaded, meters)
+        reloader = Reloader(run, worker, meters, watch, state)
+        known = sum(item in loaded.trained.index for item in products.titles)
+        log.info("%d items, %d of them in the catalogue (%s)", len(loaded.trained.items), known, products.path)
+        asyncio.run(_run(build_app(worker, reloader, products, meters), reloader, listener))
+
+
+async def _run(app: object, reloader: Reloader, listener: socket.socket) -> None:
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+    )
+    server, loop = _Server(config), asyncio.get_running_loop()
+
+    def end() -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    loop.add_signal_handler(signal.SIGHUP, reloader.ask)
+    host, port = listener.getsockname()[:2]
+    log.info("serving at http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    await server.serve([listener])
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        number = error.errno
+        cause = "another program has it" if number == errno.EADDRINUSE else str(error)
+        raise DecorecError(
+            f"{host}:{port}: expected an address to listen at, found that {cause}; name another --port or --host"
+        ) from error
+    with listener:
+        yield listener
+
+
+def _tables(
+    run: Path, catalogue: Path | None, images: Path | None, cache: Path | None
+) -> tuple[Path | None, Path | None, Path | None]:
+    """Catalogue, images and cache: those that are given, else those of the run's data set that are there."""
+    place = layout.results_of(run)
+    if place is None:
+        return catalogue, images, cache
+    root, dataset = place
+
+    def there(pattern: str) -> Path | None:
+        path = root / layout.fill(pattern, dataset=dataset)
+        return path if path.exists() else None
+
+    if catalogue is None:
+        catalogue = there(layout.CATALOGUE)
+    return catalogue, images or there(layout.IMAGES), cache or there(layout.CACHE)

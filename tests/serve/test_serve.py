@@ -1,0 +1,251 @@
+"""A real server on loopback: its answers, refusals, counters, page, and a new model without a lost request."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decorec import load
+from decorec.recommend.trained import Recommendation, TrainedRun
+from decorec.serve.bodies import MOST_BYTES, MOST_HISTORY, Recommend, Similar
+from decorec.serve.meters import Meters
+from decorec.serve.reload import load_warm
+from decorec.serve.worker import BusyError, Worker
+from tests.support import browser
+from tests.support.service import HOSTILE, ITEMS, Service, serving, shop, train
+
+RUN = "results/shop/runs/decorec/seed-0"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shop(tmp_path_factory.mktemp("serve") / "results")
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> TrainedRun:
+    return load(folder)
+
+
+@pytest.fixture(scope="module")
+def service(folder: Path) -> Iterator[Service]:
+    with serving(folder, "--watch", "0.05") as found:
+        yield found
+
+
+def plain(found: list[Recommendation]) -> list[tuple[str, str]]:
+    return [(each.item, each.reason) for each in found]
+
+
+def shown(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(each["item"], each["reason"]) for each in found]
+
+
+def test_the_answers_are_those_of_the_library(service: Service, trained: TrainedRun) -> None:
+    history = [ITEMS[3], "unknown", ITEMS[9], ITEMS[3]]
+    red = [item for number, item in enumerate(ITEMS) if number % 8 == 0]
+    cases: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({}, {}),
+        ({"k": 40, "exclude": "nothing"}, {"k": 40, "exclude": "nothing"}),
+        ({"exclude_items": ITEMS[:20]}, {"exclude_items": ITEMS[:20]}),
+        ({"only": ITEMS[5:11], "k": 3}, {"only": ITEMS[5:11], "k": 3}),
+        ({"category": "red"}, {"only": red}),
+        ({"category": "red", "only": ITEMS[:17]}, {"only": [ITEMS[0], ITEMS[8], ITEMS[16]]}),
+        ({"category": "red", "exclude_items": [ITEMS[8]]}, {"only": red, "exclude_items": [ITEMS[8]]}),
+    ]
+    for body, arguments in cases:
+        for asked in (history, [], ["unknown"]):
+            assert shown(service.recommend(asked, **body)) == plain(trained.recommend(asked, **arguments)), body
+    assert service.recommend(["unknown"], fallback="none") == []
+    (first,) = service.recommend(history, k=1, explain=True)
+    assert first["score"] == pytest.approx(trained.recommend(history, 1)[0].score)
+    cosines = {item: float(trained.embed([item])[0] @ trained.embed([first["item"]])[0]) for item in history[::2]}
+    nearest = max(cosines, key=cosines.__getitem__)
+    assert first["because"]["item"] == nearest
+    assert first["because"]["cosine"] == pytest.approx(cosines[nearest], abs=1e-6)
+    answer = service.ask("/similar", {"item": ITEMS[4], "k": 5})
+    assert shown(answer.json()["items"]) == plain(trained.similar(ITEMS[4], 5))
+
+
+def test_refusals_say_why(service: Service) -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({}, "history: required key is missing"),
+        ({"history": "item 1"}, "history: Input should be a valid list"),
+        ({"history": [1]}, "history.0: Input should be a valid string"),
+        ({"history": [ITEMS[0]] * (MOST_HISTORY + 1)}, f"at most {MOST_HISTORY} items"),
+        ({"history": [], "k": 0}, "k: Input should be greater than or equal to 1, found 0"),
+        ({"history": [], "k": 1001}, "k: Input should be less than or equal to 1000, found 1001"),
+        ({"history": [], "k": "12"}, "k: Input should be a valid integer"),
+        ({"history": [], "exclude": "all"}, "exclude: Input should be 'bought' or 'nothing', found 'all'"),
+        ({"history": [], "histroy": []}, "histroy: unknown key"),
+        ({"history": ["x" * 257]}, "at most 256 characters"),
+        ({"history": [], "only": ["unknown"]}, "candidates: expected items of the model's 40"),
+        ({"history": [], "exclude_items": ITEMS}, "candidates: expected items of the model's 40"),
+        ({"history": [], "category": "hats"}, "category: expected one of 9, such as 'all', found 'hats'"),
+        ({"history": [ITEMS[0]], "times": []}, "times: expected one for each of 1 items, found 0"),
+    ]
+    for body, words in cases:
+        answer = service.ask("/recommend", body)
+        assert answer.status_code == 422, body
+        (line,) = answer.json()["detail"]
+        assert words in line
+        assert len(line) < 400, "what is found is shortened"
+    unknown = service.ask("/similar", {"item": "unknown"})
+    assert (unknown.status_code, "item 'unknown'" in unknown.json()["detail"][0]) == (422, True)
+    post = service.session.post
+    for content in ("{", "[]", "null", '{"history": [NaN]}', '{"history": ["\\ud800"]}', "[" * 100_000):
+        refused = post(f"{service.address}/recommend", content, headers={"Content-Type": "application/json"})
+        assert 400 <= refused.status_code < 500 and refused.json()["detail"], content[:20]
+    large = post(f"{service.address}/recommend", b" " * (MOST_BYTES + 1))
+    assert (large.status_code, "at most" in large.json()["detail"][0]) == (413, True)
+    parts = post(f"{service.address}/recommend", iter([b" " * MOST_BYTES] * 2))
+    assert parts.status_code == 413, "also where the length is not announced"
+    for path in ("/picture/item 1", "/picture/..%2F..%2Fshop%2Fitems.parquet", "/nothing"):
+        assert service.get(path).status_code == 404
+
+
+def test_health_counters_and_interface(service: Service) -> None:
+    health = service.get("/health").json()
+    assert (health["model"], health["items"], health["vectors"], health["reload_error"]) == ("decorec", 40, True, None)
+    before = service.counted("decorec_requests_total")
+    service.recommend([])
+    assert service.counted("decorec_requests_total") >= before + 2
+    assert service.counted("decorec_model_items") == 40
+    assert {"/recommend", "/similar", "/health", "/metrics"} <= service.get("/openapi.json").json()["paths"].keys()
+    for path in ("/", "/docs", "/page.css"):
+        page = service.get(path)
+        assert page.headers["content-security-policy"].startswith("default-src 'none'")
+        assert not re.search(r"(?:src|href)=\"(?:https?:)?//|url\(", page.text), "nothing comes from elsewhere"
+    assert "exclude_items" in service.get("/docs").text
+    assert service.get("/picture/item 2").content[:2] == b"\xff\xd8"
+
+
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="needs Chromium")
+def test_the_page_in_a_browser(service: Service, tmp_path: Path, trained: TrainedRun) -> None:
+    page = browser.Browser(tmp_path, 390)
+    page.do("Page.navigate", url=service.address)
+    page.until("document.querySelectorAll('#next li').length === 12")
+    assert page.ask("document.querySelector('#next .note').textContent") == "popular in this shop"
+    page.ask("document.querySelector('#words').focus()")
+    page.type("green circ")
+    page.until("document.querySelector('#products li')")
+    first = page.ask("document.querySelector('#products li').dataset.item")
+    page.press("Tab")
+    page.press("Enter")
+    page.until("document.querySelector('#next .note').textContent.startsWith('nearest')")
+    assert page.ask("[...document.querySelectorAll('#basket li')].map(row => row.dataset.item)") == [first]
+    listed = page.ask("[...document.querySelectorAll('#next li')].map(row => row.dataset.item)")
+    assert listed == [each.item for each in trained.recommend([first])]
+    page.ask(
+        "document.querySelector('#words').value = 'script alert'; document.querySelector('#words')"
+        ".dispatchEvent(new Event('input'))"
+    )
+    page.until("document.querySelector('#products li')?.dataset.item === 'item 7'")
+    assert page.ask("document.querySelector('#products .title').textContent") == HOSTILE
+    assert not page.ask("document.querySelectorAll('main script, main img[onerror]').length")
+    page.until("[...document.images].every(image => image.complete && image.naturalWidth)")
+    assert page.ask("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    # Bought from the list, and taken back, by keys alone: the focus stays where one works.
+    page.ask("document.querySelector('#next button').focus()")
+    page.press("Enter")
+    page.until("document.querySelectorAll('#basket li').length === 2 && document.activeElement.closest('#next')")
+    page.ask("document.querySelector('#basket button').focus()")
+    page.press("Enter")
+    page.until("document.querySelectorAll('#basket li').length === 1 && document.activeElement.closest('#basket')")
+    assert not page.said
+    assert {url for url in page.requested if not url.startswith((service.address, "data:"))} == set()
+    page.close()
+
+
+def test_a_new_model_takes_over_without_a_lost_request(service: Service, folder: Path) -> None:
+    """By a signal and by changed files; files that cannot be read change nothing. Then the server ends cleanly."""
+    lists: dict[int, Any] = {}
+    for seed in (0, 1, 2):
+        train(folder.parents[4] / str(seed) / RUN, seed)
+        lists[seed] = plain(load(folder.parents[4] / str(seed) / RUN).recommend([ITEMS[5]]))
+    assert len(set(map(str, lists.values()))) == 3
+    answers: list[Any] = []
+    stopped = threading.Event()
+
+    def ask() -> None:
+        client = Client(service)
+        while not stopped.is_set():
+            answers.append(client.recommend())
+
+    def until(seed: int) -> None:
+        while shown(service.recommend([ITEMS[5]])) != lists[seed]:
+            time.sleep(0.01)
+
+    clients = [threading.Thread(target=ask) for _ in range(4)]
+    for client in clients:
+        client.start()
+    train(folder, 1)
+    service.process.send_signal(signal.SIGHUP)
+    until(1)
+    train(folder, 2)
+    until(2)
+    weights = folder / "stage2" / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1])
+    while service.get("/health").json()["reload_error"] is None:
+        time.sleep(0.01)
+    assert str(weights) in service.get("/health").json()["reload_error"]
+    until(2)
+    weights.write_bytes(content)
+    while service.get("/health").json()["reload_error"] is not None:
+        time.sleep(0.01)
+    stopped.set()
+    for client in clients:
+        client.join()
+    assert {status for status, _ in answers} == {200}
+    assert {str(found) for _, found in answers} <= set(map(str, lists.values()))
+    assert service.end() == 0
+    assert not any("Traceback" in line for line in service.lines)
+
+
+class Client:
+    """One of several clients, with a connection of its own."""
+
+    def __init__(self, service: Service) -> None:
+        import requests
+
+        self._session, self._address = requests.Session(), service.address
+        self._session.trust_env = False
+
+    def recommend(self) -> tuple[int, Any]:
+        answer = self._session.post(f"{self._address}/recommend", json={"history": [ITEMS[5]]})
+        return answer.status_code, shown(answer.json()["items"])
+
+
+def test_what_waits_is_one_call_of_the_model(folder: Path) -> None:
+    loaded, meters = load_warm(folder), Meters()
+    trained, worker = load(folder), Worker(loaded, meters)
+    bodies = [Recommend(history=[ITEMS[n]], k=n, exclude_items=ITEMS[: n % 3]) for n in range(1, 31)]
+    answers = [worker.ask(body) for body in bodies]
+    other = worker.ask(Recommend(history=[ITEMS[1]], only=ITEMS[:5]))
+    near, bad = worker.ask(Similar(item=ITEMS[1])), worker.ask(Similar(item="unknown"))
+    gone = worker.ask(Recommend(history=[]))
+    gone.cancel()
+    worker.start()
+    for body, answer in zip(bodies, answers, strict=True):
+        expected = trained.recommend(body.history, body.k, exclude_items=body.exclude_items)
+        assert [(each.item, each.reason) for each in answer.result()] == plain(expected)
+    assert {each.item for each in other.result()} <= set(ITEMS[:5])
+    assert len(near.result()) == 12
+    assert "unknown" in str(bad.exception())
+    worker.stop()
+    read = meters.registry.get_sample_value
+    assert read("decorec_batch_requests_count") == 4, "thirty together, the other candidates, and two similar items"
+    assert read("decorec_batch_requests_sum") == 33
+    idle = Worker(loaded, Meters())
+    for _ in range(2_048):
+        idle.ask(bodies[0])
+    with pytest.raises(BusyError):
+        idle.ask(bodies[0])
