@@ -50,6 +50,7 @@ STEPS: dict[str, Step] = {
     "neighbour-recall": Step("evaluation", "decorec.evaluation.neighbour_recall", "find next items without training"),
     "recommend": Step("recommend", "decorec.recommend.step", "give customers the best items after their histories"),
     "model-card": Step("recommend", "decorec.recommend.card", "say what the model for production is", exact=True),
+    "export": Step("recommend", "decorec.export.step", "write a trained run as vectors for an index, or as ONNX"),
     "serve": Step("recommend", "decorec.serve.server", "answer over HTTP with a trained run"),
     "comparison-table": Step(
         "tables", "decorec.tables.comparison", "compare models, ablations or other groups of runs"

@@ -23,7 +23,7 @@ ORDER = (
     "models",
     "evaluation",
     "recommend",
-    "serve",
+    "export serve",
     "training",
     "tables",
     "figures",

@@ -99,6 +99,7 @@ TORCH = {
     "gates-table",
     "model-card",
     "recommend",
+    "export",
     "serve",
 }
 """Steps that need torch; loading it takes more than a second."""

@@ -84,6 +84,8 @@ PRODUCTION_CONFIG = f"{PRODUCTION}/{{stage}}/config.json"
 PRODUCTION_STATE = f"{CACHE}/training/{{dataset}}/production/{{stage}}.safetensors"
 PRODUCTION_CARD = f"{PRODUCTION}/card.md"
 
+EXPORT = "results/{dataset}/export/{run}"
+
 TRIALS = "results/tuning/{dataset}/{run}.parquet"
 TRIALS_TABLE = "results/tuning/{dataset}.csv"
 STUDY = f"{CACHE}/tuning/{{dataset}}/{{run}}"

@@ -7,18 +7,25 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import faiss
+import numpy as np
 import pytest
 
 from decorec import load
+from decorec.export.forward import plain
+from decorec.export.onnx_file import onnx_bytes, onnx_scorer
+from decorec.export.parity import padded
 from decorec.recommend.trained import Recommendation, TrainedRun
 from decorec.serve.bodies import MOST_BYTES, MOST_HISTORY, Recommend, Similar
 from decorec.serve.meters import Meters
 from decorec.serve.reload import load_warm
 from decorec.serve.worker import BusyError, Worker
-from tests.support import browser
+from tests.support import browser, small
 from tests.support.service import HOSTILE, ITEMS, Service, serving, shop, train
 
 RUN = "results/shop/runs/decorec/seed-0"
@@ -40,7 +47,7 @@ def service(folder: Path) -> Iterator[Service]:
         yield found
 
 
-def plain(found: list[Recommendation]) -> list[tuple[str, str]]:
+def listed(found: list[Recommendation]) -> list[tuple[str, str]]:
     return [(each.item, each.reason) for each in found]
 
 
@@ -62,7 +69,7 @@ def test_the_answers_are_those_of_the_library(service: Service, trained: Trained
     ]
     for body, arguments in cases:
         for asked in (history, [], ["unknown"]):
-            assert shown(service.recommend(asked, **body)) == plain(trained.recommend(asked, **arguments)), body
+            assert shown(service.recommend(asked, **body)) == listed(trained.recommend(asked, **arguments)), body
     assert service.recommend(["unknown"], fallback="none") == []
     (first,) = service.recommend(history, k=1, explain=True)
     assert first["score"] == pytest.approx(trained.recommend(history, 1)[0].score)
@@ -71,7 +78,36 @@ def test_the_answers_are_those_of_the_library(service: Service, trained: Trained
     assert first["because"]["item"] == nearest
     assert first["because"]["cosine"] == pytest.approx(cosines[nearest], abs=1e-6)
     answer = service.ask("/similar", {"item": ITEMS[4], "k": 5})
-    assert shown(answer.json()["items"]) == plain(trained.similar(ITEMS[4], 5))
+    assert shown(answer.json()["items"]) == listed(trained.similar(ITEMS[4], 5))
+
+
+def test_library_server_and_export_give_the_same_lists(service: Service, trained: TrainedRun) -> None:
+    """A thousand histories: over HTTP, in onnxruntime, and from candidates of a FAISS index that are ranked again."""
+    data = small.sequences(users=1_000)
+    histories = [[ITEMS[item] for item in data.items[a:b]] for a, b in pairwise(data.offsets)]
+    model, length = plain(trained), int(trained.run.model.length)
+    asked = padded(data, np.arange(1_000), length)
+    scores = onnx_scorer(onnx_bytes(model, "scores"))(*asked).numpy()
+    vectors = np.ascontiguousarray(model.vectors().items.numpy())
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    candidates = index.search(np.ascontiguousarray(model.queries(*asked).numpy()), 36)[1]
+    place = {item: number for number, item in enumerate(ITEMS)}
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(service.recommend, histories))
+    library = trained.recommend_many(histories)
+    for number, (history, own, answer) in enumerate(zip(histories, library, answers, strict=True)):
+        row = scores[number].copy()
+        row[[place[item] for item in history]] = -np.inf
+        lists = [[place[each["item"]] for each in answer], np.argsort(-row, kind="stable")[:12]]
+        # In the order of the library, but for items whose scores are the same up to rounding.
+        assert all(np.allclose(row[[place[each.item] for each in own]], row[found], rtol=1e-5) for found in lists)
+    again = [
+        trained.recommend(history, only=[ITEMS[item] for item in found])
+        for history, found in zip(histories[:100], candidates[:100], strict=True)
+    ]
+    pairs = [(each.item, found) for own, found in zip(library, again, strict=False) for each in own]
+    assert sum(item in {each.item for each in found} for item, found in pairs) > 0.95 * len(pairs)
 
 
 def test_refusals_say_why(service: Service) -> None:
@@ -169,7 +205,7 @@ def test_a_new_model_takes_over_without_a_lost_request(service: Service, folder:
     lists: dict[int, Any] = {}
     for seed in (0, 1, 2):
         train(folder.parents[4] / str(seed) / RUN, seed)
-        lists[seed] = plain(load(folder.parents[4] / str(seed) / RUN).recommend([ITEMS[5]]))
+        lists[seed] = listed(load(folder.parents[4] / str(seed) / RUN).recommend([ITEMS[5]]))
     assert len(set(map(str, lists.values()))) == 3
     answers: list[Any] = []
     stopped = threading.Event()
@@ -236,7 +272,7 @@ def test_what_waits_is_one_call_of_the_model(folder: Path) -> None:
     worker.start()
     for body, answer in zip(bodies, answers, strict=True):
         expected = trained.recommend(body.history, body.k, exclude_items=body.exclude_items)
-        assert [(each.item, each.reason) for each in answer.result()] == plain(expected)
+        assert [(each.item, each.reason) for each in answer.result()] == listed(expected)
     assert {each.item for each in other.result()} <= set(ITEMS[:5])
     assert len(near.result()) == 12
     assert "unknown" in str(bad.exception())
