@@ -92,12 +92,13 @@ def check(trained: TrainedRun, histories: Sequences, scorer: Scorer, exact: bool
             if not torch.isfinite(theirs).all():
                 raise DecorecError("export: expected numbers, found others; nothing was written; train the run again")
             bought = _bought(histories, block[part], own)
-            first = top_without(own, bought, LIST)
+            most = int(histories.lengths[block[part]].max())
+            first = top_without(own, bought, most, LIST)
             if exact:
                 apart = float((own - theirs).abs().max())
                 difference, largest = max(difference, apart), max(largest, float(own.abs().max()))
-            same += _shared(first, top_without(theirs, bought, LIST))
-            inside += _shared(first, top_without(theirs, bought, CANDIDATES))
+            same += _shared(first, top_without(theirs, bought, most, LIST))
+            inside += _shared(first, top_without(theirs, bought, most, CANDIDATES))
     if difference > TOLERANCE * max(1.0, largest):
         raise DecorecError(
             f"export: expected scores within {TOLERANCE:g} of the model's, found a difference of {difference:.2g} (the "

@@ -93,7 +93,10 @@ TABLES: dict[str, TableJob] = {
     "main": _comparison("main", "Table 2"),
     "leaderboard": TableJob(
         step="leaderboard-table",
-        files=lambda plan: {"ranks": plan.of_runs(plan.config.tables.main)},
+        files=lambda plan: {
+            "ranks": plan.of_runs(plan.config.tables.main),
+            "validation": plan.of_runs(plan.floors(plan.config.tables.main), layout.VALIDATION),
+        },
         values=lambda plan: {
             "runs": plan.config.tables.main,
             "reference": plan.config.tables.reference,

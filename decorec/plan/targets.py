@@ -91,6 +91,7 @@ class Targets(Inputs):
         place = {"dataset": dataset}
         return {
             "ranks": self.of_runs(self.verdict_runs(dataset), datasets=[dataset]),
+            "validation": self.of_runs(self.verdict_runs(dataset), layout.VALIDATION, datasets=[dataset]),
             "statistics": [layout.fill(layout.STATISTICS, **place)],
             "counts": [layout.fill(layout.COUNTS, **place)] if dataset in self.datasets(*INGESTED) else [],
             "features": [layout.fill(layout.FEATURES, **place, modality=name) for name in self.modalities(dataset)],

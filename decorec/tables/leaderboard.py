@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,12 @@ LEADERBOARD: dict[str, type[pl.DataType]] = {
 
 
 def _rows(
-    block: Block, runs: dict[str, RunRanks], reference: str, floors: Sequence[str], evaluate: EvaluateConfig
+    block: Block, runs: dict[str, RunRanks], reference: str, floors: Mapping[str, RunRanks], evaluate: EvaluateConfig
 ) -> list[dict[str, Any]]:
-    """The runs of one block, best first."""
+    """The runs of one block, best first; ``floors``: the simple ones, on validation items."""
     found = {(row.metric, row.run): row for row in summarise_block(block, runs, reference, evaluate, METRICS)}
     order = sorted(runs, key=lambda run: -found[HIT, run].mean)
-    floor = next((run for run in order if run in floors), None)
+    floor = max(floors, key=lambda run: per_user(floors[run], (HIT,)).mean(), default=None)
     rows = []
     for place, run in enumerate(order, 1):
         hit, p_floor = found[HIT, run], None
@@ -57,12 +57,20 @@ def _rows(
 
 
 def leaderboard_table(
-    *, ranks: list[Path], runs: list[str], reference: str, floors: list[str], evaluate: EvaluateConfig, csv: Path
+    *,
+    ranks: list[Path],
+    validation: list[Path],
+    runs: list[str],
+    reference: str,
+    floors: list[str],
+    evaluate: EvaluateConfig,
+    csv: Path,
 ) -> None:
     """Order the runs of the main table by Hit@10, with tests against the reference and against the best floor.
 
     Args:
         ranks: DATASET/runs/RUN/seed-N/ranks.parquet (read) of all data sets, runs and seeds.
+        validation: DATASET/runs/RUN/seed-N/validation.parquet (read) of the floors, likewise.
         runs: the runs.
         reference: run that all others are tested against.
         floors: those of the runs that are rules or closed forms; there may be none.
@@ -70,8 +78,8 @@ def leaderboard_table(
         csv: the table (written), one row per data set, history and run, the best first: dataset, history (kept or
             masked), place, model (the run), users, seeds, hit (Hit@10, mean over users and seeds), ci_low, ci_high (its
             bootstrap interval over users), ndcg (NDCG@10), p_value (paired test of the reference against the run, in
-            Hit@10), simple (whether it is a floor), floor (the best of the floors in this block), p_floor (the same
-            test of the run against it).
+            Hit@10), simple (whether it is a floor), floor (the best of the floors on validation items, with the same
+            history), p_floor (the same test of the run against it).
 
     Raises:
         DecorecError: the reference is not one of the runs, or the files do not fit together.
@@ -80,10 +88,11 @@ def leaderboard_table(
         raise DecorecError(
             f"--reference: expected one of the runs {', '.join(runs)}, found {reference!r}; correct tables.reference"
         )
+    validated = read_runs(validation, floors, split="valid") if floors else {}
     rows = [
         row
         for block, group in read_runs(ranks, runs).items()
-        for row in _rows(block, group, reference, floors, evaluate)
+        for row in _rows(block, group, reference, validated.get(block, {}), evaluate)
     ]
     write_csv(csv, pl.DataFrame(rows, schema=LEADERBOARD), 6)
     logging.getLogger("decorec").info("%s: %d rows", csv, len(rows))

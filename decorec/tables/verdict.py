@@ -47,7 +47,8 @@ class VerdictRow(BaseModel):
     """What it reads besides the order of the purchases, in words; "" for nothing."""
     mean: dict[History, float]
     difference: dict[History, tuple[float, float, float]]
-    """Difference, low, high: to the run without modalities (twins), or to the best model (models)."""
+    """Difference, low, high: to the run without modalities on test items (twins), or to the best model on validation
+    items (models)."""
     seconds: float | None = None
     """Processor seconds of everything that only this model needs; None: not measured."""
     memory: float | None = None
@@ -180,19 +181,22 @@ class _Question:
 
 def _models(
     found: Mapping[History, Mapping[str, RunRanks]],
+    validated: Mapping[History, Mapping[str, RunRanks]],
     reads: Mapping[str, Sequence[str]],
     costs: Mapping[str, Cost],
     evaluate: EvaluateConfig,
 ) -> list[VerdictRow]:
-    """All runs against the best one with the history kept, best first."""
-    means = {run: {history: _mean(runs[run]) for history, runs in found.items()} for run in found["kept"]}
-    order = sorted(means, key=lambda run: -means[run]["kept"])
+    """All runs against the best one on validation items with the history kept, best first.
+
+    Their means are those of the test items, by which nothing is chosen.
+    """
+    order = sorted(found["kept"], key=lambda run: -_mean(validated["kept"][run]))
     return [
         VerdictRow(
             run=run,
             reads=in_words(reads.get(run, [])),
-            mean=means[run],
-            difference={history: _effect(runs[run], runs[order[0]], evaluate) for history, runs in found.items()},
+            mean={history: _mean(runs[run]) for history, runs in found.items()},
+            difference={history: _effect(runs[run], runs[order[0]], evaluate) for history, runs in validated.items()},
             seconds=costs[run].seconds,
             memory=costs[run].memory,
         )
@@ -203,8 +207,9 @@ def _models(
 def simplest(rows: Sequence[VerdictRow]) -> VerdictRow:
     """The simplest model within noise of the best, ``rows[0]``.
 
-    Within noise: the interval of the difference to the best one holds 0. Simplest: the least processor time; of those
-    that take at most CLOSE times as much, the one with the best METRIC. Where nothing was measured, the best.
+    Within noise: the interval of the difference to the best one, on validation items, holds 0. Simplest: the least
+    processor time; of those that take at most CLOSE times as much, the one with the best METRIC there. Where nothing
+    was measured, the best.
     """
     near = [row for row in rows if row.difference["kept"][2] >= 0]
     known = [row.seconds for row in near if row.seconds is not None]
@@ -219,12 +224,12 @@ def _choice(rows: Sequence[VerdictRow], level: float) -> tuple[str, str]:
     text += "" if taken.seconds is None else f", {taken.seconds:,.0f} processor seconds"
     text += "" if taken.memory is None else f", {taken.memory:,.0f} MB"
     if taken.run == best.run:
-        return f"{text}. It is the best one, and no simpler one is within noise of it.", taken.run
+        return f"{text}. It is the best one on validation items, and no simpler one is within noise of it.", taken.run
     difference, low, high = (per_thousand(value, "+") for value in taken.difference["kept"])
-    text += f". It is the simplest one within noise of the best, {short(best.run)} with "
+    text += f". On validation items it is the simplest one within noise of the best, {short(best.run)} with "
     text += f"{per_thousand(best.mean['kept'])} of 1,000"
     text += "" if best.seconds is None else f" and {best.seconds:,.0f} processor seconds"
-    return f"{text} (difference {difference}, {level:.0%} interval {low} to {high}).", taken.run
+    return f"{text} (difference on validation items {difference}, {level:.0%} interval {low} to {high}).", taken.run
 
 
 def _encoder(found: Mapping[str, RunRanks], evaluate: EvaluateConfig) -> list[str]:
@@ -262,7 +267,8 @@ def _notes(question: _Question) -> list[str]:
         "difference)^2. More seeds narrow it too.",
         "Simplest: the least processor time for one training, one ranking of all customers and, where the model reads "
         f"texts or pictures, fetching and encoding them; costs within a factor of {CLOSE} count as equal, and then the "
-        "better model is taken. The best of several models on these targets looks a little better than it is.",
+        "better model is taken. All of this is judged on the validation items (validation.parquet), as is the order of "
+        "the models; the test items are counted and choose nothing.",
     ]
 
 
@@ -291,7 +297,13 @@ def _document(dataset: str, found: Verdict) -> str:
         ]
         for row in found.models
     ]
-    columns = ["of 1,000, history kept", "to the best", "of 1,000, history masked", "processor seconds", "MB"]
+    columns = [
+        "of 1,000, history kept",
+        "to the best, on validation items",
+        "of 1,000, history masked",
+        "processor seconds",
+        "MB",
+    ]
     lines = [
         found.sentence,
         "",
@@ -317,6 +329,7 @@ def _document(dataset: str, found: Verdict) -> str:
 def verdict(
     *,
     ranks: list[Path],
+    validation: list[Path],
     twins: Twins,
     reads: Twins,
     first_stages: FirstStages,
@@ -333,6 +346,7 @@ def verdict(
 
     Args:
         ranks: DATASET/runs/RUN/seed-N/ranks.parquet (read) of one data set, of all runs of ``twins`` and ``reads``.
+        validation: validation.parquet (read) beside each of them: what is taken is chosen by these.
         twins: run -> its modalities, of runs that differ in nothing else; one has none.
         reads: run -> the modalities that it reads, of all other runs that are compared.
         first_stages: data set -> run -> run whose stage 1 it starts from.
@@ -363,7 +377,9 @@ def verdict(
     sentence, said, needed = question.sentence()
     first = first_stages.root[dataset]
     costs = {run: cost_of(run, first[run], dataset, benchmarks, bool(known[run])) for run in known}
-    rows = _models(found, known, costs, evaluate)
+    validated = read_runs(validation, list(known), split="valid")
+    chosen_by = {history: validated[Block(dataset, history)] for history in HISTORIES}
+    rows = _models(found, chosen_by, known, costs, evaluate)
     choice, chosen = _choice(rows, evaluate.level)
     result = Verdict(
         sentence=sentence,

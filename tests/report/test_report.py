@@ -22,7 +22,7 @@ from decorec.tables.labels import short
 from decorec.tables.leaderboard import leaderboard_table
 from tests.figures.test_figures import draw, tables
 from tests.support import browser, small
-from tests.support.fabricated_ranks import EVALUATE, fabricate, main_table, make
+from tests.support.fabricated_ranks import EVALUATE, USERS, fabricate, main_table, make, write_ranks
 from tests.support.small_shop import drawing, store
 
 RANKED = ["decorec", "sasrec", "my-run"]
@@ -69,7 +69,13 @@ def board(folder: Path) -> Path:
     """The leaderboard of made-up ranks."""
     ranks, _ = fabricate(folder / "ranks")
     file = folder / "leaderboard.csv"
-    leaderboard_table(ranks=ranks, runs=RANKED, reference="decorec", floors=["my-run"], evaluate=EVALUATE, csv=file)
+    validation = [
+        write_ranks(path.with_name("validation.parquet"), np.tile([3, 0], (USERS, 1)))
+        for path in ranks
+        if path.parts[-3] == "my-run"
+    ]
+    arguments = {"ranks": ranks, "validation": validation, "runs": RANKED, "floors": ["my-run"]}
+    leaderboard_table(**arguments, reference="decorec", evaluate=EVALUATE, csv=file)
     return file
 
 

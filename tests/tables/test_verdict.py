@@ -34,16 +34,28 @@ def measure(file: Path, seconds: float) -> None:
     file.write_text(f"s\tcpu_time\tmax_rss\n{seconds}\t{seconds}\t{100 * seconds}\n")
 
 
-def judge(folder: Path, hits: dict[str, int], twins: dict[str, list[str]], **changes: Any) -> dict[str, Any]:
-    """Make a verdict of runs with ``hits`` and two seeds; the second seed has other users."""
+def judge(
+    folder: Path,
+    hits: dict[str, int],
+    twins: dict[str, list[str]],
+    validated: dict[str, int] | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
+    """Make a verdict of runs with ``hits`` and two seeds; the second seed has other users.
+
+    ``validated``: hits on validation items; by default the same.
+    """
     shop = folder / "results" / "shop"
-    ranks = [
-        write_ranks(shop / "runs" / run / f"seed-{seed}" / "ranks.parquet", places(count, 3 * seed), NAMES)
-        for run, count in hits.items()
-        for seed in (0, 1)
-    ]
+    files = {
+        name: [
+            write_ranks(shop / "runs" / run / f"seed-{seed}" / f"{file}.parquet", places(count, 3 * seed), NAMES)
+            for run, count in counted.items()
+            for seed in (0, 1)
+        ]
+        for name, file, counted in (("ranks", "ranks", hits), ("validation", "validation", validated or hits))
+    }
     arguments: dict[str, Any] = {
-        "ranks": ranks,
+        **files,
         "twins": Twins(twins),
         "reads": Twins({run: [] for run in hits if run not in twins}),
         "first_stages": FirstStages({"shop": dict(zip(hits, hits, strict=True))}),
@@ -127,9 +139,19 @@ def test_the_simplest_model_within_noise_of_the_best_is_taken_by_its_cost(tmp_pa
     assert cost["item-knn"] == (4.2, pytest.approx(320)) and cost["no-modalities"] == (None, None)
     assert found["chosen"] == "item-knn", "as cheap as EASE within a tenth, and better"
     assert found["choice"].startswith(
-        "Take Item-kNN: 600 of 1,000, 4 processor seconds, 320 MB. It is the simplest one"
+        "Take Item-kNN: 600 of 1,000, 4 processor seconds, 320 MB. On validation items it is the simplest one"
     )
     assert found["models"][0]["run"] == "decorec"
+
+
+def test_the_test_items_choose_nothing(tmp_path: Path) -> None:
+    hits = {"decorec": 20, "no-modalities": 180, "sasrec": 150}
+    found = judge(tmp_path, hits, BOTH, validated={"decorec": 180, "no-modalities": 20, "sasrec": 100})
+    assert [row["run"] for row in found["models"]] == ["decorec", "sasrec", "no-modalities"]
+    assert found["chosen"] == "decorec" and found["choice"].startswith("Take DeCoRec: 100 of 1,000. It is the best one")
+    assert found["models"][1]["mean"]["kept"] == 0.75, "what is shown is counted on the test items"
+    assert found["models"][1]["difference"]["kept"][0] == pytest.approx(-0.4)
+    assert found["answer"] == "no help"
 
 
 def test_what_the_data_hide(tmp_path: Path) -> None:

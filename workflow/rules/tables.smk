@@ -113,7 +113,7 @@ rule verdict:
         step(
             "verdict",
             params="twins reads first_stages benchmarks smallest_effect evaluate",
-            input="ranks statistics counts features",
+            input="ranks validation statistics counts features",
             output="document output",
         )
 
