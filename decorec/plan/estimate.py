@@ -143,7 +143,9 @@ def _inputs(job: Job) -> bool:
 
 def _counts(jobs: Sequence[Job]) -> str:
     steps = Counter(job.step for job in jobs)
-    return f"{len(jobs)} jobs: {', '.join(f'{count} {step}' for step, count in steps.most_common())}"
+    return (
+        f"{len(jobs)} job{'s' * (len(jobs) > 1)}: {', '.join(f'{count} {step}' for step, count in steps.most_common())}"
+    )
 
 
 def _trainings(known: Sequence[tuple[Job, Cost]]) -> list[str]:

@@ -117,7 +117,7 @@ def run_step(folder: Path, config: FeaturesConfig, text: str, number: signal.Sig
 
 
 def test_a_killed_training_of_the_encoder_is_continued_by_another_process(tmp_path: Path) -> None:
-    config = CONFIG.model_copy(update={"epochs": 4})
+    config = CONFIG.model_copy(update={"epochs": 3})
     for name in ("undisturbed", "killed"):
         (tmp_path / name).mkdir()
         write_shop(tmp_path / name, ITEMS)
@@ -125,7 +125,7 @@ def test_a_killed_training_of_the_encoder_is_continued_by_another_process(tmp_pa
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     codes, kept = [], []
-    for text, number in ((" epoch 1,", signal.SIGKILL), (" epoch 2,", signal.SIGTERM), ("never", signal.SIGKILL)):
+    for text, number in ((" epoch 0,", signal.SIGKILL), (" epoch 1,", signal.SIGTERM), ("never", signal.SIGKILL)):
         process = context.Process(target=run_step, args=(tmp_path / "killed", config, text, number))
         process.start()
         process.join()
@@ -133,7 +133,7 @@ def test_a_killed_training_of_the_encoder_is_continued_by_another_process(tmp_pa
         states = [read_arrays(path)[1] for path in (tmp_path / "killed/cache/training/encoders").iterdir()]
         kept += [(facts["epoch"], facts["batch"]) for facts in (json.loads(state["facts"]) for state in states)]
     assert codes == [-signal.SIGKILL, 143, 0]
-    assert kept == [(1, 1), (3, 0)], "it was continued, and nothing is left of it"
+    assert kept == [(0, 1), (2, 0)], "it was continued, and nothing is left of it"
     contents = [
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.safetensors")}
         for folder in (tmp_path / "undisturbed", tmp_path / "killed")
