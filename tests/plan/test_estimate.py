@@ -56,11 +56,12 @@ def test_a_first_look_trains_only_what_it_names(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(workplace.folder)
     jobs = planned([PAGE, "results/results.md"], [Path("shop.yaml"), Path("config/quick.yaml")])
     trained = [(job.run, job.value("stage"), job.seed) for job in jobs if costs.stages_of(job)]
-    stages = [(run, stage, "0") for run in ("decorec", "decorec-plus") for stage in ("stage1", "stage2")]
-    assert sorted(trained) == sorted([*stages, *((run, "fit", "0") for run in ("sasrec", *FLOORS))])
-    assert sum(job.step == "evaluate" for job in jobs) == 9, "a floor is ranked once as well"
+    phased = ("decorec", "decorec-plus", "text-only", "image-only")
+    stages = [(run, stage, "0") for run in phased for stage in ("stage1", "stage2")]
+    assert sorted(trained) == sorted([*stages, *((run, "fit", "0") for run in ("sasrec", "no-modalities", *FLOORS))])
+    assert sum(job.step == "evaluate" for job in jobs) == 12, "a floor is ranked once as well"
     said = forecast(jobs, cores=2)
-    assert said.startswith(f"{len(jobs)} jobs: 11 train, ") and "first: 360 users" in said
+    assert said.startswith(f"{len(jobs)} jobs: 16 train, ") and "first: 360 users" in said
     assert "(expected of the sample shop)" in said and "with 2 cores" in said and "values per unit of size" in said
     with pytest.raises(DecorecError, match="what Snakemake refuses"):
         planned([], [Path("nowhere.yaml")])
