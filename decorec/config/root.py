@@ -158,7 +158,7 @@ class Config(Section):
             raise ValueError(f"tables.verdict names {name!r}; expected one of the runs {sorted(self.runs)}")
         model = self.run(name).model
         if model.name != "decorec" or not model.modalities:
-            raise ValueError(f"tables.verdict names {name!r}; expected a run of decorec with modalities")
+            raise ValueError(f"tables.verdict names {name!r}; expected a run of decorec with modalities, or null")
         if _features(self._alone((), None)):
             raise ValueError(
                 f"tables.verdict names {name!r}; expected a run that reads no text and no picture once "
@@ -253,7 +253,8 @@ class Config(Section):
         try:
             return self._resolved(str(self.tables.verdict), dataset, {"model": {"modalities": list(modalities)}})
         except ValidationError as error:
-            raise ValueError(explain(error, "tables.verdict")) from error
+            advice = "\n  without a verdict: tables: {verdict: null}"
+            raise ValueError(explain(error, "tables.verdict") + advice) from error
 
     @property
     def _places(self) -> tuple[str | None, ...]:

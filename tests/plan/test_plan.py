@@ -317,6 +317,10 @@ def test_a_shop_without_pictures_gets_a_verdict_on_its_texts(tmp_path: Path) -> 
             },
             "found experts that read some",
         ),
+        (
+            {"tables": {"main": ["decorec"], "verdict": "decorec"}, "model": {"ids": False}},
+            r"expected model.ids: true, found false[\s\S]*tables: \{verdict: null\}",
+        ),
         ({"tables": {"main": ["decorec"], "alpha": [1.5]}}, "tables.alpha"),
         ({"tables": {"main": ["decorec"], "tau": [4]}, "runs": {"decorec": {}, "tau-4": {}}}, "runs.tau-4"),
         ({"tables": {"main": ["sasrec"], "reference": "sasrec", "clusters": [0.2], "alpha": [0.5]}}, "model.alpha"),
