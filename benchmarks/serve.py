@@ -8,9 +8,9 @@ environment of its own, under its own Flask app and Flask's threaded server:
     python3 -m venv ~/.cache/decorec-benchmarks/cornac
     ~/.cache/decorec-benchmarks/cornac/bin/pip install cornac flask
 
-Servers and clients run on the same machine, one server at a time. The clients are one process that keeps as many
-connections busy as there are clients; each sends its next request when it has its answer. Processor time is that of the
-server alone: on a machine that is shared with others it says more than the clock.
+Servers and clients run on the same machine; the servers are asked in turn, and the other one is idle. The clients are
+one process that keeps as many connections busy as there are clients; each sends its next request when it has its
+answer. Processor time is that of the server alone: on a machine that is shared with others it says more than the clock.
 
     python -m benchmarks serve [--items 20000] [--seconds 10] [--threads 1] [--cornac [PYTHON]]
 """
@@ -29,7 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ PYTHON = Path("~/.cache/decorec-benchmarks/cornac/bin/python")
 
 
 def main() -> None:
-    """Start the servers one after another, ask them, and print the figures."""
+    """Start the servers, ask them in turn, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks serve")
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement, after a fifth of it to warm up")
@@ -58,22 +58,27 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         _save(folder / "run", options.items)
-        command = [sys.executable, "-m", "decorec", "serve", "--run", str(folder / "run"), "--port", "0"]
-        with _server([*command, "--threads", str(options.threads)], r"serving at http://127.0.0.1:(\d+)") as (
-            port,
-            process,
-        ):
-            _measure("decorec", port, process, _histories(options.items), options.seconds)
-        if options.cornac is not None:
-            python = options.cornac.expanduser()
-            if not python.exists():
-                sys.exit(f"{python}: expected the interpreter of Cornac's environment; see benchmarks/serve.py for it")
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                port = free.getsockname()[1]
-            script = Path(__file__).with_name("_cornac.py")
-            peer = [str(python), str(script), str(folder), str(options.items), str(port)]
-            with _server(peer, r"Running on http://127.0.0.1:(\d+)", threads=options.threads) as (port, process):
-                _measure("cornac BPR", port, process, _lookups(), options.seconds)
+        ours = [sys.executable, "-m", "decorec", "serve", "--run", str(folder / "run"), "--port", "0"]
+        ours += ["--threads", str(options.threads)]
+        with ExitStack() as running:
+            server = running.enter_context(_server(ours, r"serving at http://127.0.0.1:(\d+)", options.threads))
+            servers = [("decorec", server, _histories(options.items))]
+            if options.cornac is not None:
+                theirs = _peer(options.cornac.expanduser(), folder, options.items)
+                server = running.enter_context(_server(theirs, r"Running on http://127.0.0.1:(\d+)", options.threads))
+                servers.append(("cornac BPR", server, _lookups()))
+            for clients in CLIENTS:
+                for name, (port, process), requests in servers:
+                    _measure(name, port, process, requests, clients, options.seconds)
+
+
+def _peer(python: Path, folder: Path, items: int) -> list[str]:
+    """The command of Cornac's server."""
+    if not python.exists():
+        sys.exit(f"{python}: expected the interpreter of Cornac's environment; see benchmarks/serve.py for it")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    return [str(python), str(Path(__file__).with_name("_cornac.py")), str(folder), str(items), str(port)]
 
 
 def _save(folder: Path, items: int) -> None:
@@ -103,9 +108,9 @@ def _lookups() -> list[bytes]:
 
 
 @contextmanager
-def _server(command: list[str], ready: str, threads: int | None = None) -> Iterator[tuple[int, int]]:
+def _server(command: list[str], ready: str, threads: int) -> Iterator[tuple[int, int]]:
     """A server in a process of its own, from the line with its port on: its port and the process."""
-    environment = {**os.environ, **({} if threads is None else {"OMP_NUM_THREADS": str(threads)})}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with tempfile.NamedTemporaryFile("r+") as said:  # not a pipe: who writes into a full one stops
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment)
         try:
@@ -119,18 +124,17 @@ def _server(command: list[str], ready: str, threads: int | None = None) -> Itera
             process.wait()
 
 
-def _measure(name: str, port: int, process: int, requests: Sequence[bytes], seconds: float) -> None:
-    for clients in CLIENTS:
-        asyncio.run(_load(port, requests, clients, seconds / 5))
-        before = _processor_seconds(process)
-        waits = np.array(asyncio.run(_load(port, requests, clients, seconds))) * 1e3
-        cost = 1e3 * (_processor_seconds(process) - before) / len(waits)
-        p50, p99 = np.percentile(waits, [50, 99])
-        print(
-            f"{name:<12} {clients:>3} clients: {len(waits) / seconds:8.1f} requests/s, p50 {p50:8.2f} ms, "
-            f"p99 {p99:8.2f} ms, {cost:6.2f} ms of processor time a request",
-            flush=True,
-        )
+def _measure(name: str, port: int, process: int, requests: Sequence[bytes], clients: int, seconds: float) -> None:
+    asyncio.run(_load(port, requests, clients, seconds / 5))
+    before = _processor_seconds(process)
+    waits = np.array(asyncio.run(_load(port, requests, clients, seconds))) * 1e3
+    cost = 1e3 * (_processor_seconds(process) - before) / len(waits)
+    p50, p99 = np.percentile(waits, [50, 99])
+    print(
+        f"{name:<12} {clients:>3} clients: {len(waits) / seconds:8.1f} requests/s, p50 {p50:8.2f} ms, "
+        f"p99 {p99:8.2f} ms, {cost:6.2f} ms of processor time a request",
+        flush=True,
+    )
 
 
 def _processor_seconds(process: int) -> float:
