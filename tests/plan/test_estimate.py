@@ -20,7 +20,7 @@ from decorec.plan.jobs import Job, planned
 from tests.support import small
 from tests.support.workplace import PAGE, REPOSITORY, Workplace
 
-FLOORS = ("content-ease", "ease", "hybrid-knn", "item-knn", "content-knn", "popularity")
+FLOORS = ("content-ease", "ease", "hybrid-knn", "vstan", "item-knn", "content-knn", "popularity")
 
 
 def training(run: Run, stage: str, seed: int = 0, **files: Any) -> Job:
@@ -59,9 +59,9 @@ def test_a_first_look_trains_only_what_it_names(tmp_path: Path, monkeypatch: pyt
     phased = ("decorec", "decorec-plus", "text-only", "image-only")
     stages = [(run, stage, "0") for run in phased for stage in ("stage1", "stage2")]
     assert sorted(trained) == sorted([*stages, *((run, "fit", "0") for run in ("sasrec", "no-modalities", *FLOORS))])
-    assert sum(job.step == "evaluate" for job in jobs) == 12, "a floor is ranked once as well"
+    assert sum(job.step == "evaluate" for job in jobs) == 13, "a floor is ranked once as well"
     said = forecast(jobs, cores=2)
-    assert said.startswith(f"{len(jobs)} jobs: 16 train, ") and "first: 360 users" in said
+    assert said.startswith(f"{len(jobs)} jobs: 17 train, ") and "first: 360 users" in said
     assert "(expected of the sample shop)" in said and "with 2 cores" in said and "values per unit of size" in said
     with pytest.raises(DecorecError, match="what Snakemake refuses"):
         planned([], [Path("nowhere.yaml")])
