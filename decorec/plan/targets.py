@@ -7,12 +7,13 @@ import json
 from decorec.artifacts import layout
 from decorec.errors import DecorecError
 from decorec.figures.registry import FIGURES
-from decorec.plan.inputs import INGESTED, Inputs
+from decorec.plan.inputs import INGESTED
+from decorec.plan.recommending import Recommending
 
 __all__ = ["Targets"]
 
 
-class Targets(Inputs):
+class Targets(Recommending):
     """Lists of files of runs."""
 
     def seeds(self, run: str, most: int | None = None) -> list[int]:
