@@ -332,7 +332,8 @@ def rules() -> list[tuple[str, str]]:
     """(name, body) of every rule that calls a step of its own."""
     found = []
     for file in RULES:
-        for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", file.read_text(), re.MULTILINE | re.DOTALL):
+        pattern = r"^rule (\w+):\n(.*?)(?=^rule |^use rule |\Z)"
+        for name, body in re.findall(pattern, file.read_text(), re.MULTILINE | re.DOTALL):
             if re.search(r"^ +step\(", body, re.MULTILINE):
                 found.append((name, body))
     return found
