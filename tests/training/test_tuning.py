@@ -16,6 +16,7 @@ import yaml
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import create_trial
 
+from decorec.artifacts import resume
 from decorec.config import load
 from decorec.config.runs import Run, nested
 from decorec.config.training import TuningConfig
@@ -23,7 +24,7 @@ from decorec.data.sequences import Sequences
 from decorec.models.registry import MODELS
 from decorec.plan.plan import Plan
 from decorec.tables.trials import tuned, tuning_table
-from decorec.training import resume, tuning
+from decorec.training import tuning
 from decorec.training.steps import train
 from decorec.training.tuning import tune, with_values
 from tests.support import small

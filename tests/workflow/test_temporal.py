@@ -76,7 +76,8 @@ def test_the_chain_with_the_overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             **{"run": plan.runs[run], "stage": "fit", "seed": 0, "code": "", "features": [], "interests": []},
             **{"state": tmp_path / "state", "model": model, "config": about, "history": at(layout.HISTORY, **place)},
         )
-        patterns = {"ranks": layout.RANKS, "lists": layout.LISTS, "metrics": layout.METRICS}
+        names = ("ranks", "validation", "lists", "metrics")
+        patterns = {name: getattr(layout, name.upper()) for name in names}
         written = {name: at(pattern, run=run, seed=0) for name, pattern in patterns.items()}
         evaluate(**known, model=model, config=about, **written)
 

@@ -87,5 +87,5 @@ def test_the_chain_on_texts_and_ids(tmp_path: Path) -> None:
     verdict = (results / "shop/verdict.md").read_text().splitlines()[0]
     assert re.fullmatch(r"Of 1,000 customers, .* with text and for \d+ without \(difference .*", verdict)
     ranked = {file.parts[-3] for file in (results / "shop/runs").glob("*/*/ranks.parquet")}
-    assert ranked == {"decorec", "both-ids-alone"}, "decorec has the texts of both"
+    assert ranked == {"decorec", "both-ids-alone", "popularity"}, "decorec has the texts of both"
     assert not (results / "shop/interests/image.safetensors").exists()
