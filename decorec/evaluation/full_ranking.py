@@ -22,6 +22,7 @@ __all__ = [
     "Scores",
     "candidates",
     "items_until",
+    "masked_items",
     "past_of",
     "rank_by_history",
     "rank_users",
@@ -102,6 +103,13 @@ def _unranked(sequences: Sequences) -> Ranks:
     return Ranks(*(np.full(len(sequences.users), -1, np.int64) for _ in range(2)))
 
 
+def masked_items(scores: Tensor, rows: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> Tensor:
+    """Pairs of a user's place and an item, as ``items_until`` and ``past_of`` give them, as [B, I] bool like scores."""
+    mask = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+    mask[torch.from_numpy(rows).to(scores.device), torch.from_numpy(items).to(scores.device)] = True
+    return mask
+
+
 def candidates(sequences: Sequences, split: Split, items: int) -> dict[History, npt.NDArray[np.int64]]:
     """How many of ``items`` each user's target of ``split`` is ranked among, the target included, each [U]."""
     everyone = np.arange(len(sequences.users))
@@ -116,16 +124,17 @@ def score_users(
     model: Recommender, sequences: Sequences, split: Split
 ) -> Iterator[tuple[npt.NDArray[np.int64], Scores, Tensor]]:
     """Blocks of users (their indices), scores [B, I] of all items after their windows, and targets [B] of ``split``."""
-    yield from score_windows(model, histories(sequences, split, model.config.length), model.item_representations)
+    yield from score_windows(model, histories(sequences, split, model.config.length))
 
 
 @torch.no_grad()
 def score_windows(
-    model: Recommender, windows: Windows, representing: Callable[[], Tensor]
+    model: Recommender, windows: Windows, representations: Tensor | None = None
 ) -> Iterator[tuple[npt.NDArray[np.int64], Scores, Tensor]]:
-    """The same after ``windows``; ``representing`` gives the model's representations of all items."""
+    """The same after ``windows``; ``representations``: the model's, of all items, where they are known already."""
     model.eval()
-    representations = representing()
+    if representations is None:
+        representations = model.item_representations()
     logits = len(representations) ** 2 * model.item_data.item_count  # of one user: all modalities on both sides
     for chosen, batch in windows.in_order(TOKENS_AT_ONCE, max(FEWEST_AT_ONCE, LOGITS_AT_ONCE // logits)):
         moved = batch.to(model.item_data.device)

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import torch
 
 from decorec.artifacts.schemas.lists import LENGTH, LISTS
 from decorec.artifacts.schemas.ranks import HISTORIES, History
 from decorec.data.contract import check_lists
 from decorec.data.parts import Split
 from decorec.data.sequences import Sequences
-from decorec.evaluation.full_ranking import Scores, past_of
+from decorec.evaluation.full_ranking import Scores, masked_items, past_of
 from decorec.evaluation.ranking import top, top_without
 
 __all__ = ["TopLists"]
@@ -33,10 +32,8 @@ class TopLists:
     def add(self, chosen: npt.NDArray[np.int64], ranked: Scores) -> None:
         """Take the lists of the users ``chosen`` [B] from their scores, [B, I] each."""
         scores = ranked["masked"]
-        rows, past = (torch.from_numpy(part).to(scores.device) for part in past_of(self.sequences, self.split, chosen))
-        taken = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
-        taken[rows, past] = True
-        masked = top_without(scores, taken, int(torch.bincount(rows).max()), LENGTH)
+        rows, past = past_of(self.sequences, self.split, chosen)
+        masked = top_without(scores, masked_items(scores, rows, past), int(np.bincount(rows).max()), LENGTH)
         for history, found in (("kept", top(ranked["kept"], LENGTH)), ("masked", masked)):
             self.lists[history][chosen, : found.shape[1]] = found.cpu().numpy()  # type: ignore[index]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from decorec.data.batches import profiles
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
-from decorec.evaluation.full_ranking import items_until, score_windows
+from decorec.evaluation.full_ranking import items_until, masked_items, score_windows
 from decorec.evaluation.ranking import top_without
 from decorec.recommend.histories import from_lists
 from decorec.recommend.trained import TrainedRun
@@ -85,14 +85,15 @@ def check(trained: TrainedRun, histories: Sequences, scorer: Scorer, exact: bool
     length = int(trained.run.model.length)
     difference = largest = same = inside = 0.0
     windows = profiles(histories, length)
-    for block, ranked, _ in score_windows(trained.model, windows, lambda: trained.representations):
+    for block, ranked, _ in score_windows(trained.model, windows, trained.representations):
         for part in np.array_split(np.arange(len(block)), -(-len(block) // AT_ONCE)):
             own = ranked["masked"][torch.from_numpy(part)].float().cpu()
             theirs = scorer(*padded(histories, block[part], length))
             if not torch.isfinite(theirs).all():
                 raise DecorecError("export: expected numbers, found others; nothing was written; train the run again")
-            bought = _bought(histories, block[part], own)
-            most = int(histories.lengths[block[part]].max())
+            users = block[part]
+            bought = masked_items(own, *items_until(histories, users, histories.offsets[1:][users]))
+            most = int(histories.lengths[users].max())
             first = top_without(own, bought, most, LIST)
             if exact:
                 apart = float((own - theirs).abs().max())
@@ -104,15 +105,8 @@ def check(trained: TrainedRun, histories: Sequences, scorer: Scorer, exact: bool
             f"export: expected scores within {TOLERANCE:g} of the model's, found a difference of {difference:.2g} (the "
             f"largest score is {largest:.3g}); nothing was written; use another format, and report it"
         )
-    users = len(histories.lengths)
-    return Check(users, difference, largest, same / users, inside / users)
-
-
-def _bought(histories: Sequences, users: npt.NDArray[np.int64], scores: Tensor) -> Tensor:
-    rows, items = items_until(histories, users, histories.offsets[1:][users])
-    taken = torch.zeros(scores.shape, dtype=torch.bool)
-    taken[torch.from_numpy(rows), torch.from_numpy(items)] = True
-    return taken
+    count = len(histories.lengths)
+    return Check(count, difference, largest, same / count, inside / count)
 
 
 def _shared(own: Tensor, theirs: Tensor) -> float:

@@ -126,8 +126,9 @@ def _queries(model: PlainModel, users: Sequences, length: int) -> tuple[list[str
 
 def _check_queries(model: PlainModel, histories: Sequences, length: int, scorer: Scorer) -> None:
     asked = padded(histories, np.arange(min(AT_ONCE, len(histories.lengths))), length)
-    apart = float((model.queries(*asked) - scorer(*asked)).abs().max())
-    if apart > TOLERANCE * max(1.0, float(model.queries(*asked).abs().max())):
+    own = model.queries(*asked)
+    apart = float((own - scorer(*asked)).abs().max())
+    if apart > TOLERANCE * max(1.0, float(own.abs().max())):
         raise DecorecError(
             f"export: expected query vectors within {TOLERANCE:g} of the model's, found a difference of {apart:.2g}; "
             "nothing was written; use another format, and report it"

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from decorec.artifacts import layout
-from decorec.artifacts.files import by_stem, read_json, read_table, write_text
+from decorec.artifacts.files import by_stem, read_json, write_text
 from decorec.artifacts.schemas.ranks import HISTORIES
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import Sequences
+from decorec.data.training_history import best_epoch
 from decorec.errors import DecorecError
 from decorec.recommend.trained import TrainedRun, load
 
@@ -50,7 +50,7 @@ def model_card(
     trained, figures, data = load(model.parent), read_json(metrics), Sequences.read(sequences)
     dataset = layout.wildcards_of(model, layout.PRODUCTION_MODEL)["dataset"]
     place = layout.wildcards_of(metrics, layout.METRICS)
-    epochs = read_table(twin, {"epoch": pl.Int64, "best": pl.Boolean}).filter("best")["epoch"].item() + 1
+    epochs = best_epoch(twin) + 1
     parts = [
         f"# The model for production of {dataset}",
         _model(trained, place, epochs),
@@ -96,7 +96,7 @@ def _data(trained: TrainedRun, data: Sequences, counts: Path | None) -> str:
         except (KeyError, TypeError) as error:
             raise DecorecError(
                 f"{counts}: expected the counts of the step ingest, found no {error}; run it again"
-            ) from (error)
+            ) from error
     return "## Data\n\n" + " ".join(lines)
 
 

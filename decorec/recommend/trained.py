@@ -19,7 +19,7 @@ from decorec.config.recommend import Exclude, Fallback
 from decorec.data.batches import profiles
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
-from decorec.evaluation.full_ranking import items_until, score_windows
+from decorec.evaluation.full_ranking import items_until, masked_items, score_windows
 from decorec.evaluation.ranking import top, top_without
 from decorec.models import checkpoint
 from decorec.models.checkpoint import Checkpoint
@@ -211,10 +211,10 @@ class TrainedRun:
         among = None if candidates is None else torch.from_numpy(candidates).to(device)
         treatment: History = "masked" if exclude == "bought" else "kept"
         windows = profiles(data, int(self.run.model.length))
-        for block, ranked, _ in score_windows(self.model, windows, lambda: self.representations):
+        for block, ranked, _ in score_windows(self.model, windows, self.representations):
             scores = ranked[treatment]
             if exclude == "bought":
-                taken = _taken(data, block, scores)
+                taken = masked_items(scores, *items_until(data, block, data.offsets[1:][block]))
                 if among is not None:
                     scores, taken = scores.index_select(1, among), taken.index_select(1, among)
                 best = top_without(scores, taken, int(data.lengths[block].max()), size)
@@ -282,14 +282,6 @@ class TrainedRun:
     def _vectors(self) -> Tensor:
         each: Tensor = functional.normalize(self.representations.float(), dim=-1) / len(self.representations) ** 0.5
         return each.transpose(0, 1).flatten(1)
-
-
-def _taken(data: Sequences, block: npt.NDArray[np.int64], scores: Tensor) -> Tensor:
-    """[B, I] bool: items of the histories of the users ``block``."""
-    rows, items = items_until(data, block, data.offsets[1:][block])
-    taken = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
-    taken[torch.from_numpy(rows).to(scores.device), torch.from_numpy(items).to(scores.device)] = True
-    return taken
 
 
 def load(folder: Path | str) -> TrainedRun:

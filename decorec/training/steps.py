@@ -9,15 +9,15 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import polars as pl
 import torch
 from torch import Tensor
 
-from decorec.artifacts.files import read_table, write_table
+from decorec.artifacts.files import write_table
 from decorec.artifacts.resume import Keeper
 from decorec.config.runs import Run
 from decorec.data.contract import check_history
 from decorec.data.sequences import Sequences, read_vocab
+from decorec.data.training_history import best_epoch
 from decorec.errors import DecorecError
 from decorec.models import checkpoint
 from decorec.models.base import Recommender
@@ -102,16 +102,6 @@ def train(
     checkpoint.save(trained, run, seed, items, data.training().counts(len(items)), model, config)
     write_table(history, epochs)
     keeper.remove()
-
-
-def best_epoch(history: Path) -> int:
-    """The number of the epoch that validation chose, from 0.
-
-    Raises:
-        DecorecError: the file is missing or damaged.
-    """
-    epochs = read_table(history, {"epoch": pl.Int64, "best": pl.Boolean})
-    return int(epochs.filter("best")["epoch"].item())
 
 
 def _state_before(
