@@ -37,6 +37,7 @@ from decorec.features.decode import Pictures
 from decorec.features.encoder_inputs import EncoderInputs, read_encoder_inputs
 from decorec.features.encoders import Encoder, build_encoder, pick_device
 from decorec.features.extract import Job, extract
+from decorec.features.row_cache import RowCache, input_key
 
 __all__ = ["main"]
 
@@ -97,8 +98,9 @@ def _extraction(
     def work() -> None:
         with tempfile.TemporaryDirectory(dir=folder) as name:
             source = Pictures(inputs.picture_paths, encoder.geometry)
-            job = Job("pictures", inputs.pictures, source, encoder.encode_images, Path(name) / "chunks")
-            result = extract(job, encoder, batch_size, threads)
+            keys = [input_key("picture", stored) for stored in inputs.stored_pictures]
+            job = Job("pictures", keys, lambda _: source, encoder.encode_images)
+            result = extract(job, encoder, batch_size, threads, RowCache(Path(name), encoder.metadata, batch_size))
             x = inputs.pictures.spread(result.x)
             FeatureFile(x, inputs.pictures.present, inputs.items).write(Path(name) / "image.safetensors")
 

@@ -31,7 +31,7 @@ __all__ = [
 
 RESULTS = "results"
 CACHE = "results/cache"
-"""Downloads, pictures, finished chunks of features, states of trainings and trials; with these an interrupted step can
+"""Downloads, pictures, encoded rows of features, states of trainings and trials; with these an interrupted step can
 continue."""
 BENCHMARKS = "results/benchmarks"
 EPOCHS = "results/benchmarks/{dataset}/epochs.json"
@@ -49,6 +49,7 @@ CATALOGUE = "results/{dataset}/items.parquet"
 COUNTS = "results/{dataset}/ingest.json"
 IMAGES = "results/{dataset}/images.parquet"
 HISTORIES = "results/{dataset}/histories.parquet"
+ENCODER = "results/{dataset}/encoder.safetensors"
 FEATURES = "results/{dataset}/features/{modality}.safetensors"
 VOCAB = "results/{dataset}/vocab.parquet"
 SEQUENCES = "results/{dataset}/sequences.parquet"

@@ -24,10 +24,10 @@ DRAFT_MARGIN = 3
 
 
 class Batch(NamedTuple):
-    """Input of one forward pass. ``truncated``: number of texts cut. ``problem``: why there is no input, or ""."""
+    """Input of one forward pass; which texts were cut, ``truncated`` [batch]; why there is no input, or ""."""
 
     inputs: Tensor
-    truncated: int = 0
+    truncated: npt.NDArray[np.bool_]
     problem: str = ""
 
 
@@ -61,8 +61,8 @@ class Pictures:
             else:
                 pictures = [self._decode(path) for path in paths]
         except DecorecError as error:
-            return Batch(torch.empty(0), problem=str(error))
-        return Batch(torch.from_numpy(np.stack(pictures)))
+            return Batch(torch.empty(0), np.zeros(0, dtype=np.bool_), str(error))
+        return Batch(torch.from_numpy(np.stack(pictures)), np.zeros(len(paths), dtype=np.bool_))
 
     def _decode(self, path: Path) -> npt.NDArray[np.uint8]:
         return decode(path, self._geometry)
@@ -83,11 +83,12 @@ class Texts:
         """Tokenise texts start to stop."""
         texts = self._texts[start:stop]
         tokens: Tensor = self._tokenizer(texts)
-        full = [text for text, last in zip(texts, tokens[:, -1], strict=True) if last != self._padding]
-        if not full:
-            return Batch(tokens)
-        longer = self._tokenizer(full, context_length=tokens.shape[1] + 1)
-        return Batch(tokens, truncated=int((longer[:, -1] != self._padding).sum()))
+        truncated: npt.NDArray[np.bool_] = (tokens[:, -1] != self._padding).numpy()
+        full = np.flatnonzero(truncated)
+        if len(full):
+            longer = self._tokenizer([texts[row] for row in full], context_length=tokens.shape[1] + 1)
+            truncated[full] = (longer[:, -1] != self._padding).numpy()
+        return Batch(tokens, truncated)
 
 
 def decode(path: Path, geometry: Geometry) -> npt.NDArray[np.uint8]:

@@ -47,17 +47,22 @@ class Distinct:
 
 @dataclass(frozen=True)
 class EncoderInputs:
-    """Items in the order of items.parquet, their texts, and their pictures by the sha256 of the fetched file."""
+    """Items, their texts, and their pictures by the sha256 of the fetched file.
+
+    ``picture_paths``: stored file of each distinct picture.
+    """
 
     items: list[str]
     texts: Distinct
     pictures: Distinct
-    cache: Path
+    picture_paths: list[Path]
 
-    @property
-    def picture_paths(self) -> list[Path]:
-        """Stored file of each distinct picture."""
-        return [picture_path(self.cache, sha256) for sha256 in self.pictures.values]
+    @classmethod
+    def of(cls, items: list[str], texts: list[str | None], pictures: list[str | None], cache: Path) -> EncoderInputs:
+        """One text and one picture (sha256 of the fetched file, stored under ``cache``) per item; None: it has none."""
+        distinct = Distinct.of(pictures)
+        paths = [picture_path(cache, sha256) for sha256 in distinct.values]
+        return cls(items, Distinct.of([text if text and text.strip() else None for text in texts]), distinct, paths)
 
     @property
     def stored_pictures(self) -> list[str]:
@@ -86,12 +91,7 @@ def read_encoder_inputs(items: Path, images: Path, cache: Path) -> EncoderInputs
             f"(first: {min(unknown)!r}); run the crawl step again"
         )
     picture = dict(zip(fetched["item"], fetched["sha256"], strict=True))
-    inputs = EncoderInputs(
-        names,
-        Distinct.of([text if text and text.strip() else None for text in table["text"]]),
-        Distinct.of([picture.get(item) for item in names]),
-        cache,
-    )
+    inputs = EncoderInputs.of(names, table["text"].to_list(), [picture.get(item) for item in names], cache)
     log.info(
         "features: %d items, %d with text (%d distinct), %d with a picture (%d distinct)",
         len(names),

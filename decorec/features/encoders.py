@@ -1,15 +1,18 @@
-"""An open_clip model with its preprocessing and tokenizer, from a tag or a local weights file."""
+"""An open_clip model with its preprocessing and tokenizer, from a tag, a local weights file or given tensors."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import open_clip
 import torch
 from torch import Tensor
@@ -18,7 +21,7 @@ from decorec.errors import DecorecError
 from decorec.features.weights import LOADING_ERRORS, Weights, locate
 from decorec.processor import pinned
 
-__all__ = ["SMALL_CLIP", "Encoder", "Geometry", "build_encoder", "load_encoder", "pick_device"]
+__all__ = ["SMALL_CLIP", "Encoder", "Geometry", "build_encoder", "load_encoder", "pick_device", "small_encoder"]
 
 log = logging.getLogger("decorec")
 SMALL_CLIP = Path(__file__).parent / "small-clip.json"
@@ -111,9 +114,33 @@ def load_encoder(model: str, weights: str, precision: Precision, device: torch.d
     source = locate(model, weights)
     log.info("features: loading %s, weights %s, %s on %s", model, weights, precision, device.type)
     try:
-        return build_encoder(model, source, precision, device)
+        encoder = build_encoder(model, source, precision, device)
     except LOADING_ERRORS as error:
         raise source.explain(error) from error
+    return _identified(encoder, weights)
+
+
+def small_encoder(
+    state: Mapping[str, npt.NDArray[np.float32]], name: str, precision: Precision, device: torch.device
+) -> Encoder:
+    """The model of small-clip.json with the weights ``state``, which are called ``name``.
+
+    Raises:
+        RuntimeError: the weights are of another model.
+    """
+    with torch.random.fork_rng(devices=[]):
+        encoder = build_encoder(SMALL_CLIP.stem, None, precision, device)
+    encoder.model.load_state_dict({key: torch.from_numpy(array) for key, array in state.items()})
+    return _identified(encoder, name)
+
+
+def _identified(encoder: Encoder, weights: str) -> Encoder:
+    """The encoder with the name and the digest of its weights among the metadata."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(encoder.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return replace(encoder, metadata={**encoder.metadata, "weights": weights, "weights_sha256": digest.hexdigest()})
 
 
 def build_encoder(model: str, source: Weights | None, precision: Precision, device: torch.device) -> Encoder:
@@ -138,8 +165,6 @@ def build_encoder(model: str, source: Weights | None, precision: Precision, devi
     settings: dict[str, Any] = network.visual.preprocess_cfg
     metadata = {
         "model": model,
-        "weights": source.pretrained or "",
-        "weights_sha256": source.sha256,
         "precision": precision,
         "device": device.type,
         "preprocessing": json.dumps(settings, sort_keys=True),

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from decorec.features.encoders import SMALL_CLIP, Encoder, build_encoder
 from decorec.processor import pinned
 from decorec.progress import track
 
-__all__ = ["retrieval_recall", "train_encoder"]
+__all__ = ["Fitted", "retrieval_recall", "train_encoder"]
 
 log = logging.getLogger("decorec")
 LEAST_PAIRS = 32
@@ -56,11 +56,19 @@ class Pairs:
         return Pairs(self.pictures[index], self.tokens[index])
 
 
-def train_encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int) -> tuple[Path, dict[str, str]]:
-    """Train the model of small-clip.json, or take it from the cache; returns (weights file, metadata).
+class Fitted(NamedTuple):
+    """The weights by name, a name for all of them, and facts about the training for the metadata of features."""
+
+    state: dict[str, npt.NDArray[np.float32]]
+    name: str
+    facts: dict[str, str]
+
+
+def train_encoder(features: FeaturesConfig, inputs: EncoderInputs, cache: Path, threads: int) -> Fitted:
+    """Train the model of small-clip.json, or take it from ``cache``.
 
     A training that was killed continues where it kept its state, and gives the bytes of one that was not.
-    A tenth of the pairs is held out. The metadata hold the text-to-picture recall@10 on these, their number, and the
+    A tenth of the pairs is held out. The facts hold the text-to-picture recall@10 on these, their number, and the
     recall of random guesses. The same pairs, configuration and versions give the same bytes on processors of one kind,
     or on all with AVX2 if they are pinned, because training runs on the CPU.
 
@@ -77,13 +85,13 @@ def train_encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int)
     generator = np.random.default_rng(features.seed)
     rows = rows[generator.permutation(len(rows))[:MOST_PAIRS]]
     key = _key(features, inputs, rows)
-    file = inputs.cache / "encoders" / f"{key}.safetensors"
+    file = cache / "encoders" / f"{key}.safetensors"
     if not file.is_file():
-        with Keeper(inputs.cache / "training" / "encoders" / file.name, key) as keeper:
+        with Keeper(cache / "training" / "encoders" / file.name, key) as keeper:
             model, facts = _train(features, inputs, rows, generator, threads, keeper)
         write_arrays(file, {name: value.numpy() for name, value in model.state_dict().items()}, facts)
         keeper.remove()
-    _, metadata = read_arrays(file)
+    state, metadata = read_arrays(file)
     log.info(
         "features: encoder fitted on %s pairs, recall@10 on %s held-out pairs %s (guessing: %s)",
         metadata["training_pairs"],
@@ -91,7 +99,7 @@ def train_encoder(features: FeaturesConfig, inputs: EncoderInputs, threads: int)
         metadata["retrieval_recall_at_10"],
         metadata["retrieval_chance"],
     )
-    return file, metadata
+    return Fitted(state, f"fit:{key}", metadata)
 
 
 def _distinct_pairs(inputs: EncoderInputs) -> npt.NDArray[np.int64]:

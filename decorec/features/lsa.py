@@ -7,55 +7,91 @@ scikit-learn's). It needs neither weights nor pictures.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NORM", "embed_texts"]
+__all__ = ["NORM", "Lsa"]
 
 NORM = 10.0
 """Length of each row: about that of the features of published CLIP models, for which the defaults of models are."""
 RARE = 2
 """Texts that a word or pair of words must be in to count."""
+COUNTED: dict[str, Any] = {"ngram_range": (1, 2), "sublinear_tf": True}
+"""What is counted: words and pairs of words, a repeated one by the logarithm of its number."""
 log = logging.getLogger("decorec")
 
 
-def embed_texts(texts: Sequence[str], width: int, seed: int) -> tuple[npt.NDArray[np.float32], dict[str, str]]:
-    """Features of distinct texts.
+@dataclass(frozen=True)
+class Lsa:
+    """A fitted analysis. The vector of a text depends on this text alone, whatever other texts are encoded with it.
 
-    The decomposition runs on one thread: its sums, and with them the last bits, would depend on their number.
-
-    Args:
-        texts: the texts.
-        width: number of values in a row; fewer if there are not so many texts or words.
-        seed: of the random start of the decomposition.
-
-    Returns:
-        Features [texts, width] float32, rows of length ``NORM`` (zero for a text without a word that counts), and facts
-        for the metadata: number of words, share of variance explained.
+    ``terms``: the words and pairs of words that count. ``idf`` [terms] float64: their weights. ``components`` [width,
+    terms] float32. ``explained``: share of the variance, for the metadata.
     """
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from threadpoolctl import threadpool_limits
 
-    terms = TfidfVectorizer(ngram_range=(1, 2), min_df=min(RARE, len(texts)), sublinear_tf=True)
-    try:
-        weighted = terms.fit_transform(texts)
-    except ValueError:  # no text has a word that counts
-        return np.zeros((len(texts), 1), dtype=np.float32), {"words": "0", "explained": "0"}
-    kept = min(width, min(weighted.shape) - 1)
-    if kept < 1:
-        return _scaled(weighted.toarray()), {"words": str(weighted.shape[1]), "explained": "1"}
-    with threadpool_limits(1), np.errstate(invalid="ignore"):  # equal texts have no variance to explain
-        decomposition = TruncatedSVD(kept, random_state=seed)
-        x = decomposition.fit_transform(weighted)
-    explained = float(np.nan_to_num(decomposition.explained_variance_ratio_, nan=1 / kept).sum())
-    facts = {"words": str(weighted.shape[1]), "explained": f"{explained:.4f}"}
-    log.info("features: texts in %d values of %s words and pairs: %s of the variance", kept, *facts.values())
-    return _scaled(x), facts
+    terms: list[str]
+    idf: npt.NDArray[np.float64]
+    components: npt.NDArray[np.float32]
+    explained: str
 
+    @classmethod
+    def fit(cls, texts: Sequence[str], width: int, seed: int) -> Lsa:
+        """Fit to distinct texts.
 
-def _scaled(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    lengths = np.linalg.norm(x, axis=1, keepdims=True)
-    return (NORM * x / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+        The decomposition runs on one thread: its sums, and with them the last bits, would depend on their number.
+
+        Args:
+            texts: the texts.
+            width: number of values in a row; fewer if there are not so many texts or words.
+            seed: of the random start of the decomposition.
+        """
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from threadpoolctl import threadpool_limits
+
+        counts = TfidfVectorizer(min_df=min(RARE, len(texts)), **COUNTED)
+        try:
+            weighted = counts.fit_transform(texts)
+        except ValueError:  # no text has a word that counts
+            return cls([], np.zeros(0), np.zeros((1, 0), dtype=np.float32), "0")
+        terms = [str(term) for term in counts.get_feature_names_out()]
+        kept = min(width, min(weighted.shape) - 1)
+        if kept < 1:
+            return cls(terms, counts.idf_, np.eye(len(terms), dtype=np.float32), "1")
+        with threadpool_limits(1), np.errstate(invalid="ignore"):  # equal texts have no variance to explain
+            decomposition = TruncatedSVD(kept, random_state=seed).fit(weighted)
+        explained = float(np.nan_to_num(decomposition.explained_variance_ratio_, nan=1 / kept).sum())
+        return cls(terms, counts.idf_, decomposition.components_.astype(np.float32), f"{explained:.4f}")
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Features [texts, width], rows of length ``NORM``; zero for a text without a term."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        if not self.terms or not texts:
+            return np.zeros((len(texts), len(self.components)), dtype=np.float32)
+        counts = TfidfVectorizer(vocabulary=self.terms, **COUNTED)
+        counts.idf_ = self.idf
+        x = counts.transform(texts) @ np.ascontiguousarray(self.components.T, dtype=np.float64)
+        lengths = np.linalg.norm(x, axis=1, keepdims=True)
+        scaled: npt.NDArray[np.float32] = (NORM * x / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+        return scaled
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """For the metadata of features: number of terms, share of the variance explained."""
+        return {"words": str(len(self.terms)), "explained": self.explained}
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The analysis as arrays."""
+        terms = np.frombuffer("\n".join(self.terms).encode(), dtype=np.uint8)
+        return {"terms": terms, "idf": self.idf, "components": self.components}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, npt.NDArray[Any]], explained: str) -> Lsa:
+        """The analysis with these ``arrays()``."""
+        terms = arrays["terms"].tobytes().decode()
+        return cls(terms.split("\n") if terms else [], arrays["idf"], arrays["components"], explained)

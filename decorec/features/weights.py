@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import logging
 import pickle
 import tempfile
@@ -36,13 +35,13 @@ LOADING_ERRORS = (RuntimeError, OSError, ValueError, KeyError, EOFError, pickle.
 class Weights:
     """Weights in the form that open_clip's loader takes.
 
-    ``pretrained``: tag, path or None (the model name includes its weights). ``sha256`` of local files, else empty.
-    ``settings``: preprocessing and activation that belong to them.
+    ``pretrained``: tag, path or None (the model name includes its weights). ``local``: whether they are files on this
+    machine. ``settings``: preprocessing and activation that belong to them.
     """
 
     model: str
     pretrained: str | None
-    sha256: str = ""
+    local: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @contextmanager
@@ -52,7 +51,7 @@ class Weights:
         torch refuses TorchScript archives there. Their tensors are read by torch.jit, which unpickles no Python
         objects, and put into a temporary file of plain tensors.
         """
-        if not self.sha256 or self.pretrained is None or not _is_torchscript(self.pretrained):
+        if not self.local or self.pretrained is None or not _is_torchscript(self.pretrained):
             yield self.pretrained
             return
         tensors = torch.jit.load(self.pretrained, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
@@ -64,7 +63,7 @@ class Weights:
     def explain(self, error: Exception) -> DecorecError:
         """The message for weights that could not be loaded."""
         reason = " ".join(str(error).split())[:400].rstrip(".")
-        if self.sha256:
+        if self.local:
             return DecorecError(
                 f"features.weights: expected weights of {self.model} in {self.pretrained or 'its folder'}, found "
                 f"a file that does not fit ({reason}); set features.model to the model that the file belongs to, or "
@@ -91,7 +90,8 @@ def locate(model: str, weights: str) -> Weights:
         DecorecError: open_clip has no such model, or the value is neither a tag nor a file.
     """
     if model.startswith(FOLDER):
-        return Weights(model, None, sha256=_digest(*_files(Path(model.removeprefix(FOLDER)))))
+        _expect_folder(Path(model.removeprefix(FOLDER)))
+        return Weights(model, None, local=True)
     if model.startswith(HUB):
         return Weights(model, None)
     if model not in open_clip.list_models():
@@ -105,7 +105,7 @@ def locate(model: str, weights: str) -> Weights:
         return Weights(model, weights, settings=_settings(published))
     path = Path(weights)
     if path.is_file():
-        return Weights(model, weights, _digest(path), _settings_of_file(model, path.name))
+        return Weights(model, weights, True, _settings_of_file(model, path.name))
     raise DecorecError(
         f"features.weights: expected a weights tag of {model} or the path of a weights file, found {weights!r}, which "
         f"is neither; tags: {', '.join(open_clip.list_pretrained_tags_by_model(model)) or 'none'}"
@@ -151,21 +151,11 @@ def _settings_of_file(model: str, file: str) -> dict[str, Any]:
     return agreed
 
 
-def _files(folder: Path) -> list[Path]:
+def _expect_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise DecorecError(
             f"features.model: expected a folder with open_clip_config.json and weights, found no folder {folder}"
         )
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _digest(*paths: Path) -> str:
-    """SHA-256 (hex) of the content of the files, one after the other."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as handle:
-            hashlib.file_digest(handle, lambda: digest)
-    return digest.hexdigest()
 
 
 def _is_torchscript(path: str) -> bool:

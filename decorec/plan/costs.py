@@ -182,6 +182,8 @@ def _encoding(job: Job, size: Size) -> tuple[float, float]:
     if settings.get("encoder") == "fit":
         pairs = min(size.items, 20_000.0)
         return 4 + 0.005 * pairs * settings.get("epochs", 20) + 0.01 * size.items, 1_200.0
+    if settings.get("encoder") != "clip":  # a pinned one: what an earlier run has encoded is known
+        return 6.0, 1_200.0
     return 6 + 0.2 * size.items, 2_000.0
 
 

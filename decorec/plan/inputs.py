@@ -143,8 +143,10 @@ class Inputs(Sharing):
             )
 
     def weights(self) -> list[str]:
-        """The files of the encoder's weights, if they are not a published tag."""
+        """The file of the encoder, or those of its weights, if they are not a published tag."""
         features = self.config.features
+        if features.pinned is not None:
+            return [str(features.pinned)]
         if features.encoder != "clip":
             return []
         path = features.place_of_weights

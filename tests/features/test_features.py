@@ -52,7 +52,8 @@ def test_absent_pictures_and_texts_are_marked_and_zero(tmp_path: Path, weights: 
         assert file.x.shape == (5, 128)
         assert (file.x[~file.present] == 0).all() and (np.abs(file.x[file.present]).sum(axis=1) > 0).all()
     encoder = load_encoder("small-clip", str(weights), "fp32", CPU)
-    assert np.array_equal(text.x[[0, 4]], encoder.encode_texts(encoder.tokenizer(["red circle", "green circle"])))
+    batch = encoder.encode_texts(encoder.tokenizer(["red circle", *["green circle"] * 7]))
+    assert np.array_equal(text.x[[0, 4]], batch[:2]), "a batch is filled up"
     assert not np.allclose(np.linalg.norm(image.x[image.present], axis=1), 1)
     assert not np.array_equal(image.x[0], image.x[3]), "the first fetched picture of an item is its picture"
 

@@ -138,7 +138,7 @@ def test_a_killed_training_of_the_encoder_is_continued_by_another_process(tmp_pa
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.safetensors")}
         for folder in (tmp_path / "undisturbed", tmp_path / "killed")
     ]
-    assert len(contents[0]) == 3 and contents[0] == contents[1]
+    assert len(contents[0]) > 3 and contents[0] == contents[1]
 
 
 def test_too_few_pairs(tmp_path: Path) -> None:

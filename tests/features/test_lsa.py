@@ -10,7 +10,7 @@ import pytest
 
 from decorec.config.features import FeaturesConfig
 from decorec.data.item_features import FeatureFile
-from decorec.features.lsa import NORM, embed_texts
+from decorec.features.lsa import NORM, Lsa
 from decorec.features.step import features
 from tests.support.small_shop import step_files, write_shop, write_tables
 
@@ -18,7 +18,8 @@ TEXTS = ["blue cotton shirt", "blue shirt of cotton", "garden hose", "long garde
 
 
 def test_texts_of_the_same_words_are_near_and_rows_have_one_length() -> None:
-    x, facts = embed_texts(TEXTS, 3, 0)
+    analysis = Lsa.fit(TEXTS, 3, 0)
+    x, facts = analysis.encode(TEXTS), analysis.facts
     assert x.dtype == np.float32 and x.shape == (6, 3)
     assert np.linalg.norm(x, axis=1) == pytest.approx([NORM] * 5 + [0], abs=1e-4), (
         "no other text has a word of the last"
@@ -26,7 +27,7 @@ def test_texts_of_the_same_words_are_near_and_rows_have_one_length() -> None:
     cosine = x @ x.T / NORM**2
     assert cosine[0, 1] > 0.8 and cosine[2, 3] > 0.8 and abs(cosine[0, 2]) < 0.1
     assert facts == {"words": "7", "explained": facts["explained"]} and 0.5 < float(facts["explained"]) <= 1
-    assert np.array_equal(x, embed_texts(TEXTS, 3, 0)[0])
+    assert np.array_equal(x, Lsa.fit(TEXTS, 3, 0).encode(TEXTS))
 
 
 def test_the_definition_once_more() -> None:
@@ -38,8 +39,9 @@ def test_the_definition_once_more() -> None:
     weight /= np.linalg.norm(weight, axis=1, keepdims=True)
     left, values, _ = np.linalg.svd(weight)
     wanted = left[:, :2] * values[:2]
-    x, facts = embed_texts(texts, 2, 0)
-    assert facts["words"] == "4"
+    analysis = Lsa.fit(texts, 2, 0)
+    x = analysis.encode(texts)
+    assert analysis.facts["words"] == "4"
     wanted *= NORM / np.linalg.norm(wanted, axis=1, keepdims=True)
     assert x @ x.T == pytest.approx(wanted @ wanted.T, rel=1e-5, abs=1e-4)
 
@@ -48,7 +50,7 @@ def test_the_definition_once_more() -> None:
     ("texts", "width"), [(["one two", "one two three"], 1), (["one"], 1), (["a", "?"], 1), ([], 1)]
 )
 def test_few_texts_give_narrow_rows(texts: list[str], width: int) -> None:
-    x, _ = embed_texts(texts, 256, 0)
+    x = Lsa.fit(texts, 256, 0).encode(texts)
     assert x.shape == (len(texts), width) and np.isfinite(x).all()
 
 
@@ -58,7 +60,7 @@ def test_texts_alone_need_no_encoder(tmp_path: Path) -> None:
     features(settings=FeaturesConfig(encoder="fit", text="lsa", text_width=3), **files)
     text, image = FeatureFile.read(files["text"]), FeatureFile.read(files["image"])
     assert text.present.tolist() == [True] * 6 + [False] and not image.present.any()
-    assert np.array_equal(text.x[:6], embed_texts(TEXTS, 3, 0)[0])
+    assert np.array_equal(text.x[:6], Lsa.fit(TEXTS, 3, 0).encode(TEXTS))
     assert (text.metadata["encoder"], image.metadata["encoder"]) == ("lsa", "none")
 
 
@@ -73,4 +75,4 @@ def test_pictures_are_encoded_as_without(tmp_path: Path) -> None:
         found.append({modality: FeatureFile.read(files[modality]) for modality in ("text", "image")})
     assert np.array_equal(found[0]["image"].x, found[1]["image"].x)
     distinct = pl.read_parquet(tmp_path / "items.parquet")["text"].unique(maintain_order=True).to_list()
-    assert np.array_equal(found[1]["text"].x, embed_texts(distinct, 256, 0)[0])
+    assert np.array_equal(found[1]["text"].x, Lsa.fit(distinct, 256, 0).encode(distinct))

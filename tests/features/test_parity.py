@@ -90,7 +90,7 @@ def test_worker_processes_prepare_the_same_batches_and_report_problems(tmp_path:
         here = list(batches(source, ranges, 2, CPU))
         there = list(batches(source, ranges, 2, torch.device("cuda")))
         assert all(torch.equal(one.inputs, other.inputs) for one, other in zip(here, there, strict=True))
-        assert [one.truncated for one in here] == [other.truncated for other in there]
+        assert [one.truncated.tolist() for one in here] == [other.truncated.tolist() for other in there]
     paths[9].unlink()
     with pytest.raises(DecorecError, match=f"{paths[9].name}: expected a stored picture"):
         list(batches(Pictures(paths, encoder.geometry), ranges, 2, torch.device("cuda")))

@@ -75,6 +75,7 @@ def step_files(folder: Path) -> dict[str, Path]:
         "catalogue": folder / "items.parquet",
         "images": folder / "images.parquet",
         "cache": folder / "cache",
+        "encoder": folder / "encoder.safetensors",
         "text": folder / "features" / "text.safetensors",
         "image": folder / "features" / "image.safetensors",
     }

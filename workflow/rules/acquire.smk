@@ -173,6 +173,7 @@ rule features:
         images=rules.crawl.output.images,
         weights=plan.weights(),
     output:
+        encoder=layout.ENCODER,
         text=layout.FEATURES.replace("{modality}", "text"),
         image=layout.FEATURES.replace("{modality}", "image"),
     log:
@@ -199,5 +200,5 @@ rule features:
             "features",
             params="settings cache",
             input="catalogue images",
-            output="text image",
+            output="encoder text image",
         )
