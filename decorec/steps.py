@@ -42,6 +42,7 @@ STEPS: dict[str, Step] = {
     ),
     "train": Step("training", "decorec.training.steps", "train one stage of a run with one seed"),
     "tune": Step("training", "decorec.training.tuning", "try values of a run on validation items"),
+    "new-items": Step("training", "decorec.training.held_out_items", "rank items that a run was not trained with"),
     "gradient-probe": Step("training", "decorec.training.gradient_probe", "measure gradients during a training"),
     "evaluate": Step("evaluation", "decorec.evaluation.evaluate", "rank all items for every user"),
     "modality-modes": Step(
@@ -49,6 +50,7 @@ STEPS: dict[str, Step] = {
     ),
     "neighbour-recall": Step("evaluation", "decorec.evaluation.neighbour_recall", "find next items without training"),
     "recommend": Step("recommend", "decorec.recommend.step", "give customers the best items after their histories"),
+    "add-items": Step("recommend", "decorec.recommend.add_items", "let a trained run recommend new items as well"),
     "model-card": Step("recommend", "decorec.recommend.card", "say what the model for production is", exact=True),
     "export": Step("recommend", "decorec.export.step", "write a trained run as vectors for an index, or as ONNX"),
     "serve": Step("recommend", "decorec.serve.server", "answer over HTTP with a trained run"),
@@ -58,6 +60,7 @@ STEPS: dict[str, Step] = {
     "leaderboard-table": Step("tables", "decorec.tables.leaderboard", "order the models of the main table"),
     "statistics-table": Step("tables", "decorec.tables.statistics", "count users, items and interactions"),
     "colditems-table": Step("tables", "decorec.tables.colditems", "compare targets without a training interaction"),
+    "newitems-table": Step("tables", "decorec.tables.newitems", "compare runs on items held out of their training"),
     "coldstart-table": Step("tables", "decorec.tables.coldstart", "compare users with few interactions and others"),
     "beyond-table": Step("tables", "decorec.tables.beyond", "measure what is recommended, beyond accuracy"),
     "recall-table": Step("tables", "decorec.tables.recall", "count next items found without training"),

@@ -100,6 +100,8 @@ TORCH = {
     "model-card",
     "recommend",
     "export",
+    "add-items",
+    "new-items",
     "serve",
 }
 """Steps that need torch; loading it takes more than a second."""

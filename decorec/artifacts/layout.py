@@ -19,6 +19,7 @@ __all__ = [
     "dataset_of",
     "fill",
     "log",
+    "made_from",
     "path_of",
     "picture_path",
     "place",
@@ -72,6 +73,7 @@ VALIDATION = f"{RUN}/validation.parquet"
 LISTS = f"{RUN}/lists.parquet"
 METRICS = f"{RUN}/metrics.json"
 MODES = f"{RUN}/modes.parquet"
+NEW_ITEMS = f"{RUN}/newitems.parquet"
 GRADIENTS = f"{RUN}/gradients.parquet"
 
 PRODUCTION = "results/{dataset}/production"
@@ -86,9 +88,12 @@ PRODUCTION_STATE = f"{CACHE}/training/{{dataset}}/production/{{stage}}.safetenso
 PRODUCTION_CARD = f"{PRODUCTION}/card.md"
 
 EXPORT = "results/{dataset}/export/{run}"
+ADDED = "results/{dataset}/added/{run}"
+"""A trained run with new items."""
 
 TRIALS = "results/tuning/{dataset}/{run}.parquet"
 TRIALS_TABLE = "results/tuning/{dataset}.csv"
+NEW_ITEMS_STATE = f"{CACHE}/newitems/{{dataset}}/{{run}}/seed-{{seed}}"
 STUDY = f"{CACHE}/tuning/{{dataset}}/{{run}}"
 
 TABLE = "results/tables/{table}.csv"
@@ -169,6 +174,24 @@ def results_of(path: Path) -> tuple[Path, str] | None:
         return None
     begin = len(parts) - 1 - parts[::-1].index(RESULTS)
     return (Path(*parts[:begin]), parts[begin + 1]) if begin + 1 < len(parts) else None
+
+
+def made_from(run: Path, pattern: str) -> Path:
+    """Where a step writes what it makes from the folder of a run, if nothing else is asked for.
+
+    Args:
+        run: a folder under results/DATASET/: of a run and seed, or the one for production.
+        pattern: with the wildcards dataset and run.
+
+    Raises:
+        DecorecError: the run does not lie in results/.
+    """
+    found = results_of(run)
+    if found is None:
+        raise DecorecError(f"{run}: expected a run in results/, or --output, found neither; say where to write")
+    parts = run.absolute().parts
+    name = parts[parts.index("runs") + 1] if "runs" in parts[:-1] else run.name
+    return found[0] / fill(pattern, dataset=found[1], run=name)
 
 
 def dataset_of(path: Path) -> str:

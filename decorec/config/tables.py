@@ -12,7 +12,18 @@ KNOBS = {"alpha": "model.alpha", "tau": "model.temperature", "clusters": "intere
 """Table of sensitivity -> key of a run whose values it compares."""
 
 
-LISTS = ("main", "ablations", "retrieval", "fusion", "readings", "gradients", "embedding", "advantages", "gates")
+LISTS = (
+    "main",
+    "ablations",
+    "retrieval",
+    "fusion",
+    "readings",
+    "gradients",
+    "embedding",
+    "advantages",
+    "gates",
+    "newitems",
+)
 """Tables that name their runs."""
 
 
@@ -53,6 +64,11 @@ class TablesConfig(Section):
     advantages: Distinct[str] = []
     """Runs of the table of advantages: of each model its own run first, then the same with what others were given, such
     as a horizon or experts. Runs of one model stand one after another."""
+    newitems: Distinct[str] = []
+    """Runs of the table of new items: each is trained again with every seed, without some of the items, which are then
+    added without training."""
+    held_out: float = Field(0.05, gt=0, lt=1)
+    """Share of the items that are held out for it, drawn at random."""
     gates: Distinct[str] = []
     """Runs of DeCoRec whose learned gates (eq. 2) are shown by layer, over all seeds."""
     verdict: str | None = None

@@ -22,7 +22,7 @@ from decorec.export.forward import PlainModel, plain
 from decorec.export.onnx_file import onnx_bytes, onnx_scorer
 from decorec.export.parity import CANDIDATES, TOLERANCE, Check, Scorer, check, check_histories, padded
 from decorec.models.checkpoint import versions
-from decorec.recommend.histories import from_sequences, read_histories
+from decorec.recommend.histories import own_histories, read_histories
 from decorec.recommend.trained import TrainedRun, load
 
 __all__ = ["export"]
@@ -63,7 +63,7 @@ def export(*, run: Path, format: str, histories: Path | None = None, output: Pat
     if format not in FORMATS:
         raise DecorecError(f"--format: expected one of {', '.join(FORMATS)}, found {format!r}; correct it")
     trained = load(run)
-    folder = output or _default(run)
+    folder = output or layout.made_from(run, layout.EXPORT)
     users = _users(trained, run, histories)
     model, checked = plain(trained), check_histories(trained, users)
     vectors, length = model.vectors(), int(trained.run.model.length)
@@ -91,29 +91,9 @@ def _emptied(folder: Path) -> Path:
     return folder
 
 
-def _default(run: Path) -> Path:
-    place = layout.results_of(run)
-    if place is None:
-        raise DecorecError(f"{run}: expected a run in results/, or --output, found neither; say where to write")
-    root, dataset = place
-    parts = run.absolute().parts
-    name = parts[parts.index("runs") + 1] if "runs" in parts[:-1] else run.name
-    return root / layout.fill(layout.EXPORT, dataset=dataset, run=name)
-
-
 def _users(trained: TrainedRun, run: Path, histories: Path | None) -> Sequences | None:
     """The histories that get query vectors; None if there are none."""
-    found = None if histories is None else read_histories(histories, trained.items)
-    place = layout.results_of(run)
-    if found is None and place is not None:
-        there = {
-            pattern: place[0] / layout.fill(pattern, dataset=place[1])
-            for pattern in (layout.HISTORIES, layout.SEQUENCES, layout.VOCAB)
-        }
-        if there[layout.HISTORIES].is_file():
-            found = read_histories(there[layout.HISTORIES], trained.items)
-        elif there[layout.SEQUENCES].is_file() and there[layout.VOCAB].is_file():
-            found = from_sequences(there[layout.SEQUENCES], there[layout.VOCAB], trained.items)
+    found = own_histories(run, trained.items) if histories is None else read_histories(histories, trained.items)
     return None if found is None else found.of(np.flatnonzero(found.lengths))
 
 

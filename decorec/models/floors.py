@@ -6,6 +6,7 @@ Shapes: I items, D width of the features of all modalities, P predictions.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -17,7 +18,7 @@ from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
 from decorec.nn.matmul import product
 
-__all__ = ["Floor", "content_scores", "item_features"]
+__all__ = ["Floor", "content_scores", "item_features", "side_by_side"]
 
 SHRINKAGE = 0.1
 """Share of the mean variance that is added to that of each direction in whitening; the smallest are mostly noise."""
@@ -36,8 +37,12 @@ def item_features(item_data: ItemData, form: Literal["raw", "centred", "whitened
 
     An item without a modality has zeros there. ``form``: as in the section of content-knn.
     """
-    both = [item_data["features.text"], item_data["features.image"]]
-    return torch.cat([_formed(x, form) for x in both], 1) / math.sqrt(len(both))
+    return side_by_side([item_data["features.text"], item_data["features.image"]], form)
+
+
+def side_by_side(features: Sequence[Tensor], form: Literal["raw", "centred", "whitened"]) -> Tensor:
+    """The same of the features of some modalities, [I, F] each."""
+    return torch.cat([_formed(x, form) for x in features], 1) / math.sqrt(len(features))
 
 
 def _formed(x: Tensor, form: str) -> Tensor:

@@ -118,8 +118,8 @@ class Costs:
         """The cost of a job; None if it depends on the size of a data set, which is not known yet."""
         if job.step in ("train", "gradient-probe"):
             return self._training(job)
-        if job.step == "tune":
-            return self._tuning(job)
+        if job.step in ("tune", "new-items"):
+            return self._all_stages(job)
         return _measured_job(job) or self._by_size(job)
 
     def _training(self, job: Job) -> Cost | None:
@@ -158,7 +158,8 @@ class Costs:
         seconds = size.training / 1e3 * (rate.tokens + rate.items * size.items / 1e3)
         return Epoch(0.0, seconds, rate.memory), TABLE
 
-    def _tuning(self, job: Job) -> Cost | None:
+    def _all_stages(self, job: Job) -> Cost | None:
+        """The cost of a job that trains all stages of a run, once or for each of its trials."""
         run = Run.model_validate_json(job.value("run"))
         trials = json.loads(job.value("settings", "{}")).get("trials", 1)
         stages = [self.stage(job, run, stage) for stage in run.stages]
@@ -207,10 +208,12 @@ SIZED: dict[str, Callable[[Job, Size], tuple[float, float]]] = {
 
 def stages_of(job: Job) -> list[tuple[Run, str]]:
     """The trainings that a job needs, as (run, stage)."""
-    if job.step not in ("train", "gradient-probe", "tune"):
+    if job.step not in ("train", "gradient-probe", "tune", "new-items"):
         return []
     run = Run.model_validate_json(job.value("run"))
-    return [(run, stage) for stage in (run.stages if job.step == "tune" else [job.value("stage", "fit")])]
+    return [
+        (run, stage) for stage in (run.stages if job.step in ("tune", "new-items") else [job.value("stage", "fit")])
+    ]
 
 
 def values_of(run: Run, stage: str) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 __all__ = ["closure", "code_fingerprint", "data_files"]
 
 PACKAGE = Path(__file__).parent.parent
+DOOR = "decorec"
+"""The package itself: it has the version, and names what a user calls; no step calls it."""
 INERT = (
     "decorec.config",
     "decorec.artifacts.layout",
@@ -40,7 +42,7 @@ def closure(*modules: str) -> set[str]:
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found or any(name == inert or name.startswith(f"{inert}.") for inert in INERT):
+        if name in found or name == DOOR or any(name == inert or name.startswith(f"{inert}.") for inert in INERT):
             continue
         found.add(name)
         waiting.extend(_imports(name))

@@ -226,6 +226,15 @@ class Inputs(Sharing):
         """Input files of the training that the step gradient-probe measures."""
         return self._without_start(self.training(dataset, run, "fit"))
 
+    def held_out(self, dataset: str) -> dict[str, Any]:
+        """Input files of the step new-items: those that every other file of a training is made from."""
+        modalities = self.modalities(dataset)
+        return {
+            "vocab": layout.fill(layout.VOCAB, dataset=dataset),
+            "sequences": layout.fill(layout.SEQUENCES, dataset=dataset),
+            "features": [layout.fill(layout.FEATURES, dataset=dataset, modality=name) for name in modalities],
+        }
+
     def tuning(self, dataset: str, run: str) -> dict[str, Any]:
         """Input files of all stages of a run together."""
         return self._without_start(self.training(dataset, run, self.last_stage(run)))

@@ -41,6 +41,10 @@ class Sharing:
         """All values of a run, as JSON, without any chosen on a data set."""
         return json.dumps(self.runs[run].dump(), sort_keys=True)
 
+    def chosen_run(self, dataset: str, run: str) -> str:
+        """All values of a run, as JSON, with those chosen on a data set."""
+        return json.dumps(self.on(dataset, run).dump(), sort_keys=True)
+
     def last_stage(self, run: str) -> str:
         """The stage that is evaluated."""
         return self.runs[run].stages[-1]

@@ -169,6 +169,19 @@ TABLES: dict[str, TableJob] = {
         },
         values=lambda plan: {"runs": plan.config.tables.main, "evaluate": plan.section("evaluate")},
     ),
+    "newitems": TableJob(
+        step="newitems-table",
+        files=lambda plan: {
+            "ranks": plan.of_runs(plan.config.tables.newitems, layout.NEW_ITEMS),
+            "statistics": plan.of_datasets(layout.STATISTICS),
+        },
+        values=lambda plan: {
+            "runs": plan.config.tables.newitems,
+            "held_out": plan.config.tables.held_out,
+            "evaluate": plan.section("evaluate"),
+        },
+        wanted=lambda plan: bool(plan.config.tables.newitems),
+    ),
     "recall": TableJob(
         step="recall-table",
         files=lambda plan: {"recalls": plan.recalls()},

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.acquire.sources.table import read_interactions
+from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
-from decorec.artifacts.layout import place_of
 from decorec.artifacts.schemas.histories import HISTORIES
 from decorec.config.datasets import TableDataset
 from decorec.data.id_codes import codes_in, factorise, sorted_by
@@ -20,7 +20,7 @@ from decorec.data.parts import whole
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
 
-__all__ = ["chosen", "from_lists", "from_sequences", "read_histories", "read_ids"]
+__all__ = ["chosen", "from_lists", "from_sequences", "own_histories", "read_histories", "read_ids"]
 
 
 def from_lists(
@@ -78,7 +78,7 @@ def read_histories(path: Path, items: list[str]) -> Sequences:
     Raises:
         DecorecError: the file is missing or no such table.
     """
-    if place_of(path):
+    if layout.place_of(path):
         frame = read_table(path, HISTORIES)
         (user, users), (item, names) = factorise(frame["user"]), factorise(frame["item"])
         stamps, per_second, kept = frame["timestamp"].to_numpy(), 1, np.ones(len(frame), np.bool_)
@@ -93,6 +93,23 @@ def read_histories(path: Path, items: list[str]) -> Sequences:
     lengths = np.bincount(user[rows], minlength=len(users))
     offsets, known = np.concatenate([[0], np.cumsum(lengths)]), index[item[rows]].astype(np.int32)
     return Sequences(users.to_list(), offsets, known, stamps[rows] // per_second, whole(lengths))
+
+
+def own_histories(run: Path, items: list[str]) -> Sequences | None:
+    """The histories of all customers of the data set of a run that lies in results/; None if there are none.
+
+    Args:
+        run: folder of the run.
+        items: ids in the order of their index.
+    """
+    place = layout.results_of(run)
+    if place is None:
+        return None
+    patterns = layout.HISTORIES, layout.SEQUENCES, layout.VOCAB
+    histories, sequences, vocab = (place[0] / layout.fill(pattern, dataset=place[1]) for pattern in patterns)
+    if histories.is_file():
+        return read_histories(histories, items)
+    return from_sequences(sequences, vocab, items) if sequences.is_file() and vocab.is_file() else None
 
 
 def read_ids(path: Path) -> list[str]:

@@ -24,6 +24,7 @@ from decorec.evaluation.ranking import top, top_without
 from decorec.models import checkpoint
 from decorec.models.checkpoint import Checkpoint
 from decorec.recommend.histories import chosen, from_lists
+from decorec.recommend.new_items import read_added
 
 __all__ = ["Lists", "Reason", "Recommendation", "TrainedRun", "load"]
 
@@ -61,7 +62,8 @@ class TrainedRun:
     the last ``model.length`` of the others. Not safe for several threads at once.
     """
 
-    def __init__(self, trained: Checkpoint) -> None:
+    def __init__(self, trained: Checkpoint, folder: Path | None = None) -> None:
+        self.checkpoint, self.folder = trained, folder
         self.model = trained.model.to_device().eval()
         self.run, self.stage, self.seed = trained.run, trained.stage, trained.seed
         self.items = trained.items
@@ -307,4 +309,4 @@ def load(folder: Path | str) -> TrainedRun:
             f"{inside[0]}: expected the last stage of the run ({trained.run.stages[-1]}), found {trained.stage}; give "
             "the folder of that stage"
         )
-    return TrainedRun(trained)
+    return TrainedRun(read_added(trained, inside[0]), folder)

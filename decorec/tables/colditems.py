@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -12,71 +11,39 @@ import polars as pl
 from decorec.artifacts import layout
 from decorec.config.evaluation import EvaluateConfig
 from decorec.errors import DecorecError
-from decorec.evaluation.metrics import REPORTED
 from decorec.tables.collect import Block, RunRanks, read_runs
 from decorec.tables.labels import label
-from decorec.tables.render import Cell, Group, Table, emphasise, write
+from decorec.tables.render import Table, write
 from decorec.tables.split_facts import SplitFacts, read_split
-from decorec.tables.summary import Summary, summarise_block
+from decorec.tables.summary import summarise_block
+from decorec.tables.target_groups import SCHEMA, TargetGroup
 
 __all__ = ["colditems_table"]
 
-SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("dataset", "history", "targets", "candidates", "metric", "model"), pl.String),
-    **dict.fromkeys(("users", "cold_items"), pl.Int64),
-    **dict.fromkeys(("mean", "std"), pl.Float64),
-    "seeds": pl.Int64,
-    **dict.fromkeys(("ci_low", "ci_high"), pl.Float64),
-}
 
-
-@dataclass(frozen=True)
-class _Part:
-    """Some targets among some candidates, in one block."""
-
-    targets: str
-    """cold or other."""
-    candidates: str
-    """all or cold."""
-    facts: SplitFacts
-    summaries: list[Summary]
-
-    def records(self) -> Iterator[tuple[object, ...]]:
-        """Rows of the csv file."""
-        for row in self.summaries:
-            names = (*row.block, self.targets, self.candidates, row.metric, row.run)
-            yield (*names, row.users, self.facts.cold_items, row.mean, row.std, row.seeds, row.ci_low, row.ci_high)
-
-    def group(self, runs: Sequence[str]) -> Group:
-        """The printed rows."""
-        first = self.summaries[0]
-        what = f"{first.users:,} of {self.facts.test_targets:,} targets, {self.targets}"
-        among = "all items" if self.candidates == "all" else f"the {self.facts.cold_items:,} cold items alone"
-        rows = []
-        for metric in REPORTED:
-            line = [row for run in runs for row in self.summaries if (row.run, row.metric) == (run, metric)]
-            values = [f"{row.mean:.4f}" for row in line]
-            spreads = ["" if row.std is None else f"{row.std:.4f}" for row in line]
-            cells = zip(values, emphasise(values), spreads, strict=True)
-            rows.append((metric, [Cell(value, mark, spread) for value, mark, spread in cells]))
-        return Group(first.block.title(f"{what}, among {among}"), rows)
-
-
-def _parts(block: Block, runs: Mapping[str, RunRanks], facts: SplitFacts, evaluate: EvaluateConfig) -> Iterator[_Part]:
+def _groups(
+    block: Block, runs: Mapping[str, RunRanks], facts: SplitFacts, evaluate: EvaluateConfig
+) -> Iterator[TargetGroup]:
     """Cold targets among all items and among cold items, and the other targets; only groups that have targets."""
+
+    def group(targets: str, candidates: str, chosen: dict[str, RunRanks]) -> TargetGroup:
+        among = "all items" if candidates == "all" else f"the {facts.cold_items:,} cold items alone"
+        summaries = summarise_block(block, chosen, None, evaluate)
+        return TargetGroup(targets, candidates, facts.cold_items, facts.test_targets, among, summaries)
+
     ranked = next(iter(runs.values())).cold
     assert ranked is not None, "ranks of modes have no cold counts"
     cold = ranked.higher[0] >= 0
     if not cold.any():
         return
     some = {name: run.of(cold) for name, run in runs.items()}
-    yield _Part("cold", "all", facts, summarise_block(block, some, None, evaluate))
+    yield group("cold", "all", some)
     if block.history == "kept":
         among = {name: RunRanks(run.seeds, run.cold, run.users) for name, run in some.items() if run.cold is not None}
-        yield _Part("cold", "cold", facts, summarise_block(block, among, None, evaluate))
+        yield group("cold", "cold", among)
     if not cold.all():
         others = {name: run.of(~cold) for name, run in runs.items()}
-        yield _Part("other", "all", facts, summarise_block(block, others, None, evaluate))
+        yield group("other", "all", others)
 
 
 def colditems_table(
@@ -113,7 +80,7 @@ def colditems_table(
     for block, group in read_runs(ranks, runs).items():
         if block.dataset not in facts:
             raise DecorecError(f"--statistics: expected the file of {block.dataset!r}, found none; pass it")
-        found = list(_parts(block, group, facts[block.dataset], evaluate))
+        found = list(_groups(block, group, facts[block.dataset], evaluate))
         parts += found
         if not found and block.history == "kept":
             without.append(block.dataset)

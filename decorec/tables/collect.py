@@ -126,15 +126,20 @@ def by_dataset(files: Sequence[Path], runs: Sequence[str], pattern: str) -> dict
 
 
 def read_runs(
-    files: Sequence[Path], runs: Sequence[str], mode: str | None = None, split: Split = "test"
+    files: Sequence[Path],
+    runs: Sequence[str],
+    mode: str | None = None,
+    split: Split = "test",
+    modes: str = layout.MODES,
 ) -> dict[Block, dict[str, RunRanks]]:
     """Read the ranks of ``runs``; data set, run and seed are taken from each path.
 
     Args:
         files: paths ending in DATASET/runs/RUN/seed-N/ranks.parquet.
         runs: the runs expected in every data set, in the order of the rows of the table.
-        mode: read the rows of this mode; for files of the step modality-modes (modes.parquet).
+        mode: read the rows of this mode; for files that have several.
         split: "valid" for files named validation.parquet, by which runs are chosen.
+        modes: pattern of the files that have modes.
 
     Returns:
         block (data sets in the order of ``files``, in each the history kept, then masked) -> run (in the order of
@@ -149,7 +154,7 @@ def read_runs(
             "--ranks: expected at least one ranks.parquet, found none; pass the files of the step evaluate"
         )
     result: dict[Block, dict[str, RunRanks]] = {}
-    pattern = layout.MODES if mode is not None else layout.RANKS if split == "test" else layout.VALIDATION
+    pattern = modes if mode is not None else layout.RANKS if split == "test" else layout.VALIDATION
     for dataset, group in by_dataset(files, runs, pattern).items():
         reference: tuple[Path, pl.DataFrame] | None = None
         result |= {Block(dataset, history): {} for history in HISTORIES}

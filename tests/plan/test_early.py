@@ -61,6 +61,7 @@ def test_entries_that_stand_twice() -> None:
         "embedding",
         "advantages",
         "gates",
+        "newitems",
         "variants",
     ):
         refused(rf"tables\.{table}: expected each entry once, found 'decorec'", tables={table: ["decorec", "decorec"]})

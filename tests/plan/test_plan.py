@@ -33,6 +33,7 @@ def test_a_fingerprint_covers_what_a_step_imports_and_nothing_else() -> None:
     found = closure("decorec.training.steps", "decorec.models.decorec")
     assert {"decorec.training.loop", "decorec.nn.losses", "decorec.models.decorec", "decorec.data.sequences"} <= found
     assert not {"decorec.acquire.crawl.step", "decorec.tables", "decorec.prepare.cooccurrence"} & found
+    assert not {"decorec", "decorec.recommend.trained"} & found, "what is for use makes nothing train again"
     assert "decorec.prepare.cooccurrence" not in closure("decorec.evaluation.evaluate")
     assert code_fingerprint("decorec.training.steps") != code_fingerprint("decorec.prepare.cooccurrence")
 
@@ -55,7 +56,7 @@ def test_the_values_of_the_paper_belong_to_the_tables_that_print_them() -> None:
     tables = {job.step for job in TABLES.values()} | {"results-page"}
     printing = {"comparison-table", "statistics-table", "recall-table", "claims-table", "results-page"}
     assert {step for step in tables if reads(step, "paper.yaml")} == printing
-    assert [step for step in STEPS if reads(step, "small-clip.json")] == ["features"]
+    assert [step for step in STEPS if reads(step, "small-clip.json")] == ["features", "add-items"]
     assert [step for step in STEPS if reads(step, "page.html.jinja")] == ["report-page"]
 
 
@@ -162,6 +163,7 @@ def test_tables_and_figures_follow_the_runs_that_there_are() -> None:
         "embedding",
         "advantages",
         "gates",
+        "newitems",
     }
     assert not optional & set(small.tables())
     assert small.figures() == ["fig9", "pareto"]

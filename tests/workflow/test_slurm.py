@@ -18,9 +18,9 @@ PROFILE = REPOSITORY / "profiles" / "slurm"
 TABLE = "results/tables/main.csv"
 ON_GPU = {
     *("features", "train", "production_train", "tune"),
-    *("evaluate", "recommend", "modality_modes", "gradient_probe"),
+    *("evaluate", "recommend", "modality_modes", "gradient_probe", "new_items"),
 }
-KEEPING = {"features", "train", "production_train", "tune", "gradient_probe"}
+KEEPING = {"features", "train", "production_train", "tune", "gradient_probe", "new_items"}
 """Rules whose step keeps the state of a training when it is told to end."""
 
 

@@ -100,6 +100,38 @@ rule modality_modes:
         )
 
 
+rule new_items:
+    input:
+        unpack(ask(plan.held_out)),
+    output:
+        ranks=layout.NEW_ITEMS,
+    log:
+        layout.log(layout.training_job("new-items")),
+    benchmark:
+        layout.benchmark(layout.training_job("new-items"))
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 1
+    resources:
+        mem="8GB",
+        runtime="12h",
+    params:
+        run=ask(plan.chosen_run),
+        share=plan.config.tables.held_out,
+        cache=layout.NEW_ITEMS_STATE,
+        code=ask(partial(plan.code_of_run, "new-items")),
+    message:
+        "Training {wildcards.run} on {wildcards.dataset} without some items, seed {wildcards.seed}"
+    shell:
+        step(
+            "new-items",
+            wildcards="seed",
+            params="run share code cache",
+            input="vocab sequences features",
+            output="ranks",
+        )
+
+
 rule gradient_probe:
     input:
         unpack(ask(plan.probed)),

@@ -85,8 +85,8 @@ def read_interactions(dataset: TableDataset) -> tuple[Interactions, Account]:
     return number(frame.with_columns(_id("user"), _id("item")))
 
 
-def read_items(dataset: TableDataset, wanted: pl.Series) -> Metadata:
-    """Ids of all items and the columns of the ``wanted`` items; an item's first row is used.
+def read_items(dataset: TableDataset, wanted: pl.Series | None = None) -> Metadata:
+    """Ids of all items and the columns of the ``wanted`` items (None: of all); an item's first row is used.
 
     Raises:
         DecorecError: the file is missing or not a table, has no column "item" or a column of a wrong type, or a csv
@@ -104,7 +104,7 @@ def read_items(dataset: TableDataset, wanted: pl.Series) -> Metadata:
     named = rows.filter(pl.col("item").is_not_null())
     first = named.unique("item", keep="first", maintain_order=True)
     dropped = {"no item": len(rows) - len(named), "repeated item": len(named) - len(first)}
-    records = first.filter(pl.col("item").is_in(wanted.implode()))
+    records = first if wanted is None else first.filter(pl.col("item").is_in(wanted.implode()))
     nameless = examples(rows, rows["item"].is_null(), rows.columns[1:])
     account = Account({"records": len(rows), "items": len(first)}, dropped, {}, {"no item": nameless})
     return Metadata(first["item"], records, account)

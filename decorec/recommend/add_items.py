@@ -1,0 +1,67 @@
+"""Step add-items: a trained run that also recommends new items, without training."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from decorec.artifacts import layout
+from decorec.models import checkpoint
+from decorec.recommend.extensible import load
+from decorec.recommend.histories import read_histories
+from decorec.recommend.new_items import write_added
+
+__all__ = ["add_items"]
+
+log = logging.getLogger("decorec")
+
+
+def add_items(
+    *,
+    run: Path,
+    items: Path,
+    exposure: float = 1.0,
+    features: list[Path] | None = None,
+    encoder: Path | None = None,
+    histories: Path | None = None,
+    output: Path | None = None,
+    threads: int = 1,
+) -> None:
+    """Let a trained run recommend new items as well, without training.
+
+    A new item gets its place from the known items that are like it in text and picture, and from how like a customer's
+    history it is. The order of the known items among each other does not change. The folder that is written is used
+    like that of a trained run. Train with the new items once they have been bought a few times.
+
+    Args:
+        run: folder of a trained run (read), such as results/shop/runs/decorec-plus/seed-0 or results/shop/production.
+        items: table of items (read; csv or parquet): item, and any of title, brand, category, description and image (an
+            address, or a file relative to the folder of the table). Items that the run knows are passed over.
+        exposure: how often new items stand in the first ten places of the customers' lists, on average, divided by
+            their share of all items.
+        features: MODALITY.safetensors of the known items (read); default: those of the run's data set in results/.
+        encoder: encoder.safetensors that these were made with (read); default: that of the run's data set.
+        histories: what customers bought (read): histories.parquet, or a table (csv, parquet) with user, item and
+            timestamp; default: that of the run's data set.
+        output: folder (written): the model and config of the run, and added.safetensors; default:
+            results/DATASET/added/RUN.
+        threads: number of threads.
+
+    Raises:
+        DecorecError: an input is missing or damaged, or no item of the table is new.
+    """
+    torch.set_num_threads(threads)
+    trained = load(run)
+    folder = output or layout.made_from(run, layout.ADDED)
+    known = None if histories is None else read_histories(histories, trained.items)
+    extended = trained.add_items(
+        items, exposure=exposure, features=features or None, encoder=encoder, histories=known, threads=threads
+    )
+    own = trained.checkpoint
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    checkpoint.save(own.model, own.run, own.seed, own.items, own.counts, weights, config)
+    write_added(extended.checkpoint, folder)
+    added = len(extended.items) - len(trained.items)
+    log.info("%s: %d items, and %d new ones", folder, len(trained.items), added)

@@ -1,0 +1,157 @@
+"""Features of items that a model was not trained with, from a table with their texts and pictures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from decorec.acquire.crawl.step import crawl
+from decorec.acquire.sources.catalogue import make_catalogue
+from decorec.acquire.sources.table import read_items, table_row
+from decorec.artifacts import layout
+from decorec.artifacts.files import by_stem, read_table, write_table
+from decorec.artifacts.schemas.images import IMAGES
+from decorec.config.acquire import CrawlConfig
+from decorec.config.datasets import TableDataset
+from decorec.data.item_features import FeatureFile
+from decorec.errors import DecorecError
+from decorec.features.item_encoder import encode_items
+
+__all__ = ["NewItems", "own_encoder", "own_features", "read_new_items"]
+
+log = logging.getLogger("decorec")
+
+
+@dataclass(frozen=True)
+class NewItems:
+    """Items that a model was not trained with."""
+
+    ids: list[str]
+    """N ids."""
+    features: list[npt.NDArray[np.float32]]
+    """Of each modality, [I + N, F]: rows of the I known items, then of the new ones."""
+
+
+def own_features(run: Path) -> list[Path]:
+    """The features of the data set of a run that lies in results/; empty if there are none."""
+    place = layout.results_of(run)
+    if place is None:
+        return []
+    return sorted(
+        (place[0] / layout.fill(layout.FEATURES, dataset=place[1], modality="*")).parent.glob("*.safetensors")
+    )
+
+
+def own_encoder(run: Path) -> Path | None:
+    """What these features were made with; None if it is not known."""
+    place = layout.results_of(run)
+    found = None if place is None else place[0] / layout.fill(layout.ENCODER, dataset=place[1])
+    return found if found is not None and found.is_file() else None
+
+
+def read_new_items(
+    table: Path, known: Sequence[str], features: Sequence[Path], encoder: Path | None, cache: Path | None, threads: int
+) -> NewItems:
+    """The features of the items of a table that are not among the ``known`` ones.
+
+    Items with a row in the files of features are not encoded.
+
+    Args:
+        table: of items (csv or parquet), in the form that the items of the source table have: item, and any of title,
+            brand, category, description and image (an address, or a file relative to the folder of the table).
+        known: ids of the model's items.
+        features: MODALITY.safetensors of the data set: of all known items.
+        encoder: encoder.safetensors that these were made with; only needed for items without a row in them.
+        cache: folder results/cache, which keeps pictures and encoded rows; None: nothing is kept.
+        threads: number of threads.
+
+    Raises:
+        DecorecError: a file is missing or damaged, no item is new, or one has no row and there is no encoder.
+    """
+    if not features:
+        raise DecorecError(
+            "--features: expected the features of the known items (results/DATASET/features/*.safetensors), found "
+            "none; give them, or a run that lies in results/"
+        )
+    dataset = TableDataset(source="table", path=str(table.parent), items=table.name)
+    records, own = read_items(dataset).records, set(known)
+    new = records.filter(~pl.col("item").is_in(list(own)))
+    if new.is_empty():
+        raise DecorecError(f"{table}: expected an item that the model does not know, found {len(records)} known ones")
+    files = {modality: FeatureFile.read(path) for modality, path in by_stem(features).items()}
+    given = set.intersection(*(set(file.items) for file in files.values()))
+    missing = new.filter(~pl.col("item").is_in(list(given)))
+    encoded = _encoded(dataset, missing, encoder, cache, threads) if len(missing) else {}
+    old = [item for item in new["item"] if item in given]
+    ids = [*old, *missing["item"]]
+    described, rows = np.zeros(len(ids), np.bool_), []
+    for modality, file in files.items():
+        x, present = file.aligned([*known, *old])
+        width, extra = file.x.shape[1], encoded.get(modality)
+        y, there = np.zeros((len(missing), width), np.float32), np.zeros(len(missing), np.bool_)
+        if extra is not None and extra.present.any():
+            _expect_width(file, extra, encoder)
+            y, there = extra.aligned(missing["item"].to_list())
+        rows.append(np.concatenate([x, y]))
+        described |= np.concatenate([present[len(known) :], there])
+    if not described.any():
+        raise DecorecError(
+            f"{table}: expected a text or a picture of a new item, found none of {len(ids)}; add titles or pictures"
+        )
+    log.info(
+        "%s: %d items, %d of them new, %d of these encoded now, %d left out, which have neither text nor picture",
+        table,
+        len(records),
+        len(ids),
+        len(missing),
+        int((~described).sum()),
+    )
+    kept = np.concatenate([np.ones(len(known), np.bool_), described])
+    return NewItems([item for item, keep in zip(ids, described, strict=True) if keep], [x[kept] for x in rows])
+
+
+def _encoded(
+    dataset: TableDataset, records: pl.DataFrame, encoder: Path | None, cache: Path | None, threads: int
+) -> dict[str, FeatureFile]:
+    """Modality -> features of new items; their pictures are read, or fetched, as the step crawl does."""
+    if encoder is None:
+        raise DecorecError(
+            f"{Path(dataset.path) / dataset.items}: expected items with a row in --features, or --encoder "
+            f"(results/DATASET/encoder.safetensors), found {len(records)} items without a row (such as "
+            f"{records['item'][0]!r}) and no encoder; give it"
+        )
+    catalogue, _ = make_catalogue(records, table_row, threads)
+    with ExitStack() as stack:
+        place = Path(stack.enter_context(TemporaryDirectory(prefix="decorec-")))
+        store = cache or place / "cache"
+        write_table(place / "new-items" / "items.parquet", catalogue)
+        images = place / "new-items" / "images.parquet"
+        crawl(
+            dataset=dataset,
+            settings=CrawlConfig(),
+            catalogue=images.with_name("items.parquet"),
+            cache=store,
+            images=images,
+        )
+        fetched = read_table(images, IMAGES).filter(pl.col("status") == "ok").select("item", "sha256")
+        pictures = {item: str(layout.picture_path(store, sha256)) for item, sha256 in fetched.iter_rows()}
+        described = catalogue.select("item", "text").with_columns(
+            picture=pl.Series([pictures.get(item) for item in catalogue["item"]], dtype=pl.String)
+        )
+        return encode_items(encoder, described, threads=threads, cache=cache)
+
+
+def _expect_width(file: FeatureFile, extra: FeatureFile, encoder: Path | None) -> None:
+    if extra.x.shape[1] != file.x.shape[1] and extra.present.any():
+        raise DecorecError(
+            f"{encoder}: expected the encoder of {file.origin} ({file.x.shape[1]} values an item), found one with "
+            f"{extra.x.shape[1]}; give the encoder that these features were made with"
+        )

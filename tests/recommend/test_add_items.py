@@ -1,0 +1,114 @@
+"""The step add-items: from a table of new products to lists that have them, with an encoder that was fitted before."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import decorec
+from decorec.config.features import FeaturesConfig
+from decorec.data.item_features import FeatureFile
+from decorec.data.sequences import write_vocab
+from decorec.errors import DecorecError
+from decorec.features.step import features
+from decorec.models.added_items import WithAddedItems
+from decorec.recommend.add_items import add_items
+from decorec.recommend.step import recommend
+from tests.recommend.test_trained import ITEMS, names, saved
+from tests.support import small
+from tests.support.small_shop import drawing, step_files, write_shop
+
+
+def shop(folder: Path) -> tuple[Path, Path]:
+    """results/shop with features of 40 drawings, the encoder that made them, sequences, and a run; and new products."""
+    made = folder / "made"
+    made.mkdir(parents=True)
+    write_shop(made, 40)
+    named = pl.Series("item", ITEMS)
+    for table in ("items", "images"):
+        frame = pl.read_parquet(made / f"{table}.parquet")
+        frame.with_columns(item=named).write_parquet(made / f"{table}.parquet")
+    files = step_files(made)
+    settings = {"encoder": "fit", "epochs": 1, "batch_size": 16, "device": "cpu"}
+    features(settings=FeaturesConfig.model_validate(settings), **files)
+    place = folder / "results" / "shop"
+    (place / "features").mkdir(parents=True)
+    for name in ("text", "image"):  # written once more, since a file of results/ is sealed for its place
+        FeatureFile.read(files[name]).write(place / "features" / f"{name}.safetensors")
+    shutil.copy(files["encoder"], folder / "encoder.safetensors")
+    run, data = saved(place / "runs" / "sasrec" / "seed-0", name="sasrec")
+    data.write(place / "sequences.parquet")
+    write_vocab(place / "vocab.parquet", ITEMS)
+    new = folder / "new"
+    (new / "pictures").mkdir(parents=True)
+    random = np.random.default_rng(1)
+    rows = ["item,title,category,image"]
+    for number in (7, 50, 51):
+        picture, text = drawing(number, random)
+        picture.save(new / "pictures" / f"{number}.png")
+        rows.append(f'new {number},"{text}",Shapes > New,pictures/{number}.png')
+    rows += ["item 3,known already,,", "bare,,,pictures/missing.png", "of words,a red circle,,"]
+    (new / "items.csv").write_text("\n".join(rows) + "\n")
+    return run, new / "items.csv"
+
+
+def test_new_products_are_encoded_added_and_recommended(tmp_path: Path) -> None:
+    run, table = shop(tmp_path)
+    encoder = tmp_path / "encoder.safetensors"
+    add_items(run=run, items=table, encoder=encoder)
+    place = tmp_path / "results" / "shop" / "added" / "sasrec"
+    assert {path.name for path in place.iterdir()} == {"model.safetensors", "config.json", "added.safetensors"}
+    found, before = decorec.load(place), decorec.load(run)
+    new = ["new 7", "new 50", "new 51", "of words"]
+    assert found.items == [*ITEMS, *new], "known items are passed over, and what has neither text nor picture"
+    model = found.model
+    assert isinstance(model, WithAddedItems)
+    # Item 7 is a drawing of the same shape and colour.
+    assert "item 7" in [found.items[item] for item in model.added.neighbours[0].tolist()]
+    history = names(small.sequences(), 0)
+    known = [one.item for one in before.recommend(history, 40)]
+    assert [one.item for one in found.recommend(history, 40, only=ITEMS)] == known
+    lists = tmp_path / "lists.parquet"
+    shutil.copy(tmp_path / "results/shop/sequences.parquet", tmp_path / "sequences.parquet")
+    rows = [f"{user},{item},{time}" for user in ("ann", "bob") for time, item in enumerate([*history, "new 50"])]
+    (tmp_path / "baskets.csv").write_text("\n".join(["user,item,timestamp", *rows]) + "\n")
+    recommend(run=place, histories=tmp_path / "baskets.csv", output=lists)
+    listed = pl.read_parquet(lists)
+    assert not set(listed["item"]) & {*history, "new 50"} and set(listed["reason"]) == {"model"}
+    again = before.add_items(table, encoder=encoder)
+    assert [one.item for one in again.recommend(history, 20)] == [one.item for one in found.recommend(history, 20)]
+    loud = before.add_items(str(table), encoder=str(encoder), exposure=5)
+    assert isinstance(loud.model, WithAddedItems)
+    assert loud.model.added.offset > again.model.added.offset  # type: ignore[union-attr]
+
+
+def test_what_cannot_be_added_is_refused_with_words(tmp_path: Path) -> None:
+    run, table = shop(tmp_path)
+    with pytest.raises(
+        DecorecError, match=r"items.csv: expected items with a row in --features, or --encoder .*'new 7'"
+    ):
+        add_items(run=run, items=table)
+    (tmp_path / "known.csv").write_text("item,title\nitem 3,known\n")
+    with pytest.raises(DecorecError, match="expected an item that the model does not know, found 1 known ones"):
+        add_items(run=run, items=tmp_path / "known.csv", encoder=tmp_path / "encoder.safetensors")
+    (tmp_path / "bare.csv").write_text("item,title\nbare,\n")
+    with pytest.raises(DecorecError, match="expected a text or a picture of a new item, found none of 1"):
+        add_items(run=run, items=tmp_path / "bare.csv", encoder=tmp_path / "encoder.safetensors")
+    elsewhere, _ = saved(tmp_path / "elsewhere", name="sasrec")
+    with pytest.raises(DecorecError, match="--features: expected the features of the known items"):
+        add_items(run=elsewhere, items=table, output=tmp_path / "out")
+    given = sorted((tmp_path / "results/shop/features").iterdir())
+    with pytest.raises(DecorecError, match="expected a run in results/, or --output, found neither"):
+        add_items(run=elsewhere, items=table, features=given)
+    with pytest.raises(DecorecError, match="histories: expected what customers bought"):
+        add_items(
+            run=elsewhere,
+            items=table,
+            features=given,
+            encoder=tmp_path / "encoder.safetensors",
+            output=tmp_path / "out",
+        )
