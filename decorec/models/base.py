@@ -52,6 +52,8 @@ class Recommender(nn.Module, ABC):
     """Whether the loss can use sampled negatives."""
     supports_horizon = False
     """Whether the loss accepts several targets per prediction."""
+    reads_content_alone = False
+    """Whether an item's score depends on its features alone, so that a new item is to the model like any other."""
 
     def __init__(self, config: Any, item_data: ItemData, stage: str) -> None:
         super().__init__()

@@ -17,6 +17,8 @@ class ContentKnn(Floor):
     No item scores itself: an item of the history has its score from the other items of the history.
     """
 
+    reads_content_alone = True
+
     def item_representations(self) -> Tensor:
         """Text and picture side by side, [1, I, text + image width]."""
         return item_features(self.item_data, self.config.features)[None]

@@ -26,6 +26,7 @@ from decorec.evaluation.ranking import ranks as ranks_of
 from decorec.evaluation.ranks_table import ranks_table
 from decorec.models import checkpoint
 from decorec.models.checkpoint import Checkpoint
+from decorec.models.registry import model_class
 from decorec.prepare.clustering import cluster
 from decorec.prepare.cooccurrence import cooccurrence
 from decorec.recommend.new_items import with_new_items
@@ -131,7 +132,7 @@ def new_items(
     """Train a run without some of the items, add these as new ones, and rank every user's test item.
 
     The items are the same for all runs and seeds, so that their ranks can be compared. A step that was interrupted
-    continues where it was, within a training too.
+    continues where it was, within a training too. A model that reads content alone has the new items from the start.
 
     Args:
         run: all values of the run.
@@ -157,9 +158,12 @@ def new_items(
     place = cache / key[:16]
     ordered = [names[item] for item in held.order]
     known, new = ordered[: held.known], ordered[held.known :]
-    trained = _trained(run, seed, known, held.training, features, code, place, threads)
-    rows = [FeatureFile.read(path).aligned(ordered)[0] for path in features]
-    extended = with_new_items(trained, new, rows, held.training.training())
+    if model_class(run.model.name).reads_content_alone:  # the yardstick: nothing has to be added
+        extended = _trained(run, seed, ordered, held.training, features, code, place, threads)
+    else:
+        trained = _trained(run, seed, known, held.training, features, code, place, threads)
+        rows = [FeatureFile.read(path).aligned(ordered)[0] for path in features]
+        extended = with_new_items(trained, new, rows, held.training.training())
     frame = pl.concat(_modes(extended, held, ranks))
     write_table(ranks, frame)
     shutil.rmtree(place, ignore_errors=True)

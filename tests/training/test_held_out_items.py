@@ -55,6 +55,16 @@ def test_what_is_held_out_is_in_no_training_and_no_history() -> None:
         hold_out(none, 40, 0.02)
 
 
+def test_content_knn_has_the_new_items_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_out_items, "with_new_items", lambda *_: pytest.fail("nothing has to be added"))
+    data, run = small.sequences(), small.run(name="content-knn")
+    files, ranks = small.files(tmp_path, data, run), tmp_path / "newitems.parquet"
+    given = {name: files[name] for name in ("vocab", "sequences", "features")}
+    new_items(run=run, seed=0, share=SHARE, **given, code="a", cache=tmp_path / "cache", ranks=ranks)
+    modes = pl.read_parquet(ranks)["mode"].unique().to_list()
+    assert {"new targets, all items", "known targets, known items"} <= set(modes)
+
+
 @pytest.mark.parametrize("name", ["decorec", "sasrec", "content-ease"])
 def test_the_ranks_are_those_of_the_model_with_the_items_added(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
