@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from decorec.config.decorec import DecorecConfig
 from decorec.errors import DecorecError
+from decorec.models.added_items import WithAddedItems
 from decorec.models.base import Recommender
 from decorec.models.closed_form import ClosedForm
 from decorec.models.decorec import DeCoRec
@@ -230,6 +231,11 @@ def plain(trained: TrainedRun) -> PlainModel:
         DecorecError: there is no such form of the model.
     """
     model, name = trained.model, trained.run.model.name
+    if isinstance(model, WithAddedItems):
+        raise DecorecError(
+            f"{name}: expected a trained run, found one with added items, whose scores are no inner products; "
+            "export the run itself, or ask this one through `decorec serve` or `decorec recommend`"
+        )
     found = _without_experts(model, trained.representations)
     if found is None:
         raise DecorecError(

@@ -64,8 +64,8 @@ def export(*, run: Path, format: str, histories: Path | None = None, output: Pat
         raise DecorecError(f"--format: expected one of {', '.join(FORMATS)}, found {format!r}; correct it")
     trained = load(run)
     folder = output or layout.made_from(run, layout.EXPORT)
-    users = _users(trained, run, histories)
-    model, checked = plain(trained), check_histories(trained, users)
+    model, users = plain(trained), _users(trained, run, histories)
+    checked = check_histories(trained, users)
     vectors, length = model.vectors(), int(trained.run.model.length)
     if format == "onnx":
         content = {name: onnx_bytes(model, name) for name in ("scores", "queries")}

@@ -58,7 +58,8 @@ def from_sequences(sequences: Path, vocab: Path, items: list[str]) -> Sequences:
     Raises:
         DecorecError: the vocabulary has other items than the model.
     """
-    if read_vocab(vocab) != items:
+    known = read_vocab(vocab)
+    if known != items[: len(known)]:  # items that were added to the model stand behind those of the data set
         raise DecorecError(f"{vocab}: expected the items of the model, found another list; train the run again")
     return Sequences.read(sequences)
 

@@ -14,6 +14,7 @@ from decorec.config.features import FeaturesConfig
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import write_vocab
 from decorec.errors import DecorecError
+from decorec.export.step import export
 from decorec.features.step import features
 from decorec.models.added_items import WithAddedItems
 from decorec.recommend.add_items import add_items
@@ -73,10 +74,15 @@ def test_new_products_are_encoded_added_and_recommended(tmp_path: Path) -> None:
     known = [one.item for one in before.recommend(history, 40)]
     assert [one.item for one in found.recommend(history, 40, only=ITEMS)] == known
     lists = tmp_path / "lists.parquet"
-    shutil.copy(tmp_path / "results/shop/sequences.parquet", tmp_path / "sequences.parquet")
     rows = [f"{user},{item},{time}" for user in ("ann", "bob") for time, item in enumerate([*history, "new 50"])]
     (tmp_path / "baskets.csv").write_text("\n".join(["user,item,timestamp", *rows]) + "\n")
     recommend(run=place, histories=tmp_path / "baskets.csv", output=lists)
+    with pytest.raises(DecorecError, match="expected a trained run, found one with added items, whose scores are no"):
+        export(run=place, format="npy", output=tmp_path / "export")
+    whole = tmp_path / "whole.parquet"
+    data_set = tmp_path / "results" / "shop"
+    recommend(run=place, sequences=data_set / "sequences.parquet", vocab=data_set / "vocab.parquet", output=whole)
+    assert pl.read_parquet(whole)["item"].is_in(new).any()
     listed = pl.read_parquet(lists)
     assert not set(listed["item"]) & {*history, "new 50"} and set(listed["reason"]) == {"model"}
     again = before.add_items(table, encoder=encoder)
