@@ -27,7 +27,7 @@ from urllib.parse import quote, unquote
 from decorec.artifacts.layout import path_of, place_of
 from decorec.errors import DecorecError
 
-__all__ = ["MARK", "check", "close", "opened", "provenance", "sources_of"]
+__all__ = ["MARK", "check", "close", "opened", "place_in", "provenance", "sources_of"]
 
 DIGEST = 16
 """Bytes of a digest."""
@@ -126,6 +126,12 @@ def sources_of(path: Path) -> list[str]:
     """Places of the artifacts that ``path`` says it was made from; it holds its seal itself."""
     found = _read(path, path.suffix)
     return [] if found is None else list(_parsed(found.record)[1])
+
+
+def place_in(path: Path) -> str:
+    """The place where ``path`` was written, wherever it lies now; "" for a file without a seal or a place."""
+    found = _read(path, path.suffix) if path.is_file() else None
+    return "" if found is None else _parsed(found.record)[0]
 
 
 @dataclass(frozen=True)

@@ -139,10 +139,10 @@ class Config(Section):
                     raise ValueError(f"tables.{table} names {name!r}; expected a run of decorec")
         for name in self.tables.gradients:
             model = self.run(name).model
-            if model.name != "decorec" or model.phased or not model.ids:
+            if model.name != "decorec" or model.phased or not model.ids or self.run(name).train.start is not None:
                 raise ValueError(
                     f"tables.gradients names {name!r}; expected a run of decorec with model.phased: false and "
-                    "model.ids: true"
+                    "model.ids: true, and without train.start"
                 )
         self._expect_a_verdict()
         for name, run in self.every_run().items():

@@ -64,6 +64,10 @@ class StageConfig(Section):
 class TrainConfig(StageConfig):
     """Training: common values, and differences per stage."""
 
+    start: str | None = Field(None, exclude_if=lambda start: start is None)
+    """Folder of an earlier checkpoint of the same model, or of its run and seed, with whose parameters the training
+    begins; rows of items go by the id. Stage 2 of DeCoRec then begins with the earlier stage 2 and needs no stage 1.
+    null: from nothing."""
     stage1: dict[str, Any] = {}
     """Differences of DeCoRec's stage 1 from the common values."""
     stage2: dict[str, Any] = {"learning_rate": 1e-4}

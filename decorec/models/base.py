@@ -123,6 +123,25 @@ class Recommender(nn.Module, ABC):
         """Parameters whose first I rows belong to one item each and know nothing of its content. By default none."""
         return []
 
+    def counterparts(self, earlier: Recommender, items: Tensor) -> dict[str, tuple[int, Tensor]]:
+        """Where the rows of this model's tables stand in an ``earlier`` model of other items.
+
+        Args:
+            earlier: the same model, trained before.
+            items: [I] position of each item among those of ``earlier``, -1 for an item that is new.
+
+        Returns:
+            Name of a parameter -> (axis, [rows] position there of each row along that axis, -1 for none). A parameter
+            that is not named is of the same shape in both.
+        """
+        tables = {id(table) for table in self.id_tables()}
+        found: dict[str, tuple[int, Tensor]] = {}
+        for name, parameter in self.named_parameters():
+            if id(parameter) in tables:  # rows after those of the items, such as that of a mask, stay behind them
+                after = earlier.item_data.item_count + torch.arange(len(parameter) - len(items))
+                found[name] = 0, torch.cat([items, after])
+        return found
+
     def before_epoch(self) -> None:
         """Work to repeat before every epoch of training, without gradient."""
 

@@ -153,6 +153,22 @@ class ModalAdapter(nn.Module):
         return enriched
 
 
+def _same_clusters(now: Tensor, then: Tensor, items: Tensor) -> Tensor:
+    """For each cluster of ``now`` the cluster of ``then`` that most of its items were in, [K]; -1: all are new.
+
+    Args:
+        now: [I] cluster of each item.
+        then: [J] cluster of each earlier item.
+        items: [I] position of each item among the earlier ones, -1 for a new one.
+    """
+    known = items >= 0
+    before = then[items[known]]
+    shared = torch.zeros(int(now.max()) + 1, int(then.max()) + 1, dtype=torch.int64)
+    shared.index_put_((now[known], before), torch.ones_like(before), accumulate=True)
+    most, which = shared.max(1)
+    return torch.where(most > 0, which, -1)
+
+
 class DeCoRec(Recommender):
     """The model of both stages; it has ids and interests from stage 2 on (in joint training from the start)."""
 
@@ -318,6 +334,17 @@ class DeCoRec(Recommender):
             raise ValueError(f"stage 1 and 2 differ in {sorted(set(shared) ^ expected)}")
         self.load_state_dict(own | shared)
         self._frozen = None
+
+    def counterparts(self, earlier: Recommender, items: Tensor) -> dict[str, tuple[int, Tensor]]:
+        """Ids, gates of eq. 2, and the embeddings of clusters: a cluster goes by the items that are in it."""
+        found = super().counterparts(earlier, items)
+        found |= {name: (1, items) for name, _ in self.named_parameters() if name.endswith("from_graph")}
+        for name in self.interests or ():
+            if (table := f"interests.{name}.table.weight") in dict(self.named_parameters()):
+                key = f"interests.{name}"
+                now, then = self.item_data[key].cpu(), earlier.item_data[key].cpu()
+                found[table] = 0, _same_clusters(now, then, items)
+        return found
 
     def parameter_groups(self, train: StageConfig) -> list[dict[str, Any]]:
         """Ids and interests have a learning rate of their own."""

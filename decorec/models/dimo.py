@@ -145,6 +145,10 @@ class DIMO(Recommender):
         """The ids; the modal embeddings begin as content."""
         return [self.ids.weight]
 
+    def counterparts(self, earlier: Recommender, items: Tensor) -> dict[str, tuple[int, Tensor]]:
+        """Ids, and modal embeddings."""
+        return super().counterparts(earlier, items) | {"modal": (0, items)}
+
     def _states(self, batch: Batch, representations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """z_id and z_mo [P, D], and the sessions' mean embeddings [P, 2 D]."""
         tokens = representations[0].index_select(0, batch.items)

@@ -25,6 +25,7 @@ from torch.nn import functional
 from decorec.config.contenders import Hm4srConfig
 from decorec.data.batches import Batch
 from decorec.data.sequences import Sequences
+from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
 from decorec.models.tied import TiedRecommender
 from decorec.nn.losses import cross_modal_loss
@@ -167,6 +168,11 @@ class HM4SR(TiedRecommender):
         """Also take from the training part what the times are measured by."""
         super().observe(training)
         self.clock.observe(training)
+
+    def counterparts(self, earlier: Recommender, items: Tensor) -> dict[str, tuple[int, Tensor]]:
+        """Item embeddings, and embeddings of gaps: of which the earlier data may have had shorter ones alone."""
+        gaps, known = torch.arange(len(self.clock.gaps)), len(dict(earlier.named_parameters())["clock.gaps"])
+        return super().counterparts(earlier, items) | {"clock.gaps": (0, torch.where(gaps < known, gaps, -1))}
 
     def item_representations(self) -> Tensor:
         """Id, text and picture of all items side by side, [1, I, 3 D]."""

@@ -25,6 +25,9 @@ class Inputs(Sharing):
         self._modalities: dict[str, tuple[str, ...]] = {}
         for dataset in self.datasets("table"):
             self._expect_pictures(dataset)
+        for dataset in config.datasets:
+            for run in self.runs:
+                self._expect_another_start(dataset, run)
 
     def datasets(self, *sources: str) -> list[str]:
         """Names of the data sets; only of the given sources, if any are given."""
@@ -211,11 +214,35 @@ class Inputs(Sharing):
         return files | self._start(dataset, run, stage, seed) | {"epochs_of": []}
 
     def _start(self, dataset: str, run: str, stage: str, seed: str) -> dict[str, Any]:
-        """The trained stage 1 from which stage 2 starts."""
+        """The checkpoint from which a stage starts: an earlier one of ``train.start``, or stage 1 for stage 2."""
+        if (earlier := self.earlier(dataset, run)) is not None:
+            model, config = (Path(pattern).name for pattern in (layout.MODEL, layout.MODEL_CONFIG))
+            alone = not (earlier / stage).is_dir() and (earlier / model).is_file()
+            folder = earlier if alone else earlier / stage
+            return {"start": str(folder / model), "start_config": str(folder / config)}
         if stage != "stage2":
             return {"start": [], "start_config": []}
         place = {"dataset": dataset, "run": self.first_stage_run(run, dataset), "seed": seed, "stage": "stage1"}
         return {"start": layout.fill(layout.MODEL, **place), "start_config": layout.fill(layout.MODEL_CONFIG, **place)}
+
+    def earlier(self, dataset: str, run: str) -> Path | None:
+        """The folder of ``train.start``, if the run is trained."""
+        found = self.on(dataset, run)
+        return Path(found.train.start) if found.train.start is not None and found.model.seeded else None
+
+    def _expect_another_start(self, dataset: str, run: str) -> None:
+        """Refuse to start a training from what it writes itself.
+
+        Raises:
+            DecorecError: ``train.start`` is in the folder of this run, or in that of the model for production.
+        """
+        earlier = self.earlier(dataset, run)
+        written = (f"{dataset}/runs/{run}/", f"{dataset}/production/")
+        if earlier is not None and f"{layout.place_of(earlier)}/".startswith(written):
+            raise DecorecError(
+                f"runs.{run}.train.start: expected an earlier checkpoint, found {earlier}, which this configuration "
+                "writes; copy the folder out of results/, such as to earlier/, and name the copy"
+            )
 
     @staticmethod
     def priority(stage: str) -> int:

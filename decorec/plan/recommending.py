@@ -67,7 +67,10 @@ class Recommending(Inputs):
         run, seed = self.recommended_run(), str(self.config.seeds[0])
         files = self.training(dataset, run, stage, seed)
         owner = self.first_stage_run(run, dataset) if stage == "stage1" else run
-        before = {"dataset": dataset, "stage": "stage1"}
+        first = {"dataset": dataset, "stage": "stage1"}
+        if stage == "stage2" and self.earlier(dataset, run) is None:
+            files |= {"start": layout.fill(layout.PRODUCTION_MODEL, **first)}
+            files |= {"start_config": layout.fill(layout.PRODUCTION_CONFIG, **first)}
         return files | {
             "sequences": layout.fill(layout.PRODUCTION_SEQUENCES, dataset=dataset),
             "interests": [
@@ -77,8 +80,6 @@ class Recommending(Inputs):
             "cooccurrence": layout.fill(layout.PRODUCTION_COOCCURRENCE, dataset=dataset)
             if files["cooccurrence"]
             else [],
-            "start": layout.fill(layout.PRODUCTION_MODEL, **before) if files["start"] else [],
-            "start_config": layout.fill(layout.PRODUCTION_CONFIG, **before) if files["start"] else [],
             "epochs_of": layout.fill(layout.HISTORY, dataset=dataset, run=owner, seed=seed, stage=stage),
         }
 

@@ -24,6 +24,7 @@ from decorec.models.base import Recommender
 from decorec.models.inputs import ModelInputs
 from decorec.models.item_data import ItemData
 from decorec.models.registry import build
+from decorec.models.warm_start import start_warm
 from decorec.training.key import training_key
 from decorec.training.loop import train_model
 
@@ -69,8 +70,9 @@ def train(
         features: MODALITY.safetensors (read) of each modality that the model needs.
         interests: MODALITY.safetensors (read) of each modality that the model needs.
         cooccurrence: cooccurrence.npz (read), if the model needs it.
-        start: model.safetensors of stage 1 (read), for stage2.
-        start_config: config.json of stage 1 (read), for stage2.
+        start: model.safetensors (read) to start from: of the earlier checkpoint that train.start of the run names;
+            otherwise of stage 1, for stage2.
+        start_config: its config.json (read).
         epochs_of: history.parquet of a training of this stage with validation (read): its best epoch says for how many
             epochs this one trains, without validation.
         code: fingerprint of the code; a state that other code has kept is not used.
@@ -89,8 +91,11 @@ def train(
     torch.set_num_threads(threads)
     items, data = read_vocab(vocab), Sequences.read(sequences)
     item_data = ModelInputs.of(features, interests, cooccurrence).item_data(run, stage, items)
-    before = _state_before(run, stage, vocab, start, start_config)
-    trained = prepare(run, stage, seed, item_data, before)
+    warm = run.train.start is not None
+    before = None if warm or stage == run.stages[0] else checkpoint.load_for(vocab, *_given(stage, start, start_config))
+    trained = prepare(run, stage, seed, item_data, None if before is None else before.model.state_dict())
+    if warm:
+        start_warm(trained, items, *_given("train.start", start, start_config), holds_out=epochs_of is None)
     count = sum(parameter.numel() for parameter in trained.parameters() if parameter.requires_grad)
     log.info("%s: %d trainable parameters, %d items, %d users", stage, count, len(items), len(data.users))
     fixed = None if epochs_of is None else best_epoch(epochs_of) + 1
@@ -104,15 +109,10 @@ def train(
     keeper.remove()
 
 
-def _state_before(
-    run: Run, stage: str, vocab: Path, start: Path | None, start_config: Path | None
-) -> dict[str, Tensor] | None:
-    """The state that ``stage`` starts from; None for the first stage."""
-    if stage == run.stages[0]:
-        return None
+def _given(what: str, start: Path | None, start_config: Path | None) -> tuple[Path, Path]:
     if start is None or start_config is None:
-        raise DecorecError(f"{stage}: expected the model of the stage before at --start and --start-config; pass both")
-    return checkpoint.load_for(vocab, start, start_config).model.state_dict()
+        raise DecorecError(f"{what}: expected the model to start from at --start and --start-config; pass both")
+    return start, start_config
 
 
 def prepare(run: Run, stage: str, seed: int, item_data: ItemData, start: dict[str, Tensor] | None) -> Recommender:

@@ -435,6 +435,32 @@ def test_a_swap_of_two_values_changes_what_is_tracked() -> None:
     ).section("crawl")
 
 
+def test_a_training_starts_from_an_earlier_checkpoint(tmp_path: Path) -> None:
+    earlier = tmp_path / "earlier"
+    runs = {
+        "decorec": {"train": {"start": str(earlier)}},
+        "sasrec": {"model": {"name": "sasrec"}, "train": {"start": str(earlier)}},
+        "anew": {"model": {"name": "sasrec"}},
+        "popularity": {"model": {"name": "popularity"}, "train": {"start": str(earlier)}},
+    }
+    found = plan(runs=runs, tables={"main": ["decorec"]}, recommend={"run": "decorec"})
+    files = {"start": f"{earlier}/stage2/model.safetensors", "start_config": f"{earlier}/stage2/config.json"}
+    for asked in (found.training("shop", "decorec", "stage2"), found.production_training("shop", "stage2")):
+        assert {name: asked[name] for name in files} == files, "in place of stage 1"
+    assert found.training("shop", "decorec", "stage1")["start"] == f"{earlier}/stage1/model.safetensors"
+    assert found.training("shop", "anew", "fit")["start"] == found.training("shop", "popularity", "fit")["start"] == []
+    assert f'"start": "{earlier}"' in found.run("sasrec", "fit")
+    assert '"start"' not in found.run("anew", "fit") and '"start"' not in found.run("popularity", "fit")
+    earlier.mkdir()
+    (earlier / "model.safetensors").touch()
+    assert found.training("shop", "sasrec", "fit")["start"] == f"{earlier}/model.safetensors"
+    for place in ("results/shop/runs/decorec/seed-0", "results/shop/production"):
+        with pytest.raises(DecorecError, match=r"runs\.decorec\.train\.start: expected an earlier checkpoint, .* copy"):
+            plan(runs={"decorec": {"train": {"start": place}}}, tables={"main": ["decorec"]})
+    other = {"train": {"start": "results/shop/runs/decorec/seed-0"}}
+    plan(runs={"decorec": {}, "longer": other}, tables={"main": ["decorec"]})
+
+
 def test_the_schema_is_the_one_that_the_configuration_generates() -> None:
     file = REPOSITORY / "workflow/schemas/config.schema.json"
     assert json.loads(file.read_text()) == describe(), "run: make schema"
