@@ -152,6 +152,8 @@ def new_items(
         DecorecError: a file is missing or damaged, or no test target is held out.
     """
     torch.set_num_threads(threads)
+    # An earlier checkpoint has seen the items that are held out.
+    run = run.model_copy(update={"train": run.train.model_copy(update={"start": None})})
     names = read_vocab(vocab)
     held = hold_out(Sequences.read(sequences), len(names), share)
     key = training_key(run.dump(), seed, share, code, files=[vocab, sequences, *features])

@@ -309,6 +309,27 @@ def colditems(world: World) -> Iterator[Row]:
                 yield row | spread(figures)
 
 
+def newitems(world: World) -> Iterator[Row]:
+    """The items are drawn as the step says; every rank is in the file of its run and seed."""
+    tables = world.config["tables"]
+    items = len({item for sequence in world.sequences.values() for item in sequence})
+    held = max(1, round(tables.get("held_out", 0.05) * items))
+    end = "" if world.history == "kept" else "_masked"
+    for targets, candidates in (("new", "all"), ("new", "new"), ("known", "all"), ("known", "known")):
+        for metric in METRICS:
+            for run in tables["newitems"]:
+                figures = []
+                for seed in world.seeds:
+                    frame = pl.read_parquet(world.place(run, seed) / "newitems.parquet").sort("user")
+                    chosen = frame.filter(mode=f"{targets} targets, {candidates} items")
+                    assert all((place >= items - held) == (targets == "new") for place in chosen["target"])
+                    counts = chosen.select(f"higher{end}", f"equal{end}").iter_rows()
+                    figures.append([value(metric, higher, equal) for higher, equal in counts])
+                row = {"dataset": world.dataset, "targets": targets, "candidates": candidates, "metric": metric}
+                row |= {"model": run, "users": len(figures[0]), "cold_items": held}
+                yield row | spread(np.array(figures))
+
+
 def sensitivity(knob: str) -> Callable[[World], Iterator[Row]]:
     def rows(world: World) -> Iterator[Row]:
         runs, few = SENSITIVITY[knob], world.config["tables"]["sensitivity_seeds"]
@@ -690,6 +711,7 @@ TABLES: dict[str, Callable[[World], Iterator[Row]]] = {
     "coldstart": both(coldstart),
     "beyond": both(beyond),
     "colditems": both(colditems),
+    "newitems": both(newitems),
     "recall": recall,
     "statistics": dataset_statistics,
     "cost": cost,

@@ -57,6 +57,7 @@ WHOLE: dict[str, Any] = SETTINGS | {
         "sensitivity_seeds": 1,
         "gradients": ["naive-fusion"],
         "embedding": ["no-cluster", "decorec"],
+        "newitems": ["sasrec"],
     },
 }
 """The same with a second seed and with every kind of table and figure."""
