@@ -211,13 +211,15 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame) -> None:
             frame.write_parquet(temporary, compression="zstd", metadata={KEY: mark})
 
 
-def read_table(path: Path, columns: Mapping[str, pl.DataType | type[pl.DataType]] | None = None) -> pl.DataFrame:
-    """Read a parquet table and check that it has ``columns`` (name -> type); other columns are kept.
+def read_table(
+    path: Path, columns: Mapping[str, pl.DataType | type[pl.DataType]] | None = None, *, only: bool = False
+) -> pl.DataFrame:
+    """Read a parquet table and check that it has ``columns`` (name -> type); others are kept, but for ``only``.
 
     Raises:
         DecorecError: the file is missing, is not parquet, is not as it was written, or lacks such a column.
     """
-    frame = _read(path, "a parquet table", lambda file: pl.read_parquet(file, glob=False))
+    frame = _read(path, "a parquet table", lambda file: _parquet(file, set(columns or {}) if only else None))
     for name, dtype in (columns or {}).items():
         if name not in frame.columns:
             raise DecorecError(f"{path}: expected a column {name!r}, found {frame.columns}; run its step again")
@@ -226,6 +228,13 @@ def read_table(path: Path, columns: Mapping[str, pl.DataType | type[pl.DataType]
                 f"{path}: expected column {name!r} of type {dtype}, found {frame.schema[name]}; run its step again"
             )
     return frame
+
+
+def _parquet(file: Path, names: set[str] | None) -> pl.DataFrame:
+    """The table, or those columns of ``names`` that it has."""
+    if names is None:
+        return pl.read_parquet(file, glob=False)
+    return pl.read_parquet(file, glob=False, columns=[name for name in pl.read_parquet_schema(file) if name in names])
 
 
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:

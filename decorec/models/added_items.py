@@ -38,7 +38,7 @@ NEIGHBOURS = 5
 out of training: see docs/protocol.md."""
 CONTENT = 1.0
 """Weight of z_content."""
-DECAY = 1.0
+DECAY = 0.5
 """How fast older items of a history count less in z_content, as for content-kNN."""
 
 

@@ -80,10 +80,9 @@ def read_histories(path: Path, items: list[str]) -> Sequences:
         DecorecError: the file is missing or no such table.
     """
     if layout.place_of(path):
-        frame = read_table(path, HISTORIES)
-        (user, users), (item, names) = factorise(frame["user"]), factorise(frame["item"])
-        stamps, per_second, kept = frame["timestamp"].to_numpy(), 1, np.ones(len(frame), np.bool_)
-        del frame  # the ids of all rows are the largest part of the memory
+        (user, users), (item, names) = (_numbered(path, name) for name in ("user", "item"))
+        stamps = read_table(path, {"timestamp": HISTORIES["timestamp"]}, only=True)["timestamp"].to_numpy()
+        per_second, kept = 1, np.ones(len(stamps), np.bool_)
     else:
         found, _ = read_interactions(TableDataset(source="table", path=str(path.parent), interactions=path.name))
         user, users, item, names = found.user, found.users, found.item, found.items
@@ -94,6 +93,11 @@ def read_histories(path: Path, items: list[str]) -> Sequences:
     lengths = np.bincount(user[rows], minlength=len(users))
     offsets, known = np.concatenate([[0], np.cumsum(lengths)]), index[item[rows]].astype(np.int32)
     return Sequences(users.to_list(), offsets, known, stamps[rows] // per_second, whole(lengths))
+
+
+def _numbered(path: Path, column: str) -> tuple[npt.NDArray[np.int64], pl.Series]:
+    """The number of the id in each row, and the ids; one column at a time, since these texts are most of the memory."""
+    return factorise(read_table(path, {column: HISTORIES[column]}, only=True)[column])
 
 
 def own_histories(run: Path, items: list[str]) -> Sequences | None:

@@ -27,8 +27,8 @@ __all__ = ["ADDED", "read_added", "with_new_items", "write_added"]
 ADDED = "added.safetensors"
 """What is known of the new items, beside the weights of the model that they are added to: the tensors of ``AddedItems``
 and the ids (``items``, utf-8, newline-joined); the metadata name the digest of the weights."""
-FORM: Final = "centred"
-"""Of the features, as in the section of content-knn."""
+FORM: Final = "whitened"
+"""Of the features, as content-kNN has them by default."""
 PLACES = 10
 """Places at the head of a list whose share of new items is fitted."""
 CUSTOMERS = 1_000

@@ -14,7 +14,8 @@ import decorec
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
 from decorec.models import checkpoint
-from decorec.models.added_items import NEIGHBOURS, WithAddedItems
+from decorec.models.added_items import DECAY, NEIGHBOURS, WithAddedItems
+from decorec.models.floors import SHRINKAGE
 from decorec.recommend.new_items import ADDED, read_added, with_new_items, write_added
 from decorec.recommend.trained import TrainedRun
 from tests.recommend.test_trained import ITEMS, RUNS, alike, ids, names, saved
@@ -76,13 +77,15 @@ def test_a_new_item_stands_where_the_formula_says(tmp_path: Path) -> None:
     rows = []
     for x in features:
         unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-        apart = unit - unit.mean(0)
-        rows.append(apart / np.linalg.norm(apart, axis=1, keepdims=True) / np.sqrt(2))
+        apart = (unit - unit.mean(0)).astype(float)
+        variances, directions = np.linalg.eigh(apart.T @ apart / len(apart))
+        white = apart @ directions / np.sqrt(variances + SHRINKAGE * variances.mean())
+        rows.append(white / np.linalg.norm(white, axis=1, keepdims=True) / np.sqrt(2))
     both = np.concatenate(rows, axis=1).astype(np.float64)
     cosines = both @ both.T
     np.fill_diagonal(cosines, 0)  # no item scores itself
     read = [ITEMS.index(item) for item in history]
-    weights = 1 / np.arange(len(read), 0, -1.0)
+    weights = np.arange(len(read), 0, -1.0) ** -DECAY
     content = (cosines[read] * weights[:, None]).sum(0)
     z = (base - base.mean()) / base.std()
     zc = (content - content[:40].mean()) / content[:40].std()
