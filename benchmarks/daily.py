@@ -1,0 +1,199 @@
+"""What a warm start (train.start) costs and gains over days, beside a training from nothing every day.
+
+The interactions of a data set that is prepared are cut by time into the days before the first one and ``--days`` slices
+of as many interactions. Every morning both models are trained on all that was bought until then: one from nothing, one
+from its own checkpoint of the day before (the first day from nothing as well). Both are asked for the first purchase of
+the new day of every customer who has bought before: NDCG@10 among all items that were bought until then, which a new
+product is not yet. Training, early stopping and shapes are those of the run; the validation target is each customer's
+last purchase until the morning. Co-occurrence and clusters are computed anew every day, for both alike.
+
+    python -m benchmarks daily [--folder results/sample] [--model decorec] [--days 10] [--share 0.3] [--patience 5]
+                               [--seed 0] [--output daily.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmarks._worlds import describe_machine
+from decorec.artifacts.files import write_text
+from decorec.config.base import merge
+from decorec.config.runs import Run, resolve
+from decorec.data.sequences import Sequences, read_vocab, write_vocab
+from decorec.data.training_history import best_epoch
+from decorec.evaluation.full_ranking import rank_users
+from decorec.evaluation.rank_metrics import parse_metric
+from decorec.models import checkpoint
+from decorec.prepare.clustering import cluster
+from decorec.prepare.cooccurrence import cooccurrence
+from decorec.training.steps import train
+
+__all__ = ["main"]
+
+METRIC = parse_metric("NDCG@10")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one training of a day gave: NDCG@10 of the next purchases, processor seconds, epochs of its stages."""
+
+    ndcg: float
+    seconds: float
+    epochs: list[int]
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day: items known in the morning, new ones among them, customers asked about, and both trainings."""
+
+    day: int
+    items: int
+    new: int
+    customers: int
+    nothing: Trained
+    warm: Trained
+
+
+def morning(
+    data: Sequences, names: list[str], cut: int, until: int
+) -> tuple[Sequences, list[str], npt.NDArray[np.bool_]]:
+    """What is known at the time ``cut``: sequences and items, and whose test target is the first purchase of the day.
+
+    A sequence ends with this purchase, or before the day. The item before the target is for validation.
+    """
+    assert data.timestamps is not None
+    owner = np.repeat(np.arange(len(data.users)), data.lengths)
+    before = data.timestamps < cut
+    past = np.bincount(owner, before, len(data.users)).astype(np.int64)
+    known = np.zeros(len(names), dtype=bool)
+    known[data.items[before]] = True
+    position = np.arange(len(data.items)) - data.offsets[:-1][owner]
+    today = (position == past[owner]) & (data.timestamps < until) & known[data.items]
+    asked = np.bincount(owner, today, len(data.users)) > 0
+    kept = past + asked >= 3
+    take = (before | today) & kept[owner]
+    lengths = (past + asked)[kept]
+    number = np.cumsum(known) - 1
+    return (
+        Sequences(
+            [user for user, there in zip(data.users, kept, strict=True) if there],
+            np.concatenate([[0], np.cumsum(lengths)]),
+            number[data.items[take]].astype(np.int32),
+            data.timestamps[take],
+        ),
+        [name for name, there in zip(names, known, strict=True) if there],
+        asked[kept],
+    )
+
+
+def prepared(folder: Path, source: Path, run: Run, sequences: Sequences, names: list[str]) -> dict[str, object]:
+    """The input files of a training, written under ``folder``."""
+    vocab, data, graph = folder / "vocab.parquet", folder / "sequences.parquet", folder / "cooccurrence.npz"
+    write_vocab(vocab, names)
+    sequences.write(data)
+    cooccurrence(settings=run.graph, vocab=vocab, sequences=data, matrix=graph)
+    needs = {need for stage in run.stages for need in run.needs(stage)}
+    features = [
+        file for file in sorted((source / "features").glob("*.safetensors")) if f"features.{file.stem}" in needs
+    ]
+    interests = []
+    for file in features:
+        if f"interests.{file.stem}" in needs:
+            interests.append(folder / "interests" / file.name)
+            cluster(settings=run.interests, cooccurrence=graph, vocab=vocab, features=file, interests=interests[-1])
+    given = {"vocab": vocab, "sequences": data, "features": features, "interests": interests}
+    return given | {"cooccurrence": graph if "graph" in needs else None}
+
+
+def fitted(
+    run: Run, seed: int, files: dict[str, object], folder: Path, earlier: Path | None, asked: npt.NDArray[np.bool_]
+) -> Trained:
+    """Train under ``folder``, from nothing or from an ``earlier`` folder, and rank the next purchases."""
+    start = time.process_time()
+    stages = run.stages if earlier is None else run.stages[-1:]
+    if earlier is not None:
+        run = run.model_copy(update={"train": run.train.model_copy(update={"start": str(earlier)})})
+    before, epochs = earlier, []
+    for stage in stages:
+        place = folder / stage
+        names = {"model": "model.safetensors", "history": "history.parquet", "config": "config.json"}
+        outputs = {key: place / name for key, name in names.items()}
+        begin = before / stage if earlier is not None and before is not None else before
+        given = {} if begin is None else {"start": begin / names["model"], "start_config": begin / names["config"]}
+        train(run=run, stage=stage, seed=seed, **files, **given, code="", state=folder / "state", **outputs)  # type: ignore[arg-type]
+        epochs.append(best_epoch(outputs["history"]) + 1)
+        before = place
+    seconds = time.process_time() - start
+    model = checkpoint.load(outputs["model"], outputs["config"]).model
+    sequences = Sequences.read(files["sequences"])  # type: ignore[arg-type]
+    found = rank_users(model, sequences.of(np.flatnonzero(asked)), "test")
+    return Trained(float(METRIC(found).mean()), seconds, epochs)
+
+
+def main() -> None:
+    """Train every day in both ways, print a line for each and the means, and write them as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks daily")
+    parser.add_argument("--folder", type=Path, default=Path("results/sample"), help="results/<data set>")
+    parser.add_argument("--model", default="decorec")
+    parser.add_argument("--days", type=int, default=10)
+    parser.add_argument("--share", type=float, default=0.3, help="of the interactions that the days have together")
+    parser.add_argument("--patience", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path("daily.json"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    machine = describe_machine()
+    print(machine)
+    run = resolve({}, "described", merge({"model": {"name": options.model}}, {"train": {"patience": options.patience}}))
+    data, names = Sequences.read(options.folder / "sequences.parquet"), read_vocab(options.folder / "vocab.parquet")
+    if data.timestamps is None:
+        parser.error(f"{options.folder}: expected sequences with times, found none")
+    cuts = np.quantile(data.timestamps, np.linspace(1 - options.share, 1, options.days + 1)).astype(np.int64)
+    cuts[-1] += 1
+    days: list[Day] = []
+    with tempfile.TemporaryDirectory(prefix="decorec-daily-") as temporary:
+        earlier, seen = None, set(names)
+        for day in range(options.days):
+            folder = Path(temporary) / str(day)
+            sequences, known, asked = morning(data, names, cuts[day], cuts[day + 1])
+            new = 0 if earlier is None else len(set(known) - seen)
+            seen = set(known)
+            files = prepared(folder, options.folder, run, sequences, known)
+            nothing = fitted(run, options.seed, files, folder / "nothing", None, asked)
+            warm = nothing
+            if earlier is not None:
+                warm = fitted(run, options.seed, files, folder / "warm", earlier, asked)
+            earlier = folder / ("nothing" if earlier is None else "warm")
+            days.append(Day(day, len(known), new, int(asked.sum()), nothing, warm))
+            print(
+                f"day {day}: {len(known):6,} items ({new} new), {int(asked.sum()):6,} customers; from nothing NDCG@10 "
+                f"{nothing.ndcg:.4f}, {nothing.seconds:7.1f} s {nothing.epochs}; warm {warm.ndcg:.4f}, "
+                f"{warm.seconds:7.1f} s {warm.epochs}",
+                flush=True,
+            )
+    _report(options, machine, days)
+
+
+def _report(options: argparse.Namespace, machine: str, days: list[Day]) -> None:
+    """Print means over the days after the first one, and write everything."""
+    later = days[1:]
+    weights = np.array([day.customers for day in later], dtype=float)
+    gaps = np.array([day.warm.ndcg - day.nothing.ndcg for day in later])
+    error = gaps.std(ddof=1) / len(gaps) ** 0.5 if len(gaps) > 1 else float("nan")
+    for label in ("nothing", "warm"):
+        each: list[Trained] = [getattr(day, label) for day in later]
+        ndcg = float(np.average([one.ndcg for one in each], weights=weights))
+        print(f"{label:<8} NDCG@10 {ndcg:.4f}, {sum(one.seconds for one in each):8.1f} s of processor time")
+    print(f"warm - nothing, mean of {len(later)} days: {gaps.mean():+.4f} +- {error:.4f}")
+    facts = {"folder": options.folder.name, "model": options.model, "seed": options.seed, "patience": options.patience}
+    facts |= {"machine": machine, "days": [asdict(day) for day in days]}
+    write_text(options.output, json.dumps(facts, indent=2) + "\n")
