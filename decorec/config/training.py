@@ -64,7 +64,7 @@ class StageConfig(Section):
 class TrainConfig(StageConfig):
     """Training: common values, and differences per stage."""
 
-    start: str | None = Field(None, exclude_if=lambda start: start is None)
+    start: str | None = Field(None, min_length=1, exclude_if=lambda start: start is None)
     """Folder of an earlier checkpoint of the same model, or of its run and seed, with whose parameters the training
     begins; rows of items go by the id. Stage 2 of DeCoRec then begins with the earlier stage 2 and needs no stage 1.
     null: from nothing."""

@@ -217,8 +217,8 @@ class Inputs(Sharing):
         """The checkpoint from which a stage starts: an earlier one of ``train.start``, or stage 1 for stage 2."""
         if (earlier := self.earlier(dataset, run)) is not None:
             model, config = (Path(pattern).name for pattern in (layout.MODEL, layout.MODEL_CONFIG))
-            alone = not (earlier / stage).is_dir() and (earlier / model).is_file()
-            folder = earlier if alone else earlier / stage
+            places = [earlier / stage, earlier, earlier / self.last_stage(run)]
+            folder = next((place for place in places if (place / model).is_file()), places[0])
             return {"start": str(folder / model), "start_config": str(folder / config)}
         if stage != "stage2":
             return {"start": [], "start_config": []}

@@ -454,6 +454,12 @@ def test_a_training_starts_from_an_earlier_checkpoint(tmp_path: Path) -> None:
     earlier.mkdir()
     (earlier / "model.safetensors").touch()
     assert found.training("shop", "sasrec", "fit")["start"] == f"{earlier}/model.safetensors"
+    (earlier / "stage2").mkdir()
+    (earlier / "model.safetensors").rename(earlier / "stage2/model.safetensors")
+    found = plan(runs=runs, tables={"main": ["decorec"]})
+    assert found.training("shop", "decorec", "stage1")["start"] == files["start"], (
+        "the run has the stage 1 of another one"
+    )
     for place in ("results/shop/runs/decorec/seed-0", "results/shop/production"):
         with pytest.raises(DecorecError, match=r"runs\.decorec\.train\.start: expected an earlier checkpoint, .* copy"):
             plan(runs={"decorec": {"train": {"start": place}}}, tables={"main": ["decorec"]})
