@@ -9,13 +9,15 @@ from pathlib import Path
 
 from decorec.artifacts.seal import provenance
 from decorec.errors import DecorecError, explain
+from decorec.recommend.new_items import ADDED
 from decorec.recommend.trained import load
 from decorec.serve.meters import Meters
 from decorec.serve.worker import Loaded, Worker
 
 __all__ = ["Reloader", "load_warm", "state_of"]
 
-FILES = [f"{stage}{name}" for stage in ("", "stage2/", "fit/") for name in ("config.json", "model.safetensors")]
+MODEL = ("config.json", "model.safetensors", ADDED)
+FILES = [f"{stage}{name}" for stage in ("", "stage2/", "fit/") for name in MODEL]
 """What a run's folder may hold a model in (see ``decorec.recommend.trained.load``)."""
 log = logging.getLogger("decorec")
 
@@ -30,7 +32,7 @@ def load_warm(folder: Path) -> Loaded:
     """
     with provenance():  # so that weights beside the configuration of others are refused
         trained = load(folder)
-    weights = next(folder / name for name in FILES if name.endswith("safetensors") and (folder / name).is_file())
+    weights = next(folder / name for name in FILES if name.endswith(MODEL[1]) and (folder / name).is_file())
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     _ = trained.representations
@@ -83,7 +85,7 @@ class Reloader:
             if self._ended:
                 return
             state = state_of(self._folder)
-            # Two files belong together: a change counts when nothing has changed for a while.
+            # The files belong together: a change counts when nothing has changed for a while.
             if asked or (state != self._seen and state == last):
                 self._seen = state
                 self._load()

@@ -20,6 +20,7 @@ from decorec import load
 from decorec.export.forward import plain
 from decorec.export.onnx_file import onnx_bytes, onnx_scorer
 from decorec.export.parity import padded
+from decorec.recommend.new_items import with_new_items, write_added
 from decorec.recommend.trained import Recommendation, TrainedRun
 from decorec.serve.bodies import MOST_BYTES, MOST_HISTORY, Recommend, Similar
 from decorec.serve.meters import Meters
@@ -245,6 +246,12 @@ def test_a_new_model_takes_over_without_a_lost_request(service: Service, folder:
         client.join()
     assert {status for status, _ in answers} == {200}
     assert {str(found) for _, found in answers} <= set(map(str, lists.values()))
+    own = load(folder).checkpoint
+    features = np.random.default_rng(0).normal(size=(len(ITEMS) + 1, 8)).astype(np.float32)
+    write_added(with_new_items(own, ["new"], [features], small.sequences()), folder / "stage2")
+    while service.get("/health").json()["items"] == len(ITEMS):  # items that are added are a new model as well
+        time.sleep(0.01)
+    assert "new" in [each["item"] for each in service.recommend([ITEMS[5]], k=len(ITEMS))]
     assert service.end() == 0
     assert not any("Traceback" in line for line in service.lines)
 
