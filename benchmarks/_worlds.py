@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from benchmarks._shopping import purchases
-from decorec.config.datasets import AtomicDataset
+from decorec.acquire.sample.dirt import LOST, Dirt
+from decorec.acquire.sample.products import Products
+from decorec.acquire.sample.records import meta_lines
+from decorec.acquire.sample.shop import draw_shop
+from decorec.acquire.sources.metadata import item_row
+from decorec.config.datasets import AtomicDataset, SampleDataset
 from decorec.config.prepare import GraphConfig
+from decorec.config.runs import resolve
+from decorec.data.filtering import Filtered
 from decorec.data.graph import normalise
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import Sequences, read_vocab
+from decorec.features.lsa import embed_texts
+from decorec.models.inputs import ModelInputs
 from decorec.models.item_data import ItemData
 from decorec.prepare.atomic import atomic, atomic_features
 from decorec.prepare.cooccurrence import count_pairs
 
-__all__ = ["SCIENTIFIC", "World", "describe_machine", "generated", "scientific"]
+__all__ = ["SCIENTIFIC", "World", "describe_machine", "drawn", "generated", "prepared", "scientific"]
 
 SCIENTIFIC = Path("data/scientific")
 MODALITIES = ("text", "image")
@@ -51,6 +64,51 @@ def scientific(folder: Path = SCIENTIFIC) -> World:
             features[modality] = torch.from_numpy(FeatureFile.read(file).aligned(names)[0].copy())
         sequences = Sequences.read(files["sequences"])
     return World("Scientific", sequences, _item_data(sequences, len(names), features, graph=True))
+
+
+def prepared(folder: Path) -> World:
+    """A data set that the workflow has prepared: its sequences, features and graph under results/DATASET."""
+    items, sequences = read_vocab(folder / "vocab.parquet"), Sequences.read(folder / "sequences.parquet")
+    features = {name: folder / "features" / f"{name}.safetensors" for name in MODALITIES}
+    inputs = ModelInputs(features=features, cooccurrence=folder / "graph" / "cooccurrence.npz")
+    hybrid = resolve({}, "described", {"model": {"name": "hybrid-knn"}})  # it needs all of them
+    return World(folder.name, sequences, inputs.item_data(hybrid, "fit", items))
+
+
+def drawn(dataset: SampleDataset) -> World:
+    """The sequences of a sample shop as the workflow prepares it, and features of texts alone: no file, no picture."""
+    products, purchases, dirt = draw_shop(dataset)
+    lost = np.zeros(len(products), dtype=bool)
+    for defect in LOST:
+        lost[list(dirt[defect])] = True
+    filtered = Filtered.start(purchases.user, purchases.item)
+    rows = np.stack([purchases.user, purchases.item, purchases.day, purchases.overall])
+    twice = np.ones(len(purchases.user), dtype=bool)
+    twice[np.unique(rows, axis=1, return_index=True)[1]] = False
+    filtered.drop(twice, "duplicates", "duplicate")
+    filtered.keep(~lost, "items with a picture", "item without picture")
+    filtered.core(5, "")
+    user, item, day, _ = rows[:, filtered.rows]
+    # Reviews lie in the file product by product, so this is the order of purchases of one day.
+    order = np.lexsort([item, day, user])
+    known, items = np.unique(item[order], return_inverse=True)
+    lengths = np.unique(user, return_counts=True)[1]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    sequences = Sequences([""] * len(lengths), offsets, items.astype(np.int32), day[order] * 86_400)
+    text = torch.from_numpy(embed_texts(_texts(products, known, dirt, dataset.seed), 256, 0)[0])
+    features = {"text": text, "image": torch.zeros(len(known), 1)}
+    return World("drawn", sequences, _item_data(sequences, len(known), features, graph=True))
+
+
+def _texts(products: Products, known: npt.NDArray[np.int64], dirt: Dirt, seed: int) -> list[str]:
+    """The text of each of the products ``known``."""
+    found: dict[str, str] = {}
+    for line in meta_lines(products, dirt, np.random.default_rng(seed)):
+        with suppress(json.JSONDecodeError):
+            record = json.loads(line)
+            raw = {name: value if isinstance(value, str) else json.dumps(value) for name, value in record.items()}
+            found.setdefault(record["asin"], item_row({**raw, "item": record["asin"]}, Counter())["text"])
+    return [found[products.asin[item]] for item in known]
 
 
 def generated(

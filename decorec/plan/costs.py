@@ -235,7 +235,7 @@ def size_of(dataset: str, jobs: list[Job]) -> Size | None:
     for job in jobs:
         if job.dataset == dataset and (section := json.loads(job.value("dataset", "{}"))).get("source") == "sample":
             users, items = section["users"], section["items"]
-            return Size(0.8 * users, 0.77 * items, 4.9 * users, "expected of the sample shop")
+            return Size(0.75 * users, 0.68 * items, 3.9 * users, "expected of the sample shop")
     return None
 
 

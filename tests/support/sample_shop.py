@@ -16,8 +16,6 @@ from decorec.config.datasets import SampleDataset
 
 Shop = tuple[Products, Purchases, Dirt]
 SMALL = {"source": "sample", "items": 60, "users": 80}
-ABSENT = ("no metadata", "no picture", "dead link", "truncated picture", "html as picture")
-"""Dirt that leaves a product without a picture or without metadata."""
 
 
 def parse(lines: Iterable[bytes]) -> tuple[list[dict[str, Any]], int]:

@@ -3,6 +3,10 @@
 The next purchase depends on the last two (another piece of the same kit, of the same brand, a match, a substitute,
 a replacement) and on tastes that change with time. A purchase by taste works like browsing: some products are seen, the
 popular ones more often, and one that fits the taste is bought.
+
+The numbers here and in ``products`` were chosen so that the shop is like real data sets in its counts and in what
+popularity, co-occurrence and content tell of the next item on validation: docs/protocol.md, "The sample shop". No
+trained model was looked at.
 """
 
 from __future__ import annotations
@@ -19,20 +23,24 @@ __all__ = ["Purchases", "draw_purchases"]
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-BROWSED = 160
+BROWSED = 400
 """Products that a customer sees before buying one."""
 BLOCK = 10_000
 """Customers drawn at a time, which limits the memory."""
 MOST = 40
 """Largest number of purchases of a customer."""
+BASKET = 0.5
+"""Share of purchases on the day of the one before."""
+HALVES = 100
+"""Days from a product's best day until it draws half the interest, and half of that after as many more."""
 MOTIVES = {
-    "kit": 0.14,
-    "older kit": 0.04,
-    "brand": 0.12,
-    "match": 0.24,
-    "substitute": 0.16,
-    "replacement": 0.03,
-    "fashion": 0.03,
+    "kit": 0.08,
+    "older kit": 0.02,
+    "brand": 0.33,
+    "match": 0.1,
+    "substitute": 0.25,
+    "replacement": 0.01,
+    "fashion": 0.02,
 }
 """Share of purchases by motive; all others are by taste."""
 LIKENESS: dict[str, dict[str, float]] = {
@@ -46,9 +54,10 @@ show colour and pattern; "fashion" depends on popularity only."""
 DRIFT = 0.05
 """Probability that a taste changes, per purchase and attribute."""
 TASTES = {
-    "kind": (3, 3.5),
-    "style": (2, 3.0),
-    "colour": (3, 3.0),
+    "brand": (3, 4.0),
+    "kind": (2, 4.0),
+    "style": (2, 3.5),
+    "colour": (3, 2.0),
     "pattern": (2, 1.0),
     "shape": (1, 0.5),
 }
@@ -66,15 +75,15 @@ class Purchases:
 
 
 def _lengths(users: int, rng: np.random.Generator) -> Integers:
-    """Purchases per customer: one customer in twelve has 1 to 4, the others have 5 or more; the mean is about 9."""
-    regular = 5 + rng.negative_binomial(1.3, 0.25, users)
+    """Purchases per customer: one customer in twelve has 1 to 4, the others have 5 or more; the mean is about 7."""
+    regular = 5 + rng.negative_binomial(0.7, 0.22, users)
     return np.minimum(np.where(rng.random(users) < 1 / 12, rng.integers(1, 5, users), regular), MOST)
 
 
 def _days(lengths: Integers, rng: np.random.Generator) -> Integers:
-    """Day per customer and purchase [users, longest], non-decreasing; a fifth of the gaps are 0 (same basket)."""
+    """Day per customer and purchase [users, longest], non-decreasing."""
     users, longest = len(lengths), int(lengths.max())
-    gaps = np.where(rng.random((users, longest)) < 0.2, 0, rng.geometric(1 / 30, (users, longest)))
+    gaps = np.where(rng.random((users, longest)) < BASKET, 0, rng.geometric(1 / 30, (users, longest)))
     gaps[:, 0] = 0
     elapsed = gaps.cumsum(axis=1)
     total = elapsed[np.arange(users), lengths - 1]
@@ -133,6 +142,7 @@ class _Shopping:
                 for attribute, weight in weights.items():
                     value = getattr(products, attribute)
                     scores[rows] += weight * (value[seen[rows]] == value[last[rows]][:, None])
+        scores -= np.log(2) / HALVES * np.abs(products.best[seen] - self.days[active, step][:, None])
         return self._pick(active, step, seen, scores)
 
     def step(self, active: Integers, step: int) -> None:

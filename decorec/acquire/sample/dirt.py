@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = ["DUPLICATED_REVIEWS", "PICTURE_DIRT", "TEXT_DIRT", "Dirt", "choose_dirt", "css_title", "html_page"]
+__all__ = ["DUPLICATED_REVIEWS", "LOST", "PICTURE_DIRT", "TEXT_DIRT", "Dirt", "choose_dirt", "css_title", "html_page"]
 
 Dirt = Mapping[str, frozenset[int]]
 """Kind of defect -> the products that have it."""
@@ -23,6 +23,8 @@ PICTURE_DIRT = {
     "old link field": 0.02,
 }
 """Share of products with each defect; no product has two of these."""
+LOST = ("no metadata", "no picture", "dead link", "truncated picture", "html as picture")
+"""Those of them that leave a product without metadata or without a picture."""
 
 TEXT_DIRT = {
     "css title": 0.006,

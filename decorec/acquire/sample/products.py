@@ -2,7 +2,8 @@
 
 Every product has attributes that its text names (style, material, brand), attributes that its picture shows (colour,
 pattern, shape), and a kit: a few products of different kinds that are bought together, for a reason that neither text
-nor picture shows.
+nor picture shows. The products of a brand are mostly alike, as the variants of real ones are. Each product has its best
+day: before and after it, it draws less interest.
 """
 
 from __future__ import annotations
@@ -32,6 +33,14 @@ DAYS = 1_200
 """Days that the shop is open."""
 KIT = 4
 """Products per kit."""
+RANGE = 8
+"""Products per brand, on average, until all brands are used."""
+OWN = {"kind": 0.95, "style": 0.95, "material": 0.9, "pattern": 0.8}
+"""Share of a brand's products that have its own value of an attribute; the others have any."""
+SKEW = 1.2
+"""Exponent of the popularity: the larger, the more of the interest goes to the first products."""
+HEAD = 0.01
+"""Share of the products that are about as popular as the first."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,8 @@ class Products:
     """Number of the kit that the product belongs to."""
     launch: Integers
     """Day from which it is sold."""
+    best: Integers
+    """Day on which it draws the most interest."""
     popularity: npt.NDArray[np.float64]
     """Probability of being seen; sums to 1."""
     tells_colour: Booleans
@@ -150,34 +161,36 @@ def _popularity(launch: Integers, rng: np.random.Generator) -> npt.NDArray[np.fl
     late = launch > DAYS // 2
     rank = np.empty(items, np.int64)
     rank[np.argsort(rng.random(items) + 0.2 * late, kind="stable")] = np.arange(items)
-    weight = (rank + 0.02 * items) ** -0.7
+    weight = (rank + HEAD * items) ** -SKEW
     return np.asarray(weight / weight.sum(), np.float64)
 
 
 def draw_products(items: int, rng: np.random.Generator) -> Products:
     """Draw ``items`` products.
 
-    A brand prefers one style, one material and one pattern; all other attributes are independent.
+    A brand has a kind, a style, a material and a pattern of its own; all other attributes are independent.
     """
-    kind = rng.integers(0, len(KINDS), items)
-    brand = rng.integers(0, len(BRANDS), items)
-    brand_style = rng.permutation(np.arange(len(BRANDS)) % len(STYLES))
-    brand_material = rng.permutation(np.arange(len(BRANDS)) % len(MATERIALS))
-    brand_pattern = rng.permutation(np.arange(len(BRANDS)) % len(PATTERNS))
-    style = np.where(rng.random(items) < 0.7, brand_style[brand], rng.integers(0, len(STYLES), items))
-    material = np.where(rng.random(items) < 0.5, brand_material[brand], rng.integers(0, len(MATERIALS), items))
+    brands = min(max(1, items // RANGE), len(BRANDS))
+    brand = rng.integers(0, brands, items)
+
+    def of_brand(attribute: str, values: int) -> Integers:
+        own = rng.permutation(np.arange(brands) % values)
+        return np.where(rng.random(items) < OWN[attribute], own[brand], rng.integers(0, values, items))
+
+    kind = of_brand("kind", len(KINDS))
     launch = np.where(rng.random(items) < 0.3, rng.integers(DAYS // 2, DAYS - 250, items), 0)
     return Products(
         asin=identifiers("B", 9, items, rng),
         kind=kind,
-        style=style,
-        material=material,
-        brand=brand,
+        style=of_brand("style", len(STYLES)),
+        material=of_brand("material", len(MATERIALS)),
+        brand=rng.permutation(len(BRANDS))[brand],
         colour=rng.integers(0, len(COLOURS), items),
-        pattern=np.where(rng.random(items) < 0.6, brand_pattern[brand], rng.integers(0, len(PATTERNS), items)),
+        pattern=of_brand("pattern", len(PATTERNS)),
         shape=rng.integers(0, SHAPES, items),
         kit=_kits(kind, rng),
         launch=launch,
+        best=rng.integers(launch, DAYS),
         popularity=_popularity(launch, rng),
         tells_colour=rng.random(items) < 0.5,
         tells_pattern=rng.random(items) < 0.35,

@@ -47,13 +47,16 @@ def _line(record: Record) -> bytes:
 
 
 def _title(products: Products, item: int, rng: np.random.Generator) -> str:
-    kind = KINDS[list(KINDS)[products.kind[item]]]
-    words = [BRANDS[products.brand[item]], str(rng.choice(list(STYLES.values())[products.style[item]]))]
+    """A brand always uses the same of several words for a style or a kind."""
+    brand = products.brand[item]
+    nouns = KINDS[list(KINDS)[products.kind[item]]].nouns
+    styles = list(STYLES.values())[products.style[item]]
+    words = [BRANDS[brand], styles[brand % len(styles)]]
     if products.tells_colour[item]:
         words.append(COLOURS[products.colour[item]].title())
     if products.tells_pattern[item]:
         words.append(PATTERNS[products.pattern[item]].title())
-    words += [MATERIALS[products.material[item]], str(rng.choice(kind.nouns))]
+    words += [MATERIALS[products.material[item]], nouns[brand % len(nouns)]]
     return " ".join(words) + f", {rng.choice(SIZES)}"
 
 

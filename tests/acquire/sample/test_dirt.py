@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from decorec.acquire.sample.dirt import PICTURE_DIRT, TEXT_DIRT
+from decorec.acquire.sample.dirt import LOST, PICTURE_DIRT, TEXT_DIRT
 from decorec.acquire.sample.records import meta_lines, review_lines
 from decorec.acquire.sample.shop import draw_shop
 from decorec.config.datasets import SampleDataset
-from tests.support.sample_shop import ABSENT, SMALL, Shop, default_shop, parse, write
+from tests.support.sample_shop import SMALL, Shop, default_shop, parse, write
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_dirt_of_pictures(small: Path) -> None:
         return True
 
     for item in range(len(products)):
-        lost = any(item in dirt[name] for name in ABSENT)
+        lost = any(item in dirt[name] for name in LOST)
         assert decodes(item) != lost
     exists = {name: [(pictures / f"{products.asin[i]}.jpg").exists() for i in dirt[name]] for name in PICTURE_DIRT}
     assert all(map(all, (exists["truncated picture"], exists["html as picture"], exists["dead first link"])))
