@@ -86,8 +86,10 @@ def ingest(
         "kept": {"users": kept["user"].n_unique(), "items": len(rows), "interactions": len(kept)},
     }
     check_interactions(interactions, kept, rows["item"], filter.kcore)
-    write_table(interactions, kept)
+    # First, so that the same items are the same bytes whatever was bought of them: what is made from the items alone
+    # need not be made again.
     write_table(catalogue, rows)
+    write_table(interactions, kept)
     write_json(counts, summary)
     losses = [
         account.dropped,

@@ -100,6 +100,15 @@ def test_another_table_of_interactions_runs_ingest_and_what_follows(shop: Workpl
     assert shop.planned() == {"ingest": 1, "crawl": 1, "features": 1, "split": 1, "total": 4}
 
 
+def test_tables_that_were_read_again_run_only_what_their_content_changes(prepared: Workplace, tmp_path: Path) -> None:
+    workplace = prepared.copy(tmp_path / "work", SHOP)
+    with (workplace.folder / "data/interactions.csv").open("a") as handle:
+        handle.write("u0,i39,1600000000\n")
+    result = workplace.snakemake("--show-failed-logs", "--", layout.fill(layout.INTERACTIONS, dataset="shop"))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert workplace.planned() == {"split": 1, "total": 1}, "the same items: nothing to fetch and to encode"
+
+
 def test_a_replaced_weights_file_encodes_again_and_crawls_nothing(prepared: Workplace, tmp_path: Path) -> None:
     from decorec.features.encoders import SMALL_CLIP, build_encoder, pick_device
 
