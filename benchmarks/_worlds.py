@@ -22,13 +22,14 @@ from decorec.acquire.sample.records import meta_lines
 from decorec.acquire.sample.shop import draw_shop
 from decorec.acquire.sources.metadata import item_row
 from decorec.config.datasets import AtomicDataset, SampleDataset
+from decorec.config.features import FeaturesConfig
 from decorec.config.prepare import GraphConfig
 from decorec.config.runs import resolve
 from decorec.data.filtering import Filtered
 from decorec.data.graph import normalise
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import Sequences, read_vocab
-from decorec.features.lsa import embed_texts
+from decorec.features.lsa import Lsa
 from decorec.models.inputs import ModelInputs
 from decorec.models.item_data import ItemData
 from decorec.prepare.atomic import atomic, atomic_features
@@ -95,8 +96,9 @@ def drawn(dataset: SampleDataset) -> World:
     lengths = np.unique(user, return_counts=True)[1]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     sequences = Sequences([""] * len(lengths), offsets, items.astype(np.int32), day[order] * 86_400)
-    text = torch.from_numpy(embed_texts(_texts(products, known, dirt, dataset.seed), 256, 0)[0])
-    features = {"text": text, "image": torch.zeros(len(known), 1)}
+    texts = _texts(products, known, dirt, dataset.seed)
+    text = Lsa.fit(texts, FeaturesConfig().text_width, seed=0).encode(texts)
+    features = {"text": torch.from_numpy(text), "image": torch.zeros(len(known), 1)}
     return World("drawn", sequences, _item_data(sequences, len(known), features, graph=True))
 
 

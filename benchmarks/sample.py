@@ -53,7 +53,7 @@ def measured(world: World) -> dict[str, float]:
     found = counts(world.sequences, world.item_data.item_count)
     floors = reached(world)
     found |= {f"{name}, NDCG@10": value for name, value in floors.items()}
-    return found | {f"{name} / popularity": value / floors["popularity"] for name, value in floors.items()}
+    return found | {f"{name} / popularity": floors[name] / floors["popularity"] for name in FLOORS[1:]}
 
 
 def counts(sequences: Sequences, items: int) -> dict[str, float]:

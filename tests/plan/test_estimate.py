@@ -61,7 +61,7 @@ def test_a_first_look_trains_only_what_it_names(tmp_path: Path, monkeypatch: pyt
     assert sorted(trained) == sorted([*stages, *((run, "fit", "0") for run in ("sasrec", "no-modalities", *FLOORS))])
     assert sum(job.step == "evaluate" for job in jobs) == 13, "a floor is ranked once as well"
     said = forecast(jobs, cores=2)
-    assert said.startswith(f"{len(jobs)} jobs: 17 train, ") and "first: 360 users" in said
+    assert said.startswith(f"{len(jobs)} jobs: 17 train, ") and "first: 338 users" in said
     assert "(expected of the sample shop)" in said and "with 2 cores" in said and "values per unit of size" in said
     with pytest.raises(DecorecError, match="what Snakemake refuses"):
         planned([], [Path("nowhere.yaml")])
