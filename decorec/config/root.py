@@ -249,9 +249,10 @@ class Config(Section):
         return found
 
     def _alone(self, modalities: tuple[str, ...], dataset: str | None) -> Run:
-        """The run of the verdict with some of its modalities."""
+        """The run of the verdict with some of its modalities, trained from nothing: an earlier one had all of them."""
+        change = {"model": {"modalities": list(modalities)}, "train": {"start": None}}
         try:
-            return self._resolved(str(self.tables.verdict), dataset, {"model": {"modalities": list(modalities)}})
+            return self._resolved(str(self.tables.verdict), dataset, change)
         except ValidationError as error:
             advice = "\n  without a verdict: tables: {verdict: null}"
             raise ValueError(explain(error, "tables.verdict") + advice) from error

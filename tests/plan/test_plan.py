@@ -467,6 +467,13 @@ def test_a_training_starts_from_an_earlier_checkpoint(tmp_path: Path) -> None:
     plan(runs={"decorec": {}, "longer": other}, tables={"main": ["decorec"]})
 
 
+def test_the_verdict_compares_trainings_from_nothing() -> None:
+    warm = plan(**VERDICT | {"runs": VERDICT["runs"] | {"decorec": {"train": {"start": "earlier"}}}})
+    twins = warm.twins("shop")
+    assert "decorec" not in twins and twins["decorec-text-image-alone"] == ["text", "image"]
+    assert not any('"start"' in warm.run(run, warm.last_stage(run)) for run in twins)
+
+
 def test_the_schema_is_the_one_that_the_configuration_generates() -> None:
     file = REPOSITORY / "workflow/schemas/config.schema.json"
     assert json.loads(file.read_text()) == describe(), "run: make schema"
