@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 IntArray = npt.NDArray[np.int64]
+NARROWEST = 4
+"""Sequences up to this length are one group: the padding costs less than the calls for one more group."""
 
 
 @dataclass(frozen=True)
@@ -275,9 +277,9 @@ def _positions(size: IntArray) -> IntArray:
 
 
 def _groups(size: IntArray) -> Iterator[Group]:
-    """Groups of sequences that are sorted by length; a new group begins at each power of two."""
+    """Groups of sequences that are sorted by length; a new group begins at each power of two above ``NARROWEST``."""
     ends, positions = np.cumsum(size), _positions(size)
-    scale = np.ceil(np.log2(size)).astype(np.int64)
+    scale = np.ceil(np.log2(np.maximum(size, NARROWEST))).astype(np.int64)
     cuts = [0, *(np.flatnonzero(np.diff(scale)) + 1), len(size)]
     for low, high in pairwise(cuts):
         begin, end, width = int(ends[low] - size[low]), int(ends[high - 1]), int(size[high - 1])

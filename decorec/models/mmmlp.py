@@ -36,56 +36,59 @@ BRANCHES = ("id", "text", "image")
 
 
 class _ReadHidden(Function):
-    """Slot mixing with output at one slot: out = down . dropout(gelu(weight @ x + bias)), for some sequences at a time.
+    """Slot mixing with output at one slot: out = dropout(gelu(x weight^T)) down, for some sequences at a time.
 
     The hidden layer is 200 times as large as input or output. Backward computes it again, in the same small pieces and
     in the same memory, so that only the mask of dropped elements is kept.
 
-    Shapes: x [P, W, D], weight [H, W], bias [H, D], down [P, H], out [P, D].
+    Shapes: x [P, D, W], weight [H, W], down [P, H], out [P, D].
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, down: Tensor, rate: float) -> Tensor:
-        before, hidden = _ReadHidden.scratch(x, bias), _ReadHidden.scratch(x, bias)
-        out, kept, factor = x.new_empty(len(x), x.shape[2]), None, 1.0
+    def forward(ctx: Any, x: Tensor, weight: Tensor, down: Tensor, rate: float) -> Tensor:
+        hidden, mask = _ReadHidden.scratch(x, weight), _ReadHidden.scratch(x, weight)
+        out, kept, factor = x.new_empty(x.shape[:2]), None, 1.0
         if rate:
-            kept, factor = draw(torch.Size((len(x), *bias.shape)), rate, x.device)
+            kept, factor = draw(torch.Size((*x.shape[:2], len(weight))), rate, x.device)
         with torch.autocast(x.device.type, enabled=False):  # operations with out= do not support autocast
-            for part in _ReadHidden.parts(x, before):
-                a, h = before[: len(x[part])], hidden[: len(x[part])]
-                _ReadHidden.fill(a, x[part], weight, bias)
-                gelu(a, out=h)
+            for part in _ReadHidden.parts(x, hidden):
+                h, m = hidden[: len(x[part])], mask[: len(x[part])]
+                _ReadHidden.fill(h, x[part], weight)
+                gelu(h, out=h)
                 if kept is not None:
-                    h.mul_(a.copy_(kept[part]))
-                torch.bmm(down[part, None], h, out=out[part, None])
-        ctx.save_for_backward(x, weight, bias, down, kept)
+                    h.mul_(m.copy_(kept[part]))
+                torch.bmm(h, down[part, :, None], out=out[part, :, None])
+        ctx.save_for_backward(x, weight, down, kept)
         ctx.factor = factor
         return out.mul_(factor)
 
     @staticmethod
-    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
-        x, weight, bias, down, kept = ctx.saved_tensors
-        before, hidden, pulled = (_ReadHidden.scratch(x, bias) for _ in range(3))
-        for_x, for_weight, for_bias, for_down = (torch.zeros_like(tensor) for tensor in (x, weight, bias, down))
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, weight, down, kept = ctx.saved_tensors
+        before, hidden, mask = (_ReadHidden.scratch(x, weight) for _ in range(3))
+        for_x, for_weight, for_down = (torch.zeros_like(tensor) for tensor in (x, weight, down))
         grad_out = grad_out * ctx.factor
         for part in _ReadHidden.parts(x, before):
-            a, h, g = (tensor[: len(x[part])] for tensor in (before, hidden, pulled))
-            _ReadHidden.fill(a, x[part], weight, bias)
+            a, h, m = (tensor[: len(x[part])] for tensor in (before, hidden, mask))
+            _ReadHidden.fill(a, x[part], weight)
             gelu(a, out=h)
-            torch.mul(g.fill_(1.0) if kept is None else g.copy_(kept[part]), grad_out[part, None], out=g)
-            torch.sum(h.mul_(g), 2, out=for_down[part])
-            torch.mul(g, down[part, :, None], out=h)
-            gelu_backward(h, a, grad_input=g)
-            for_bias += g.sum(0)
-            for_weight += torch.bmm(g, x[part].transpose(1, 2)).sum(0)
-            torch.bmm(weight.T.expand(len(g), -1, -1), g, out=for_x[part])
-        return for_x, for_weight, for_bias, for_down, None
+            if kept is not None:
+                h.mul_(m.copy_(kept[part]))
+            torch.bmm(grad_out[part, None], h, out=for_down[part, None])
+            torch.mul(grad_out[part, :, None], down[part, None], out=h)
+            if kept is not None:
+                h.mul_(m)
+            gelu_backward(h, a, grad_input=h)
+            for_weight.addmm_(h.flatten(0, 1).T, x[part].flatten(0, 1))
+            torch.mm(h.flatten(0, 1), weight, out=for_x[part].flatten(0, 1))
+        return for_x, for_weight, for_down, None
 
     @staticmethod
-    def scratch(x: Tensor, bias: Tensor) -> Tensor:
+    def scratch(x: Tensor, weight: Tensor) -> Tensor:
         """Memory for the hidden layer of the sequences that are computed at a time."""
-        count = len(x) if x.device.type != "cpu" else max(1, HIDDEN_AT_ONCE // bias.numel())
-        return x.new_empty(min(count, len(x)), *bias.shape)
+        size = x.shape[1] * len(weight)
+        count = len(x) if x.device.type != "cpu" else max(1, HIDDEN_AT_ONCE // size)
+        return x.new_empty(min(count, len(x)), x.shape[1], len(weight))
 
     @staticmethod
     def parts(x: Tensor, scratch: Tensor) -> Iterator[slice]:
@@ -93,10 +96,9 @@ class _ReadHidden(Function):
         return (slice(begin, begin + len(scratch)) for begin in range(0, len(x), max(1, len(scratch))))
 
     @staticmethod
-    def fill(out: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> None:
-        """The hidden layer before its activation, [P, H, D]."""
-        count = len(x)
-        torch.baddbmm(bias.expand(count, -1, -1), weight.expand(count, -1, -1), x, out=out)
+    def fill(out: Tensor, x: Tensor, weight: Tensor) -> None:
+        """The hidden layer before its activation, [P, D, H]."""
+        torch.mm(x.flatten(0, 1), weight.T, out=out.flatten(0, 1))
 
 
 class Mixer(nn.Module):
@@ -135,13 +137,15 @@ class Mixer(nn.Module):
             [P, D].
         """
         weight, slot = self.slot_up.weight, place + range(self.length)[slots].start
-        # Every empty slot holds the same vector, so all of them together cost one product.
+        normed = self.slot_norm(x).to(weight.dtype)
+        # Every empty slot holds the same vector, so that all of them are one more slot; the bias is another, of ones.
+        rest, ones = self.slot_norm(empty).to(weight.dtype), torch.ones_like(empty, dtype=weight.dtype)
+        filled = torch.cat([normed, torch.stack([rest, ones]).expand(len(x), -1, -1)], 1)
         others = weight.sum(1) - weight[:, slots].sum(1)
-        bias = others[:, None] * self.slot_norm(empty) + self.slot_up.bias[:, None]  # [H, D]
+        up = torch.cat([weight[:, slots], others[:, None], self.slot_up.bias[:, None]], 1)
         down = self.slot_down.weight.index_select(0, slot)
         rate = self.dropout.p if self.training else 0.0
-        normed, bias = self.slot_norm(x).to(weight.dtype), bias.to(weight.dtype)
-        mixed = _ReadHidden.apply(normed, weight[:, slots], bias, down, rate)
+        mixed = _ReadHidden.apply(filled.transpose(1, 2).contiguous(), up, down, rate)
         mixed = self.dropout(mixed + self.slot_down.bias.index_select(0, slot)[:, None])
         return self._channels(x[torch.arange(len(place), device=place.device), place] + mixed)
 
@@ -179,8 +183,10 @@ class MMMLP(Recommender):
 
     def _embed(self, items: Tensor) -> list[Tensor]:
         """Item, text and picture of each token, [T, D] each."""
+        # Every prefix of a history is a row of its own, so that a batch has most of its items many times.
+        distinct, rows = torch.unique(items, return_inverse=True)
         modal = [
-            adapter(self.item_data[f"features.{name}"].index_select(0, items))
+            adapter(self.item_data[f"features.{name}"].index_select(0, distinct)).index_select(0, rows)
             for name, adapter in self.adapters.items()
         ]
         return [self.items(items), *modal]

@@ -334,16 +334,16 @@ def test_a_block_over_rows_that_repeat_equals_one_over_all_of_them() -> None:
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_mmmlp_reads_a_hidden_layer_as_defined_with_gradients(rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    shapes = {"x": (5, 3, 4), "weight": (6, 3), "bias": (6, 4), "down": (5, 6)}
-    x, weight, bias, down = (torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes.values())
-    keep, factor = torch.rand(5, 6, 4) >= rate, 1 / (1 - rate)
+    shapes = {"x": (5, 4, 3), "weight": (6, 3), "down": (5, 6)}
+    x, weight, down = (torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes.values())
+    keep, factor = torch.rand(5, 4, 6) >= rate, 1 / (1 - rate)
     monkeypatch.setattr(mmmlp, "draw", lambda *_: (keep, factor))
     monkeypatch.setattr(mmmlp, "HIDDEN_AT_ONCE", 2 * 6 * 4)
-    found = mmmlp._ReadHidden.apply(x, weight, bias, down, rate)
-    hidden = functional.gelu(weight @ x + bias) * keep * factor
-    expected = (down[:, :, None] * hidden).sum(1)
+    found = mmmlp._ReadHidden.apply(x, weight, down, rate)
+    hidden = functional.gelu(x @ weight.T) * keep * factor
+    expected = (down[:, None] * hidden).sum(2)
     torch.testing.assert_close(found, expected)
-    direction, inputs = torch.randn_like(found), [x, weight, bias, down]
+    direction, inputs = torch.randn_like(found), [x, weight, down]
     for one, two in zip(
         torch.autograd.grad((found * direction).sum(), inputs),
         torch.autograd.grad((expected * direction).sum(), inputs),
