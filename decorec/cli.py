@@ -8,6 +8,7 @@ input, output and params.
 from __future__ import annotations
 
 import argparse
+import gc
 import inspect
 import json
 import logging
@@ -176,6 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "threads" not in inspect.signature(function).parameters:
             del values["threads"]  # every step takes the flag: the libraries read it when they are imported
         del values["reproducible"]
+        gc.freeze()  # what the imports have made stays; `python -m decorec` imports without looking for garbage
+        gc.enable()
         with provenance():
             function(**values)
     except KeyboardInterrupt:
