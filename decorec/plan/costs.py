@@ -13,13 +13,26 @@ from typing import Any
 
 from decorec.artifacts import layout
 from decorec.config.runs import Run
+from decorec.config.training import StageConfig, TrainConfig
 from decorec.plan.jobs import Job
 
-__all__ = ["COMPUTER", "Cost", "Costs", "Epoch", "Size", "keep_epochs", "kept_epochs", "size_of", "stages_of"]
+__all__ = [
+    "COMPUTER",
+    "Cost",
+    "Costs",
+    "Epoch",
+    "Size",
+    "keep_epochs",
+    "kept_epochs",
+    "measurement",
+    "size_of",
+    "stages_of",
+    "values_of",
+]
 
 COMPUTER = "one thread of a Xeon at 2.5 GHz"
 """Where the values below were measured, on the sample shop, Scientific and H&M."""
-START = 2.5
+START = 1.7
 """Processor seconds until a step that needs torch begins to compute."""
 BASE = 650.0
 """Its memory, in MB."""
@@ -135,7 +148,7 @@ class Costs:
             self._known[place] = _earlier(*place)
         earlier = self._known[place]
         rate = RATES.get(f"{run.model.name} {stage}", OTHER)
-        useful = median(best + 1 for best, _, _ in earlier) if earlier else rate.useful
+        useful = median(best + 1 for best, _, _ in earlier) if earlier else rate.useful * _haste(config, stage)
         patience = 0 if job.value("epochs-of") else config.patience
         epochs = min(config.epochs, round(useful) + patience) if run.model.seeded else 1
         if (found := self._epoch(job, run, stage, earlier, rate)) is None:
@@ -155,7 +168,7 @@ class Costs:
             return None
         if not run.model.seeded:
             return Epoch(0.0, 0.5 + 4e-11 * size.items**3, BASE + 16e-6 * size.items**2), TABLE
-        seconds = size.training / 1e3 * (rate.tokens + rate.items * size.items / 1e3)
+        seconds = size.training / 1e3 * (rate.tokens + rate.items * size.items / 1e3) * _width(run)
         return Epoch(0.0, seconds, rate.memory), TABLE
 
     def _all_stages(self, job: Job) -> Cost | None:
@@ -176,6 +189,17 @@ class Costs:
             return None
         seconds, memory = SIZED[job.step](job, size) if job.step in SIZED else (3.0, 300.0)
         return Cost(seconds, max(seconds, size.items / PICTURES_PER_SECOND * (job.step == "crawl")), memory, TABLE)
+
+
+def _haste(config: StageConfig, stage: str) -> float:
+    """Epochs to the best one, as a share of those with the default learning rate: a larger one needs fewer."""
+    return min(1.0, TrainConfig().stage(stage).learning_rate / config.learning_rate)
+
+
+def _width(run: Run) -> float:
+    """Seconds of an epoch, as a share of those with the model's default width: a quarter does not depend on it."""
+    width = getattr(run.model, "dim", None)
+    return 1.0 if width is None else 0.25 + 0.75 * width / type(run.model).model_fields["dim"].default
 
 
 def _encoding(job: Job, size: Size) -> tuple[float, float]:
@@ -272,7 +296,7 @@ def _earlier(dataset: str, run: str, stage: str) -> list[Earlier]:
             continue  # half written: nothing is known from it
         if any(best):
             name = layout.training_job().format(**vars(layout.place(file, layout.HISTORY)))
-            found.append((best.index(True), len(best), _measurement(name)))
+            found.append((best.index(True), len(best), measurement(name)))
     return found
 
 
@@ -280,7 +304,7 @@ def _measured_job(job: Job) -> Cost | None:
     """The cost of the same job, or of its other seeds, as Snakemake measured it before."""
     pattern = re.sub(r"/seed-\d+/", "/seed-*/", layout.benchmark(job.name))
     names = [_name(file) for file in sorted(Path().glob(pattern))]
-    found = [cost for cost in map(_measurement, names) if cost]
+    found = [cost for cost in map(measurement, names) if cost]
     if not found:
         return None
     processor = median(cost["cpu_time"] for cost in found)
@@ -293,7 +317,7 @@ def _name(file: Path) -> str:
     return file.relative_to(layout.BENCHMARKS).with_suffix("").as_posix()
 
 
-def _measurement(name: str) -> dict[str, float]:
+def measurement(name: str) -> dict[str, float]:
     """What Snakemake measured of a job: s, cpu_time, max_rss; {} where there is nothing that can be read."""
     try:
         with Path(layout.benchmark(name)).open(newline="") as handle:

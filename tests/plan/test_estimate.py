@@ -82,7 +82,11 @@ def test_a_cost_comes_from_the_best_source_that_there_is(tmp_path: Path, monkeyp
     rate = costs.RATES["sasrec fit"]
     cost = costs.Costs({"shop": size}).of(jobs[0])
     assert cost is not None and (cost.source, cost.epochs) == (costs.TABLE, rate.useful + 10)
-    assert cost.epoch == pytest.approx(0.8 * (rate.tokens + rate.items * 0.05))
+    whole = 0.8 * (rate.tokens + rate.items * 0.05)
+    assert cost.epoch == pytest.approx(whole * (0.25 + 0.75 * 16 / 300)), "a narrow layer takes less"
+    hasty = run.model_copy(update={"train": run.train.model_copy(update={"learning_rate": 4e-3})})
+    cost = costs.Costs({"shop": size}).of(training(hasty, "fit"))
+    assert cost is not None and cost.epochs == round(rate.useful / 4) + 10, "a large learning rate needs fewer epochs"
     one = costs.Costs({"shop": size}).of(jobs[2])
     assert one is not None and one.epochs == 1, "a floor has no epochs"
 

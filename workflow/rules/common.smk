@@ -29,6 +29,7 @@ from decorec.artifacts import layout
 from decorec.config import load
 from decorec.errors import DecorecError
 from decorec.plan import commands
+from decorec.plan.closing import closing
 from decorec.plan.estimate import forecast
 from decorec.plan.inputs import INGESTED
 from decorec.plan.jobs import jobs_of
@@ -75,6 +76,13 @@ onstart:
         print(
             forecast(jobs, settings.cores or settings.nodes or 1), file=sys.stderr
         )
+
+
+onsuccess:
+    if workflow.is_main_process:
+        made = (str(file) for job in workflow.dag.jobs for file in job.output)
+        if shown := closing(made, terminal=sys.stderr.isatty()):
+            print(shown, file=sys.stderr)
 
 
 wildcard_constraints:

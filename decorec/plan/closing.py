@@ -1,0 +1,87 @@
+"""The last lines of a run that has made the main table: its best columns, the verdict, and where to read on."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import mean
+
+from decorec.artifacts import layout
+from decorec.plan.costs import measurement
+
+__all__ = ["closing"]
+
+COLUMNS = (("kept", "Hit@10"), ("kept", "NDCG@10"), ("masked", "Hit@10"), ("masked", "NDCG@10"))
+"""History and metric of the columns; the first one has its interval beside it, and orders the models."""
+STAGES = ("stage1", "stage2", "fit")
+BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
+
+Row = dict[str, str]
+
+
+def closing(made: Iterable[str], terminal: bool) -> str:
+    """What to show at the end of a run: "" unless the main table is among the files that it ``made``.
+
+    Args:
+        made: paths of the files, from the working directory on.
+        terminal: print the best value of a column bold; else a star stands behind it.
+    """
+    file = layout.fill(layout.TABLE, table="main")
+    if file not in set(made):
+        return ""
+    with Path(file).open(newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    lines = []
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        lines += ["", *_table(dataset, [row for row in rows if row["dataset"] == dataset], terminal)]
+        verdict = Path(layout.fill(layout.VERDICT_VALUES, dataset=dataset))
+        if verdict.is_file():
+            lines += ["", json.loads(verdict.read_text(encoding="utf-8"))["sentence"]]
+    read, page = layout.fill(layout.TABLE_MD, table="main"), layout.fill(layout.PAGE, page="index")
+    lines += ["", f"All metrics, deviations and tests: {read} ({file} as values)"]
+    return "\n".join([*lines, f"The page: snakemake --cores all {page}"])
+
+
+def _table(dataset: str, rows: Sequence[Row], terminal: bool) -> list[str]:
+    """One line for each model, best first."""
+    found = {(row["history"], row["metric"], row["model"]): row for row in rows}
+    value = {key: float(row["mean"]) for key, row in found.items()}
+    models = sorted(dict.fromkeys(row["model"] for row in rows), key=lambda run: -value[(*COLUMNS[0], run)])
+    best = {column: max(value[(*column, run)] for run in models) for column in COLUMNS}
+    wide = max(map(len, [*models, "model"]))
+    lines = [
+        f"{dataset}: test items among all items, with the history kept among them, and masked",
+        "",
+        f"{'':{wide}}  {'kept':>7}  {'':16}{'':>8}  {'masked':>8}",
+        f"{'model':{wide}}  {'Hit@10':>7}  {'95 % interval':16}{'NDCG@10':>8}  {'Hit@10':>8}  {'NDCG@10':>8}"
+        f"  {'seeds':>5}  {'training':>9}",
+    ]
+    for run in models:
+        first = found[(*COLUMNS[0], run)]
+        cells = [_cell(value[(*column, run)], value[(*column, run)] == best[column], terminal) for column in COLUMNS]
+        interval = f"{float(first['ci_low']):.4f}-{float(first['ci_high']):.4f}"
+        lines.append(
+            f"{run:{wide}}  {cells[0]} {interval:16} {cells[1]}  {cells[2]}  {cells[3]}  {first['seeds']:>5}"
+            f"  {_training(dataset, run):>9}".rstrip()
+        )
+    return lines
+
+
+def _cell(value: float, best: bool, terminal: bool) -> str:
+    text = f"{value:.4f}"
+    if not best:
+        return f"{text:>7} "
+    return f" {BOLD}{text}{PLAIN} " if terminal else f"{text:>7}*"
+
+
+def _training(dataset: str, run: str) -> str:
+    """Processor seconds that the run's own trainings with one seed took, as Snakemake measured them."""
+    seconds = 0.0
+    for stage in STAGES:
+        place = layout.benchmark(layout.training_job(stage)).format(dataset=dataset, run=run, seed="*")
+        names = (file.relative_to(layout.BENCHMARKS).with_suffix("").as_posix() for file in Path().glob(place))
+        found = [cost["cpu_time"] for cost in map(measurement, names) if cost]
+        seconds += mean(found) if found else 0.0
+    return f"{seconds:.0f} s" if seconds else ""

@@ -1,0 +1,45 @@
+"""The last lines of a run: the main table, the verdict where there is one, and nothing for other files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from decorec.artifacts import layout
+from decorec.plan.closing import BOLD, PLAIN, closing
+
+TABLE = layout.fill(layout.TABLE, table="main")
+
+
+def test_the_models_stand_in_order_with_the_best_values_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert closing([layout.fill(layout.TABLE, table="ablations")], terminal=True) == ""
+    hit, ndcg = {"ease": 0.1, "sasrec": 0.25}, {"ease": 0.07, "sasrec": 0.0625}
+    Path(TABLE).parent.mkdir(parents=True)
+    with Path(TABLE).open("w", newline="") as handle:
+        rows = csv.writer(handle)
+        rows.writerow(["dataset", "history", "metric", "model", "mean", "seeds", "ci_low", "ci_high"])
+        for history, plus in (("kept", 0.0), ("masked", 0.5)):
+            for metric, values in (("Hit@10", hit), ("NDCG@10", ndcg)):
+                for model, value in values.items():
+                    rows.writerow(["shop", history, metric, model, value + plus, 2, 0.05, 0.375])
+    for seed, stage, seconds in ((0, "fit", 4.0), (1, "fit", 8.0)):
+        file = Path(layout.benchmark(f"shop/runs/sasrec/seed-{seed}/{stage}"))
+        file.parent.mkdir(parents=True)
+        file.write_text(f"s\tmax_rss\tcpu_time\n9\t9\t{seconds}\n")
+    lines = closing(["elsewhere.csv", TABLE], terminal=False).splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("sasrec"))
+    assert lines[first].split() == [
+        *("sasrec", "0.2500*", "0.0500-0.3750", "0.0625", "0.7500*", "0.5625", "2", "6", "s"),
+    ]
+    assert lines[first + 1].split() == ["ease", "0.1000", "0.0500-0.3750", "0.0700*", "0.6000", "0.5700*", "2"]
+    assert TABLE in lines[-2] and layout.fill(layout.PAGE, page="index") in lines[-1]
+    verdict = Path(layout.fill(layout.VERDICT_VALUES, dataset="shop"))
+    verdict.parent.mkdir(parents=True, exist_ok=True)
+    verdict.write_text(json.dumps({"sentence": "Pictures help."}))
+    shown = closing([TABLE], terminal=True)
+    assert "Pictures help." in shown.splitlines()
+    assert shown.count(BOLD) == 4 and f"{BOLD}0.2500{PLAIN}" in shown
