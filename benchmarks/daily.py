@@ -19,6 +19,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +29,12 @@ from benchmarks._worlds import describe_machine
 from decorec.artifacts.files import write_text
 from decorec.config.base import merge
 from decorec.config.runs import Run, resolve
-from decorec.data.sequences import Sequences, read_vocab, write_vocab
+from decorec.data.sequences import Sequences, read_vocab
 from decorec.data.training_history import best_epoch
 from decorec.evaluation.full_ranking import rank_users
 from decorec.evaluation.rank_metrics import parse_metric
 from decorec.models import checkpoint
-from decorec.prepare.clustering import cluster
-from decorec.prepare.cooccurrence import cooccurrence
+from decorec.training.files import training_files
 from decorec.training.steps import train
 
 __all__ = ["main"]
@@ -95,27 +95,8 @@ def morning(
     )
 
 
-def prepared(folder: Path, source: Path, run: Run, sequences: Sequences, names: list[str]) -> dict[str, object]:
-    """The input files of a training, written under ``folder``."""
-    vocab, data, graph = folder / "vocab.parquet", folder / "sequences.parquet", folder / "cooccurrence.npz"
-    write_vocab(vocab, names)
-    sequences.write(data)
-    cooccurrence(settings=run.graph, vocab=vocab, sequences=data, matrix=graph)
-    needs = {need for stage in run.stages for need in run.needs(stage)}
-    features = [
-        file for file in sorted((source / "features").glob("*.safetensors")) if f"features.{file.stem}" in needs
-    ]
-    interests = []
-    for file in features:
-        if f"interests.{file.stem}" in needs:
-            interests.append(folder / "interests" / file.name)
-            cluster(settings=run.interests, cooccurrence=graph, vocab=vocab, features=file, interests=interests[-1])
-    given = {"vocab": vocab, "sequences": data, "features": features, "interests": interests}
-    return given | {"cooccurrence": graph if "graph" in needs else None}
-
-
 def fitted(
-    run: Run, seed: int, files: dict[str, object], folder: Path, earlier: Path | None, asked: npt.NDArray[np.bool_]
+    run: Run, seed: int, files: dict[str, Any], folder: Path, earlier: Path | None, asked: npt.NDArray[np.bool_]
 ) -> Trained:
     """Train under ``folder``, from nothing or from an ``earlier`` folder, and rank the next purchases."""
     start = time.process_time()
@@ -129,12 +110,12 @@ def fitted(
         outputs = {key: place / name for key, name in names.items()}
         begin = before / stage if earlier is not None and before is not None else before
         given = {} if begin is None else {"start": begin / names["model"], "start_config": begin / names["config"]}
-        train(run=run, stage=stage, seed=seed, **files, **given, code="", state=folder / "state", **outputs)  # type: ignore[arg-type]
+        train(run=run, stage=stage, seed=seed, **files, **given, code="", state=folder / "state", **outputs)
         epochs.append(best_epoch(outputs["history"]) + 1)
         before = place
     seconds = time.process_time() - start
     model = checkpoint.load(outputs["model"], outputs["config"]).model
-    sequences = Sequences.read(files["sequences"])  # type: ignore[arg-type]
+    sequences = Sequences.read(files["sequences"])
     found = rank_users(model, sequences.of(np.flatnonzero(asked)), "test")
     return Trained(float(METRIC(found).mean()), seconds, epochs)
 
@@ -159,6 +140,7 @@ def main() -> None:
         parser.error(f"{options.folder}: expected sequences with times, found none")
     cuts = np.quantile(data.timestamps, np.linspace(1 - options.share, 1, options.days + 1)).astype(np.int64)
     cuts[-1] += 1
+    features = sorted((options.folder / "features").glob("*.safetensors"))
     days: list[Day] = []
     with tempfile.TemporaryDirectory(prefix="decorec-daily-") as temporary:
         earlier, seen = None, set(names)
@@ -167,7 +149,7 @@ def main() -> None:
             sequences, known, asked = morning(data, names, cuts[day], cuts[day + 1])
             new = 0 if earlier is None else len(set(known) - seen)
             seen = set(known)
-            files = prepared(folder, options.folder, run, sequences, known)
+            files = training_files(run, sequences, known, features, folder)
             nothing = fitted(run, options.seed, files, folder / "nothing", None, asked)
             warm = nothing
             if earlier is not None:

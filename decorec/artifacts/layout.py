@@ -17,9 +17,11 @@ __all__ = [
     "Place",
     "benchmark",
     "dataset_of",
+    "existing",
     "fill",
     "log",
     "made_from",
+    "of_dataset",
     "path_of",
     "picture_path",
     "place",
@@ -176,6 +178,21 @@ def results_of(path: Path) -> tuple[Path, str] | None:
     return (Path(*parts[:begin]), parts[begin + 1]) if begin + 1 < len(parts) else None
 
 
+def of_dataset(path: Path, pattern: str, **wildcards: str) -> Path | None:
+    """What ``pattern`` names of the data set of a file or folder under results/DATASET/; None for one elsewhere.
+
+    ``wildcards``: those of the pattern but for dataset.
+    """
+    found = results_of(path)
+    return None if found is None else found[0] / fill(pattern, dataset=found[1], **wildcards)
+
+
+def existing(path: Path, pattern: str) -> Path | None:
+    """The same, where it is there."""
+    found = of_dataset(path, pattern)
+    return found if found is not None and found.exists() else None
+
+
 def made_from(run: Path, pattern: str) -> Path:
     """Where a step writes what it makes from the folder of a run, if nothing else is asked for.
 
@@ -186,12 +203,11 @@ def made_from(run: Path, pattern: str) -> Path:
     Raises:
         DecorecError: the run does not lie in results/.
     """
-    found = results_of(run)
+    parts = run.absolute().parts
+    found = of_dataset(run, pattern, run=parts[parts.index("runs") + 1] if "runs" in parts[:-1] else run.name)
     if found is None:
         raise DecorecError(f"{run}: expected a run in results/, or --output, found neither; say where to write")
-    parts = run.absolute().parts
-    name = parts[parts.index("runs") + 1] if "runs" in parts[:-1] else run.name
-    return found[0] / fill(pattern, dataset=found[1], run=name)
+    return found
 
 
 def dataset_of(path: Path) -> str:

@@ -86,6 +86,10 @@ class Run(Section):
             }
         )
 
+    def from_nothing(self) -> Run:
+        """This run, without an earlier checkpoint to start from."""
+        return self.model_copy(update={"train": self.train.model_copy(update={"start": None})})
+
     def dump(self) -> dict[str, Any]:
         """Plain values, keys in a fixed order."""
         return self.model_dump(mode="json")

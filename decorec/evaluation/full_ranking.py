@@ -29,6 +29,7 @@ __all__ = [
     "score_users",
     "score_windows",
     "scored_ranks",
+    "unranked",
 ]
 
 Scores = dict[History, Tensor]
@@ -49,7 +50,7 @@ def rank_users(
 
     ``among``: the only candidates, ascending; every target is one of them. By default all items are.
     """
-    found = _unranked(sequences)
+    found = unranked(sequences)
     for chosen, scores, targets in score_users(model, sequences, split):
         kept = scores["kept"]
         if among is not None:
@@ -80,7 +81,7 @@ def rank_by_history(
     Returns:
         counts, each [U]; -1 for users left out.
     """
-    found = {history: _unranked(sequences) for history in HISTORIES}
+    found = {history: unranked(sequences) for history in HISTORIES}
     for chosen, scores, targets in score_users(model, sequences, split):
         for history, part in scored_ranks(sequences, split, chosen, scores, targets).items():
             found[history].higher[chosen], found[history].equal[chosen] = part.higher, part.equal
@@ -99,7 +100,8 @@ def scored_ranks(
     return {"kept": kept, "masked": masked}
 
 
-def _unranked(sequences: Sequences) -> Ranks:
+def unranked(sequences: Sequences) -> Ranks:
+    """Counts to be filled in, [U] each: -1."""
     return Ranks(*(np.full(len(sequences.users), -1, np.int64) for _ in range(2)))
 
 

@@ -111,6 +111,8 @@ class Cost:
     """Seconds of each."""
 
 
+WHOLE_RUNS = "tune", "new-items"
+"""Steps that train all stages of a run."""
 EARLIER, MEASURED, TABLE = "earlier jobs here", "measured epochs", "rates"
 """Sources of a cost, best first."""
 
@@ -131,7 +133,7 @@ class Costs:
         """The cost of a job; None if it depends on the size of a data set, which is not known yet."""
         if job.step in ("train", "gradient-probe"):
             return self._training(job)
-        if job.step in ("tune", "new-items"):
+        if job.step in WHOLE_RUNS:
             return self._all_stages(job)
         return _measured_job(job) or self._by_size(job)
 
@@ -232,12 +234,10 @@ SIZED: dict[str, Callable[[Job, Size], tuple[float, float]]] = {
 
 def stages_of(job: Job) -> list[tuple[Run, str]]:
     """The trainings that a job needs, as (run, stage)."""
-    if job.step not in ("train", "gradient-probe", "tune", "new-items"):
+    if job.step not in ("train", "gradient-probe", *WHOLE_RUNS):
         return []
     run = Run.model_validate_json(job.value("run"))
-    return [
-        (run, stage) for stage in (run.stages if job.step in ("tune", "new-items") else [job.value("stage", "fit")])
-    ]
+    return [(run, stage) for stage in (run.stages if job.step in WHOLE_RUNS else [job.value("stage", "fit")])]
 
 
 def values_of(run: Run, stage: str) -> str:

@@ -11,7 +11,7 @@ from decorec.errors import DecorecError
 from decorec.models.added_items import WithAddedItems
 from decorec.recommend import trained
 from decorec.recommend.histories import own_histories
-from decorec.recommend.item_tables import own_encoder, own_features, read_new_items
+from decorec.recommend.item_tables import own_features, read_new_items
 from decorec.recommend.new_items import with_new_items
 from decorec.recommend.trained import TrainedRun
 
@@ -58,13 +58,12 @@ class ExtensibleRun(TrainedRun):
                 f"{folder}: expected a trained run, found one with added items; add all new items to the trained run"
             )
         given = [Path(file) for file in features] if features is not None else own_features(folder)
-        place = layout.results_of(folder)
         new = read_new_items(
             Path(table),
             self.items,
             given,
-            Path(encoder) if encoder is not None else own_encoder(folder),
-            None if place is None else place[0] / layout.CACHE,
+            Path(encoder) if encoder is not None else layout.existing(folder, layout.ENCODER),
+            layout.of_dataset(folder, layout.CACHE),
             threads,
         )
         users = histories if histories is not None else own_histories(folder, self.items)

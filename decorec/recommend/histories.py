@@ -107,14 +107,11 @@ def own_histories(run: Path, items: list[str]) -> Sequences | None:
         run: folder of the run.
         items: ids in the order of their index.
     """
-    place = layout.results_of(run)
-    if place is None:
-        return None
     patterns = layout.HISTORIES, layout.SEQUENCES, layout.VOCAB
-    histories, sequences, vocab = (place[0] / layout.fill(pattern, dataset=place[1]) for pattern in patterns)
-    if histories.is_file():
+    histories, sequences, vocab = (layout.existing(run, pattern) for pattern in patterns)
+    if histories is not None:
         return read_histories(histories, items)
-    return from_sequences(sequences, vocab, items) if sequences.is_file() and vocab.is_file() else None
+    return None if sequences is None or vocab is None else from_sequences(sequences, vocab, items)
 
 
 def read_ids(path: Path) -> list[str]:

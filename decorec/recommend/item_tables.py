@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +24,7 @@ from decorec.data.item_features import FeatureFile
 from decorec.errors import DecorecError
 from decorec.features.item_encoder import encode_items
 
-__all__ = ["NewItems", "own_encoder", "own_features", "read_new_items"]
+__all__ = ["NewItems", "own_features", "read_new_items"]
 
 log = logging.getLogger("decorec")
 
@@ -42,19 +41,8 @@ class NewItems:
 
 def own_features(run: Path) -> list[Path]:
     """The features of the data set of a run that lies in results/; empty if there are none."""
-    place = layout.results_of(run)
-    if place is None:
-        return []
-    return sorted(
-        (place[0] / layout.fill(layout.FEATURES, dataset=place[1], modality="*")).parent.glob("*.safetensors")
-    )
-
-
-def own_encoder(run: Path) -> Path | None:
-    """What these features were made with; None if it is not known."""
-    place = layout.results_of(run)
-    found = None if place is None else place[0] / layout.fill(layout.ENCODER, dataset=place[1])
-    return found if found is not None and found.is_file() else None
+    every = layout.of_dataset(run, layout.FEATURES, modality="*")
+    return [] if every is None else sorted(every.parent.glob(every.name))
 
 
 def read_new_items(
@@ -82,8 +70,8 @@ def read_new_items(
             "none; give them, or a run that lies in results/"
         )
     dataset = TableDataset(source="table", path=str(table.parent), items=table.name)
-    records, own = read_items(dataset).records, set(known)
-    new = records.filter(~pl.col("item").is_in(list(own)))
+    records = read_items(dataset).records
+    new = records.filter(~pl.col("item").is_in(list(known)))
     if new.is_empty():
         raise DecorecError(f"{table}: expected an item that the model does not know, found {len(records)} known ones")
     files = {modality: FeatureFile.read(path) for modality, path in by_stem(features).items()}
@@ -129,18 +117,12 @@ def _encoded(
             f"{records['item'][0]!r}) and no encoder; give it"
         )
     catalogue, _ = make_catalogue(records, table_row, threads)
-    with ExitStack() as stack:
-        place = Path(stack.enter_context(TemporaryDirectory(prefix="decorec-")))
+    with TemporaryDirectory(prefix="decorec-") as temporary:
+        place = Path(temporary)
         store = cache or place / "cache"
-        write_table(place / "new-items" / "items.parquet", catalogue)
-        images = place / "new-items" / "images.parquet"
-        crawl(
-            dataset=dataset,
-            settings=CrawlConfig(),
-            catalogue=images.with_name("items.parquet"),
-            cache=store,
-            images=images,
-        )
+        items, images = (place / "new-items" / name for name in ("items.parquet", "images.parquet"))
+        write_table(items, catalogue)
+        crawl(dataset=dataset, settings=CrawlConfig(), catalogue=items, cache=store, images=images)
         fetched = read_table(images, IMAGES).filter(pl.col("status") == "ok").select("item", "sha256")
         pictures = {item: str(layout.picture_path(store, sha256)) for item, sha256 in fetched.iter_rows()}
         described = catalogue.select("item", "text").with_columns(
@@ -150,7 +132,7 @@ def _encoded(
 
 
 def _expect_width(file: FeatureFile, extra: FeatureFile, encoder: Path | None) -> None:
-    if extra.x.shape[1] != file.x.shape[1] and extra.present.any():
+    if extra.x.shape[1] != file.x.shape[1]:
         raise DecorecError(
             f"{encoder}: expected the encoder of {file.origin} ({file.x.shape[1]} values an item), found one with "
             f"{extra.x.shape[1]}; give the encoder that these features were made with"

@@ -66,8 +66,12 @@ def with_new_items(
     model = WithAddedItems(trained.model, AddedItems.of(rows, len(trained.items))).to_device().eval()
     share = PLACES * len(new) / model.item_data.item_count
     model.added.offset.fill_(_offset(model, histories, min(PLACES, share * exposure)))
-    items, counts = [*trained.items, *new], np.concatenate([trained.counts, np.zeros(len(new), np.int64)])
-    return replace(trained, model=model, items=items, counts=counts)
+    return _extended(trained, model, new)
+
+
+def _extended(trained: Checkpoint, model: WithAddedItems, new: Sequence[str]) -> Checkpoint:
+    counts = np.concatenate([trained.counts, np.zeros(len(new), np.int64)])
+    return replace(trained, model=model, items=[*trained.items, *new], counts=counts)
 
 
 def _offset(model: WithAddedItems, histories: Sequences, wanted: float) -> float:
@@ -141,8 +145,7 @@ def read_added(trained: Checkpoint, folder: Path) -> Checkpoint:
         )
     new = arrays.pop("items").tobytes().decode().split("\n")
     added = AddedItems({name: torch.from_numpy(array) for name, array in arrays.items()})
-    counts = np.concatenate([trained.counts, np.zeros(len(new), np.int64)])
-    return replace(trained, model=WithAddedItems(trained.model, added), items=[*trained.items, *new], counts=counts)
+    return _extended(trained, WithAddedItems(trained.model, added), new)
 
 
 def _digest(folder: Path) -> str:

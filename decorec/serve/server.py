@@ -117,15 +117,8 @@ def _tables(
     run: Path, catalogue: Path | None, images: Path | None, cache: Path | None
 ) -> tuple[Path | None, Path | None, Path | None]:
     """Catalogue, images and cache: those that are given, else those of the run's data set that are there."""
-    place = layout.results_of(run)
-    if place is None:
-        return catalogue, images, cache
-    root, dataset = place
-
-    def there(pattern: str) -> Path | None:
-        path = root / layout.fill(pattern, dataset=dataset)
-        return path if path.exists() else None
-
-    if catalogue is None:
-        catalogue = there(layout.CATALOGUE)
-    return catalogue, images or there(layout.IMAGES), cache or there(layout.CACHE)
+    return (
+        catalogue or layout.existing(run, layout.CATALOGUE),
+        images or layout.existing(run, layout.IMAGES),
+        cache or layout.existing(run, layout.CACHE),
+    )

@@ -6,17 +6,14 @@ import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import polars as pl
-
 from decorec.artifacts import layout
 from decorec.config.evaluation import EvaluateConfig
 from decorec.errors import DecorecError
 from decorec.tables.collect import Block, RunRanks, read_runs
-from decorec.tables.labels import label
-from decorec.tables.render import Table, write
+from decorec.tables.render import write
 from decorec.tables.split_facts import SplitFacts, read_split
 from decorec.tables.summary import summarise_block
-from decorec.tables.target_groups import SCHEMA, TargetGroup
+from decorec.tables.target_groups import TargetGroup, table_of
 
 __all__ = ["colditems_table"]
 
@@ -84,11 +81,10 @@ def colditems_table(
         parts += found
         if not found and block.history == "kept":
             without.append(block.dataset)
-    table = Table(
-        records=pl.DataFrame([row for part in parts for row in part.records()], schema=SCHEMA, orient="row"),
+    table = table_of(
+        parts,
+        runs,
         caption="Targets without a training interaction, and other targets",
-        columns=["Metric", *map(label, runs)],
-        groups=[part.group(runs) for part in parts],
         notes=[
             "Cold: items without an interaction in the training part; they are candidates for everyone. Mean over "
             "users and seeds ± standard deviation over seeds. Bold: best; underlined: second best.",

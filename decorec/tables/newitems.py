@@ -14,10 +14,9 @@ from decorec.artifacts.schemas.ranks import HISTORIES
 from decorec.config.evaluation import EvaluateConfig
 from decorec.errors import DecorecError
 from decorec.tables.collect import Block, RunRanks, read_runs
-from decorec.tables.labels import label
-from decorec.tables.render import Table, write
+from decorec.tables.render import write
 from decorec.tables.summary import summarise_block
-from decorec.tables.target_groups import SCHEMA, TargetGroup
+from decorec.tables.target_groups import TargetGroup, table_of
 
 __all__ = ["newitems_table"]
 
@@ -71,11 +70,10 @@ def newitems_table(
         for (targets, candidates), blocks in found.items():
             summaries = summarise_block(block, blocks[block], None, evaluate)
             groups.append(TargetGroup(targets, candidates, new, total, among[candidates], summaries))
-    table = Table(
-        records=pl.DataFrame([row for group in groups for row in group.records()], schema=SCHEMA, orient="row"),
+    table = table_of(
+        groups,
+        runs,
         caption="Items held out of training and added without one",
-        columns=["Metric", *map(label, runs)],
-        groups=[group.group(runs) for group in groups],
         notes=[
             f"{held_out:.1%} of the items, drawn at random, are taken out of the training and of the histories of all "
             "users; each model is trained without them; then they are added by their texts and pictures alone. Mean "

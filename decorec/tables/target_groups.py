@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from decorec.evaluation.metrics import REPORTED
-from decorec.tables.render import Cell, Group, emphasise
+from decorec.tables.labels import label
+from decorec.tables.render import Cell, Group, Table, emphasise
 from decorec.tables.summary import Summary
 
-__all__ = ["SCHEMA", "TargetGroup"]
+__all__ = ["TargetGroup", "table_of"]
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("dataset", "history", "targets", "candidates", "metric", "model"), pl.String),
@@ -54,3 +55,14 @@ class TargetGroup:
             cells = zip(values, emphasise(values), spreads, strict=True)
             rows.append((metric, [Cell(value, mark, spread) for value, mark, spread in cells]))
         return Group(first.block.title(f"{what}, among {self.among}"), rows)
+
+
+def table_of(groups: Sequence[TargetGroup], runs: Sequence[str], caption: str, notes: Sequence[str]) -> Table:
+    """The table of some groups; ``runs`` in the order of the columns."""
+    return Table(
+        records=pl.DataFrame([row for group in groups for row in group.records()], schema=SCHEMA, orient="row"),
+        caption=caption,
+        columns=["Metric", *map(label, runs)],
+        groups=[group.group(runs) for group in groups],
+        notes=list(notes),
+    )

@@ -13,23 +13,22 @@ import numpy.typing as npt
 import polars as pl
 import torch
 
-from decorec.artifacts.files import by_stem, write_table
+from decorec.artifacts.files import write_table
 from decorec.artifacts.schemas.ranks import HISTORIES, History
 from decorec.config.runs import Run
 from decorec.data.item_features import FeatureFile
 from decorec.data.parts import Parts
-from decorec.data.sequences import Sequences, read_vocab, write_vocab
+from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
-from decorec.evaluation.full_ranking import candidates, score_users, scored_ranks
+from decorec.evaluation.full_ranking import candidates, score_users, scored_ranks, unranked
 from decorec.evaluation.rank_metrics import Ranks
 from decorec.evaluation.ranking import ranks as ranks_of
 from decorec.evaluation.ranks_table import ranks_table
 from decorec.models import checkpoint
 from decorec.models.checkpoint import Checkpoint
 from decorec.models.registry import model_class
-from decorec.prepare.clustering import cluster
-from decorec.prepare.cooccurrence import cooccurrence
 from decorec.recommend.new_items import with_new_items
+from decorec.training.files import training_files
 from decorec.training.key import training_key
 from decorec.training.steps import train
 
@@ -152,8 +151,7 @@ def new_items(
         DecorecError: a file is missing or damaged, or no test target is held out.
     """
     torch.set_num_threads(threads)
-    # An earlier checkpoint has seen the items that are held out.
-    run = run.model_copy(update={"train": run.train.model_copy(update={"start": None})})
+    run = run.from_nothing()  # an earlier checkpoint has seen the items that are held out
     names = read_vocab(vocab)
     held = hold_out(Sequences.read(sequences), len(names), share)
     key = training_key(run.dump(), seed, share, code, files=[vocab, sequences, *features])
@@ -183,18 +181,7 @@ def _trained(
     threads: int,
 ) -> Checkpoint:
     """All stages of the run on the known items, in the folder ``place``; a stage that is done is not trained again."""
-    vocab, sequences, matrix = (place / name for name in ("vocab.parquet", "sequences.parquet", "cooccurrence.npz"))
-    write_vocab(vocab, items)
-    data.write(sequences)
-    cooccurrence(settings=run.graph, vocab=vocab, sequences=sequences, matrix=matrix, threads=threads)
-    kinds = {
-        need.partition(".")[2] for need in run.needs(run.stages[-1]) if need.startswith(("interests.", "centroids."))
-    }
-    interests = []
-    for modality, path in by_stem(features).items():
-        if modality in kinds:
-            interests.append(place / "interests" / f"{modality}.safetensors")
-            cluster(settings=run.interests, cooccurrence=matrix, vocab=vocab, features=path, interests=interests[-1])
+    files = training_files(run, data, items, features, place, threads)
     start: tuple[Path, Path] | None = None
     for stage in run.stages:
         weights, config = place / stage / "model.safetensors", place / stage / "config.json"
@@ -203,11 +190,7 @@ def _trained(
                 run=run,
                 stage=stage,
                 seed=seed,
-                vocab=vocab,
-                sequences=sequences,
-                features=features,
-                interests=interests,
-                cooccurrence=matrix,
+                **files,
                 start=None if start is None else start[0],
                 start_config=None if start is None else start[1],
                 code=code,
@@ -227,7 +210,7 @@ def _modes(trained: Checkpoint, held: HeldOut, file: Path) -> list[pl.DataFrame]
     data, known = held.evaluation, held.known
     items = len(trained.items)
     model = trained.model.to_device().eval()
-    found = {among: {history: _unranked(data) for history in HISTORIES} for among in ("all", "own")}
+    found = {among: {history: unranked(data) for history in HISTORIES} for among in ("all", "own")}
     is_new = data.targets("test") >= known
     for chosen, scores, targets in score_users(model, data, "test"):
         _fill(found["all"], chosen, scored_ranks(data, "test", chosen, scores, targets))
@@ -262,10 +245,6 @@ def _modes(trained: Checkpoint, held: HeldOut, file: Path) -> list[pl.DataFrame]
             frame = ranks_table(file, some, "test", ranks, count)
             frames.append(frame.select(pl.lit(f"{target} targets, {name}").alias("mode"), pl.all()))
     return frames
-
-
-def _unranked(data: Sequences) -> Ranks:
-    return Ranks(*(np.full(len(data.users), -1, np.int64) for _ in range(2)))
 
 
 def _fill(found: dict[History, Ranks], users: npt.NDArray[np.int64], ranks: dict[History, Ranks]) -> None:
