@@ -61,14 +61,14 @@ docs/claims.md: setup
 	cp results/tables/claims.md $@
 
 # Needs Graphviz (the command dot). Drawn anew whenever a rule changes.
-docs/rulegraph.svg: Snakefile $(wildcard workflow/rules/*.smk) config.yaml | setup
+docs/rulegraph.svg: workflow/Snakefile $(wildcard workflow/rules/*.smk) config.yaml | setup
 	$(BIN)/snakemake --quiet all --rulegraph dot -- results/report/full.html | dot -Tsvg > $@
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakefmt --check Snakefile workflow decorec/project/template/Snakefile docs/examples
 	$(BIN)/snakemake --lint
 	$(BIN)/python -m tests.support.audit
 

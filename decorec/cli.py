@@ -1,8 +1,8 @@
 """The command line: one subcommand per step. Flags come from the step function's signature, help from its docstring.
 
-A step is a function with keyword-only, annotated arguments. ``Path`` arguments are files, pydantic models are given
-as JSON (or as the path of a JSON file), lists are repeated values. The names are those that the Snakemake rules use for
-input, output and params.
+A step is a function with annotated arguments: keyword-only ones are flags, others stand by their place. ``Path``
+arguments are files, pydantic models are given as JSON (or as the path of a JSON file), lists are repeated values. The
+names are those that the Snakemake rules use for input, output and params.
 """
 
 from __future__ import annotations
@@ -86,7 +86,10 @@ def _add_argument(parser: argparse.ArgumentParser, parameter: inspect.Parameter,
     else:
         options["type"] = annotation
         options["metavar"] = annotation.__name__.upper()
-    parser.add_argument(flag, **options)
+    if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        parser.add_argument(parameter.name, **{key: options[key] for key in ("type", "metavar", "help")})
+    else:
+        parser.add_argument(flag, **options)
 
 
 def _split_docstring(text: str) -> tuple[str, dict[str, str]]:

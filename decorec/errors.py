@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import importlib.metadata
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = ["DecorecError", "explain", "explaining"]
@@ -40,14 +41,17 @@ MISHAPS: dict[int, tuple[str, str]] = {
 
 
 def explain(error: BaseException, place: Path | str) -> DecorecError | None:
-    """The message for a mishap that the operating system reports; None if ``error`` is anything else.
+    """The message for a mishap that the operating system reports, or for a package that is not installed.
 
-    Polars and safetensors report it as errors of their own, in words that end in its number.
+    None if ``error`` is anything else. Polars and safetensors report a mishap as errors of their own, in words that
+    end in its number.
 
     Args:
         error: what was raised.
         place: the file, for errors that name none, as those of a write do.
     """
+    if isinstance(error, ModuleNotFoundError):
+        return _missing(error.name or "")
     if isinstance(error, OSError):
         number, named = error.errno, error.filename2 or error.filename
     else:
@@ -57,6 +61,22 @@ def explain(error: BaseException, place: Path | str) -> DecorecError | None:
         return None
     cause, remedy = MISHAPS[number]
     return DecorecError(f"{named or place}: {cause}; {remedy}, then run the same command again")
+
+
+def _missing(module: str) -> DecorecError | None:
+    """For a module of another package: how to install it, by the extra of this package that contains it if one does."""
+    package = module.partition(".")[0].replace("_", "-")
+    if package == "decorec":
+        return None
+    with suppress(importlib.metadata.PackageNotFoundError):
+        for line in importlib.metadata.requires("decorec") or ():
+            needed = re.match(r"([\w-]+).*\bextra == [\"']([\w-]+)", line)
+            if needed and needed[1].replace("_", "-").lower() == package and needed[2] != "dev":
+                package = f"decorec[{needed[2]}]"
+                break
+    return DecorecError(
+        f"expected the package {module.partition('.')[0]}, found that it is not installed; run: pip install '{package}'"
+    )
 
 
 @contextmanager

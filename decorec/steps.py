@@ -80,6 +80,7 @@ STEPS: dict[str, Step] = {
     "figure": Step("figures", "decorec.figures.step", "draw one figure from its tables"),
     "gallery": Step("report", "decorec.report.gallery", "collect recommendations to some users"),
     "report-page": Step("report", "decorec.report.step", "write the report (html)"),
+    "init": Step("configuration", "decorec.project.init", "begin a folder of one's own with the installed workflow"),
     "estimate": Step("configuration", "decorec.plan.estimate", "say what a call of Snakemake would cost"),
     "schema": Step("configuration", "decorec.config.root", "write the JSON schema of config.yaml"),
 }

@@ -15,7 +15,7 @@ ORDER = (
     "errors progress",
     "processor",
     "artifacts",
-    "config",
+    "config project",
     "data",
     "acquire",
     "features prepare",
@@ -110,5 +110,5 @@ def test_paths_under_results_are_written_in_one_module() -> None:
 def test_every_data_file_of_the_package_is_fingerprinted_by_some_step() -> None:
     known = {file for step in STEPS.values() for module in closure(step.module) for file in data_files(module)}
     kept = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".py"}
-    kept = {path for path in kept if path.parent.name != "__pycache__"}
+    kept = {path for path in kept if path.parent.name not in ("__pycache__", "template")}
     assert {path.name for path in kept - known} == {"py.typed"}

@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 RESULTS = "results"
+GUIDE = "results/README.md"
+"""What the files under results/ are; the only one that is not computed."""
 CACHE = "results/cache"
 """Downloads, pictures, encoded rows of features, states of trainings and trials; with these an interrupted step can
 continue."""

@@ -10,16 +10,10 @@ from threading import Thread
 
 from snakemake import exceptions
 
-# Jobs run `python -m decorec`: with this interpreter, where no environment is deployed, and with this package, also from
-# other working directories and in environments that do not have it.
-sys.path.insert(0, str(workflow.basedir))
-for variable, folder in (
-    ("PATH", os.path.dirname(sys.executable)),
-    ("PYTHONPATH", str(workflow.basedir)),
-):
-    os.environ[variable] = os.pathsep.join(
-        [folder, *filter(None, [os.environ.get(variable)])]
-    )
+# In a clone the package stands beside this workflow; where it is installed it contains the workflow and is found anyway.
+home = Path(workflow.current_basedir).parent.parent
+if (home / "decorec").is_dir():
+    sys.path.insert(0, str(home))
 
 # A scheduler sends its SIGTERM to all processes of a job. The shell waits for the step, which may have a state to keep;
 # without the trap the job ends with the shell, and the step is killed with it.
@@ -35,8 +29,19 @@ from decorec.plan.inputs import INGESTED
 from decorec.plan.jobs import jobs_of
 from decorec.plan.plan import Plan
 from decorec.plan.running import enter
+from decorec.project import package_path
 
-if not os.path.isfile("config.yaml"):
+# Jobs run `python -m decorec`: with this interpreter, where no environment is deployed, and with this package, also from
+# other working directories and in environments that do not have it.
+for variable, folder in (
+    ("PATH", os.path.dirname(sys.executable)),
+    ("PYTHONPATH", str(package_path(Path(".snakemake")))),
+):
+    os.environ[variable] = os.pathsep.join(
+        [folder, *filter(None, [os.environ.get(variable)])]
+    )
+
+if not workflow.modifier.skip_configfile and not os.path.isfile("config.yaml"):
     raise WorkflowError(
         f"config.yaml: expected it in the working directory {os.getcwd()}, found none, so that every value would be a default;"
         f" start snakemake in {workflow.basedir}, or add --directory {workflow.basedir}"
