@@ -17,7 +17,6 @@ import re
 import shutil
 import signal
 import sys
-import time
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from decorec.artifacts.seal import provenance
+from decorec.artifacts.step_log import Entry
 from decorec.errors import DecorecError, explain
 from decorec.processor import FLAG, pin
 from decorec.steps import STEPS, step_function
@@ -148,6 +148,12 @@ def _prepare_libraries(arguments: Sequence[str]) -> None:
             os.environ.setdefault(variable, threads)
 
 
+def _outputs(function: Callable[..., None], values: dict[str, Any]) -> list[Path]:
+    """The files and folders that a step was asked to write: its docstring says which parameters name them."""
+    _, texts = _split_docstring(inspect.getdoc(function) or "")
+    return [value for name, value in values.items() if "(written" in texts.get(name, "") and isinstance(value, Path)]
+
+
 def _place(values: dict[str, Any]) -> str:
     """What to name for a mishap that names no file: the files of a step that lie on a full disk, else all of them."""
     paths = [value for value in values.values() if isinstance(value, Path)]
@@ -171,8 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    start = time.monotonic()
     values: dict[str, Any] = {}
+    entry = Entry(name)
     try:
         _prepare_libraries(rest)
         function = step_function(name)
@@ -180,17 +186,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "threads" not in inspect.signature(function).parameters:
             del values["threads"]  # every step takes the flag: the libraries read it when they are imported
         del values["reproducible"]
+        entry.outputs, entry.values = _outputs(function, values), values
         gc.freeze()  # what the imports have made stays; `python -m decorec` imports without looking for garbage
         gc.enable()
-        with provenance():
+        with provenance() as entry.known:
             function(**values)
     except KeyboardInterrupt:
+        entry.write("stopped")
         print(f"decorec {name}: interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+    except SystemExit:
+        entry.write("stopped")
+        raise
     except Exception as error:
         failure = error if isinstance(error, DecorecError) else explain(error, _place(values))
+        entry.write("failed", str(failure or f"{type(error).__name__}: {error}"))
         if failure is None:
             raise
         print(f"decorec {name}: {failure}", file=sys.stderr)
         sys.exit(1)
-    logging.getLogger("decorec").info("%s: done in %.1f s", name, time.monotonic() - start)
+    entry.write("done")
+    logging.getLogger("decorec").info("%s: done in %.1f s", name, entry.seconds)

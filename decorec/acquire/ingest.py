@@ -21,6 +21,7 @@ from decorec.acquire.sources.metadata import Metadata, item_row, read_metadata
 from decorec.acquire.sources.reviews import AmazonFormat, read_reviews
 from decorec.acquire.sources.table import read_interactions, read_items, table_row
 from decorec.artifacts.files import write_json, write_table
+from decorec.artifacts.seal import counted
 from decorec.config.datasets import AtomicDataset, Dataset, FolderDataset
 from decorec.config.prepare import FilterConfig
 from decorec.config.stored import read_stored
@@ -72,8 +73,10 @@ def ingest(
     """
     source = opened(dataset, reviews, meta, checksums)
     found, account = source.read_interactions()
+    counted(source.interactions_file, account.summary["records"])
     expect_understood(source.interactions_file, account, source.unreadable)
     filtered, metadata = _reduce(found, filter, source)
+    counted(source.items_file, metadata.account.summary["records"])
     kept = found.table(filtered.rows)
     order = kept.select(pl.col("item").unique(maintain_order=True))
     records = order.join(metadata.records, on="item", how="left", maintain_order="left")

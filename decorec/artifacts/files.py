@@ -165,6 +165,7 @@ def write_csv(path: Path, frame: pl.DataFrame, decimals: int | None = None) -> N
         holder.write_text(seal.opened(path) + "\n", encoding="utf-8")
         frame.write_csv(temporary, float_precision=decimals)
         seal.close(temporary, path, holder)
+    seal.counted(path, frame.height, written=True)
 
 
 def read_csv(path: Path) -> pl.DataFrame:
@@ -173,8 +174,9 @@ def read_csv(path: Path) -> pl.DataFrame:
     Raises:
         DecorecError: the file is missing, is not csv, or is not as it was written.
     """
-    reader = partial(pl.read_csv, infer_schema_length=None, glob=False)
-    return _read(path, "a csv file", reader, _beside(path))
+    frame = _read(path, "a csv file", partial(pl.read_csv, infer_schema_length=None, glob=False), _beside(path))
+    seal.counted(path, frame.height)
+    return frame
 
 
 def _beside(path: Path) -> Path:
@@ -209,6 +211,9 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame) -> None:
             frame.sink_parquet(temporary, compression="zstd", metadata={KEY: mark}, engine="streaming")
         else:
             frame.write_parquet(temporary, compression="zstd", metadata={KEY: mark})
+        lazy = pl.scan_parquet(temporary, glob=False) if isinstance(frame, pl.LazyFrame) else frame.lazy()
+        rows = lazy.select(pl.len()).collect().item()
+    seal.counted(path, rows, written=True)
 
 
 def read_table(
@@ -220,6 +225,7 @@ def read_table(
         DecorecError: the file is missing, is not parquet, is not as it was written, or lacks such a column.
     """
     frame = _read(path, "a parquet table", lambda file: _parquet(file, set(columns or {}) if only else None))
+    seal.counted(path, frame.height)
     for name, dtype in (columns or {}).items():
         if name not in frame.columns:
             raise DecorecError(f"{path}: expected a column {name!r}, found {frame.columns}; run its step again")

@@ -17,6 +17,7 @@ __all__ = [
     "Place",
     "benchmark",
     "dataset_of",
+    "described",
     "existing",
     "fill",
     "log",
@@ -41,6 +42,8 @@ continue."""
 BENCHMARKS = "results/benchmarks"
 EPOCHS = "results/benchmarks/{dataset}/epochs.json"
 """Measured epochs of trainings, kept by the command estimate."""
+STEP_LOG = "results/log.jsonl"
+"""One line per finished step; read by nobody but people and the command status."""
 
 SHOP = "results/{dataset}/shop"
 SHOP_REVIEWS = f"{SHOP}/reviews.json.gz"
@@ -111,6 +114,13 @@ RESULTS_PAGE = "results/results.md"
 
 VARIANT = "runs/{run}/"
 """Wildcard ``variant`` of a graph or of interests that belong to a run; "" for those of the base sections."""
+
+
+DESCRIBED = re.compile(
+    r"(?!(?:tables|figures|report)/)(?:tuning/)?(?P<dataset>[a-z0-9][a-z0-9-]*)/"
+    r"(?:(?:runs|export|added)/(?P<run>[a-z0-9-]+)(?:/seed-(?P<seed>\d+)(?:/(?P<stage>[a-z0-9]+)/)?)?)?"
+)
+"""What a place (``place_of``) says of its file."""
 
 
 def log(job: str) -> str:
@@ -193,6 +203,12 @@ def existing(path: Path, pattern: str) -> Path | None:
     """The same, where it is there."""
     found = of_dataset(path, pattern)
     return found if found is not None and found.exists() else None
+
+
+def described(path: Path) -> dict[str, str]:
+    """Data set, run, seed and stage of a file or folder under results/, as far as its path says them."""
+    found = DESCRIBED.match(place_of(path))
+    return {} if found is None else {name: value for name, value in found.groupdict().items() if value is not None}
 
 
 def made_from(run: Path, pattern: str) -> Path:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -27,7 +28,7 @@ from urllib.parse import quote, unquote
 from decorec.artifacts.layout import path_of, place_of
 from decorec.errors import DecorecError
 
-__all__ = ["MARK", "check", "close", "opened", "place_in", "provenance", "sources_of"]
+__all__ = ["MARK", "Provenance", "check", "close", "counted", "opened", "place_in", "provenance", "sources_of"]
 
 DIGEST = 16
 """Bytes of a digest."""
@@ -38,26 +39,39 @@ SEAL = re.compile(MARK.encode() + rb"([0-9a-f]{32}):([0-9a-f]{32}):([A-Za-z0-9_.
 
 
 @dataclass
-class _Provenance:
+class Provenance:
     """What one step has read and written so far."""
 
     digests: dict[str, str] = field(default_factory=dict)
     """Place -> digest."""
     claims: dict[str, tuple[str, Path]] = field(default_factory=dict)
     """Place of a source -> its digest as a file that was made from it says, and that file."""
+    rows_in: Counter[str] = field(default_factory=Counter)
+    """Name of a file -> rows read, over all files of that name."""
+    rows_out: Counter[str] = field(default_factory=Counter)
+    """The same of rows written."""
+    written: dict[Path, None] = field(default_factory=dict)
+    """The sealed files that were written, in the order of their first time."""
 
 
-_STEP: ContextVar[_Provenance | None] = ContextVar("step", default=None)
+_STEP: ContextVar[Provenance | None] = ContextVar("step", default=None)
 
 
 @contextmanager
-def provenance() -> Iterator[None]:
+def provenance() -> Iterator[Provenance]:
     """Within this, as the command line runs a step, artifacts record what was read before them, and have to agree."""
-    token = _STEP.set(_Provenance())
+    step = Provenance()
+    token = _STEP.set(step)
     try:
-        yield
+        yield step
     finally:
         _STEP.reset(token)
+
+
+def counted(path: Path, rows: int, *, written: bool = False) -> None:
+    """Note for the log of the steps how many rows (or records) of a file were read or written."""
+    if (step := _STEP.get()) is not None:
+        (step.rows_out if written else step.rows_in)[path.name] += rows
 
 
 def opened(target: Path) -> str:
@@ -83,6 +97,8 @@ def close(file: Path, target: Path, holder: Path | None = None) -> None:
         handle.seek(found.span[0])
         handle.write(f"{MARK}{content}:{_hash(found.record)}:{found.record}|".encode())
     _remember(target, content, found.record)
+    if (step := _STEP.get()) is not None:
+        step.written[target] = None
 
 
 def check(path: Path, holder: Path | None = None) -> None:

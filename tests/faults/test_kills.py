@@ -39,7 +39,7 @@ KINDS = [
     *((victim, signum) for signum in SIGNALS for victim in ("a job", "a decoder")),
 ]
 """What is killed, and how; the first eight stand for the rest."""
-OWN = ("cache", "benchmarks")
+OWN = ("cache", "benchmarks", "log.jsonl")
 """Folders of results that are of one run: what it keeps for later, and the seconds that its jobs took."""
 
 

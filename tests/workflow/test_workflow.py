@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from decorec.artifacts import layout, step_log
 from decorec.config import load
 from decorec.plan.plan import Plan
 from decorec.plan.tables import TABLES
@@ -73,6 +74,9 @@ def test_the_chain_gives_every_table_and_leaves_logs_and_benchmarks(finished: Wo
         assert (finished.folder / f"logs/sample/{step}.log").exists()
         assert (results / f"benchmarks/sample/{step}.tsv").stat().st_size > 0
     assert not list(results.rglob("*.part"))
+    steps, damaged = step_log.read(finished.folder / layout.STEP_LOG)
+    assert damaged == 0 and {step["outcome"] for step in steps} == {"done"}
+    assert len(steps) == len(list((results / "benchmarks").rglob("*.tsv"))), "one line for every job"
 
 
 def test_the_examples_of_the_page_on_use_and_of_the_notebook_run(finished: Workplace) -> None:
