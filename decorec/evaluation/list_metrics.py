@@ -1,7 +1,7 @@
 """What the first items of all users are like, besides being right or wrong: coverage, popularity, novelty, diversity.
 
-Definitions of the literature differ between libraries; these are written out in docs/protocol.md. An item that nobody
-had in training is an item like others: it counts in every denominator, and it belongs to the tail.
+Definitions of the literature differ between libraries; these are written out in docs/reference/tables.md. An item
+that nobody had in training is an item like others: it counts in every denominator, and it belongs to the tail.
 """
 
 from __future__ import annotations

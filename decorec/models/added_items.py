@@ -35,7 +35,7 @@ __all__ = ["AddedItems", "WithAddedItems", "nearest_items"]
 
 NEIGHBOURS = 5
 """Known items that a new one is compared with. Chosen, with CONTENT, on validation items of Scientific that were held
-out of training: see docs/protocol.md."""
+out of training: see docs/reference/tables.md#newitemscsv."""
 CONTENT = 1.0
 """Weight of z_content."""
 DECAY = 0.5

@@ -77,8 +77,8 @@ def _protocol(references: Sequence[str], evaluate: EvaluateConfig, statistics: S
         f"- **Differences.** {' and '.join(map(label, references))} minus each other run, user by user on the means "
         f"over seeds, with the same kind of interval; p: two-sided paired permutation test, {FLIPS:,} "
         "sign patterns, not corrected for the number of comparisons.",
-        "- **Beyond accuracy.** What the first ten items of all users are like; docs/protocol.md defines each measure. "
-        "None is better when it is larger.",
+        "- **Beyond accuracy.** What the first ten items of all users are like; docs/reference/tables.md defines each "
+        "measure. None is better when it is larger.",
         "",
     ]
 

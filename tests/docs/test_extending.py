@@ -1,4 +1,4 @@
-"""Every block of docs/extending.md, applied to a copy of the package and run."""
+"""Every block of the pages docs/how-to/new-*.md, and of runs.md, applied to a copy of the package and run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ from tests.support.fabricated_ranks import (
 )
 from tests.support.workplace import REPOSITORY, TINY, Workplace
 
-PAGE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
+PAGES = {
+    name: (REPOSITORY / f"docs/how-to/{name}.md").read_text(encoding="utf-8")
+    for name in ("new-source", "new-modality", "new-model", "new-table", "runs")
+}
+PAGE = "".join(PAGES.values())
 TRY_THE_MODEL = """
 from tests.support import small
 from decorec.config import load
@@ -68,12 +72,6 @@ assert plan.table_files("median") == {"ranks": files}
 assert plan.table_call("median") == f"median-table --ranks {' '.join(files)} --runs decorec sasrec"
 assert plan.code_of_table("median") != plan.code_of_table("main")
 """
-
-
-def section(title: str) -> str:
-    """The text under a heading of the page."""
-    found: str = PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
-    return found
 
 
 def blocks(language: str, text: str = PAGE) -> list[str]:
@@ -121,9 +119,8 @@ def flags(files: dict[str, Path]) -> list[str]:
 
 def test_data_set_and_ablation_are_lines_of_the_configuration() -> None:
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-    for title in ("A data set", "An ablation, or a run with other values"):
-        for block in blocks("yaml", section(title)):
-            config = merge(config, yaml.safe_load(block))
+    for block in blocks("yaml", PAGES["new-source"] + PAGES["runs"]):
+        config = merge(config, yaml.safe_load(block))
     plan = Plan(load(config))
     assert "results/gifts/statistics.json" in plan.of_datasets("results/{dataset}/statistics.json")
     ranks = plan.of_runs(plan.config.tables.ablations)
@@ -203,7 +200,7 @@ def test_the_source_is_ingested_by_the_workflow(extended: Path, tmp_path: Path) 
 
 
 def test_a_modality_is_trained_by_the_workflow(tmp_path: Path) -> None:
-    (block,) = blocks("yaml", section("A modality"))
+    (block,) = blocks("yaml", PAGES["new-modality"])
     page = yaml.safe_load(block)
     config = merge({key: value for key, value in TINY.items() if key != "datasets"}, page)
     config = merge(config, {"datasets": {"songs": {"width": {"text": WIDTH, "image": WIDTH}}}})

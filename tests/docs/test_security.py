@@ -1,4 +1,4 @@
-"""docs/security.md names modules and tests that exist."""
+"""docs/explanation/security.md names modules and tests that exist."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from tests.support.workplace import REPOSITORY
 
-PAGE = (REPOSITORY / "docs" / "security.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs/explanation/security.md").read_text(encoding="utf-8")
 
 
 def test_every_statement_names_a_module_and_a_test_that_exist() -> None:

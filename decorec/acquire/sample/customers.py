@@ -5,7 +5,7 @@ a replacement) and on tastes that change with time. A purchase by taste works li
 popular ones more often, and one that fits the taste is bought.
 
 The numbers here and in ``products`` were chosen so that the shop is like real data sets in its counts and in what
-popularity, co-occurrence and content tell of the next item on validation: docs/protocol.md, "The sample shop". No
+popularity, co-occurrence and content tell of the next item on validation: docs/explanation/sample-shop.md. No
 trained model was looked at.
 """
 

@@ -1,0 +1,18 @@
+"""python -m docs.generate: write config/README.md; python -m docs.generate pictures: draw docs/images."""
+
+from __future__ import annotations
+
+import sys
+
+from decorec.errors import DecorecError
+from docs.generate import REPOSITORY, configuration
+
+if sys.argv[1:] == ["pictures"]:
+    from docs.generate import pictures  # it needs Chromium and results
+
+    try:
+        pictures.draw()
+    except DecorecError as error:
+        sys.exit(str(error))
+else:
+    (REPOSITORY / "config/README.md").write_text(configuration.readme(), encoding="utf-8")
