@@ -124,6 +124,7 @@ def _parser_of(name: str, function: Callable[..., None]) -> argparse.ArgumentPar
         _add_argument(parser, parameter, hints[parameter.name], texts.get(parameter.name, "").replace("%", "%%"))
     if "threads" not in parameters:
         parser.add_argument("--threads", type=int, metavar="INT", help=argparse.SUPPRESS)
+    parser.add_argument("--log", type=Path, metavar="PATH", help=argparse.SUPPRESS)
     parser.add_argument(
         FLAG, action="store_true", help="compute with the instructions that all processors with AVX2 have"
     )
@@ -186,6 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "threads" not in inspect.signature(function).parameters:
             del values["threads"]  # every step takes the flag: the libraries read it when they are imported
         del values["reproducible"]
+        entry.log = values.pop("log")
         entry.outputs, entry.values = _outputs(function, values), values
         gc.freeze()  # what the imports have made stays; `python -m decorec` imports without looking for garbage
         gc.enable()

@@ -20,6 +20,7 @@ __all__ = [
     "described",
     "existing",
     "fill",
+    "job_of",
     "log",
     "made_from",
     "of_dataset",
@@ -128,8 +129,15 @@ def log(job: str) -> str:
     return f"logs/{job}.log"
 
 
+def job_of(file: Path) -> str | None:
+    """The name of the job whose log is ``file``; None for another file."""
+    start, end = log("|").split("|")
+    name = file.as_posix()
+    return name[len(start) : -len(end)] if name.startswith(start) and name.endswith(end) else None
+
+
 def benchmark(job: str, folder: str = BENCHMARKS) -> str:
-    """Seconds and memory of a job, as Snakemake measures them; ``job`` as for ``log``."""
+    """Seconds and memory of a job, as its step measures them; ``job`` as for ``log``."""
     return f"{folder}/{job}.tsv"
 
 

@@ -1,15 +1,19 @@
-"""results/log.jsonl: one line of JSON per finished step, whoever ran it.
+"""What a step took, as it measures itself: results/log.jsonl, and the file of the job that ran it.
 
-It is a log and no artifact: no rule reads it, no seal names it, and a step never fails because of it. A line is written
-at once, by one process at a time. A process that is killed while it writes can leave a part of a line; the next one
-begins on a line of its own, and the reader leaves the part out and counts it.
+results/log.jsonl has one line of JSON per finished step, whoever ran it. It is a log and no artifact: no rule reads it,
+no seal names it, and a step never fails because of it. A line is written at once, by one process at a time. A process
+that is killed while it writes can leave a part of a line; the next one begins on a line of its own, and the reader
+leaves the part out and counts it.
+
+A job of the workflow has a file of its own beside it, ``layout.benchmark``, for the tables of costs and for estimates:
+the columns s, cpu_time and max_rss of Snakemake's benchmarks, which look at a job every half a minute and miss what
+comes after the last look.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-import logging
 import os
 import resource
 import time
@@ -23,12 +27,45 @@ from typing import Any, Literal
 from decorec.artifacts import layout
 from decorec.artifacts.seal import Provenance
 
-__all__ = ["Entry", "append", "read"]
+__all__ = ["Entry", "Used", "append", "read"]
 
 Outcome = Literal["done", "failed", "stopped"]
 LONGEST = 1_000
 """Letters of a message, so that a line is short."""
-log = logging.getLogger("decorec")
+TICK = os.sysconf("SC_CLK_TCK")
+"""Clock ticks in a second."""
+
+
+@dataclass(frozen=True)
+class Used:
+    """What this process and the processes that it started have taken."""
+
+    seconds: float
+    """By the clock, since the start of the step."""
+    processor_seconds: float
+    """Since the start of the processes."""
+    memory: float
+    """In MB: the peak of this process and of those that still run, summed; that of an ended one if it is larger."""
+
+    @classmethod
+    def so_far(cls, start: float) -> Used:
+        """Up to now, for a step that started at ``start`` (``time.monotonic``)."""
+        own, ended = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        living = list(_descendants(os.getpid()))
+        return cls(
+            seconds=time.monotonic() - start,
+            processor_seconds=sum(used.ru_utime + used.ru_stime for used in (own, ended))
+            + sum(map(_ticks, living)) / TICK,
+            memory=max(own.ru_maxrss + sum(map(_peak, living)), ended.ru_maxrss) / 1024,
+        )
+
+    def write(self, file: Path) -> None:
+        """As the one row of a table, which is complete or not there."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f"{file.name}.{os.getpid()}.part")
+        values = f"{self.seconds:.3f}\t{self.memory:.2f}\t{self.processor_seconds:.3f}"
+        part.write_text(f"s\tmax_rss\tcpu_time\n{values}\n", encoding="utf-8")
+        part.replace(file)
 
 
 @dataclass
@@ -41,6 +78,8 @@ class Entry:
     values: Mapping[str, Any] = field(default_factory=dict)
     """Its arguments."""
     known: Provenance = field(default_factory=Provenance)
+    log: Path | None = None
+    """The log of the job that runs it: it names the job."""
     start: float = field(default_factory=time.monotonic)
 
     @property
@@ -49,17 +88,22 @@ class Entry:
         return time.monotonic() - self.start
 
     def write(self, outcome: Outcome, message: str = "") -> None:
-        """Append its line to the log of the results that it writes to; a step that writes elsewhere has none."""
+        """Append its line to the log of the results that it writes to; a step that writes elsewhere has none.
+
+        If it is done and a job ran it, write what it took to the file of the job as well.
+        """
+        used = Used.so_far(self.start)
+        if outcome == "done" and self.log is not None and (job := layout.job_of(self.log)) is not None:
+            with suppress(OSError):
+                used.write(Path(layout.benchmark(job)))
         for path in (*self.outputs, *self.known.written):
             root = layout.results_of(path) if layout.place_of(path) else None
             if root is not None and (file := root[0] / layout.STEP_LOG).parent.is_dir():
                 with suppress(OSError):  # the disk is full or read-only: the step itself says so
-                    append(file, self._line(path, outcome, message))
+                    append(file, self._line(path, used, outcome, message))
                 return
 
-    def _line(self, place: Path, outcome: Outcome, message: str) -> dict[str, Any]:
-        own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        processor = sum(used.ru_utime + used.ru_stime for used in (own, children))
+    def _line(self, place: Path, used: Used, outcome: Outcome, message: str) -> dict[str, Any]:
         arguments = {name: str(self.values[name]) for name in ("seed", "stage") if self.values.get(name) is not None}
         where = arguments | layout.described(place)
         line: dict[str, Any] = {
@@ -67,14 +111,48 @@ class Entry:
             "step": self.step,
             **{name: where.get(name, "") for name in ("dataset", "run", "seed", "stage")},
             "output": layout.path_of(layout.place_of(place)),
-            "seconds": round(self.seconds, 3),
-            "processor_seconds": round(processor, 3),
-            "peak_memory_mb": round(max(own.ru_maxrss, children.ru_maxrss) / 1024),
+            "seconds": round(used.seconds, 3),
+            "processor_seconds": round(used.processor_seconds, 3),
+            "peak_memory_mb": round(used.memory),
             "rows_in": dict(self.known.rows_in),
             "rows_out": dict(self.known.rows_out),
             "outcome": outcome,
         }
         return line | ({"message": message[:LONGEST]} if message else {})
+
+
+def _descendants(process: int) -> Iterable[int]:
+    """Processes that ``process`` started and that still run, and theirs; none where the system has no /proc."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError, IndexError):  # it has ended meanwhile
+            parents.setdefault(int(_stat(entry)[1]), []).append(int(entry.parent.name))
+    waiting = [process]
+    while waiting:
+        children = parents.get(waiting.pop(), [])
+        yield from children
+        waiting += children
+
+
+def _stat(file: Path) -> list[str]:
+    """The fields of /proc/PID/stat from the third (the state) on; the second is a name in parentheses."""
+    return file.read_text().rpartition(")")[2].split()
+
+
+def _ticks(process: int) -> int:
+    """Clock ticks of a process and of those that it has waited for (fields 14 to 17); 0 if it has ended."""
+    with suppress(OSError, ValueError):
+        return sum(map(int, _stat(Path(f"/proc/{process}/stat"))[11:15]))
+    return 0
+
+
+def _peak(process: int) -> int:
+    """Largest resident memory of a process, in KB; 0 if it has ended."""
+    with suppress(OSError, ValueError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return 0
 
 
 def append(file: Path, line: Mapping[str, Any]) -> None:

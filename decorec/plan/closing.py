@@ -77,7 +77,7 @@ def _cell(value: float, best: bool, terminal: bool) -> str:
 
 
 def _training(dataset: str, run: str) -> str:
-    """Processor seconds that the run's own trainings with one seed took, as Snakemake measured them."""
+    """Processor seconds that the run's own trainings with one seed took."""
     seconds = 0.0
     for stage in STAGES:
         place = layout.benchmark(layout.training_job(stage)).format(dataset=dataset, run=run, seed="*")

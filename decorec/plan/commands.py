@@ -18,7 +18,8 @@ def step(
 
     Each argument lists names that the rule declares under that directive, separated by blanks. A name is a parameter of
     the step's function and gives the flag: ``input="vocab"`` becomes ``--vocab {input.vocab:q}``. Messages of the step
-    go to the rule's log. ``reproducible``: the key of the configuration.
+    go to the rule's log, whose name tells the step where to write what it took. ``reproducible``: the key of the
+    configuration.
     """
     given = {"wildcards": wildcards, "params": params, "input": input, "output": output}
     flags = [
@@ -27,7 +28,7 @@ def step(
         for keyword in names.split()
     ]
     flags += _pinned(name, reproducible)
-    return " ".join(["python -m decorec", name, *flags, "--threads {threads} 2> {log:q}"])
+    return " ".join(["python -m decorec", name, *flags, "--threads {threads} --log {log:q} 2> {log:q}"])
 
 
 def _pinned(name: str, reproducible: bool) -> list[str]:

@@ -301,7 +301,7 @@ def _earlier(dataset: str, run: str, stage: str) -> list[Earlier]:
 
 
 def _measured_job(job: Job) -> Cost | None:
-    """The cost of the same job, or of its other seeds, as Snakemake measured it before."""
+    """The cost of the same job, or of its other seeds, as it was measured before."""
     pattern = re.sub(r"/seed-\d+/", "/seed-*/", layout.benchmark(job.name))
     names = [_name(file) for file in sorted(Path().glob(pattern))]
     found = [cost for cost in map(measurement, names) if cost]
@@ -318,7 +318,7 @@ def _name(file: Path) -> str:
 
 
 def measurement(name: str) -> dict[str, float]:
-    """What Snakemake measured of a job: s, cpu_time, max_rss; {} where there is nothing that can be read."""
+    """What a job measured of itself: s, cpu_time, max_rss; {} where there is nothing that can be read."""
     try:
         with Path(layout.benchmark(name)).open(newline="") as handle:
             rows = list(csv.DictReader(handle, delimiter="\t"))

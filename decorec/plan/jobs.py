@@ -34,15 +34,15 @@ class Job:
     @classmethod
     def of(cls, command: str) -> Job:
         """The job of a rule's command."""
-        start, end = layout.log("|").split("|")
         words = shlex.split(command)
         values: dict[str, list[str]] = {}
-        for word in words[4:-2]:
+        *arguments, _, log = words[4:]
+        for word in arguments:
             if word.startswith("--"):
                 values[word.removeprefix("--")] = last = []
             else:
                 last.append(word)
-        return cls(words[3], words[-1].removeprefix(start).removesuffix(end), values)
+        return cls(words[3], layout.job_of(Path(log)) or log, values)
 
     @property
     def phase(self) -> str:

@@ -60,7 +60,7 @@ def _measured(files: Sequence[Path]) -> dict[str, Any]:
         seconds, processor, memory = ([float(row[name]) for row in rows] for name in ("s", "cpu_time", "max_rss"))
     except (KeyError, ValueError) as error:
         raise DecorecError(
-            f"{files[0]}: expected a benchmark of Snakemake (s, cpu_time, max_rss), found a problem with {error}; "
+            f"{files[0]}: expected a measurement of a job (s, cpu_time, max_rss), found a problem with {error}; "
             "delete it"
         ) from error
     if not rows:
@@ -111,7 +111,7 @@ def cost_table(
     Args:
         models: DATASET/runs/RUN/seed-N/STAGE/model.safetensors (read) of all data sets, runs, seeds and stages.
         first_stages: data set -> run -> run whose stage 1 it starts from; the cost of this stage counts for both runs.
-        benchmarks: folder of Snakemake's measurements (read).
+        benchmarks: folder of the measurements (read).
         csv: the table (written), one row per data set, run and step: dataset, run (empty for preparing steps), step,
             seeds, seconds (wall clock, mean over seeds), seconds_std, processor_seconds, peak_memory_mb (largest
             resident memory over seeds), parameters, trainable_parameters; empty where nothing was measured.
@@ -154,8 +154,8 @@ def cost_table(
             _group(list(part.iter_rows(named=True))) for (_,), part in frame.group_by("dataset", maintain_order=True)
         ],
         notes=[
-            "Wall clock of each job as Snakemake measured it, mean over seeds ± standard deviation over seeds, with "
-            "the start of the interpreter; jobs that ran at the same time are unknown. Peak memory: the largest over "
+            "Wall clock of each job as it measured itself, mean over seeds ± standard deviation over seeds, with "
+            "the imports; jobs that ran at the same time are unknown. Peak memory: the largest over "
             "the seeds.",
             "Runs that share stage 1 train it once; its cost is listed for each of them.",
         ],

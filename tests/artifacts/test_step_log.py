@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from decorec.artifacts import layout, step_log
 from decorec.cli import main
+from decorec.plan.costs import measurement
 from tests.support import small
 
 
@@ -69,3 +71,43 @@ def test_lines_of_steps_that_end_at_once_are_whole_and_a_torn_one_is_passed_over
 )
 def test_what_a_path_says_of_its_file(path: str, expected: dict[str, str]) -> None:
     assert layout.described(Path(path)) == expected
+
+
+WORKER = """
+import sys, time
+ballast = bytearray(150_000_000)
+while time.process_time() < 1:
+    pass
+print(time.process_time(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_work_of_processes_that_still_run_counts() -> None:
+    """As of the processes that decode pictures; Snakemake's own measurement misses what comes after its last look."""
+    before = step_log.Used.so_far(time.monotonic())
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as worker:
+        assert worker.stdout is not None
+        worked = float(worker.stdout.readline())
+        during = step_log.Used.so_far(time.monotonic())
+        worker.communicate()
+    after = step_log.Used.so_far(time.monotonic())
+    rounding = 0.1
+    assert during.processor_seconds - before.processor_seconds > worked - rounding
+    assert after.processor_seconds - before.processor_seconds > worked - rounding
+    assert during.memory - before.memory > 140
+
+
+def test_a_job_of_the_workflow_has_what_it_took_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    small.sequences().write(Path("results/shop/sequences.parquet"))
+    step = ["whole-sequences", "--sequences", "results/shop/sequences.parquet", "--output"]
+    main([*step, "results/shop/production/sequences.parquet", "--log", "logs/shop/production/sequences.log"])
+    taken = measurement("shop/production/sequences")
+    (line,), _ = step_log.read(Path(layout.STEP_LOG))
+    assert taken["cpu_time"] == line["processor_seconds"] and round(taken["max_rss"]) == line["peak_memory_mb"]
+    assert taken["s"] == line["seconds"]
+    main([*step, "results/shop/production/sequences.parquet", "--log", "elsewhere.log"])
+    assert [path.name for path in Path("results/benchmarks").rglob("*.*")] == ["sequences.tsv"]

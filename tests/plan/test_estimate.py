@@ -38,7 +38,7 @@ def statistics(**facts: Any) -> None:
 
 
 def finished(run: str, stage: str, seed: int, best: int, length: int, seconds: float) -> None:
-    """A training as an earlier call has left it: its history, and Snakemake's measurement."""
+    """A training as an earlier call has left it: its history, and its measurement."""
     place = {"dataset": "shop", "run": run, "seed": seed, "stage": stage}
     history = Path(layout.fill(layout.HISTORY, **place))
     history.parent.mkdir(parents=True)

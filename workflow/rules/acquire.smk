@@ -8,8 +8,6 @@ rule sample:
         pictures=directory(layout.SHOP_PICTURES),
     log:
         layout.log("{dataset}/sample"),
-    benchmark:
-        layout.benchmark("{dataset}/sample")
     wildcard_constraints:
         dataset=plan.pattern("sample"),
     priority: 100
@@ -36,8 +34,6 @@ rule download:
         checksums=layout.CHECKSUMS,
     log:
         layout.log("{dataset}/download"),
-    benchmark:
-        layout.benchmark("{dataset}/download")
     wildcard_constraints:
         dataset=plan.pattern("sample", "amazon2018", "amazon2023"),
     priority: 100
@@ -72,8 +68,6 @@ rule ingest:
         counts=layout.COUNTS,
     log:
         layout.log("{dataset}/ingest"),
-    benchmark:
-        layout.benchmark("{dataset}/ingest")
     wildcard_constraints:
         dataset=plan.pattern(*INGESTED),
     priority: 100
@@ -105,8 +99,6 @@ rule histories:
         histories=layout.HISTORIES,
     log:
         layout.log("{dataset}/histories"),
-    benchmark:
-        layout.benchmark("{dataset}/histories")
     wildcard_constraints:
         dataset=plan.pattern(*INGESTED),
     conda:
@@ -138,8 +130,6 @@ rule crawl:
         images=layout.IMAGES,
     log:
         layout.log("{dataset}/crawl"),
-    benchmark:
-        layout.benchmark("{dataset}/crawl")
     wildcard_constraints:
         dataset=plan.pattern(*INGESTED),
     priority: 100
@@ -178,8 +168,6 @@ rule features:
         image=layout.FEATURES.replace("{modality}", "image"),
     log:
         layout.log("{dataset}/features"),
-    benchmark:
-        layout.benchmark("{dataset}/features")
     wildcard_constraints:
         dataset=plan.pattern(*INGESTED),
     priority: 100

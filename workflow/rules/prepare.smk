@@ -16,8 +16,6 @@ rule split:
         statistics=layout.STATISTICS,
     log:
         layout.log("{dataset}/split"),
-    benchmark:
-        layout.benchmark("{dataset}/split")
     wildcard_constraints:
         dataset=plan.pattern(*INGESTED),
     priority: 100
@@ -52,8 +50,6 @@ rule atomic:
         statistics=layout.STATISTICS,
     log:
         layout.log("{dataset}/atomic"),
-    benchmark:
-        layout.benchmark("{dataset}/atomic")
     wildcard_constraints:
         dataset=plan.pattern("atomic"),
     priority: 100
@@ -82,8 +78,6 @@ rule atomic_features:
         features=layout.FEATURES,
     log:
         layout.log("{dataset}/atomic-features-{modality}"),
-    benchmark:
-        layout.benchmark("{dataset}/atomic-features-{modality}")
     wildcard_constraints:
         dataset=plan.pattern("atomic"),
     priority: 100
@@ -114,8 +108,6 @@ rule cooccurrence:
         matrix=layout.COOCCURRENCE,
     log:
         layout.log("{dataset}/{variant}cooccurrence"),
-    benchmark:
-        layout.benchmark("{dataset}/{variant}cooccurrence")
     priority: 100
     conda:
         "../../envs/cpu.yaml"
@@ -143,8 +135,6 @@ rule cluster:
         interests=layout.INTERESTS,
     log:
         layout.log("{dataset}/{variant}cluster-{modality}"),
-    benchmark:
-        layout.benchmark("{dataset}/{variant}cluster-{modality}")
     priority: 100
     conda:
         "../../envs/cpu.yaml"

@@ -8,8 +8,6 @@ rule whole_sequences:
         output=layout.PRODUCTION_SEQUENCES,
     log:
         layout.log("{dataset}/production/whole-sequences"),
-    benchmark:
-        layout.benchmark("{dataset}/production/whole-sequences")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -31,8 +29,6 @@ use rule cooccurrence as production_cooccurrence with:
         matrix=layout.PRODUCTION_COOCCURRENCE,
     log:
         layout.log("{dataset}/production/cooccurrence"),
-    benchmark:
-        layout.benchmark("{dataset}/production/cooccurrence")
     params:
         settings=ask(partial(plan.production_section, section="graph")),
         code=plan.code("cooccurrence"),
@@ -49,8 +45,6 @@ use rule cluster as production_cluster with:
         interests=layout.PRODUCTION_INTERESTS,
     log:
         layout.log("{dataset}/production/cluster-{modality}"),
-    benchmark:
-        layout.benchmark("{dataset}/production/cluster-{modality}")
     params:
         settings=ask(partial(plan.production_section, section="interests")),
         code=plan.code("cluster"),
@@ -67,8 +61,6 @@ use rule train as production_train with:
         config=layout.PRODUCTION_CONFIG,
     log:
         layout.log("{dataset}/production/{stage}"),
-    benchmark:
-        layout.benchmark("{dataset}/production/{stage}")
     params:
         run=ask(plan.production_run),
         seed=plan.config.seeds[0],
@@ -85,8 +77,6 @@ rule model_card:
         output=layout.PRODUCTION_CARD,
     log:
         layout.log("{dataset}/production/card"),
-    benchmark:
-        layout.benchmark("{dataset}/production/card")
     conda:
         "../../envs/cpu.yaml"
     resources:

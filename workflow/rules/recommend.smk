@@ -8,8 +8,6 @@ rule recommend:
         output=layout.RECOMMENDATIONS,
     log:
         layout.log("{dataset}/recommend-{ending}"),
-    benchmark:
-        layout.benchmark("{dataset}/recommend-{ending}")
     wildcard_constraints:
         ending="parquet|csv",
     conda:

@@ -14,8 +14,6 @@ rule figure:
         pdf=layout.FIGURE_PDF,
     log:
         layout.log("figures/{name}"),
-    benchmark:
-        layout.benchmark("figures/{name}")
     wildcard_constraints:
         name="|".join(plan.figures()),
     conda:
@@ -43,8 +41,6 @@ rule gallery:
         output=layout.GALLERY,
     log:
         layout.log("{dataset}/gallery"),
-    benchmark:
-        layout.benchmark("{dataset}/gallery")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -77,8 +73,6 @@ rule report_page:
         ),
     log:
         layout.log("report/{page}"),
-    benchmark:
-        layout.benchmark("report/{page}")
     wildcard_constraints:
         page="index|full",
     conda:

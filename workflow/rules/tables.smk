@@ -16,8 +16,6 @@ rule table:
         md=layout.TABLE_MD,
     log:
         layout.log("tables/{table}"),
-    benchmark:
-        layout.benchmark("tables/{table}")
     wildcard_constraints:
         table="|".join(plan.printed_tables()),
     conda:
@@ -32,7 +30,7 @@ rule table:
         "Table {wildcards.table}"
     shell:
         "python -m decorec {params.call} --csv {output.csv} --tex {output.tex}"
-        " --html {output.html} --md {output.md} 2> {log}"
+        " --html {output.html} --md {output.md} --log {log} 2> {log}"
 
 
 rule drawn_table:
@@ -42,8 +40,6 @@ rule drawn_table:
         csv=layout.TABLE,
     log:
         layout.log("tables/{table}"),
-    benchmark:
-        layout.benchmark("tables/{table}")
     wildcard_constraints:
         table="|".join(set(plan.tables()) - set(plan.printed_tables())) or "(?!)",
     conda:
@@ -57,7 +53,7 @@ rule drawn_table:
     message:
         "Table {wildcards.table}, for its figure"
     shell:
-        "python -m decorec {params.call} --csv {output.csv} 2> {log}"
+        "python -m decorec {params.call} --csv {output.csv} --log {log} 2> {log}"
 
 
 rule tuning_table:
@@ -67,8 +63,6 @@ rule tuning_table:
         csv=layout.TRIALS_TABLE,
     log:
         layout.log("{dataset}/tuning/table"),
-    benchmark:
-        layout.benchmark("{dataset}/tuning/table")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -90,8 +84,6 @@ rule verdict:
         output=layout.VERDICT_VALUES,
     log:
         layout.log("{dataset}/verdict"),
-    benchmark:
-        layout.benchmark("{dataset}/verdict")
     wildcard_constraints:
         dataset=plan.pattern(),
     conda:
@@ -127,8 +119,6 @@ rule results_page:
         output=layout.RESULTS_PAGE,
     log:
         layout.log("tables/results-page"),
-    benchmark:
-        layout.benchmark("tables/results-page")
     conda:
         "../../envs/cpu.yaml"
     resources:

@@ -13,8 +13,6 @@ rule train:
         config=layout.MODEL_CONFIG,
     log:
         layout.log(layout.training_job()),
-    benchmark:
-        layout.benchmark(layout.training_job())
     priority: ask(plan.priority)
     conda:
         "../../envs/gpu.yaml"
@@ -51,8 +49,6 @@ rule evaluate:
         metrics=layout.METRICS,
     log:
         layout.log(layout.training_job("evaluate")),
-    benchmark:
-        layout.benchmark(layout.training_job("evaluate"))
     conda:
         "../../envs/gpu.yaml"
     threads: 1
@@ -80,8 +76,6 @@ rule modality_modes:
         modes=layout.MODES,
     log:
         layout.log(layout.training_job("modality-modes")),
-    benchmark:
-        layout.benchmark(layout.training_job("modality-modes"))
     conda:
         "../../envs/gpu.yaml"
     threads: 1
@@ -107,8 +101,6 @@ rule new_items:
         ranks=layout.NEW_ITEMS,
     log:
         layout.log(layout.training_job("new-items")),
-    benchmark:
-        layout.benchmark(layout.training_job("new-items"))
     conda:
         "../../envs/gpu.yaml"
     threads: 1
@@ -139,8 +131,6 @@ rule gradient_probe:
         gradients=layout.GRADIENTS,
     log:
         layout.log(layout.training_job("gradient-probe")),
-    benchmark:
-        layout.benchmark(layout.training_job("gradient-probe"))
     conda:
         "../../envs/gpu.yaml"
     threads: 1
@@ -174,8 +164,6 @@ rule neighbour_recall:
         recall=layout.RECALL,
     log:
         layout.log("{dataset}/neighbour-recall"),
-    benchmark:
-        layout.benchmark("{dataset}/neighbour-recall")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -202,8 +190,6 @@ rule tune:
         trials=layout.TRIALS,
     log:
         layout.log("{dataset}/tuning/{run}"),
-    benchmark:
-        layout.benchmark("{dataset}/tuning/{run}")
     conda:
         "../../envs/gpu.yaml"
     threads: 1

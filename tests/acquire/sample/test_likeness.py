@@ -25,8 +25,9 @@ RANGES = {
     "content-knn / popularity": (1.35, 2.9),
     "ease / popularity": (1.8, 3.2),
 }
-"""From the least to the most of Scientific, large H&M and Gift Cards (docs/explanation/sample-shop.md), with some room for
-chance. The last four are of validation items; of a hundred and sixty items popularity finds more than of a thousand."""
+"""From the least to the most of Scientific, large H&M and Gift Cards (docs/explanation/sample-shop.md), with some room
+for chance. The last four are of validation items; of a hundred and sixty items popularity finds more than of a
+thousand."""
 
 
 def test_counts_of_two_histories() -> None:
