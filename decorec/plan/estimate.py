@@ -28,7 +28,7 @@ from decorec.plan.costs import (
 from decorec.plan.jobs import Job, planned
 from decorec.processor import pin
 
-__all__ = ["estimate", "forecast"]
+__all__ = ["clock", "duration", "estimate", "expected", "forecast"]
 
 log = logging.getLogger("decorec")
 PHASES = (("acquire", "features", "prepare"), ("training", "evaluation"), ("recommend", "tables", "figures", "report"))
@@ -78,17 +78,23 @@ def forecast(jobs: Sequence[Job], cores: int, detailed: bool = False) -> str:
     """
     if not jobs:
         return "Nothing to do: everything is there."
-    sizes = _sizes(jobs)
-    epochs = {key: epoch for dataset, size in sizes.items() for key, epoch in kept_epochs(dataset, size).items()}
-    costs = Costs({name: size for name, size in sizes.items() if size is not None}, epochs)
-    known = {job.name: (job, cost) for job in jobs if (cost := costs.of(job)) is not None}
+    sizes, costs = _sizes(jobs), expected(jobs)
+    known = [(job, costs[job.name]) for job in jobs if job.name in costs]
     lines = [_counts(jobs)]
     lines += [f"{name}: {size} ({size.source})" for name, size in sizes.items() if size is not None]
     if detailed:
-        lines += _trainings(list(known.values()))
-    lines += _total(list(known.values()), cores, len(jobs) - len(known))
+        lines += _trainings(known)
+    lines += _total(known, cores, len(jobs) - len(known))
     lines += _missing(jobs, sizes)
     return "\n".join(lines)
+
+
+def expected(jobs: Sequence[Job]) -> dict[str, Cost]:
+    """Name -> cost of those jobs whose cost is known, from what is known in the working directory."""
+    sizes = _sizes(jobs)
+    epochs = {key: epoch for dataset, size in sizes.items() for key, epoch in kept_epochs(dataset, size).items()}
+    costs = Costs({name: size for name, size in sizes.items() if size is not None}, epochs)
+    return {job.name: cost for job in jobs if (cost := costs.of(job)) is not None}
 
 
 def _sizes(jobs: Sequence[Job]) -> dict[str, Size | None]:
@@ -166,8 +172,7 @@ def _trainings(known: Sequence[tuple[Job, Cost]]) -> list[str]:
 def _total(known: Sequence[tuple[Job, Cost]], cores: int, unknown: int) -> list[str]:
     if not known:
         return []
-    processor = sum(cost.processor for _, cost in known)
-    clock = sum(_clock([entry for entry in known if entry[0].phase in phases], cores) for phases in PHASES)
+    processor, seconds = sum(cost.processor for _, cost in known), clock(known, cores)
     memory = sum(sorted((cost.memory for _, cost in known), reverse=True)[:cores])
     counted = f"{len(known)} of the jobs" if unknown else "In all"
     number = f"{cores} cores" if cores > 1 else "1 core"
@@ -176,11 +181,16 @@ def _total(known: Sequence[tuple[Job, Cost]], cores: int, unknown: int) -> list[
         "Number of epochs: as the finished trainings of the same run, else as the model took on measured data sets."
     ] * any(cost.epochs for _, cost in known)
     return [
-        f"{counted}: {_time(processor)} of processor time, about {_time(clock)} by the clock with {number}, "
+        f"{counted}: {duration(processor)} of processor time, about {duration(seconds)} by the clock with {number}, "
         f"up to {memory / 1e3:.1f} GB of memory",
         f"Computed from {'; '.join(sources)}.",
         *epochs,
     ]
+
+
+def clock(known: Sequence[tuple[Job, Cost]], cores: int) -> float:
+    """Seconds by the clock of jobs that may use a number of cores together."""
+    return sum(_clock([entry for entry in known if entry[0].phase in phases], cores) for phases in PHASES)
 
 
 def _clock(known: Sequence[tuple[Job, Cost]], cores: int) -> float:
@@ -206,7 +216,8 @@ def _missing(jobs: Sequence[Job], sizes: Mapping[str, Size | None]) -> list[str]
     return lines
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in words."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

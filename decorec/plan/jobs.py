@@ -14,7 +14,7 @@ from decorec.artifacts import layout
 from decorec.errors import DecorecError
 from decorec.steps import STEPS
 
-__all__ = ["Job", "jobs_of", "planned"]
+__all__ = ["Job", "jobs_of", "names_of", "planned"]
 
 COMMAND = re.compile(r"python -m decorec .+ 2> \S+$")
 """The command of a rule: every rule but ``all`` runs one step and sends its messages to its log."""
@@ -80,6 +80,11 @@ class Job:
 def jobs_of(lines: Iterable[str]) -> list[Job]:
     """The jobs whose commands are in these lines; a line without one is left out."""
     return [Job.of(found[0]) for line in lines if (found := COMMAND.search(line))]
+
+
+def names_of(commands: Mapping[int, str]) -> dict[int, str]:
+    """Snakemake's number of a job -> its name; ``commands``: number -> its command, "" for a rule without one."""
+    return {number: job.name for number, command in commands.items() for job in jobs_of([command])}
 
 
 def planned(targets: Iterable[str], overlays: Iterable[Path]) -> list[Job]:

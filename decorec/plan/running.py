@@ -23,9 +23,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
-__all__ = ["VARIABLE", "Run", "enter"]
+__all__ = ["VARIABLE", "Run", "enter", "living"]
 
 VARIABLE = "DECOREC_RUN"
 """Environment variable of a run and its jobs: the id of the run."""
@@ -74,6 +74,22 @@ def enter(folder: Path) -> str | None:
         return None
 
 
+def living(folder: Path) -> set[str]:
+    """The ids of the runs in ``folder`` (.snakemake) that live, as far as this machine can tell; changes nothing."""
+    records = folder / "runs"
+    try:
+        with (records / "entrance").open() as door:
+            fcntl.flock(door, fcntl.LOCK_SH)  # so that no run that enters meets the lock that the look takes
+            found = set()
+            for path in records.glob("*.json"):
+                with suppress(FileNotFoundError):  # it has ended meanwhile
+                    if _is_held(path, "r"):
+                        found.add(path.stem)
+            return found
+    except OSError:  # nobody has ever entered, or the file system has no flock
+        return set()
+
+
 def _refusal(folder: Path, this: Run, others: list[tuple[Path, Run, bool]]) -> str | None:
     """The line to refuse with; if nobody may hold the locks, they are removed."""
     place = folder.absolute().parent
@@ -118,10 +134,11 @@ def _entrance(records: Path) -> Iterator[None]:
         yield
 
 
-def _is_held(path: Path) -> bool:
-    with path.open("r+") as record:
+def _is_held(path: Path, mode: Literal["r", "r+"] = "r+") -> bool:
+    """Whether a living run holds a record; to look needs no right to write, except over some networks."""
+    with path.open(mode) as record:
         try:
-            fcntl.flock(record, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(record, (fcntl.LOCK_EX if mode == "r+" else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
     return False

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 from snakemake import exceptions
+from snakemake.logging import logger
 
 # In a clone the package stands beside this workflow; where it is installed it contains the workflow and is found anyway.
 home = Path(workflow.current_basedir).parent.parent
@@ -23,10 +24,11 @@ from decorec.artifacts import layout
 from decorec.config import load
 from decorec.errors import DecorecError
 from decorec.plan import commands
+from decorec.plan.call import Call, Watcher
 from decorec.plan.closing import closing
 from decorec.plan.estimate import forecast
 from decorec.plan.inputs import INGESTED
-from decorec.plan.jobs import jobs_of
+from decorec.plan.jobs import names_of
 from decorec.plan.plan import Plan
 from decorec.plan.running import enter
 from decorec.project import package_path
@@ -77,9 +79,12 @@ onstart:
     )
     if workflow.is_main_process:
         settings = workflow.resource_settings
-        jobs = jobs_of(job.shellcmd or "" for job in workflow.dag.needrun_jobs())
-        print(
-            forecast(jobs, settings.cores or settings.nodes or 1), file=sys.stderr
+        needed = {job.jobid: job.shellcmd or "" for job in workflow.dag.needrun_jobs()}
+        call = Call.this(needed.values(), settings.cores or settings.nodes or 1)
+        print(forecast(call.jobs, call.cores), file=sys.stderr)
+        # Snakemake closes it at the end of a run, however that ends.
+        logger.addHandler(
+            Watcher(Path(".snakemake"), call, names_of(needed), logger.warning)
         )
 
 

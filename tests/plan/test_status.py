@@ -1,0 +1,156 @@
+"""What a call of Snakemake is known to have done: while it runs, after its end, and after a kill."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decorec.artifacts import layout, step_log
+from decorec.cli import main
+from decorec.errors import DecorecError
+from decorec.plan.call import FILE, Call, Watcher
+from decorec.plan.costs import TABLE, Cost
+from decorec.plan.left import left
+from decorec.plan.status import report, status
+
+COMMANDS = {
+    1: "python -m decorec split --vocab results/shop/vocab.parquet --threads 1 2> logs/shop/split.log",
+    2: "python -m decorec cluster --interests results/shop/interests/text.safetensors 2> logs/shop/cluster-text.log",
+    3: "python -m decorec cluster --interests results/shop/interests/image.safetensors 2> logs/shop/cluster-image.log",
+    4: "python -m decorec cooccurrence --matrix results/shop/graph/cooccurrence.npz 2> logs/shop/cooccurrence.log",
+    5: "python -m decorec neighbour-recall --recall results/shop/recall.parquet 2> logs/shop/neighbour-recall.log",
+}
+"""Snakemake's number of a job -> its command; number 0 is the rule all, which has none."""
+RUN = f"""
+import logging, sys, time
+from pathlib import Path
+from decorec.plan.call import Call, Watcher
+from decorec.plan.jobs import names_of
+from decorec.plan.running import enter
+assert enter(Path(".snakemake")) is None
+commands, logger = {COMMANDS!r}, logging.getLogger("snakemake.logging")
+logger.setLevel(logging.INFO)
+call = Call.this(commands.values(), 2)
+watcher = Watcher(Path(".snakemake"), call, names_of({{0: "", **commands}}), sys.exit)
+logger.addHandler(watcher)
+def say(event, **facts):
+    logger.info(None, extra={{"event": event, **facts}})
+say("job_started", jobs=[0, 1])
+say("job_finished", job_id=1)
+say("job_started", jobs=[2, 3, 4])
+say("progress", done=1, total=6)
+say("job_finished", job_id=2)
+say("job_error", jobid=3)
+while len(call.of("done")) < 2 or not call.of("failed"):
+    time.sleep(0.01)
+print("ready", flush=True)
+if sys.stdin.readline():
+    logger.removeHandler(watcher)
+    watcher.close()
+    print("closed", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").touch()
+    for name in ("shop/cluster-image", "shop/cooccurrence"):
+        file = Path(layout.log(name))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(f"line {number} of {name}\n" for number in range(9)))
+    return tmp_path
+
+
+def running() -> Any:
+    process = subprocess.Popen([sys.executable, "-c", RUN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_a_call_is_told_of_while_it_runs_and_after_a_kill(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with running() as process:
+        before = (project / ".snakemake" / FILE).read_bytes()
+        main(["status"])
+        said = capsys.readouterr().out
+        process.kill()
+    assert (project / ".snakemake" / FILE).read_bytes() == before, "a look changes nothing"
+    assert f"runs: process {process.pid} on " in said
+    assert "\n5 jobs: 2 done, 1 running, 1 failed, 1 waiting\n" in said
+    assert "running:\n  cooccurrence shop/cooccurrence, " in said and "s: line 8 of shop/cooccurrence\n" in said
+    assert "waiting: 1 neighbour-recall\n" in said
+    failed = said[said.index("failed:\n") :].splitlines()
+    assert failed[1:] == [
+        "  cluster shop/cluster-image: logs/shop/cluster-image.log",
+        *(f"    line {number} of shop/cluster-image" for number in range(4, 9)),
+    ]
+    with (project / ".snakemake" / FILE).open("a") as file:
+        file.write('{"time": 1, "do')  # the kill came in the middle of a write
+    said = report(Call.read(project / ".snakemake"))
+    assert "was killed: started " in said and "2 done, 1 failed, 1 cut off, 1 waiting" in said
+    assert "cut off by the end of the run:\n  cooccurrence shop/cooccurrence: line 8" in said
+
+
+def test_a_call_that_has_ended_is_told_from_one_that_was_killed(project: Path) -> None:
+    with running() as process:
+        print("end", file=process.stdin, flush=True)
+        assert process.stdout.readline() == "closed\n"
+        call = Call.read(project / ".snakemake")
+        assert call is not None and call.end is not None
+        process.kill()
+    assert "has ended: started " in report(call)
+
+
+def test_without_a_call_the_last_steps_are_told_and_elsewhere_what_is_expected(project: Path) -> None:
+    assert report(None) == "No call of Snakemake is recorded here."
+    Path("results").mkdir()
+    step = {"time": "2026-01-01T00:00:00+00:00", "step": "split", "output": "results/shop/vocab.parquet"}
+    step_log.append(Path(layout.STEP_LOG), step | {"outcome": "failed", "message": "the disk is full"})
+    with Path(layout.STEP_LOG).open("a") as file:
+        file.write('{"ti')
+    assert report(None).splitlines()[1:] == [
+        "  2026-01-01T00:00:00+00:00 split results/shop/vocab.parquet failed: the disk is full",
+        "results/log.jsonl: 1 lines are cut off or damaged, and passed over",
+    ]
+    (project / "config.yaml").unlink()
+    with pytest.raises(DecorecError, match="expected the folder in which snakemake runs"):
+        status()
+
+
+def test_the_time_left_follows_from_what_the_jobs_took_so_far(project: Path) -> None:
+    call = Call.this(COMMANDS.values(), cores=2)
+    costs = {job.name: Cost(10.0, 10.0, 100.0, TABLE) for job in call.jobs}
+    assert left(call, costs, now=0.0) == (50.0, 0), "what comes before the trainings is one chain"
+    for time, kind, name in (
+        (100, "running", "split"),
+        (110, "done", "split"),
+        (110, "running", "cluster-text"),
+        (140, "done", "cluster-text"),
+        (140, "running", "cluster-image"),
+    ):
+        call.note({"time": time, kind: [f"shop/{name}"]})
+    # Clusters take three times what was expected, and one has run for 5 s; other steps take twice as long.
+    assert left(call, costs, now=145.0) == (30.0 - 5.0 + 20.0 + 20.0, 0)
+    del costs["shop/cooccurrence"]
+    assert left(call, costs, now=145.0) == (30.0 - 5.0 + 20.0, 1)
+    call.note({"time": 200, "failed": ["shop/cluster-image"]})
+    assert left(call, costs, now=200.0) == (20.0, 1)
+
+
+def test_what_goes_wrong_in_the_record_is_a_line_and_no_more(project: Path) -> None:
+    said: list[str] = []
+    watcher = Watcher(project / "absent", Call.this(COMMANDS.values(), 1), {1: "shop/split"}, said.append)
+    watcher.handle(logging.makeLogRecord({"event": "job_finished", "job_id": 1}))
+    watcher.close()
+    (line,) = said
+    assert line.startswith("decorec: what runs is not recorded any more (FileNotFoundError: ")
+    assert Call.read(project / "absent") is None
+    (project / FILE).write_text(json.dumps({"run": 3}))
+    assert Call.read(project) is None
