@@ -26,6 +26,7 @@ __all__ = [
     "kept_epochs",
     "measurement",
     "size_of",
+    "size_of_sample",
     "stages_of",
     "values_of",
 ]
@@ -258,9 +259,13 @@ def size_of(dataset: str, jobs: list[Job]) -> Size | None:
         return Size(last["users"], last["items"], training, "counted before the last filter")
     for job in jobs:
         if job.dataset == dataset and (section := json.loads(job.value("dataset", "{}"))).get("source") == "sample":
-            users, items = section["users"], section["items"]
-            return Size(0.75 * users, 0.68 * items, 3.9 * users, "expected of the sample shop")
+            return size_of_sample(section["users"], section["items"])
     return None
+
+
+def size_of_sample(users: int, items: int) -> Size:
+    """What is left of the sample shop after the filter, of so many customers and products."""
+    return Size(0.75 * users, 0.68 * items, 3.9 * users, "expected of the sample shop")
 
 
 def kept_epochs(dataset: str, size: Size | None) -> dict[tuple[str, str], Epoch]:

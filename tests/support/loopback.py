@@ -126,6 +126,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHUNK)
         super().setup()
 
+    def do_HEAD(self) -> None:
+        status, _, headers = self._plan(self.loopback.usual)
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
     def do_GET(self) -> None:
         server = self.loopback
         turn = server.turns.popleft() if server.turns else server.usual

@@ -1,0 +1,63 @@
+"""Command doctor: what this machine and this folder have of what a run needs, and what to do about the rest."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+from decorec.config import Config
+from decorec.config.datasets import SampleDataset
+from decorec.plan import machine, project
+from decorec.plan.costs import Size, size_of, size_of_sample
+from decorec.plan.machine import Finding
+
+__all__ = ["doctor", "examine"]
+
+SNAKEMAKE = Path(".snakemake")
+EXTRAS = ("workflow",)
+"""Extras of the package without which no run is possible."""
+
+
+def doctor(*, configfile: list[Path] | None = None, network: bool = False) -> None:
+    """Say what this machine has of what a run needs, one line for each thing: ok, warning or missing.
+
+    Nothing is changed. The exit status is 1 if something is missing that a run with this configuration needs.
+
+    Args:
+        configfile: files to lay over config.yaml, as behind Snakemake's --configfile.
+        network: ask the servers of the data sets whether they answer.
+    """
+    found = examine(configfile or [], network)
+    print("\n".join(map(str, found)))
+    states = Counter(finding.state for finding in found)
+    print(", ".join(f"{states[state]} {state}" for state in ("ok", "warning", "missing") if states[state]))
+    if states["missing"]:
+        raise SystemExit(1)
+
+
+def examine(overlays: list[Path], network: bool) -> list[Finding]:
+    """Everything that there is to say, in the working directory."""
+    here, cores = Path(), len(os.sched_getaffinity(0))
+    config, valid = project.configuration(here, overlays)
+    required, bounds = machine.requirements()
+    found = [machine.python(required), *machine.packages(bounds, EXTRAS)]
+    found += [machine.processor(config is not None and config.reproducible), machine.memory(cores)]
+    found += machine.disk(here, *((0.0, []) if config is None else machine.disk_needed(config, _sizes(config))))
+    found += [machine.gpu(config is not None and config.features.device == "cuda"), machine.slurm()]
+    if machine.PYPROJECT.is_file():
+        found.append(machine.programs())
+    found.append(valid)
+    if config is not None:
+        found += [*project.sources(config, here), project.weights(config, here)]
+        found += project.network(config) if network else []
+    return [*found, project.lock(SNAKEMAKE)]
+
+
+def _sizes(config: Config) -> dict[str, Size | None]:
+    """What is known of the size of each data set: counted, or expected of the sample shop."""
+    found = {}
+    for name, section in config.datasets.items():
+        expected = size_of_sample(section.users, section.items) if isinstance(section, SampleDataset) else None
+        found[name] = size_of(name, []) or expected
+    return found

@@ -1,0 +1,144 @@
+"""What a folder and its configuration have of what a run needs; each check says it in a line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from decorec.acquire.addresses import without_passwords
+from decorec.acquire.sources import amazon
+from decorec.artifacts import layout
+from decorec.config import Config, load
+from decorec.config.base import merge
+from decorec.config.datasets import INGESTED, AmazonDataset, AtomicDataset, FolderDataset
+from decorec.config.features import FOLDER
+from decorec.errors import DecorecError
+from decorec.plan.call import Call
+from decorec.plan.machine import SECONDS, Finding
+from decorec.plan.running import living
+
+__all__ = ["configuration", "lock", "network", "sources", "weights"]
+
+
+def configuration(folder: Path, overlays: Sequence[Path]) -> tuple[Config | None, Finding]:
+    """The configuration as a call of Snakemake with these overlays has it."""
+    import yaml
+
+    values: dict[str, Any] = {}
+    files = [folder / "config.yaml", *overlays]
+    for file in files:
+        try:
+            more = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            return None, Finding("missing", "configuration", f"{file}: expected a YAML file, found {error}")
+        if not isinstance(more, Mapping):
+            return None, Finding("missing", "configuration", f"{file}: expected keys and values, found {more!r:.60}")
+        values = merge({**values, **({"datasets": {}} if "datasets" in more else {})}, more)
+    try:
+        config = load(values, " with ".join(map(str, files)))
+    except DecorecError as error:
+        return None, Finding("missing", "configuration", str(error))
+    what = f"{', '.join(config.datasets)}; {len(config.runs)} runs, {len(config.seeds)} seeds"
+    return config, Finding("ok", "configuration", f"{' with '.join(map(str, files))} is valid: {what}")
+
+
+def sources(config: Config, folder: Path) -> list[Finding]:
+    """The files of the data sets that lie on this machine."""
+    lines = []
+    for name, section in config.datasets.items():
+        if isinstance(section, FolderDataset):
+            files = [Path(section.path) / section.interactions, Path(section.path) / section.items]
+        elif isinstance(section, AtomicDataset):
+            endings = ("train.inter", "item2index", *section.features.values())
+            files = [Path(section.path) / f"{section.name}.{ending}" for ending in endings]
+        elif isinstance(section, AmazonDataset):
+            try:
+                files = [path for url in amazon.urls(section) if (path := amazon.local_path(url)) is not None]
+            except DecorecError as error:
+                lines.append(Finding("missing", f"data set {name}", str(error)))
+                continue
+        else:
+            continue
+        lacking = [str(file) for file in files if not os.access(folder / file, os.R_OK)]
+        if lacking:
+            text = f"cannot be read: {', '.join(lacking)}; correct datasets.{name}, or put the files there"
+            lines.append(Finding("missing", f"data set {name}", text))
+        elif files:
+            lines.append(Finding("ok", f"data set {name}", f"{len(files)} files in {files[0].parent}"))
+    return lines
+
+
+def weights(config: Config, folder: Path, home: Path | None = None) -> Finding:
+    """The weights of the encoder of pictures and texts; ``home``: the user's, where open_clip keeps what it fetched."""
+    settings = config.features
+    if not any(section.source in INGESTED for section in config.datasets.values()):
+        return Finding("ok", "weights", "none needed: the features are given")
+    if settings.encoder == "fit":
+        return Finding("ok", "weights", "none needed (features.encoder: fit)")
+    place = folder / (settings.pinned or settings.place_of_weights)
+    if place.exists():
+        if os.access(place, os.R_OK):
+            return Finding("ok", "weights", str(place))
+        return Finding("missing", "weights", f"{place}: cannot be read; give yourself access to it")
+    if settings.pinned is not None or settings.model.startswith(FOLDER):
+        return Finding("missing", "weights", f"expected {place}, found nothing there; correct the section features")
+    return _published(settings.model, settings.weights, home or Path.home())
+
+
+def _published(model: str, tag: str, home: Path) -> Finding:
+    from open_clip.pretrained import get_pretrained_cfg  # it loads torch
+
+    known = get_pretrained_cfg(model, tag)
+    if not known and not model.startswith("hf-hub:"):
+        text = f"expected a file, or a tag of {model}, found {tag!r}; correct features.weights"
+        return Finding("missing", "weights", text)
+    if known.get("url"):
+        kept, where = home / ".cache" / "clip" / Path(known["url"]).name, known["url"]
+    else:
+        where = model.removeprefix("hf-hub:") if not known else known["hf_hub"].strip("/")
+        repository = "/".join(where.split("/")[:2])
+        kept = home / ".cache" / "huggingface" / "hub" / f"models--{repository.replace('/', '--')}"
+    if kept.exists():
+        return Finding("ok", "weights", f"{tag} of {model}, fetched before: {kept}")
+    text = f"{tag} of {model} is not on this machine, and the step features will fetch it ({where})"
+    return Finding(
+        "warning", "weights", f"{text}; without network, put the file somewhere and name it: features.weights"
+    )
+
+
+def network(config: Config) -> list[Finding]:
+    """Whether the servers of the data sets answer; those whose files are downloaded already are not asked."""
+    import requests
+
+    lines = []
+    for name, section in config.datasets.items():
+        if not isinstance(section, AmazonDataset) or Path(layout.fill(layout.CHECKSUMS, dataset=name)).is_file():
+            continue
+        try:
+            urls = [url for url in amazon.urls(section) if amazon.local_path(url) is None]
+        except DecorecError:  # ``sources`` says so
+            continue
+        for url in urls[:1]:
+            shown = without_passwords(url)
+            try:
+                status = requests.head(url, timeout=SECONDS, allow_redirects=True).status_code
+                answer = "answers" if status < 400 else f"answers with status {status}"
+            except requests.RequestException as error:
+                status, answer = 0, f"does not answer ({type(error).__name__})"
+            good = 0 < status < 400
+            advice = "" if good else f"; try later, or set datasets.{name}.base_url to a mirror or a local copy"
+            lines.append(Finding("ok" if good else "missing", f"network, {name}", f"{shown} {answer}{advice}"))
+    return lines or [Finding("ok", "network", "no server is needed")]
+
+
+def lock(folder: Path) -> Finding:
+    """Whether Snakemake may run in a folder; ``folder``: its .snakemake."""
+    if alive := living(folder):
+        call = Call.read(folder)
+        who = f": {call.run}" if call is not None and call.run.id in alive else ""
+        return Finding("warning", "lock", f"Snakemake runs in this folder{who}; see decorec status")
+    if any((folder / "locks").glob("*.lock")):
+        return Finding("ok", "lock", "a run that was killed left one, which the next call releases")
+    return Finding("ok", "lock", "none: nothing runs in this folder")
