@@ -12,9 +12,10 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Literal
 
@@ -27,6 +28,8 @@ FILE = "call.jsonl"
 """In the folder .snakemake."""
 CLOSING = 5.0
 """Seconds that the last events have at the end of a run."""
+SETTLED = 2.0
+"""Seconds between an event and what is told of it: until then Snakemake has started the next jobs."""
 Kind = Literal["waiting", "running", "done", "failed"]
 
 
@@ -103,7 +106,7 @@ class Call:
 
 
 class Watcher(logging.Handler):
-    """Reads Snakemake's log records, keeps the record of a call, and tells after each change."""
+    """Reads Snakemake's log records, keeps the record of a call, and tells of changes."""
 
     def __init__(
         self,
@@ -113,9 +116,9 @@ class Watcher(logging.Handler):
         complain: Callable[[str], object],
         tell: Callable[[Call], object] = lambda call: None,
     ) -> None:
-        """``folder``: .snakemake; ``names``: Snakemake's number of a job -> its name; ``tell``: after each change."""
+        """``folder``: .snakemake; ``names``: Snakemake's number of a job -> its name; ``tell``: after changes."""
         super().__init__(logging.INFO)
-        self.folder, self.call, self.names, self.complain, self.tell_of = folder, call, names, complain, tell
+        self.folder, self.call, self.names, self.complain, self.tell = folder, call, names, complain, tell
         self.queue: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self.thread = Thread(target=self._work, daemon=True)
         self.thread.start()
@@ -147,15 +150,22 @@ class Watcher(logging.Handler):
     def _work(self) -> None:
         try:
             with (self.folder / FILE).open("w", encoding="utf-8") as file:
-                event: dict[str, Any] = {}
                 self._write(file, self.call.dump())
-                while "end" not in event:
-                    event = self.queue.get()
-                    self._write(file, event)
-                    self.call.note(event)
-                    self.tell_of(self.call)
+                while self.call.end is None:
+                    self._take(file, None)
+                    until = time.monotonic() + SETTLED
+                    with suppress(Empty):
+                        while self.call.end is None and (rest := until - time.monotonic()) > 0:
+                            self._take(file, rest)
+                    self.tell(self.call)
         except Exception as error:  # whatever it is: the run is not to know of it
             self.complain(f"decorec: what runs is not recorded any more ({type(error).__name__}: {error})")
+
+    def _take(self, file: Any, timeout: float | None) -> None:
+        """Record the next event; raises Empty if there is none in time."""
+        event = self.queue.get(timeout=timeout)
+        self._write(file, event)
+        self.call.note(event)
 
     @staticmethod
     def _write(file: Any, line: Mapping[str, Any]) -> None:

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from decorec.plan.call import Call
 from decorec.plan.costs import Cost
-from decorec.plan.estimate import clock
+from decorec.plan.estimate import clock, duration
 from decorec.plan.jobs import Job
 
-__all__ = ["left"]
+__all__ = ["in_words", "left"]
 
 
 def left(call: Call, costs: Mapping[str, Cost], now: float | None = None) -> tuple[float, int]:
@@ -38,6 +38,15 @@ def left(call: Call, costs: Mapping[str, Cost], now: float | None = None) -> tup
         processor, by_clock = (max(0.0, factor * seconds - spent) for seconds in (cost.processor, cost.clock))
         waiting.append((job, replace(cost, processor=processor, clock=by_clock)))
     return clock(waiting, call.cores), unknown
+
+
+def in_words(call: Call, costs: Mapping[str, Cost]) -> str:
+    """The same as one says it."""
+    seconds, unknown = left(call, costs)
+    if unknown and not seconds:
+        return f"of {unknown} jobs it is not known yet how long they take"
+    more = f", and {unknown} jobs of which it is not known yet" if unknown else ""
+    return f"about {duration(seconds)} left with {call.cores} core{'s' * (call.cores > 1)}{more}"
 
 
 def _kinds(job: Job) -> list[tuple[str, ...]]:

@@ -14,7 +14,7 @@ from decorec.errors import DecorecError
 from decorec.plan.call import Call
 from decorec.plan.estimate import duration, expected
 from decorec.plan.jobs import Job
-from decorec.plan.left import left
+from decorec.plan.left import in_words
 from decorec.plan.running import Run, living
 
 __all__ = ["report", "status"]
@@ -61,10 +61,7 @@ def _call(call: Call, steps: Sequence[dict[str, Any]]) -> list[str]:
     lines = [f"{call.run.command}", _life(call, alive), f"{len(call.jobs)} jobs: {counts}"]
     lines += _cost(call, steps)
     if running or waiting:
-        seconds, unknown = left(call, expected(call.jobs))
-        more = f", without {unknown} jobs whose time is not known yet" if unknown else ""
-        what = "left" if alive else "to go"
-        lines.append(f"about {duration(seconds)} {what} with {call.cores} core{'s' * (call.cores > 1)}{more}")
+        lines.append(in_words(call, expected(call.jobs)))
     for title, jobs in (("running", running if alive else []), ("cut off by the end of the run", cut)):
         if jobs:
             lines += [f"{title}:", *(_line(call, job, alive) for job in jobs)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,10 @@ from decorec.cli import main
 from decorec.errors import DecorecError
 from decorec.plan.call import FILE, Call, Watcher
 from decorec.plan.costs import TABLE, Cost
+from decorec.plan.jobs import names_of
 from decorec.plan.left import left
 from decorec.plan.status import report, status
+from decorec.plan.telling import Teller
 
 COMMANDS = {
     1: "python -m decorec split --vocab results/shop/vocab.parquet --threads 1 2> logs/shop/split.log",
@@ -142,6 +145,53 @@ def test_the_time_left_follows_from_what_the_jobs_took_so_far(project: Path) -> 
     assert left(call, costs, now=145.0) == (30.0 - 5.0 + 20.0, 1)
     call.note({"time": 200, "failed": ["shop/cluster-image"]})
     assert left(call, costs, now=200.0) == (20.0, 1)
+
+
+def test_a_line_about_all_jobs_follows_the_jobs_that_are_done(project: Path) -> None:
+    call, said = Call.this(COMMANDS.values(), cores=2), list[str]()
+    often, seldom = Teller(said.append, between=0.0), Teller(said.append, between=1e9)
+    often(call)
+    call.note({"time": call.start, "running": ["shop/split"]})
+    often(call)
+    assert not said, "no job is done"
+    call.note({"time": call.start + 1, "done": ["shop/split"]})
+    often(call)
+    often(call)
+    (line,) = said
+    assert line.startswith("decorec: 1 of 5 jobs done, ")
+    assert line.endswith(" passed, of 4 jobs it is not known yet how long they take")
+    facts = {"users": 100, "items": 50, "interactions": 1000}
+    Path(layout.fill(layout.STATISTICS, dataset="shop")).parent.mkdir(parents=True)
+    Path(layout.fill(layout.STATISTICS, dataset="shop")).write_text(json.dumps(facts))
+    names = [job.name for job in call.jobs]
+    call.note({"time": call.start + 1, "running": names[1:]})
+    call.note({"time": call.start + 2, "failed": names[1:2]})
+    seldom(call)
+    assert re.search(r"done, 1 failed, \d+ s passed, about \d+ s left with 2 cores; now cluster shop/", said[-1])
+    call.note({"time": call.start + 3, "done": names[2:3]})
+    seldom(call)
+    assert len(said) == 2, "too soon after the last line"
+    call.note({"time": call.start + 3, "done": names[3:]})
+    seldom(call)
+    assert re.search(r": 4 of 5 jobs done, 1 failed, \d+ s passed$", said[-1]), "the end is told in any case"
+
+
+def test_what_is_told_has_the_jobs_that_took_the_place_of_one_that_is_done(project: Path) -> None:
+    told: list[tuple[int, int]] = []
+    call = Call.this(COMMANDS.values(), 1)
+    (project / ".snakemake").mkdir()
+    watcher = Watcher(
+        project / ".snakemake",
+        call,
+        names_of(COMMANDS),
+        told.append,
+        lambda call: told.append((len(call.of("done")), len(call.of("running")))),
+    )
+    for event in ({"event": "job_started", "jobs": [1]}, {"event": "job_finished", "job_id": 1}):
+        watcher.handle(logging.makeLogRecord(event))
+    watcher.handle(logging.makeLogRecord({"event": "job_started", "jobs": [2]}))
+    watcher.close()
+    assert told == [(1, 1)]
 
 
 def test_what_goes_wrong_in_the_record_is_a_line_and_no_more(project: Path) -> None:

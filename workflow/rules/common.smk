@@ -10,6 +10,7 @@ from threading import Thread
 
 from snakemake import exceptions
 from snakemake.logging import logger
+from snakemake.settings.enums import Quietness
 
 # In a clone the package stands beside this workflow; where it is installed it contains the workflow and is found anyway.
 home = Path(workflow.current_basedir).parent.parent
@@ -31,6 +32,7 @@ from decorec.plan.inputs import INGESTED
 from decorec.plan.jobs import names_of
 from decorec.plan.plan import Plan
 from decorec.plan.running import enter
+from decorec.plan.telling import Teller
 from decorec.project import package_path
 
 # Jobs run `python -m decorec`: with this interpreter, where no environment is deployed, and with this package, also from
@@ -79,12 +81,22 @@ onstart:
     )
     if workflow.is_main_process:
         settings = workflow.resource_settings
-        needed = {job.jobid: job.shellcmd or "" for job in workflow.dag.needrun_jobs()}
+        needed = {
+            job.jobid: job.shellcmd or "" for job in workflow.dag.needrun_jobs()
+        }
         call = Call.this(needed.values(), settings.cores or settings.nodes or 1)
         print(forecast(call.jobs, call.cores), file=sys.stderr)
+        # Lines through Snakemake's logger stand once in the terminal and once in its log, and heed --quiet progress.
+        say = partial(logger.info, extra={"quietness": Quietness.PROGRESS})
         # Snakemake closes it at the end of a run, however that ends.
         logger.addHandler(
-            Watcher(Path(".snakemake"), call, names_of(needed), logger.warning)
+            Watcher(
+                Path(".snakemake"),
+                call,
+                names_of(needed),
+                logger.warning,
+                Teller(say),
+            )
         )
 
 
