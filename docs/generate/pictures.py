@@ -22,12 +22,19 @@ PAGE = REPOSITORY / "results/report/index.html"
 PICTURES = REPOSITORY / "docs/images"
 ALONE = "body>*:not(main),main>*:not({part}){{display:none!important}}body{{padding:8px;max-width:none}}"
 PARTS = {
-    "models": ("#leaderboard", 760, "#leaderboard>:not(.board){display:none}"),
+    # The models with their intervals, without the tests.
+    "models": (
+        "#leaderboard",
+        620,
+        "#leaderboard>:not(.board),td:nth-child(n+5),thead th:nth-child(n+5){display:none}"
+        ".board th[scope=row]{white-space:nowrap}",
+    ),
+    # The first of the customers whose next purchase stands in the list of the first model, and that list.
     "gallery": (
         "#gallery",
         760,
-        "#gallery h2,#gallery h3,#gallery>p,#gallery .user~.user{display:none}.user{margin:0;border:0}"
-        ".user:first-of-type{display:block!important}",
+        "#gallery h2,#gallery h3,#gallery>p,.user:not(:has(.columns>:first-child .hit)),"
+        ".user:has(.columns>:first-child .hit)~.user,.columns>div~.kept{display:none}.user{margin:0;border:0}",
     ),
 }
 """Picture -> section of the page, width in pixels, and what else is hidden."""
