@@ -95,6 +95,10 @@ PRODUCTION_CONFIG = f"{PRODUCTION}/{{stage}}/config.json"
 PRODUCTION_STATE = f"{CACHE}/training/{{dataset}}/production/{{stage}}.safetensors"
 PRODUCTION_CARD = f"{PRODUCTION}/card.md"
 
+TENSORBOARD = "results/tensorboard/{dataset}/{run}/seed-{seed}/{stage}"
+PRODUCTION_TENSORBOARD = "results/tensorboard/{dataset}/production/{stage}"
+"""Curves of a training; no step reads them."""
+
 EXPORT = "results/{dataset}/export/{run}"
 ADDED = "results/{dataset}/added/{run}"
 """A trained run with new items."""
@@ -118,7 +122,7 @@ VARIANT = "runs/{run}/"
 
 
 DESCRIBED = re.compile(
-    r"(?!(?:tables|figures|report)/)(?:tuning/)?(?P<dataset>[a-z0-9][a-z0-9-]*)/"
+    r"(?!(?:tables|figures|report|tensorboard)/)(?:tuning/)?(?P<dataset>[a-z0-9][a-z0-9-]*)/"
     r"(?:(?:runs|export|added)/(?P<run>[a-z0-9-]+)(?:/seed-(?P<seed>\d+)(?:/(?P<stage>[a-z0-9]+)/)?)?)?"
 )
 """What a place (``place_of``) says of its file."""

@@ -30,6 +30,13 @@ __all__ = ["Config", "RunDifference", "TunedDifference", "describe", "load", "re
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
+def _expect_no_curves(train: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what is for all runs together."""
+    if "tensorboard" in train:
+        raise ValueError("tensorboard is for all runs together; put it into the section train")
+    return train
+
+
 class RunDifference(Section):
     """A run, as differences from the base sections."""
 
@@ -46,6 +53,8 @@ class RunDifference(Section):
     train: dict[str, Any] = {}
     """Differences of the section train."""
 
+    _without = field_validator("train")(_expect_no_curves)
+
 
 class TunedDifference(Section):
     """Values of a run that were chosen on one data set."""
@@ -54,6 +63,8 @@ class TunedDifference(Section):
     """Differences of the section model."""
     train: dict[str, Any] = {}
     """Differences of the section train."""
+
+    _without = field_validator("train")(_expect_no_curves)
 
 
 class Config(Section):

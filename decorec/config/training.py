@@ -68,6 +68,10 @@ class TrainConfig(StageConfig):
     """Folder of an earlier checkpoint of the same model, or of its run and seed, with whose parameters the training
     begins; rows of items go by the id. Stage 2 of DeCoRec then begins with the earlier stage 2 and needs no stage 1.
     null: from nothing."""
+    tensorboard: bool = Field(False, exclude=True)
+    """Write loss, validation metrics and seconds of every epoch to results/tensorboard/, for TensorBoard (package
+    tensorboard), of all runs. No result depends on it, and switching it on or off trains nothing again: it is not among
+    the tracked values of a run."""
     stage1: dict[str, Any] = {}
     """Differences of DeCoRec's stage 1 from the common values."""
     stage2: dict[str, Any] = {"learning_rate": 1e-4}

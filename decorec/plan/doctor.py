@@ -8,15 +8,13 @@ from pathlib import Path
 
 from decorec.config import Config
 from decorec.config.datasets import SampleDataset
-from decorec.plan import machine, project
+from decorec.plan import folder, machine
 from decorec.plan.costs import Size, size_of, size_of_sample
 from decorec.plan.machine import Finding
 
 __all__ = ["doctor", "examine"]
 
 SNAKEMAKE = Path(".snakemake")
-EXTRAS = ("workflow",)
-"""Extras of the package without which no run is possible."""
 
 
 def doctor(*, configfile: list[Path] | None = None, network: bool = False) -> None:
@@ -39,9 +37,10 @@ def doctor(*, configfile: list[Path] | None = None, network: bool = False) -> No
 def examine(overlays: list[Path], network: bool) -> list[Finding]:
     """Everything that there is to say, in the working directory."""
     here, cores = Path(), len(os.sched_getaffinity(0))
-    config, valid = project.configuration(here, overlays)
+    config, valid = folder.configuration(here, overlays)
     required, bounds = machine.requirements()
-    found = [machine.python(required), *machine.packages(bounds, EXTRAS)]
+    extras = ["workflow", *["tensorboard"] * (config is not None and config.train.tensorboard)]
+    found = [machine.python(required), *machine.packages(bounds, extras)]
     found += [machine.processor(config is not None and config.reproducible), machine.memory(cores)]
     found += machine.disk(here, *((0.0, []) if config is None else machine.disk_needed(config, _sizes(config))))
     found += [machine.gpu(config is not None and config.features.device == "cuda"), machine.slurm()]
@@ -49,9 +48,9 @@ def examine(overlays: list[Path], network: bool) -> list[Finding]:
         found.append(machine.programs())
     found.append(valid)
     if config is not None:
-        found += [*project.sources(config, here), project.weights(config, here)]
-        found += project.network(config) if network else []
-    return [*found, project.lock(SNAKEMAKE)]
+        found += [*folder.sources(config, here), folder.weights(config, here)]
+        found += folder.network(config) if network else []
+    return [*found, folder.lock(SNAKEMAKE)]
 
 
 def _sizes(config: Config) -> dict[str, Size | None]:

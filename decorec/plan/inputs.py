@@ -86,6 +86,16 @@ class Inputs(Sharing):
         raw = {"reviews": layout.RAW_REVIEWS, "meta": layout.RAW_META, "checksums": layout.CHECKSUMS}
         return {key: layout.fill(pattern, dataset=dataset) for key, pattern in raw.items()}
 
+    def tensorboard(self, dataset: str, run: str, seed: str, stage: str) -> list[str]:
+        """The folder for the curves of a training, if they are wanted."""
+        place = layout.fill(layout.TENSORBOARD, dataset=dataset, run=run, seed=seed, stage=stage)
+        return [place] * self.config.train.tensorboard
+
+    def production_tensorboard(self, dataset: str, stage: str) -> list[str]:
+        """The same of a training on all interactions."""
+        place = layout.fill(layout.PRODUCTION_TENSORBOARD, dataset=dataset, stage=stage)
+        return [place] * self.config.train.tensorboard
+
     def local_pictures(self, dataset: str) -> str:
         """A text that changes when a picture in the shop's own folder is added, replaced or deleted."""
         section = self.config.datasets[dataset]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
+from typing import TYPE_CHECKING
 
 import polars as pl
 import torch
@@ -26,6 +28,9 @@ from decorec.training.early_stopping import Best, is_better
 from decorec.training.optimizer import warmup
 from decorec.training.state import TrainingState
 
+if TYPE_CHECKING:
+    from decorec.training.curves import Curves
+
 __all__ = ["train_model", "train_step", "validate"]
 
 MONITORED = ("Hit@10", "NDCG@10", "Hit@50", "NDCG@50")
@@ -42,6 +47,7 @@ def train_model(
     on_gradients: Callable[[int, int, Batch], None] | None = None,
     keeper: Keeper | None = None,
     epochs: int | None = None,
+    curves: Curves | None = None,
 ) -> pl.DataFrame:
     """Train until validation stops improving; the model ends with the weights of its best epoch, as they were ranked.
 
@@ -60,6 +66,7 @@ def train_model(
         keeper: keeps the state of the training on disk; a training of which it has a state continues there. The
             result is the same, bit for bit.
         epochs: number of epochs to train without validation; None: ``config`` says how many at most.
+        curves: where every epoch is written for TensorBoard; the result does not depend on it.
 
     Returns:
         One row per epoch: epoch, loss (mean training loss), valid metrics (if there was a validation), best (bool).
@@ -92,8 +99,11 @@ def train_model(
     if on_epoch is not None:
         for row in now.history:
             on_epoch(row["epoch"], _monitored(row, config))
+    if curves is not None:
+        curves.begin(now.history)
     left = "left" if epochs else "left at most"
     for epoch in track(range(max(0, now.epoch), epochs or config.epochs), label, unit="epochs", left=left):
+        start = time.monotonic()
         if epoch != now.epoch:
             now.begin(epoch)
         for batch in now.batches(samples):
@@ -111,6 +121,8 @@ def train_model(
                 now.best = Best(epoch, value, {name: tensor.clone() for name, tensor in model.own_state().items()})
         loss = float(now.total) / now.targets
         now.history.append({"epoch": epoch, "loss": loss, **figures})
+        if curves is not None:
+            curves.add(now.history[-1], time.monotonic() - start)
         if epochs is None:
             log.info("%s: epoch %d, loss %.4f, validation %s %.4f", label, epoch, loss, config.monitor, abs(value))
         else:

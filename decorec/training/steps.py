@@ -7,7 +7,9 @@ DeCoRec has two stages: stage1 (modality-centric stabilisation: adapters and tra
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -27,6 +29,9 @@ from decorec.models.registry import build
 from decorec.models.warm_start import start_warm
 from decorec.training.key import training_key
 from decorec.training.loop import train_model
+
+if TYPE_CHECKING:
+    from decorec.training.curves import Curves
 
 __all__ = ["prepare", "train"]
 
@@ -51,6 +56,7 @@ def train(
     model: Path,
     history: Path,
     config: Path,
+    tensorboard: Path | None = None,
     threads: int = 1,
 ) -> None:
     """Train one stage of a run until validation stops improving, and keep its best epoch.
@@ -81,6 +87,8 @@ def train(
         history: history.parquet (written), one row per epoch: epoch, loss, validation metrics, best.
         config: config.json (written): run, stage, seed and versions; together with the model file it rebuilds the
             trained model.
+        tensorboard: folder for curves of loss, validation metrics and seconds of every epoch (written); by default
+            there are none. They change nothing in the outputs.
         threads: number of threads of torch.
 
     Raises:
@@ -101,12 +109,22 @@ def train(
     fixed = None if epochs_of is None else best_epoch(epochs_of) + 1
     read = [vocab, sequences, *features, *interests, cooccurrence, start, start_config, epochs_of]
     label = f"{run.model.name} {stage} seed {seed}"
-    with Keeper(state, training_key(run.dump(), stage, seed, code, files=read)) as keeper:
-        epochs = train_model(trained, data, run.train.stage(stage), seed, label, keeper=keeper, epochs=fixed)
+    key = training_key(run.dump(), stage, seed, code, files=read)
+    with Keeper(state, key) as keeper, _curves(tensorboard) as curves:
+        values = run.train.stage(stage)
+        epochs = train_model(trained, data, values, seed, label, keeper=keeper, epochs=fixed, curves=curves)
     check_history(history, epochs)
     checkpoint.save(trained, run, seed, items, data.training().counts(len(items)), model, config)
     write_table(history, epochs)
     keeper.remove()
+
+
+def _curves(folder: Path | None) -> AbstractContextManager[Curves | None]:
+    if folder is None:
+        return nullcontext()
+    from decorec.training.curves import Curves  # needs the package tensorboard
+
+    return Curves(folder)
 
 
 def _given(what: str, start: Path | None, start_config: Path | None) -> tuple[Path, Path]:

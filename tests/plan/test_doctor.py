@@ -12,7 +12,7 @@ import yaml
 from decorec.artifacts import layout
 from decorec.cli import main
 from decorec.config import Config, load
-from decorec.plan import machine, project
+from decorec.plan import folder, machine
 from decorec.plan.costs import Size
 from tests.support.loopback import Loopback
 
@@ -93,22 +93,22 @@ def test_programs_are_asked_where_they_are(tmp_path: Path) -> None:
 
 
 def test_the_configuration_is_read_as_snakemake_reads_it(tmp_path: Path) -> None:
-    assert project.configuration(tmp_path, [])[1].state == "missing"
+    assert folder.configuration(tmp_path, [])[1].state == "missing"
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"datasets": {"shop": SAMPLE}, "seeds": [0, 1]}))
     overlay = tmp_path / "over.yaml"
     overlay.write_text(yaml.safe_dump({"datasets": {"mine": SAMPLE}}))
-    found, finding = project.configuration(tmp_path, [overlay])
+    found, finding = folder.configuration(tmp_path, [overlay])
     assert found is not None and list(found.datasets) == ["mine"] and found.seeds == [0, 1]
     assert finding.state == "ok" and finding.text.endswith("is valid: mine; 2 runs, 2 seeds")
     for text, said in (("seeds: [0, 0]", "more than once"), ("- 1", "expected keys and values"), ("{", "YAML file")):
         overlay.write_text(text)
-        found, finding = project.configuration(tmp_path, [overlay])
+        found, finding = folder.configuration(tmp_path, [overlay])
         assert found is None and finding.state == "missing" and said in finding.text
 
 
 def test_files_of_the_data_sets_and_of_the_encoder_are_looked_for(tmp_path: Path) -> None:
     mine = config(TABLE)
-    (lacking,) = project.sources(mine, tmp_path)
+    (lacking,) = folder.sources(mine, tmp_path)
     assert (
         lacking.state == "missing"
         and "tables/interactions.csv, tables/items.csv; correct datasets.shop" in lacking.text
@@ -116,12 +116,12 @@ def test_files_of_the_data_sets_and_of_the_encoder_are_looked_for(tmp_path: Path
     (tmp_path / "tables").mkdir()
     for name in ("interactions.csv", "items.csv"):
         (tmp_path / "tables" / name).touch()
-    assert [finding.state for finding in project.sources(mine, tmp_path)] == ["ok"]
+    assert [finding.state for finding in folder.sources(mine, tmp_path)] == ["ok"]
     wrong = config({"source": "amazon2018", "category": "Ofice_Products"})
-    assert "did you mean Office_Products" in project.sources(wrong, tmp_path)[0].text
+    assert "did you mean Office_Products" in folder.sources(wrong, tmp_path)[0].text
 
     def told(**features: Any) -> tuple[str, str]:
-        found = project.weights(config(SAMPLE, features=features), tmp_path, home=tmp_path)
+        found = folder.weights(config(SAMPLE, features=features), tmp_path, home=tmp_path)
         return found.state, found.text
 
     assert told(encoder="fit")[0] == "ok"
@@ -147,15 +147,15 @@ def test_servers_are_asked_unless_their_files_are_here(tmp_path: Path, monkeypat
     with Loopback({"/categoryFiles/Prime_Pantry.json.gz": b"reviews"}) as server:
         there = config(category | {"base_url": server.url})
         gone = config(category | {"base_url": f"{server.url}/elsewhere"})
-        assert [finding.state for finding in project.network(there)] == ["ok"]
-        (absent,) = project.network(gone)
+        assert [finding.state for finding in folder.network(there)] == ["ok"]
+        (absent,) = folder.network(gone)
         assert absent.state == "missing" and "answers with status 404; try later, or set datasets.shop" in absent.text
-    (silent,) = project.network(there)
+    (silent,) = folder.network(there)
     assert silent.state == "missing" and "does not answer (ConnectionError)" in silent.text
     checksums = Path(layout.fill(layout.CHECKSUMS, dataset="shop"))
     checksums.parent.mkdir(parents=True)
     checksums.touch()
-    assert project.network(there)[0].text == "no server is needed"
+    assert folder.network(there)[0].text == "no server is needed"
 
 
 def test_the_exit_status_is_that_of_what_is_needed(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import re
 import signal
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 from decorec.artifacts import resume
 from decorec.artifacts.files import write_arrays
 from decorec.config.runs import Run
+from decorec.errors import explain
 from decorec.models.registry import MODELS
 from decorec.training.gradient_probe import gradient_probe
 from decorec.training.steps import train
@@ -200,3 +203,52 @@ def test_a_probe_continues_with_what_it_has_measured(tmp_path: Path, always: Non
     gradient_probe(**given, **other)
     assert other["gradients"].read_bytes() == one["gradients"].read_bytes()
     assert not other["state"].exists()
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Tag -> (epoch, value) of what TensorBoard shows of a folder."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    found = accumulator.EventAccumulator(str(folder)).Reload()
+    return {tag: [(event.step, event.value) for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+
+
+def test_curves_change_nothing_and_have_every_epoch_once_also_of_a_training_that_continues(
+    tmp_path: Path, always: None
+) -> None:
+    given = arguments(tmp_path, run_of("sasrec", {}), "fit")
+    plain, drawn, late = (places(tmp_path / name) for name in ("plain", "drawn", "late"))
+    train(**given, **plain)
+    events = {"tensorboard": tmp_path / "curves"}
+    with when_logged(": epoch 1,"), pytest.raises(Stopped):  # the state is that before the last batch
+        train(**given, **drawn, **events)
+    assert [epoch for epoch, _ in curves(tmp_path / "curves")["loss"]] == [0, 1]
+    train(**given, **drawn, **events)
+    with when_logged(": epoch 1,"), pytest.raises(Stopped):
+        train(**given, **late)
+    train(**given, **late, tensorboard=tmp_path / "switched on")
+    history = pl.read_parquet(plain["history"])
+    for name in ("drawn", "late"):
+        assert contents(tmp_path / name) == contents(tmp_path / "plain")
+    for shown in (curves(tmp_path / "curves"), curves(tmp_path / "switched on")):
+        seconds = shown.pop("seconds")
+        assert set(shown) == {"loss", *(f"validation/{name}" for name in history.columns[2:-1])}
+        for tag, values in shown.items():
+            column = history[tag.removeprefix("validation/")]
+            assert [epoch for epoch, _ in values] == history["epoch"].to_list()
+            assert np.allclose([value for _, value in values], column.to_numpy(), rtol=1e-6)
+        assert all(value > 0 for _, value in seconds)
+    assert [epoch for epoch, _ in seconds] == [1, 2], "nobody knows what an epoch took before the curves"
+    train(**given, **places(tmp_path / "again"), **events)
+    assert len(list((tmp_path / "curves").iterdir())) == 1, "those of a training that starts over are removed"
+
+
+def test_curves_without_the_package_are_refused_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if "tensorboard" in name or name == "decorec.training.curves"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    given = arguments(tmp_path, run_of("sasrec", {}), "fit") | places(tmp_path / "outputs")
+    with pytest.raises(ModuleNotFoundError) as missing:
+        train(**given, tensorboard=tmp_path)
+    assert re.search(r"package tensorboard, .* run: pip install '.*tensorboard", str(explain(missing.value, "")))

@@ -172,9 +172,10 @@ def test_editing_a_model_trains_the_runs_of_that_model_alone(workplace: Workplac
     assert {stage for _, stage in workplace.trained()} == {"stage1", "stage2"}
 
 
-def test_naming_another_model_runs_nothing(workplace: Workplace) -> None:
+def test_naming_another_model_or_asking_for_curves_runs_nothing(workplace: Workplace) -> None:
     workplace.edit("models/registry.py")
     workplace.edit("config/baselines.py")
+    workplace.configure(changed(train=SETTINGS["train"] | {"tensorboard": True}))
     assert workplace.planned() == {}
 
 
@@ -393,7 +394,7 @@ def test_what_trainings_wait_for_goes_before_them_and_evaluations_last() -> None
 
 def test_every_step_has_a_rule() -> None:
     called = {name.replace("_", "-") for name, _ in rules()} | {job.step for job in TABLES.values()}
-    alone = {"schema", "tuned", "estimate", "add-items", "export", "serve"}
+    alone = {"schema", "tuned", "estimate", "add-items", "export", "serve", "status", "doctor"}
     assert called == set(STEPS) - alone, "these are commands for a user"
 
 

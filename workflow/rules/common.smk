@@ -122,3 +122,9 @@ def ask(question):
     return lambda wildcards: question(
         **{name: wildcards[name] for name in names if name in wildcards.keys()}
     )
+
+
+def ask_untracked(question):
+    """The same for what no result depends on: values of functions that take the output start nothing again."""
+    answer = ask(question)
+    return lambda wildcards, output: answer(wildcards)

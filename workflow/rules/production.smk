@@ -66,6 +66,7 @@ use rule train as production_train with:
         seed=plan.config.seeds[0],
         state=layout.PRODUCTION_STATE,
         code=plan.code_of_runs("train", [plan.recommended_run()]),
+        tensorboard=ask_untracked(plan.production_tensorboard),
     message:
         "Training the model for production of {wildcards.dataset}: {wildcards.stage}"
 

@@ -25,13 +25,14 @@ rule train:
         seed="{seed}",
         state=layout.training_state(),
         code=ask(partial(plan.code_of_run, "train")),
+        tensorboard=ask_untracked(plan.tensorboard),
     message:
         "Training {wildcards.run} on {wildcards.dataset}: {wildcards.stage}, seed {wildcards.seed}"
     shell:
         step(
             "train",
             wildcards="stage",
-            params="run seed code state",
+            params="run seed code state tensorboard",
             input="vocab sequences features interests cooccurrence start start_config epochs_of",
             output="model history config",
         )
