@@ -29,14 +29,15 @@ class Plan(Tables):
         """Input files of a page, by parameter of its step: all there are ("full"), or what is there ("index").
 
         Of tables, figures and verdicts, "index" shows those whose file exists when the workflow is planned, so that it
-        starts no training of its own; the main table it needs. A gallery is made if the files that it reads exist. The
-        paper's claims stand beside the paper's data alone.
+        starts no training of its own; the main table it needs, and with it its trainings, whose curves it shows. A
+        gallery is made if the files that it reads exist. The paper's claims stand beside the paper's data alone.
         """
         whole = page == "full"
 
         def there(file: str) -> bool:
             return whole or Path(file).is_file()
 
+        main = layout.fill(layout.TABLE, table="main")
         paper = any(dataset.paper for dataset in self.config.datasets.values())
         names = [name for name in self.printed_tables() if paper or name != "claims"]
         tables = {name: layout.fill(layout.TABLE_HTML, table=name) for name in names}
@@ -49,6 +50,7 @@ class Plan(Tables):
             "leaderboard": [layout.fill(layout.TABLE, table="leaderboard")],
             "tables": [file for name, file in tables.items() if name == "main" or there(file)],
             "figures": [file for file in figures if there(file)],
+            "histories": [file for file in self.trained() if there(file) or not Path(main).is_file()],
             "galleries": [
                 file for name, file in galleries.items() if there(file) or all(map(there, self.gallery_files(name)))
             ],

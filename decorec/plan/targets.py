@@ -164,6 +164,18 @@ class Targets(Recommending):
             for seed in self.seeds(run)
         ]
 
+    def trained(self) -> list[str]:
+        """Histories of the trainings of the main table's runs, the seeds of a run and stage one after the other."""
+        return [
+            layout.fill(layout.HISTORY, dataset=dataset, run=run, seed=seed, stage=stage)
+            for dataset in self.config.datasets
+            for run in self.config.tables.main
+            if self.runs[run].model.seeded
+            for stage in self.runs[run].stages
+            if stage != "stage1" or self.first_stage_run(run, dataset) == run
+            for seed in self.seeds(run)
+        ]
+
     def images(self, dataset: str) -> list[str]:
         """The outcomes of the crawl; empty for data sets with given features."""
         return [layout.fill(layout.IMAGES, dataset=dataset)] if dataset in self.datasets(*INGESTED) else []

@@ -17,6 +17,7 @@ from decorec.config.stored import read_stored
 from decorec.errors import DecorecError
 from decorec.figures.registry import FIGURES
 from decorec.report.documents import Dropped, Gallery, Losses
+from decorec.report.trainings import HEIGHT, WIDTH, trainings
 from decorec.tables.labels import short
 from decorec.tables.leaderboard import LEADERBOARD
 from decorec.tables.render import STYLE, fragment
@@ -106,6 +107,7 @@ def report_page(
     reference: str,
     tables: list[Path],
     figures: list[Path],
+    histories: list[Path],
     galleries: list[Path],
     verdicts: list[Path],
     counts: list[Path],
@@ -113,13 +115,15 @@ def report_page(
     images: list[Path],
     page: Path,
 ) -> None:
-    """Write the report: verdicts, models in order, figures, recommendations, tables, and what was left out.
+    """Write the report: verdicts, models in order, figures, trainings, recommendations, tables, and what was left out.
 
     Args:
         leaderboard: leaderboard.csv (read).
         reference: run that its tests compare with.
         tables: TABLE.html (read) of each table.
         figures: NAME.svg (read) of each figure.
+        histories: RUN/seed-N/STAGE/history.parquet (read) of the trainings whose curves are shown; the seeds of a run
+            and stage follow each other.
         galleries: DATASET/gallery.json (read) of the data sets that have one.
         verdicts: DATASET/verdict.json (read) of the data sets that have one.
         counts: DATASET/ingest.json (read) of the data sets that have one.
@@ -142,6 +146,9 @@ def report_page(
         reference=reference,
         tables={file.stem: Markup(fragment(file)) for file in tables},  # escaped already
         figures={file.stem: (Markup(_drawing(file)), FIGURES[file.stem].caption) for file in figures},
+        trainings=trainings(histories),
+        width=WIDTH,
+        height=HEIGHT,
         verdicts={layout.dataset_of(file): read_stored(file, Verdict, AGAIN) for file in verdicts},
         losses=_losses(counts, statistics, images),
         galleries={layout.dataset_of(file): read_stored(file, Gallery, AGAIN) for file in galleries},

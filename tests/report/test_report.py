@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from decorec.artifacts.files import read_csv, read_text, write_arrays, write_json
+from decorec.artifacts.files import read_csv, read_text, write_arrays, write_json, write_table
 from decorec.data.sequences import Sequences, write_vocab
 from decorec.errors import DecorecError
 from decorec.evaluation.full_ranking import rank_by_history
@@ -81,8 +81,23 @@ def board(folder: Path) -> Path:
 
 def bare(folder: Path) -> dict[str, Any]:
     """Arguments of a page with a leaderboard alone."""
-    lists = ("tables", "figures", "galleries", "verdicts", "counts", "statistics", "images")
+    lists = ("tables", "figures", "histories", "galleries", "verdicts", "counts", "statistics", "images")
     return {"leaderboard": board(folder), "reference": "decorec", **{name: [] for name in lists}}
+
+
+LOSSES = {"my-run/seed-0": [3.0, 2.0, 1.0], "my-run/seed-1": [3.0, 5.0], "sasrec/seed-0": [1.0], "ease/seed-0": [None]}
+"""Of two seeds of a training, of another one, and of a floor, which is not trained; the last epoch is the best."""
+
+
+def histories(folder: Path) -> list[Path]:
+    files = []
+    for place, losses in LOSSES.items():
+        epochs = range(len(losses))
+        rows = [(epoch, losses[epoch], 0.25 * epoch, epoch == epochs[-1]) for epoch in epochs]
+        schema = {"epoch": pl.Int64, "loss": pl.Float64, "NDCG@10": pl.Float64, "best": pl.Boolean}
+        files.append(folder / "shop" / "runs" / place / "fit" / "history.parquet")
+        write_table(files[-1], pl.DataFrame(rows, schema, orient="row"))
+    return files
 
 
 def said(sentence: str) -> dict[str, Any]:
@@ -123,6 +138,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             verdicts=[folder / "shop" / "verdict.json"],
             tables=[folder / "table.html"],
             figures=svgs,
+            histories=histories(folder),
             galleries=[folder / "shop" / "gallery.json", folder / "given" / "gallery.json"],
             counts=[folder / "shop" / "ingest.json"],
             statistics=[folder / "shop" / "statistics.json", folder / "given" / "statistics.json"],
@@ -198,6 +214,19 @@ def test_the_page_starts_with_the_verdict_and_the_models_in_order(page: Path) ->
         "at place 1000",
         "not in the first 1,000",
     )
+
+
+def test_the_page_has_the_curves_of_every_training(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    section = text[text.index('id="trainings"') : text.index('id="gallery"')]
+    mine, other = section.split("<figure>")[1:]
+    assert f"<strong>{short('my-run')}</strong>, 3 epochs, best: 3, 2</figcaption>" in mine
+    loss, ndcg = mine.split("<svg")[1:]
+    assert "loss from 1 to 5" in loss and "NDCG@10 from 0 to 0.5" in ndcg
+    # From 4 to 236 across and from 4 down to 86: the first seed falls from the middle, the second one rises.
+    assert re.findall(r'points="([^"]*)"', loss) == ["4.0,45.0 120.0,65.5 236.0,86.0", "4.0,45.0 120.0,4.0"]
+    assert re.findall(r'cx="([^"]*)" cy="([^"]*)"', ndcg) == [("236.0", "4.0"), ("120.0", "45.0")]
+    assert f"<strong>{short('sasrec')}</strong>, 1 epochs" in other, "a floor has no curves"
 
 
 def test_a_file_that_is_no_table_is_named(tmp_path: Path) -> None:

@@ -89,6 +89,6 @@ rule report_page:
         step(
             "report-page",
             params="reference",
-            input="leaderboard tables figures galleries verdicts counts statistics images",
+            input="leaderboard tables figures histories galleries verdicts counts statistics images",
             output="page",
         )
