@@ -1,0 +1,138 @@
+"""What pages say about the code is so: files, functions, links, keys and flags that they name exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from decorec.cli import _parser_of
+from decorec.steps import STEPS, step_function
+from docs.generate import commands, configuration
+from docs.generate.source import definition
+from tests.support.workplace import REPOSITORY
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+NAMED = re.compile(r"`([\w/.-]+\.py): ([\w.,\s]+)`")
+"""`decorec/data/kcore.py: kcore`, or several names behind one file."""
+
+
+@cache
+def tracked() -> list[str]:
+    """The files of the repository, also those that are not committed yet."""
+    call = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    found = subprocess.run(call, cwd=REPOSITORY, capture_output=True, text=True)
+    if found.returncode:
+        pytest.skip("not a git repository")
+    return [name for name in found.stdout.splitlines() if (REPOSITORY / name).is_file()]
+
+
+def text_of(name: str) -> str:
+    return (REPOSITORY / name).read_text(encoding="utf-8")
+
+
+def pages() -> list[str]:
+    return [name for name in tracked() if name.endswith(".md")]
+
+
+def anchors(text: str) -> set[str]:
+    """Of the headings, as hosts of repositories make them."""
+    titles = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    plain = (re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", title) for title in titles)
+    return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in plain}
+
+
+def test_links_of_pages_outside_the_site_lead_somewhere() -> None:
+    """Those within it are checked when it is built."""
+    outside = [name for name in pages() if not name.startswith("docs/")]
+    assert {"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "config/README.md"} <= set(outside)
+    for name in outside:
+        text = text_of(name)
+        for link in [*LINK.findall(text), *re.findall(r'src="([^"]+)"', text)]:
+            if "://" in link:
+                continue
+            path, _, anchor = link.partition("#")
+            target = (REPOSITORY / name).parent / path if path else REPOSITORY / name
+            assert target.exists(), f"{name}: {link}"
+            assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), f"{name}: {link}"
+
+
+def test_every_page_that_code_names_is_there() -> None:
+    """Comments, messages, captions and tests say docs/....md."""
+    named = 0
+    for name in tracked():
+        if name.endswith((".py", ".smk", ".yaml", ".rst", ".jinja", ".md", ".yml", "Makefile", "Snakefile")):
+            for page in re.findall(r"(?<![\w/])docs/[\w/-]+\.(?:md|ipynb|svg)", text_of(name)):
+                assert (REPOSITORY / page).is_file(), f"{name}: {page}"
+                named += 1
+    assert named > 40
+
+
+def named_definitions() -> Iterator[tuple[str, str, str]]:
+    """Page, file and name of every definition that a page names."""
+    for name in pages():
+        if name.startswith(("docs/", "README")) and not name.startswith(("docs/how-to/new-", "docs/log")):
+            for file, names in NAMED.findall(text_of(name)):
+                yield from ((name, file, one.strip()) for one in names.split(","))
+
+
+def test_every_function_that_a_page_names_is_there() -> None:
+    found = set(named_definitions())
+    assert len(found) > 80
+    for page, file, name in found:
+        places = [one for one in tracked() if f"/{one}".endswith(f"/{file}") and not one.startswith("tests/support/")]
+        assert places, f"{page}: {file}"
+        path = file if file in places else next((one for one in places if one == f"decorec/{file}"), places[0])
+        assigned = rf"^ *(?:self\.)?{name.rpartition('.')[2]}\b[^\n=]*="
+        if not re.search(assigned, text_of(path), re.MULTILINE):
+            definition(path, name)
+
+
+def test_the_tables_of_keys_are_those_of_the_schema() -> None:
+    assert text_of("config/README.md") == configuration.readme(), "run: python -m docs.generate"
+
+
+def test_every_key_has_a_row() -> None:
+    from decorec.config import Config
+
+    page = configuration.page()
+    for name in Config.model_fields:
+        assert f"\n## {name}\n" in page or f"\n| `{name}` |" in page, name
+    links = {link for link in re.findall(r"\]\(#([\w-]+)\)", page)}
+    assert links and links <= anchors(page)
+    assert "Not written if" not in page, "how a key is tracked is nothing for its user"
+
+
+@pytest.mark.parametrize("name", ["ingest", "cooccurrence", "crawl", "figure"])
+def test_the_page_of_commands_has_the_flags_of_the_parser(name: str) -> None:
+    (section,) = re.findall(rf"^### decorec {name} {{.*?(?=^##)", commands.page(), re.DOTALL | re.MULTILINE)
+    shown = set(re.findall(r"`(--[\w-]+)", section)) - {"--threads"}
+    parser = _parser_of(name, step_function(name))
+    flags = {flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")}
+    assert shown == flags - {"--help", "--threads", "--reproducible"}
+
+
+def test_every_step_is_on_the_page_of_commands() -> None:
+    page = commands.page()
+    assert [*STEPS] == re.findall(r"^### decorec (\S+) {", page, re.MULTILINE)
+
+
+def test_the_citation_names_the_paper_and_this_version() -> None:
+    citation = yaml.safe_load(text_of("CITATION.cff"))
+    version = ast.literal_eval(re.findall(r"^__version__ = (.*)$", text_of("decorec/__init__.py"), re.MULTILINE)[0])
+    assert citation["version"] == version
+    paper = citation["preferred-citation"]
+    assert paper["doi"] == "10.1145/3746027.3755475" and len(paper["authors"]) == 6 and paper["year"] == 2025
+
+
+def test_the_workflow_of_the_host_runs_the_gate() -> None:
+    (job,) = yaml.safe_load(text_of(".github/workflows/main.yml"))["jobs"].values()
+    assert {"run": ".ci/run"} in job["steps"] and Path(REPOSITORY / ".ci/run").is_file()
+    usage = yaml.safe_load(text_of(".snakemake-workflow-catalog.yml"))["usage"]
+    assert {"mandatory-flags", "software-stack-deployment", "report"} <= set(usage)
