@@ -19,7 +19,7 @@ from docs.generate.source import definition
 from tests.support.workplace import REPOSITORY
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-NAMED = re.compile(r"`([\w/.-]+\.py): ([\w.,\s]+)`")
+NAMED = re.compile(r"`([\w/.-]+\.py):\s+([\w.,\s]+)`")
 """`decorec/data/kcore.py: kcore`, or several names behind one file."""
 
 
