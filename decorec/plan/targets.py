@@ -231,3 +231,7 @@ class Targets(Recommending):
     def figure_tables(self, name: str) -> list[str]:
         """The csv files from which a figure is drawn."""
         return [layout.fill(layout.TABLE, table=table) for table in FIGURES[name].tables]
+
+    def figure_caption(self, name: str) -> str:
+        """What a figure shows, for Snakemake's report."""
+        return FIGURES[name].caption

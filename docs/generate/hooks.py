@@ -19,6 +19,9 @@ from docs.generate import REPOSITORY, commands, configuration, files, notebook, 
 MARKED = {"<!-- generated: sources -->": configuration.sources}
 """Comment on a page -> what stands in its place."""
 CODE = re.compile(r"^<!-- code: (\S+): (\S+) -->$", re.MULTILINE)
+FILE = re.compile(r"^<!-- file: (\S+) -->$", re.MULTILINE)
+WIDE = ("reference/cli.md", "reference/configuration.md")
+"""Pages whose tables are lists of entries on a narrow screen (site.css)."""
 EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -42,14 +45,16 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     for mark, content in MARKED.items():
         if mark in markdown:
             markdown = markdown.replace(mark, content())
+    markdown = FILE.sub(lambda match: source.whole(match[1]), markdown)
     return CODE.sub(lambda match: source.folded(match[1], match[2]), markdown)
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Equations as MathML, which browsers draw without a script."""
+    """Equations as MathML, which browsers draw without a script; tables of entries are marked."""
 
     def equation(match: re.Match[str]) -> str:
         display = "block" if match[1] == "div" else "inline"
         return convert(html.unescape(match[3]).strip(), display=display)
 
-    return EQUATION.sub(equation, content)
+    content = EQUATION.sub(equation, content)
+    return f'<div class="entries">{content}</div>' if page.file.src_uri in WIDE else content

@@ -9,7 +9,7 @@ from functools import cache
 from decorec.errors import DecorecError
 from docs.generate import REPOSITORY
 
-__all__ = ["definition", "folded"]
+__all__ = ["definition", "folded", "whole"]
 
 Definition = ast.FunctionDef | ast.ClassDef
 
@@ -41,3 +41,8 @@ def folded(file: str, name: str) -> str:
     lines = _module(file)[0].splitlines()[node.lineno - 1 : node.end_lineno]
     block = "\n".join(["```python", *textwrap.dedent("\n".join(lines)).splitlines(), "```"])
     return f'??? example "{file}: {name}"\n\n' + textwrap.indent(block, "    ")
+
+
+def whole(file: str) -> str:
+    """A file as a block of Markdown."""
+    return f"```python\n{(REPOSITORY / file).read_text(encoding='utf-8')}```"

@@ -104,7 +104,7 @@ def test_every_key_has_a_row() -> None:
     page = configuration.page()
     for name in Config.model_fields:
         assert f"\n## {name}\n" in page or f"\n| `{name}` |" in page, name
-    links = {link for link in re.findall(r"\]\(#([\w-]+)\)", page)}
+    links = set(re.findall(r"\]\(#([\w-]+)\)", page))
     assert links and links <= anchors(page)
     assert "Not written if" not in page, "how a key is tracked is nothing for its user"
 

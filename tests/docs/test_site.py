@@ -1,4 +1,4 @@
-"""The site is built, strictly: links and anchors lead somewhere, every page is in the navigation, nothing is fetched."""
+"""The site is built, strictly: links and anchors lead somewhere, every page has its place, nothing is fetched."""
 
 from __future__ import annotations
 

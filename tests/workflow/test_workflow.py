@@ -257,6 +257,7 @@ def test_the_report_of_snakemake_has_captions_and_labels(whole: Workplace) -> No
     )
     for kind in kinds:
         assert text.count(kind) == 1, "one caption for each of the four"
+    assert "Ids, modalities and naive fusion (figure 4 of the paper)" in text, "a figure has its own"
 
 
 def test_sensitivity_and_probe_compute_nothing_that_is_there(whole: Workplace) -> None:

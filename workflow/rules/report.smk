@@ -22,6 +22,7 @@ rule figure:
         mem="2GB",
         runtime="30m",
     params:
+        caption=ask(plan.figure_caption),
         code=plan.code("figure"),
     message:
         "Drawing {wildcards.name}"
