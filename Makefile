@@ -33,14 +33,15 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-# What some tests use beside Python: SLURM, and a browser. Where it cannot be installed they skip and say so.
+# What some tests use beside Python: SLURM, a browser, and a database (whose programs Debian keeps off the PATH). Where it cannot be installed they skip and say so.
 programs:
-	@PATH="$$PATH:/usr/sbin:/sbin"; \
+	@PATH="$$PATH:/usr/sbin:/sbin:$$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')"; \
 	need() { command -v "$$1" >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq >/dev/null \
 		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$2 >/dev/null; } \
 		|| echo "$$1 is missing, and the tests that use it will skip; as root: apt-get install $$2"; }; \
 	need slurmctld "slurmctld slurmd slurm-client munge"; \
-	command -v chromium-browser >/dev/null || need chromium chromium
+	command -v chromium-browser >/dev/null || need chromium chromium; \
+	need postgres postgresql
 
 # One page for each real data set: hours on two cores.
 results: setup
