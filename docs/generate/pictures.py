@@ -82,5 +82,4 @@ def _run_the_tutorial() -> None:
     exec("\n".join(blocks(page)), here)
     sheet = here["sheet"]
     assert isinstance(sheet, Image.Image)
-    _ = sheet.quantize(64).save(PICTURES / "next.png", optimize=True)
-    (REPOSITORY / "next.png").unlink()
+    sheet.quantize(64).save(PICTURES / "next.png", optimize=True)
