@@ -100,6 +100,11 @@ class Call:
                 took = now - before.since if kind == "done" and before.kind == "running" else 0.0
                 self.states[name] = State(kind, now, took)
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing more happens: it has ended, or all of its jobs have."""
+        return self.end is not None or not (self.of("waiting") or self.of("running"))
+
     def of(self, kind: Kind) -> list[Job]:
         """The jobs in a state."""
         return [job for job in self.jobs if self.states[job.name].kind == kind]
@@ -155,7 +160,7 @@ class Watcher(logging.Handler):
                     self._take(file, None)
                     until = time.monotonic() + SETTLED
                     with suppress(Empty):
-                        while self.call.end is None and (rest := until - time.monotonic()) > 0:
+                        while not self.call.over and (rest := until - time.monotonic()) > 0:
                             self._take(file, rest)
                     self.tell(self.call)
         except Exception as error:  # whatever it is: the run is not to know of it

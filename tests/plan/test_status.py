@@ -176,7 +176,10 @@ def test_a_line_about_all_jobs_follows_the_jobs_that_are_done(project: Path) -> 
     assert re.search(r": 4 of 5 jobs done, 1 failed, \d+ s passed$", said[-1]), "the end is told in any case"
 
 
-def test_what_is_told_has_the_jobs_that_took_the_place_of_one_that_is_done(project: Path) -> None:
+def test_what_is_told_has_the_jobs_that_took_the_place_of_one_that_is_done(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("decorec.plan.call.SETTLED", 3600.0)
     told: list[tuple[int, int]] = []
     call = Call.this(COMMANDS.values(), 1)
     (project / ".snakemake").mkdir()
@@ -187,7 +190,7 @@ def test_what_is_told_has_the_jobs_that_took_the_place_of_one_that_is_done(proje
         told.append,
         lambda call: told.append((len(call.of("done")), len(call.of("running")))),
     )
-    for event in ({"event": "job_started", "jobs": [1]}, {"event": "job_finished", "job_id": 1}):
+    for event in ({"event": "job_started", "jobs": [1, 0]}, {"event": "job_finished", "job_id": 1}):
         watcher.handle(logging.makeLogRecord(event))
     watcher.handle(logging.makeLogRecord({"event": "job_started", "jobs": [2]}))
     watcher.close()

@@ -395,7 +395,7 @@ def test_what_trainings_wait_for_goes_before_them_and_evaluations_last() -> None
 
 def test_every_step_has_a_rule() -> None:
     called = {name.replace("_", "-") for name, _ in rules()} | {job.step for job in TABLES.values()}
-    alone = {"schema", "tuned", "estimate", "add-items", "export", "serve", "status", "doctor"}
+    alone = {"schema", "tuned", "estimate", "add-items", "export", "serve", "status", "doctor", "init"}
     assert called == set(STEPS) - alone, "these are commands for a user"
 
 
