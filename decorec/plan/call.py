@@ -103,7 +103,7 @@ class Call:
     @property
     def over(self) -> bool:
         """Whether nothing more happens: it has ended, or all of its jobs have."""
-        return self.end is not None or not (self.of("waiting") or self.of("running"))
+        return self.end is not None or all(state.kind in ("done", "failed") for state in self.states.values())
 
     def of(self, kind: Kind) -> list[Job]:
         """The jobs in a state."""
@@ -124,31 +124,20 @@ class Watcher(logging.Handler):
         """``folder``: .snakemake; ``names``: Snakemake's number of a job -> its name; ``tell``: after changes."""
         super().__init__(logging.INFO)
         self.folder, self.call, self.names, self.complain, self.tell = folder, call, names, complain, tell
-        self.queue: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self.queue: SimpleQueue[logging.LogRecord | None] = SimpleQueue()
+        """Records of events; None for the end."""
         self.thread = Thread(target=self._work, daemon=True)
         self.thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue an event that changes where jobs stand."""
-        found: Any
-        match str(getattr(record, "event", "")):
-            case "job_started":
-                kind, found = "running", record.__dict__.get("jobs", ())
-            case "group_info":
-                kind, found = "running", [job.jobid for job in record.__dict__.get("jobs", ())]
-            case "job_finished":
-                kind, found = "done", [record.__dict__.get("job_id")]
-            case "job_error":
-                kind, found = "failed", [record.__dict__.get("jobid")]
-            case _:
-                return
-        if named := [self.names[number] for number in found if number in self.names]:
-            self.queue.put({"time": time.time(), kind: named})
+        """Queue a record; the thread finds out what it says."""
+        if self.thread.is_alive():
+            self.queue.put(record)
 
     def close(self) -> None:
         """Note the end of the run; what is queued is written first."""
         if self.thread.is_alive():
-            self.queue.put({"time": time.time(), "end": True})
+            self.queue.put(None)
             self.thread.join(CLOSING)
         super().close()
 
@@ -168,9 +157,28 @@ class Watcher(logging.Handler):
 
     def _take(self, file: Any, timeout: float | None) -> None:
         """Record the next event; raises Empty if there is none in time."""
-        event = self.queue.get(timeout=timeout)
-        self._write(file, event)
-        self.call.note(event)
+        record = self.queue.get(timeout=timeout)
+        event = self._event(record) if record is not None else {"time": time.time(), "end": True}
+        if event is not None:
+            self._write(file, event)
+            self.call.note(event)
+
+    def _event(self, record: logging.LogRecord) -> dict[str, Any] | None:
+        """The line for a record that changes where jobs stand; None for every other one."""
+        facts = record.__dict__
+        match str(facts.get("event", "")):
+            case "job_started":
+                kind, numbers = "running", facts["jobs"]
+            case "group_info":
+                kind, numbers = "running", [job.jobid for job in facts["jobs"]]
+            case "job_finished":
+                kind, numbers = "done", [facts["job_id"]]
+            case "job_error":
+                kind, numbers = "failed", [facts["jobid"]]
+            case _:
+                return None
+        named = [self.names[number] for number in numbers if number in self.names]
+        return {"time": record.created, kind: named} if named else None
 
     @staticmethod
     def _write(file: Any, line: Mapping[str, Any]) -> None:

@@ -82,7 +82,7 @@ def _life(call: Call, alive: bool) -> str:
     if call.end is not None:
         return f"has ended: {begun}, ended {_moment(call.end)}, after {duration(call.end - call.start)}"
     this = Run.this()
-    if call.run.host != this.host and call.run.boot != this.boot:
+    if not call.run.id or (call.run.host != this.host and call.run.boot != this.boot):
         return f"{begun} on {call.run.host}; from {this.host} nobody can tell whether it still runs"
     return f"was killed: {begun}; the same command goes on where it stopped"
 

@@ -199,11 +199,15 @@ def test_what_is_told_has_the_jobs_that_took_the_place_of_one_that_is_done(
 
 def test_what_goes_wrong_in_the_record_is_a_line_and_no_more(project: Path) -> None:
     said: list[str] = []
-    watcher = Watcher(project / "absent", Call.this(COMMANDS.values(), 1), {1: "shop/split"}, said.append)
-    watcher.handle(logging.makeLogRecord({"event": "job_finished", "job_id": 1}))
-    watcher.close()
-    (line,) = said
-    assert line.startswith("decorec: what runs is not recorded any more (FileNotFoundError: ")
+    (project / ".snakemake").mkdir()
+    for folder, event, error in (
+        ("absent", {"event": "job_finished", "job_id": 1}, "FileNotFoundError"),
+        (".snakemake", {"event": "job_finished", "number": 1}, "KeyError"),  # as another version might call it
+    ):
+        watcher = Watcher(project / folder, Call.this(COMMANDS.values(), 1), {1: "shop/split"}, said.append)
+        watcher.handle(logging.makeLogRecord(event))
+        watcher.close()
+        assert said.pop().startswith(f"decorec: what runs is not recorded any more ({error}: ") and not said
     assert Call.read(project / "absent") is None
     (project / FILE).write_text(json.dumps({"run": 3}))
     assert Call.read(project) is None
