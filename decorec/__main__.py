@@ -8,6 +8,10 @@ import sys
 
 def run() -> None:
     """The command, without what Python does besides: a fifth of the time of a short step that needs torch."""
+    from decorec.prefork import hand_over
+
+    if (status := hand_over(sys.argv[1:])) is not None:
+        os._exit(status)
     gc.disable()  # among modules, which stay, there is no garbage to be looked for; ``main`` enables it for the step
     from decorec.cli import main
 

@@ -30,7 +30,11 @@ from decorec.errors import DecorecError, explain
 from decorec.processor import FLAG, pin
 from decorec.steps import STEPS, step_function
 
-__all__ = ["main"]
+__all__ = ["LIBRARIES", "main", "prepare_libraries"]
+
+
+LIBRARIES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+"""Environment variables for the number of threads, which the numeric libraries read when they are imported."""
 
 
 def _is_model(annotation: Any) -> bool:
@@ -139,13 +143,13 @@ def _list_steps() -> str:
     return "\n".join(lines)
 
 
-def _prepare_libraries(arguments: Sequence[str]) -> None:
+def prepare_libraries(arguments: Sequence[str]) -> None:
     """Set what the numeric libraries read when they are imported: number of threads, and instructions if pinned."""
     if FLAG in arguments:
         pin()
     if "--threads" in arguments[:-1]:
         threads = arguments[arguments.index("--threads") + 1]
-        for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
+        for variable in LIBRARIES:
             os.environ.setdefault(variable, threads)
 
 
@@ -181,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     values: dict[str, Any] = {}
     entry = Entry(name)
     try:
-        _prepare_libraries(rest)
+        prepare_libraries(rest)
         function = step_function(name)
         values = vars(_parser_of(name, function).parse_args(rest))
         if "threads" not in inspect.signature(function).parameters:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib.metadata
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -68,8 +67,10 @@ def _missing(module: str) -> DecorecError | None:
     package = module.partition(".")[0].replace("_", "-")
     if package == "decorec":
         return None
-    with suppress(importlib.metadata.PackageNotFoundError):
-        for line in importlib.metadata.requires("decorec") or ():
+    from importlib.metadata import PackageNotFoundError, requires
+
+    with suppress(PackageNotFoundError):
+        for line in requires("decorec") or ():
             needed = re.match(r"([\w-]+).*\bextra == [\"']([\w-]+)", line)
             if needed and needed[1].replace("_", "-").lower() == package and needed[2] != "dev":
                 package = f"decorec[{needed[2]}]"

@@ -31,6 +31,7 @@ ORDER = (
     "steps",
     "plan",
     "cli",
+    "prefork",
     "__main__",
 )
 """What stands in one line does not import each other."""
@@ -89,7 +90,7 @@ def test_nothing_that_computes_depends_on_presentation() -> None:
 
 def test_the_root_holds_the_door_only() -> None:
     modules = {path.stem for path in PACKAGE.glob("*.py")}
-    assert modules == {"__init__", "__main__", "cli", "steps", "errors", "progress", "processor"}
+    assert modules == {"__init__", "__main__", "cli", "prefork", "steps", "errors", "progress", "processor"}
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert folders | modules - {"__init__"} == set(LEVEL)
     assert all((PACKAGE / folder / "__init__.py").is_file() for folder in folders)

@@ -27,7 +27,7 @@ from typing import Any, Literal
 from decorec.artifacts import layout
 from decorec.artifacts.seal import Provenance
 
-__all__ = ["Entry", "Used", "append", "read"]
+__all__ = ["Entry", "Used", "append", "descendants", "read"]
 
 Outcome = Literal["done", "failed", "stopped"]
 LONGEST = 1_000
@@ -51,7 +51,7 @@ class Used:
     def so_far(cls, start: float) -> Used:
         """Up to now, for a step that started at ``start`` (``time.monotonic``)."""
         own, ended = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        living = list(_descendants(os.getpid()))
+        living = list(descendants(os.getpid()))
         return cls(
             seconds=time.monotonic() - start,
             processor_seconds=sum(used.ru_utime + used.ru_stime for used in (own, ended))
@@ -121,7 +121,7 @@ class Entry:
         return line | ({"message": message[:LONGEST]} if message else {})
 
 
-def _descendants(process: int) -> Iterable[int]:
+def descendants(process: int) -> Iterable[int]:
     """Processes that ``process`` started and that still run, and theirs; none where the system has no /proc."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):

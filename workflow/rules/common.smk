@@ -33,6 +33,7 @@ from decorec.plan.jobs import names_of
 from decorec.plan.plan import Plan
 from decorec.plan.running import enter
 from decorec.plan.telling import Teller
+from decorec.prefork import Prefork, pays
 from decorec.project import package_path
 
 # Jobs run `python -m decorec`: with this interpreter, where no environment is deployed, and with this package, also from
@@ -86,6 +87,9 @@ onstart:
         }
         call = Call.this(needed.values(), settings.cores or settings.nodes or 1)
         print(forecast(call.jobs, call.cores), file=sys.stderr)
+        deployed = workflow.deployment_settings.deployment_method
+        if workflow.local_exec and not deployed and pays(needed.values()):
+            Prefork(Path(".snakemake"))
         # Lines through Snakemake's logger stand once in the terminal and once in its log, and heed --quiet progress.
         say = partial(logger.info, extra={"quietness": Quietness.PROGRESS})
         # Snakemake closes it at the end of a run, however that ends.
