@@ -56,21 +56,23 @@ def count_records(path: Path) -> int | None:
             ) from error
 
 
-def check_widths(path: Path) -> None:
-    """Check that no record of a csv file has more fields than its header.
+def check_widths(path: Path, separator: str = ",") -> None:
+    """Check that no record of a csv file, or of one with tabs and without quotes, has more fields than its header.
 
     Raises:
         DecorecError: one has more; the message names its line.
     """
     csv.field_size_limit(LONGEST_FIELD)
     with path.open(encoding="utf-8", errors="replace", newline="") as handle:
-        reader = csv.reader(handle)
+        quoted = separator == ","
+        reader = csv.reader(handle, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
         header = next(reader, [])
         for record in reader:
             if len(record) > len(header):
+                advice = "put fields that hold a comma in quotes" if quoted else "take the tabs out of fields"
                 raise DecorecError(
                     f"{path}, line {reader.line_num}: expected {len(header)} fields as in the header, found "
-                    f"{len(record)}; put fields that hold a comma in quotes"
+                    f"{len(record)}; {advice}"
                 )
 
 

@@ -48,7 +48,7 @@ def histories(
     """
     source = opened(dataset, reviews, meta, checksums)
     found, account = source.read_interactions()
-    expect_understood(source.interactions_file, account, source.unreadable)
+    expect_understood(source.interactions_origin, account, source.unreadable)
     kept = found.table(np.flatnonzero(~repeated(found, filter.duplicates)))
     write_table(histories, kept.select(*HISTORIES).cast(pl.Schema(HISTORIES)))
     log.info("histories: %d interactions of %d customers", len(kept), kept["user"].n_unique())

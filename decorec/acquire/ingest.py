@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from pydantic import BaseModel
 
 from decorec.acquire.checksums import Sums, expect_sums
-from decorec.acquire.sources.catalogue import Row, make_catalogue
+from decorec.acquire.sources.catalogue import make_catalogue
 from decorec.acquire.sources.losses import expect_same_ids, expect_understood
-from decorec.acquire.sources.metadata import Metadata, item_row, read_metadata
-from decorec.acquire.sources.reviews import AmazonFormat, read_reviews
-from decorec.acquire.sources.table import read_interactions, read_items, table_row
+from decorec.acquire.sources.registry import open_source
+from decorec.acquire.sources.source import Metadata, Source
 from decorec.artifacts.files import write_json, write_table
 from decorec.artifacts.seal import counted
-from decorec.config.datasets import AtomicDataset, Dataset, FolderDataset
+from decorec.config.datasets import Dataset
 from decorec.config.prepare import FilterConfig
 from decorec.config.stored import read_stored
 from decorec.data.contract import check_interactions
 from decorec.data.filtering import Filtered
-from decorec.data.interactions import Account, Interactions, repeated
+from decorec.data.interactions import Interactions, repeated
 from decorec.errors import DecorecError
 
-__all__ = ["Source", "ingest", "opened"]
+__all__ = ["ingest", "opened"]
 
 log = logging.getLogger("decorec")
 
@@ -53,18 +48,19 @@ def ingest(
     picture is fetched for an item that is not used.
 
     Args:
-        dataset: the data set, of the source sample, amazon2018, amazon2023 or table. For source table, its path is the
-            folder of the tables (read).
+        dataset: the data set, of any source but atomic. Sources that are not downloaded are read where the section says
+            that they are (read).
         filter: the section filter of the configuration; filter.require is applied later, by the step split.
         interactions: interactions.parquet (written): user, item, rating (null where unknown), timestamp (seconds since
             1970); in the order of the source, or of time where the source's times are finer than a second.
         catalogue: items.parquet (written), one row per item, in order of first appearance in interactions: item, title,
             brand, categories, description, text, image_urls.
         counts: ingest.json (written): what was read, dropped and repaired, by reason, and what was kept.
-        reviews: reviews (read): gzip, one JSON object per line; for all sources but table.
-        meta: metadata of the items (read): gzip, one JSON object per line; for all sources but table.
-        checksums: checksums.json (read) of the step download, with which both files are compared; for all sources but
-            table.
+        reviews: reviews (read): gzip, one JSON object per line; of the sources sample, amazon2018 and
+            amazon2023 alone.
+        meta: metadata of the items (read): gzip, one JSON object per line; of the same sources.
+        checksums: checksums.json (read) of the step download, with which both files are compared; of the same
+            sources.
         threads: number of processes that clean texts, and number of threads of polars.
 
     Raises:
@@ -73,10 +69,10 @@ def ingest(
     """
     source = opened(dataset, reviews, meta, checksums)
     found, account = source.read_interactions()
-    counted(source.interactions_file, account.summary["records"])
-    expect_understood(source.interactions_file, account, source.unreadable)
+    counted(Path(source.interactions_origin), account.summary["records"])
+    expect_understood(source.interactions_origin, account, source.unreadable)
     filtered, metadata = _reduce(found, filter, source)
-    counted(source.items_file, metadata.account.summary["records"])
+    counted(Path(source.items_origin), metadata.account.summary["records"])
     kept = found.table(filtered.rows)
     order = kept.select(pl.col("item").unique(maintain_order=True))
     records = order.join(metadata.records, on="item", how="left", maintain_order="left")
@@ -115,81 +111,17 @@ class _Checksums(BaseModel):
     meta: Sums
 
 
-@dataclass(frozen=True)
-class FolderReader:
-    """How to read the two files of a data set that lies in a folder of the user's."""
-
-    interactions: Callable[[Any], tuple[Interactions, Account]]
-    """From the data set's section: users, items, ratings and times, and what was dropped."""
-    items: Callable[[Any, pl.Series], Metadata]
-    """From the section and the ids of the items wanted: ids of all items, and the records of those."""
-    row: Row
-    """From a record: a row of items.parquet."""
-
-
-READERS = {
-    "table": FolderReader(read_interactions, read_items, table_row),
-}
-"""Source -> reader. A new source in a folder is one module with these three functions and one entry here."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """How to read a source: its interactions, the metadata of given items, and the row of items.parquet of a record."""
-
-    interactions_file: Path
-    items_file: Path
-    unreadable: float
-    """Largest share of the records of a file that may be dropped for one reason."""
-    read_interactions: Callable[[], tuple[Interactions, Account]]
-    read_metadata: Callable[[pl.Series], Metadata]
-    row: Row
-
-
 def opened(dataset: Dataset, reviews: Path | None, meta: Path | None, checksums: Path | None) -> Source:
-    """How to read the source, after its files were compared with their checksums; arguments as for ``ingest``.
+    """The source of a data set, after files that were downloaded were compared with their checksums; as for ``ingest``.
 
     Raises:
         DecorecError: files are missing, or not the ones that were downloaded.
     """
-    source = _source(dataset, reviews, meta)
-    if checksums is not None:
+    if checksums is not None and reviews is not None and meta is not None:
         written = read_stored(checksums, _Checksums, "run the step download again")
-        expect_sums(source.interactions_file, written.reviews)
-        expect_sums(source.items_file, written.meta)
-    return source
-
-
-def _source(dataset: Dataset, reviews: Path | None, meta: Path | None) -> Source:
-    if isinstance(dataset, FolderDataset):
-        reader, folder = READERS[dataset.source], Path(dataset.path)
-        return Source(
-            folder / dataset.interactions,
-            folder / dataset.items,
-            dataset.unreadable,
-            partial(reader.interactions, dataset),
-            partial(reader.items, dataset),
-            reader.row,
-        )
-    formats: dict[str, AmazonFormat] = {
-        "sample": "amazon2018",
-        "amazon2018": "amazon2018",
-        "amazon2023": "amazon2023",
-    }
-    if isinstance(dataset, AtomicDataset) or reviews is None or meta is None:
-        raise DecorecError(
-            f"ingest: expected a table, or a shop with --reviews and --meta, found the source {dataset.source!r} with "
-            f"--reviews {reviews} and --meta {meta}; give both files (atomic data sets go through the step atomic)"
-        )
-    shop = formats[dataset.source]
-    return Source(
-        reviews,
-        meta,
-        dataset.unreadable,
-        partial(read_reviews, reviews, shop),
-        partial(read_metadata, meta, shop),
-        item_row,
-    )
+        expect_sums(reviews, written.reviews)
+        expect_sums(meta, written.meta)
+    return open_source(dataset, reviews, meta)
 
 
 def _reduce(found: Interactions, filter: FilterConfig, source: Source) -> tuple[Filtered, Metadata]:
@@ -201,14 +133,14 @@ def _reduce(found: Interactions, filter: FilterConfig, source: Source) -> tuple[
     filtered.drop(repeated(found, filter.duplicates), "duplicates", f"duplicate ({filter.duplicates})")
     often = np.bincount(found.item[filtered.rows], minlength=len(found.items)) >= filter.kcore
     wanted = found.items.filter(pl.Series(often))
-    metadata = source.read_metadata(wanted)
-    expect_understood(source.items_file, metadata.account, source.unreadable)
-    expect_same_ids(source.items_file, wanted, metadata.ids, source.unreadable)
+    metadata = source.read_items(wanted)
+    expect_understood(source.items_origin, metadata.account, source.unreadable)
+    expect_same_ids(source.items_origin, wanted, metadata.ids, source.unreadable)
     filtered.keep(found.items.is_in(metadata.ids.implode()).to_numpy(), "metadata", "item without metadata")
     if not len(filtered.rows):
         lost = "".join(f", {reason}: {count}" for reason, count in metadata.account.dropped.items() if count)
         raise DecorecError(
-            f"{source.items_file}: expected metadata of the {len(found.items)} items with interactions (such as "
+            f"{source.items_origin}: expected metadata of the {len(found.items)} items with interactions (such as "
             f"{found.items[0]!r}), found {len(metadata.ids)} other items{lost}; check that both files belong to "
             "one data set"
         )

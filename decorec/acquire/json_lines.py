@@ -1,4 +1,4 @@
-"""Reads gzipped JSON lines with polars; bad lines and those that are too long are counted and left out.
+"""Reads JSON lines with polars; bad lines and those that are too long are counted and left out.
 
 Every field is read as text: a number or a string as written, a list or an object as JSON. A field may therefore change
 its type from one record to the next; the code that uses it decides what it means.
@@ -52,8 +52,10 @@ def reading(path: Path, what: str) -> Iterator[None]:
 Select = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 
-def read_records(path: Path, fields: Sequence[str], what: str, select: Select) -> tuple[pl.DataFrame, Counter[str]]:
-    """The records of a .json.gz file, in order, after ``select``; the use of memory is limited.
+def read_records(
+    path: Path, fields: Sequence[str], what: str, select: Select, packed: bool = True
+) -> tuple[pl.DataFrame, Counter[str]]:
+    """The records of a file of JSON lines, in order, after ``select``; the use of memory is limited.
 
     The file is read in blocks: polars' own reader is faster by a quarter, but holds every line in memory, however long
     it is.
@@ -64,6 +66,7 @@ def read_records(path: Path, fields: Sequence[str], what: str, select: Select) -
         what: the content that is expected, for messages.
         select: gets a frame with one string column per field (null where a record does not have it) and must keep all
             rows; it may be called for one part of the file after the other.
+        packed: whether the file must be gzipped.
 
     Returns:
         The frame, and a counter of "lines" (without blank ones), "not JSON" and "line too long" (lines left out, the
@@ -71,12 +74,12 @@ def read_records(path: Path, fields: Sequence[str], what: str, select: Select) -
         become U+FFFD).
 
     Raises:
-        DecorecError: the file is missing, not gzip, or damaged.
+        DecorecError: the file is missing, damaged, or not gzipped where it must be.
     """
     with reading(path, what):
         with path.open("rb") as handle:
             start = handle.read(len(GZIP))
-        if start != GZIP:
+        if packed and start != GZIP:
             raise DecorecError(
                 f"{path}: expected {what}, gzipped, found a file that starts with {start!r}; fetch it again, or "
                 "compress it with gzip"
@@ -99,13 +102,17 @@ def _read_blocks(path: Path, schema: pl.Schema, select: Select) -> tuple[pl.Data
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
-    """The content of a gzip file of one or more members, at most ``BLOCK`` bytes at a time.
+    """The content of a file, or of a gzip file of one or more members, at most ``BLOCK`` bytes at a time.
 
     Raises:
         gzip.BadGzipFile: the file is damaged or ends too early.
     """
     with path.open("rb") as handle:
         rest = handle.read(CHUNK)
+        zipped = rest.startswith(GZIP)
+        while rest and not zipped:
+            yield rest
+            rest = handle.read(CHUNK)
         while rest:
             member = isal_zlib.decompressobj(wbits=16 + isal_zlib.MAX_WBITS)
             while not member.eof:
@@ -124,7 +131,7 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 
 def _blocks(path: Path, skipped: Counter[str]) -> Iterator[bytes]:
-    """Whole lines of a gzip file in blocks; a line that is too long is ``skipped`` and not held in memory."""
+    """Whole lines of a file in blocks; a line that is too long is ``skipped`` and not held in memory."""
     line: list[bytes] = []
     """Pieces of a line whose end is not read yet."""
     held = 0

@@ -68,6 +68,10 @@ def problems(errors: Iterable[Mapping[str, Any]], skipped: int = 0) -> list[str]
             lines.append(f"{key}: unknown key; remove it or correct its name")
         elif problem["type"] == "missing":
             lines.append(f"{key}: required key is missing; add it")
+        elif problem["type"].startswith(
+            "union_tag"
+        ):  # the value is a whole section, with addresses and passwords in it
+            lines.append(f"{key}: {problem['msg']}")
         elif problem["type"] == "value_error":  # ours: it says what was found
             lines.append(f"{key}: {problem['ctx']['error']}")
         else:

@@ -16,6 +16,7 @@ __all__ = [
     "FolderDataset",
     "IngestedDataset",
     "Modality",
+    "NamedColumns",
     "PaperDataset",
     "SampleDataset",
     "TableDataset",
@@ -89,8 +90,19 @@ class FolderDataset(IngestedDataset):
     """Name of this data set in the paper's tables."""
 
 
-class TableDataset(FolderDataset):
-    """The user's own tables (csv or parquet): interactions (user, item, timestamp[, rating]) and items."""
+class NamedColumns(FolderDataset):
+    """Common keys of the sources whose columns may have any names."""
+
+    columns: dict[Literal["user", "item", "timestamp", "rating"], str] = Field({}, exclude_if=lambda names: not names)
+    """Our name of a column -> its name in the interactions, where they differ. Not written if empty."""
+    item_columns: dict[Literal["item", "title", "brand", "category", "description", "image"], str] = Field(
+        {}, exclude_if=lambda names: not names
+    )
+    """The same for the items."""
+
+
+class TableDataset(NamedColumns):
+    """The user's own tables (csv, parquet, folders of it): interactions (user, item, timestamp[, rating]) and items."""
 
     source: Literal["table"]
     interactions: str = "interactions.csv"
@@ -131,7 +143,10 @@ class AtomicDataset(Section):
 
 
 Dataset = Annotated[
-    SampleDataset | AmazonDataset | TableDataset | AtomicDataset,
+    SampleDataset
+    | AmazonDataset
+    | TableDataset
+    | AtomicDataset,
     Field(discriminator="source"),
 ]
 INGESTED: tuple[str, ...] = tuple(

@@ -16,13 +16,14 @@ INERT = (
     "decorec.config",
     "decorec.artifacts.layout",
     "decorec.models.registry",
+    "decorec.acquire.sources.registry",
     "decorec.errors",
     "decorec.progress",
     "decorec.steps",
     "decorec.cli",
 )
 """Modules that are left out. The workflow tracks the values of the configuration, so that a changed default is a
-changed value; the other modules list models and steps, or write messages."""
+changed value; the other modules list models, sources and steps, or write messages."""
 
 
 @cache

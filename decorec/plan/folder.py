@@ -9,6 +9,7 @@ from typing import Any
 
 from decorec.acquire.addresses import without_passwords
 from decorec.acquire.sources import amazon
+from decorec.acquire.sources.registry import open_tables
 from decorec.artifacts import layout
 from decorec.config import Config, load
 from decorec.config.base import merge
@@ -49,7 +50,12 @@ def sources(config: Config, folder: Path) -> list[Finding]:
     lines = []
     for name, section in config.datasets.items():
         if isinstance(section, FolderDataset):
-            files = [Path(section.path) / section.interactions, Path(section.path) / section.items]
+            try:
+                own = open_tables(section.model_copy(update={"path": str(folder / section.path)})).paths()
+            except DecorecError as error:
+                lines.append(Finding("missing", f"data set {name}", str(error)))
+                continue
+            files = [path.relative_to(folder) if path.is_relative_to(folder) else path for path in dict.fromkeys(own)]
         elif isinstance(section, AtomicDataset):
             endings = ("train.inter", "item2index", *section.features.values())
             files = [Path(section.path) / f"{section.name}.{ending}" for ending in endings]

@@ -9,7 +9,7 @@ from typing import Any
 from decorec.acquire.sources import amazon
 from decorec.artifacts import layout
 from decorec.config import Config
-from decorec.config.datasets import INGESTED, AmazonDataset, AtomicDataset, FolderDataset, IngestedDataset, TableDataset
+from decorec.config.datasets import INGESTED, AmazonDataset, AtomicDataset, FolderDataset, IngestedDataset
 from decorec.config.tables import KNOBS, LISTS
 from decorec.errors import DecorecError
 from decorec.plan.sharing import Sharing, as_json
@@ -23,8 +23,9 @@ class Inputs(Sharing):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._modalities: dict[str, tuple[str, ...]] = {}
-        for dataset in self.datasets("table"):
-            self._expect_pictures(dataset)
+        for dataset, section in config.datasets.items():
+            if isinstance(section, FolderDataset):
+                self._expect_pictures(dataset, section)
         for dataset in config.datasets:
             for run in self.runs:
                 self._expect_another_start(dataset, run)
@@ -78,13 +79,12 @@ class Inputs(Sharing):
         return [str(path) for path in paths if path is not None and path.is_file()]
 
     def raw_files(self, dataset: str) -> dict[str, Any]:
-        """The files that the step ingest reads: reviews, metadata and their checksums, or the user's two tables."""
+        """The files that the step ingest reads: reviews, metadata and their checksums, or the user's own files."""
         section = self.config.datasets[dataset]
         if isinstance(section, FolderDataset):
-            names = {"reviews": section.interactions, "meta": section.items}
-            return {"checksums": [], **{key: f"{section.path}/{name}" for key, name in names.items()}}
+            return {"reviews": [], "meta": [], "checksums": [], "files": _own_files(section)}
         raw = {"reviews": layout.RAW_REVIEWS, "meta": layout.RAW_META, "checksums": layout.CHECKSUMS}
-        return {key: layout.fill(pattern, dataset=dataset) for key, pattern in raw.items()}
+        return {"files": [], **{key: layout.fill(pattern, dataset=dataset) for key, pattern in raw.items()}}
 
     def tensorboard(self, dataset: str, run: str, seed: str, stage: str) -> list[str]:
         """The folder for the curves of a training, if they are wanted."""
@@ -99,7 +99,7 @@ class Inputs(Sharing):
     def local_pictures(self, dataset: str) -> str:
         """A text that changes when a picture in the shop's own folder is added, replaced or deleted."""
         section = self.config.datasets[dataset]
-        if not isinstance(section, TableDataset):
+        if not isinstance(section, FolderDataset):
             return ""
         from decorec.acquire.crawl.local import state_of_pictures
 
@@ -114,7 +114,7 @@ class Inputs(Sharing):
         if dataset not in self._modalities:
             section = self.config.datasets[dataset]
             found = section.modalities
-            if isinstance(section, TableDataset) and not _has_pictures(section):
+            if isinstance(section, FolderDataset) and not _has_pictures(section):
                 fitted = self.config.features.encoder == "fit" and self.config.features.texts == "encoder"
                 found = () if fitted else ("text",)
             self._modalities[dataset] = found
@@ -129,7 +129,7 @@ class Inputs(Sharing):
         needed = {need for stage in self.runs[run].stages for need in self.runs[run].needs(stage)}
         return {need.removeprefix("features.") for need in needed if need.startswith("features.")}
 
-    def _expect_pictures(self, dataset: str) -> None:
+    def _expect_pictures(self, dataset: str, section: FolderDataset) -> None:
         """Refuse a shop without pictures where the configuration needs them: all places in one message.
 
         Raises:
@@ -152,7 +152,7 @@ class Inputs(Sharing):
             )
             raise DecorecError(
                 f"datasets.{dataset}: expected pictures, found none (column image of "
-                f"{self.raw_files(dataset)['meta']}); add them, or {'; '.join(changes)}{texts}"
+                f"{section.path}/{section.items}); add them, or {'; '.join(changes)}{texts}"
             )
 
     def weights(self) -> list[str]:
@@ -295,11 +295,21 @@ class Inputs(Sharing):
         return section
 
 
-def _has_pictures(section: TableDataset) -> bool:
-    """Whether some item has a picture; where the table cannot be read, the step ingest says why."""
-    from decorec.acquire.sources.table import has_pictures
+def _own_files(section: FolderDataset) -> list[str]:
+    """The files that a source of the user's own is read from; where they cannot be told, the step ingest says why."""
+    from decorec.acquire.sources.registry import open_tables
 
     try:
-        return has_pictures(section)
+        return list(dict.fromkeys(map(str, open_tables(section).paths())))
+    except DecorecError:
+        return []
+
+
+def _has_pictures(section: FolderDataset) -> bool:
+    """Whether some item has a picture; where the table cannot be read, the step ingest says why."""
+    from decorec.acquire.sources.registry import open_tables
+
+    try:
+        return open_tables(section).has_pictures()
     except DecorecError:
         return True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from decorec.acquire.sources.registry import SOURCES
 from decorec.artifacts import layout
 from decorec.figures.registry import FIGURES
 from decorec.models.registry import modules_of
@@ -60,11 +61,15 @@ class Plan(Tables):
             "images": self.of_datasets(layout.IMAGES, *INGESTED),
         }
 
-    def code(self, step: str, *models: str) -> str:
-        """Fingerprint of the modules that a step uses, and of modules of models."""
-        code = code_fingerprint(STEPS[step].module, *sorted(models))
+    def code(self, step: str, *modules: str) -> str:
+        """Fingerprint of the modules that a step uses, and of those of models or of a source."""
+        code = code_fingerprint(STEPS[step].module, *sorted(modules))
         pinned = self.config.reproducible and not STEPS[step].exact
         return f"{code}-{code_fingerprint('decorec.processor')}" if pinned else code
+
+    def code_of_source(self, step: str, dataset: str) -> str:
+        """Fingerprint of the modules that a step uses for the source of a data set."""
+        return self.code(step, SOURCES[self.config.datasets[dataset].source])
 
     def code_of_run(self, step: str, run: str) -> str:
         """Fingerprint of the modules that a step uses for the model of a run."""

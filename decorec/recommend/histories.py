@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from decorec.acquire.sources.table import read_interactions
+from decorec.acquire.sources.table import opened
 from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
 from decorec.artifacts.schemas.histories import HISTORIES
@@ -84,7 +84,8 @@ def read_histories(path: Path, items: list[str]) -> Sequences:
         stamps = read_table(path, {"timestamp": HISTORIES["timestamp"]}, only=True)["timestamp"].to_numpy()
         per_second, kept = 1, np.ones(len(stamps), np.bool_)
     else:
-        found, _ = read_interactions(TableDataset(source="table", path=str(path.parent), interactions=path.name))
+        section = TableDataset(source="table", path=str(path.parent), interactions=path.name)
+        found, _ = opened(section).read_interactions()
         user, users, item, names = found.user, found.users, found.item, found.items
         stamps, per_second = found.timestamp.to_numpy(), found.per_second
         kept = ~repeated(found, "exact")

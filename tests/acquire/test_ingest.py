@@ -325,7 +325,7 @@ def test_a_cut_archive_is_one_message(tmp_path: Path) -> None:
 
 def test_a_source_without_files() -> None:
     atomic = AtomicDataset(source="atomic", path="nowhere", name="D")
-    with pytest.raises(DecorecError, match="found the source 'atomic' with --reviews None"):
+    with pytest.raises(DecorecError, match="found the source 'atomic'; atomic data sets go"):
         ingest(dataset=atomic, filter=FilterConfig(), interactions=Path("i"), catalogue=Path("t"), counts=Path("c"))
 
 

@@ -168,18 +168,19 @@ def planned(workplace: Workplace, target: str) -> set[str]:
 
 
 def test_the_source_is_ingested_by_the_workflow(extended: Path, tmp_path: Path) -> None:
-    config: dict[str, Any] = {**TINY, "datasets": {"till": {"source": "tsv", "path": "data/till"}}}
+    config: dict[str, Any] = {**TINY, "datasets": {"till": {"source": "till", "path": "data/till"}}}
     workplace = Workplace(tmp_path / "place", TINY)
     workplace.configure(config)
     shutil.copytree(extended / "decorec", workplace.folder / "decorec", dirs_exist_ok=True)
     data = workplace.folder / "data" / "till"
     data.mkdir(parents=True)
-    sales = [(f"u{user}", f"i{item}", 1_000 + item) for user in range(6) for item in range(6)]
-    lines = ["\t".join(map(str, sale)) for sale in [*sales, ("u0", "rare", 5), ("u1", "i1", "never")]]
-    (data / "sales.tsv").write_text("\n".join(lines) + "\n")
-    goods = [(f"i{item}", f"A thing <b>{item}</b>", f"http://shop.example/{item}.jpg") for item in range(5)]
-    goods += [("i5", "No picture", ""), ("i0", "Again", ""), ("rare", "Bought once", "")]
-    (data / "goods.tsv").write_text("\n".join(map("\t".join, goods)) + "\n")
+    sales = [(f"u{user}", f"0{item}", 1_000 + item) for user in range(6) for item in range(6)]
+    rows = [(user, item, f"{time}000") for user, item, time in [*sales, ("u0", "rare", 5)]]
+    lines = [",".join(row) for row in [("customer", "article", "sold"), *rows, ("u1", "01", "")]]
+    (data / "sales.csv").write_text("\n".join(lines) + "\n")
+    goods = [(f"0{item}", f"A thing <b>{item}</b>") for item in range(5)]
+    goods = [("article", "name"), *goods, ("05", "Last"), ("00", "Again"), ("rare", "Bought once")]
+    (data / "goods.csv").write_text("\n".join(map(",".join, goods)) + "\n")
     folder = workplace.folder / "results" / "till"
     result = workplace.snakemake("results/till/items.parquet")
     assert result.returncode == 0, result.stdout + result.stderr
@@ -187,15 +188,15 @@ def test_the_source_is_ingested_by_the_workflow(extended: Path, tmp_path: Path) 
     assert kept.select("user", "item", "timestamp").rows() == sales
     assert kept["rating"].null_count() == len(sales)
     items = pl.read_parquet(folder / "items.parquet")
-    assert items["item"].to_list() == [f"i{item}" for item in range(6)]
-    assert items["text"].to_list()[0] == items["title"].to_list()[0] == "A thing 0"
-    assert items["image_urls"].to_list()[4:] == [["http://shop.example/4.jpg"], []]
+    assert items["item"].to_list() == [f"0{item}" for item in range(6)]
+    assert items["text"].to_list()[0] == "A thing 0." and items["title"].to_list()[0] == "A thing 0"
+    assert items["image_urls"].to_list()[4:] == [["photos/04.jpg"], ["photos/05.jpg"]]
     counts = json.loads((folder / "ingest.json").read_text())
     assert counts["interactions"]["dropped"] == {"no user": 0, "no item": 0, "no timestamp": 1}
-    assert counts["items"]["dropped"] == {"repeated item": 1}
+    assert counts["items"]["dropped"] == {"no item": 0, "repeated item": 1}
     assert {"crawl", "features", "split", "train", "table"} <= planned(workplace, "results/tables/main.csv")
     assert planned(workplace, "results/till/items.parquet") == set()
-    (data / "goods.tsv").write_text("\n".join(map("\t".join, goods[1:])) + "\n")
+    (data / "goods.csv").write_text("\n".join(map(",".join, goods[:-1])) + "\n")
     assert planned(workplace, "results/till/items.parquet") == {"ingest", "total"}, "its files are inputs"
 
 

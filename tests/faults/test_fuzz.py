@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from decorec.acquire.ingest import ingest
 from decorec.acquire.item_text import clean
-from decorec.acquire.sources.table import picture_names
+from decorec.acquire.sources.table import opened
 from decorec.config import load
 from decorec.config.datasets import AmazonDataset, AtomicDataset, TableDataset
 from decorec.config.prepare import FilterConfig
@@ -201,7 +201,7 @@ def test_tables(data: st.DataObject) -> None:
         unreadable = data.draw(st.sampled_from([0.1, 1.0]))
         dataset = TableDataset(source="table", path=str(place), unreadable=unreadable, **names)
         with contextlib.suppress(DecorecError):
-            picture_names(dataset)
+            opened(dataset).picture_names()
         ingested(place, dataset)
 
 

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
+from decorec.acquire.sources.registry import SOURCES
 from decorec.artifacts import layout
 from decorec.config import describe, load
 from decorec.config.base import merge
+from decorec.config.datasets import INGESTED
 from decorec.errors import DecorecError
 from decorec.models.registry import MODELS
 from decorec.plan.fingerprints import closure, code_fingerprint, data_files
@@ -47,6 +49,17 @@ def test_an_edit_of_one_model_changes_the_fingerprints_of_its_runs_alone(step: s
         assert not others, f"{name} would be trained again after an edit of {others}"
     fingerprints = {module: code_fingerprint(STEPS[step].module, module) for module in modules.values()}
     assert len(set(fingerprints.values())) == len(fingerprints)
+
+
+def test_an_edit_of_one_source_ingests_its_own_data_sets_again_and_no_others() -> None:
+    assert set(SOURCES) == set(INGESTED)
+    own = {module: closure(STEPS["ingest"].module, module) for module in SOURCES.values()}
+    for module, found in own.items():
+        assert not (found & set(SOURCES.values())) - {module}, module
+    assert "decorec.acquire.sources.tables" not in own["decorec.acquire.sources.category"]
+    assert not set(SOURCES.values()) & closure(STEPS["crawl"].module), "the pictures are fetched from items.parquet"
+    one = plan(datasets={"shop": {"source": "sample"}, "own": {"source": "table", "path": "nowhere"}})
+    assert one.code_of_source("ingest", "shop") != one.code_of_source("ingest", "own")
 
 
 def test_the_values_of_the_paper_belong_to_the_tables_that_print_them() -> None:

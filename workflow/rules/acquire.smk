@@ -80,7 +80,7 @@ rule ingest:
     params:
         dataset=ask(plan.dataset),
         filter=plan.section("filter"),
-        code=plan.code("ingest"),
+        code=ask(partial(plan.code_of_source, "ingest")),
     message:
         "Reading interactions and items of {wildcards.dataset}"
     shell:
@@ -110,7 +110,7 @@ rule histories:
     params:
         dataset=ask(plan.dataset),
         filter=plan.section("filter"),
-        code=plan.code("histories"),
+        code=ask(partial(plan.code_of_source, "histories")),
     message:
         "Reading what every customer of {wildcards.dataset} bought"
     shell:

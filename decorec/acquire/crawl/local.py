@@ -11,8 +11,8 @@ from pathlib import Path
 
 from decorec.acquire.crawl.outcome import PictureError
 from decorec.acquire.shortage import shortage
-from decorec.acquire.sources.table import picture_names
-from decorec.config import TableDataset
+from decorec.acquire.sources.registry import open_tables
+from decorec.config.datasets import FolderDataset
 from decorec.errors import DecorecError
 
 __all__ = ["identity", "is_local", "read_picture", "state_of_pictures"]
@@ -39,7 +39,7 @@ def is_local(address: str) -> bool:
     return not URL.match(address)
 
 
-def state_of_pictures(dataset: TableDataset) -> str:
+def state_of_pictures(dataset: FolderDataset) -> str:
     """A short text that changes when a picture in the shop's own folder is added, replaced or deleted.
 
     It is made of names, sizes and times of the files, not of their content, because it is computed whenever the
@@ -47,7 +47,7 @@ def state_of_pictures(dataset: TableDataset) -> str:
     """
     folder, digest = Path(dataset.path), hashlib.sha256()
     try:
-        names = picture_names(dataset)
+        names = open_tables(dataset).picture_names()
     except DecorecError:
         return ""
     for name in sorted(filter(is_local, names)):

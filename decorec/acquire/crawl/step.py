@@ -22,7 +22,7 @@ from decorec.acquire.shortage import shortages_told
 from decorec.artifacts import layout
 from decorec.artifacts.files import read_table, write_table
 from decorec.config.acquire import CrawlConfig
-from decorec.config.datasets import Dataset, SampleDataset, TableDataset
+from decorec.config.datasets import Dataset, FolderDataset, SampleDataset
 from decorec.data.contract import check_images
 from decorec.errors import DecorecError
 
@@ -50,9 +50,9 @@ def crawl(
     crawl.max_bytes, ...).
 
     Args:
-        dataset: the data set; for source table, its path is the folder of local pictures.
+        dataset: the data set; of a source of the user's own, its path is the folder of local pictures.
         settings: the section crawl of the configuration.
-        catalogue: items.parquet (read): item, image_urls (list of URLs; for source table also file names relative to
+        catalogue: items.parquet (read): item, image_urls (list of URLs; for these sources also file names relative to
             dataset.path).
         shop: folder of the sample shop (read), which is served on the loopback interface meanwhile; only for source
             sample.
@@ -81,7 +81,7 @@ def crawl(
         frontier = Frontier([names[index] for index in chosen], tried)
     else:
         frontier = Frontier(names, addresses)
-    folder = Path(dataset.path) if isinstance(dataset, TableDataset) else None
+    folder = Path(dataset.path) if isinstance(dataset, FolderDataset) else None
     state = cache / "crawl" / f"{layout.dataset_of(images)}{_fingerprint(shop)}"
     with (
         shortages_told(cache),

@@ -13,13 +13,11 @@ from typing import Any
 
 import polars as pl
 
-from decorec.acquire.sources.metadata import ITEM_SCHEMA
+from decorec.acquire.sources.source import ITEM_SCHEMA, Row
 from decorec.progress import progress
 
-__all__ = ["Row", "make_catalogue"]
+__all__ = ["make_catalogue"]
 
-Row = Callable[[dict[str, Any], Counter[str]], dict[str, Any]]
-"""Makes a row of items.parquet from a record, and counts repairs by reason."""
 PART = 5_000
 TO_JSON = json.JSONEncoder(ensure_ascii=False).encode
 

@@ -22,12 +22,13 @@ __all__ = ["expect_same_ids", "expect_understood", "lines_not_json"]
 
 FEW = 3
 """So many records may be lost in any case: of a tiny data set, one record is a large share."""
-ORDINARY = ("repeated item",)
+GZIP = b"\x1f\x8b"
+ORDINARY = ("repeated item", "photo of no item")
 """Reasons of records that were understood."""
 
 
-def expect_understood(path: Path, account: Account, allowed: float) -> None:
-    """Check that no more than the share ``allowed`` of the records of ``path`` was dropped for one reason.
+def expect_understood(origin: str, account: Account, allowed: float) -> None:
+    """Check that no more than the share ``allowed`` of the records of ``origin`` was dropped for one reason.
 
     Raises:
         DecorecError: more were dropped; the message shows three of them and names the key that allows it.
@@ -42,16 +43,16 @@ def expect_understood(path: Path, account: Account, allowed: float) -> None:
                 else "correct the file"
             )
             raise DecorecError(
-                f"{path}: expected records that can be used, found {reason}: {count} of {total}"
+                f"{origin}: expected records that can be used, found {reason}: {count} of {total}"
                 f"{account.such_as(reason)}; {advice}, or let them be dropped: {_key(count / total)}"
             )
 
 
-def expect_same_ids(path: Path, wanted: pl.Series, found: pl.Series, allowed: float) -> None:
+def expect_same_ids(origin: str, wanted: pl.Series, found: pl.Series, allowed: float) -> None:
     """Refuse ids that differ from those of the interactions in leading zeros alone, as spreadsheets write them.
 
     Args:
-        path: the file of items, for messages.
+        origin: the file of items, for messages.
         wanted: ids in the interactions.
         found: ids of all items of the file.
         allowed: share of records that may be lost; at 1, nothing is refused.
@@ -74,18 +75,20 @@ def expect_same_ids(path: Path, wanted: pl.Series, found: pl.Series, allowed: fl
         first, *others = pairs.head(SHOWN).select("item", "item_found").rows()
         more = "".join(f", {one!r} and {two!r}" for one, two in others)
         raise DecorecError(
-            f"{path}: expected item {first[0]!r} of the interactions, found {first[1]!r}{more} ({len(pairs)} items "
+            f"{origin}: expected item {first[0]!r} of the interactions, found {first[1]!r}{more} ({len(pairs)} items "
             f"differ in leading zeros alone); write the ids alike in both files, as text, or let them be dropped: "
             f"{_key(1)}"
         )
 
 
 def lines_not_json(path: Path) -> list[str]:
-    """The first lines of a .json.gz file that are no JSON objects, with their numbers."""
+    """The first lines of a file, gzipped or not, that are no JSON objects, with their numbers."""
     found: list[str] = []
+    with path.open("rb") as start:
+        unpack = gzip.open if start.read(len(GZIP)) == GZIP else open
     with (
         suppress(OSError, EOFError, zlib.error),  # of a damaged file, what can be read is shown
-        gzip.open(path, "rt", encoding="utf-8", errors="replace") as handle,
+        unpack(path, "rt", encoding="utf-8", errors="replace") as handle,
     ):
         for number, line in enumerate(handle, start=1):
             if line.strip() and not _is_object(line):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from decorec.acquire.item_text import clean, is_code, sentences
 from decorec.acquire.json_lines import read_records
 from decorec.acquire.sources.losses import lines_not_json
 from decorec.acquire.sources.reviews import AmazonFormat
+from decorec.acquire.sources.source import Metadata
 from decorec.data.interactions import Account, Examples, examples
 
-__all__ = ["ITEM_SCHEMA", "Metadata", "item_row", "read_metadata"]
+__all__ = ["item_row", "read_metadata"]
 
 ID = {"amazon2018": "asin", "amazon2023": "parent_asin"}
 TITLE, BRAND, CATEGORIES, DESCRIPTION = ("title",), ("brand", "store"), ("category", "categories"), ("description",)
@@ -26,24 +26,6 @@ PICTURES = ("images", "imageURLHighRes", "imageURL", "imUrl")
 pixels), and the one picture of the files of 2014."""
 SIZES = ("large", "hi_res", "thumb")
 """In order of preference: about 500 pixels are enough for an encoder and take a tenth of the bytes of hi_res."""
-ITEM_SCHEMA: dict[str, Any] = {
-    "item": pl.String,
-    "title": pl.String,
-    "brand": pl.String,
-    "categories": pl.List(pl.String),
-    "description": pl.String,
-    "text": pl.String,
-    "image_urls": pl.List(pl.String),
-}
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """``ids``: all items that have a record. ``records``: item and raw fields, one row per wanted item."""
-
-    ids: pl.Series
-    records: pl.DataFrame
-    account: Account
 
 
 def read_metadata(path: Path, source: AmazonFormat, wanted: pl.Series) -> Metadata:

@@ -184,7 +184,7 @@ def test_times_and_ratings_of_other_types(tmp_path: Path, name: str, value: Any)
     interactions().with_columns(pl.Series(name, [value] * 16)).write_parquet(tmp_path / "interactions.parquet")
     ITEMS.write_csv(tmp_path / "items.csv")
     with pytest.raises(
-        DecorecError, match=rf"interactions\.parquet, column '{name}': expected .*, found .*; convert it"
+        DecorecError, match=rf"interactions\.parquet, column '{name}': expected .*, found .*; convert the column"
     ):
         read_folder(tmp_path, "items.csv", tmp_path / "out", interactions="interactions.parquet")
 

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from decorec.acquire.ingest import ingest
-from decorec.acquire.sources.table import picture_names
+from decorec.acquire.sources.table import opened
 from decorec.config.datasets import TableDataset
 from decorec.config.prepare import FilterConfig
 from decorec.errors import DecorecError
@@ -161,26 +161,26 @@ def test_names_of_pictures_each_once(tmp_path: Path) -> None:
     pl.concat([items, again]).write_csv(tmp_path / "items.csv")
     expected = ["/pictures/3.jpg", "https://shop.example/1.jpg", "images/0.jpg"]
     dataset = TableDataset(source="table", path=str(tmp_path))
-    assert sorted(picture_names(dataset)) == expected, "an empty name is none"
+    assert sorted(opened(dataset).picture_names()) == expected, "an empty name is none"
     lists = pl.Series([["images/0.jpg", "", None], [], None, ["images/0.jpg", "/pictures/3.jpg"]])
     items.with_columns(image=lists).write_parquet(tmp_path / "items.parquet")
     dataset = TableDataset(source="table", path=str(tmp_path), items="items.parquet")
-    assert sorted(picture_names(dataset)) == ["/pictures/3.jpg", "images/0.jpg"]
+    assert sorted(opened(dataset).picture_names()) == ["/pictures/3.jpg", "images/0.jpg"]
 
 
 def test_a_table_without_pictures_has_no_names(tmp_path: Path) -> None:
     _, items = frames()
     items.drop("image").write_csv(tmp_path / "items.csv")
-    assert picture_names(TableDataset(source="table", path=str(tmp_path))) == []
+    assert opened(TableDataset(source="table", path=str(tmp_path))).picture_names() == []
 
 
 def test_names_of_pictures_of_an_unreadable_table(tmp_path: Path) -> None:
     dataset = TableDataset(source="table", path=str(tmp_path))
     with pytest.raises(DecorecError, match=r"items\.csv: expected a table of items, found no such file"):
-        picture_names(dataset)
+        opened(dataset).picture_names()
     (tmp_path / "items.csv").write_bytes(b"")
     with pytest.raises(DecorecError, match=r"items\.csv: expected a table of items, found a file that cannot be read"):
-        picture_names(dataset)
+        opened(dataset).picture_names()
 
 
 def refused(folder: Path, match: str, interactions: str = "interactions.csv") -> None:

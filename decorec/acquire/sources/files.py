@@ -1,0 +1,229 @@
+"""Tables as files hold them, csv, parquet and JSON lines, with their columns as they are named there."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from urllib.parse import unquote
+
+import polars as pl
+
+from decorec.acquire.csv_files import check_csv, check_widths, count_records
+from decorec.acquire.json_lines import read_records, reading
+from decorec.acquire.sources.losses import lines_not_json
+from decorec.data.interactions import Account
+from decorec.errors import DecorecError
+
+__all__ = [
+    "NOTHING_LOST",
+    "Csv",
+    "JsonLines",
+    "Opened",
+    "Parquet",
+    "TableFile",
+    "expect_folder",
+    "joined",
+    "table_file",
+]
+
+Opened = tuple[pl.LazyFrame, Account]
+"""The rows in the order of the source, with the columns asked for, as far as there are such; and what was lost of them
+in reading: counts of lines, and records dropped or repaired by reason."""
+NOTHING_LOST = Account({}, {}, {})
+NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+"""Stands for a missing value in the name of a folder."""
+
+
+class TableFile(ABC):
+    """A table of a source."""
+
+    @property
+    @abstractmethod
+    def origin(self) -> str:
+        """Where it is, for messages."""
+
+    @abstractmethod
+    def paths(self) -> list[Path]:
+        """The files that it is read from."""
+
+    @abstractmethod
+    def opened(self, what: str, fields: Sequence[str]) -> AbstractContextManager[Opened]:
+        """At least the columns ``fields``; a failure to read ``what``, also within the context, becomes one message.
+
+        Raises:
+            DecorecError: it is missing, damaged or of another format.
+        """
+
+    def expect_records(self, found: int) -> None:
+        """Check that ``found`` is the number of its records.
+
+        Raises:
+            DecorecError: the reader has swallowed some.
+        """
+        return None  # most readers swallow none
+
+
+def table_file(path: Path) -> TableFile:
+    """A table of the user's own: a csv file, a parquet file, or a folder of parquet files."""
+    return Parquet(path) if path.suffix == ".parquet" or path.is_dir() else Csv(path)
+
+
+@dataclass(frozen=True)
+class Csv(TableFile):
+    """A csv file; values are read as text, so that ids keep leading zeros, and names lose blanks around them."""
+
+    path: Path
+
+    @property
+    def origin(self) -> str:
+        return str(self.path)
+
+    def paths(self) -> list[Path]:
+        return [self.path]
+
+    @contextmanager
+    def opened(self, what: str, fields: Sequence[str]) -> Iterator[Opened]:
+        with reading(self.path, what):
+            if self.path.suffix != ".csv":
+                raise DecorecError(
+                    f"{self.path}: expected a name ending in .csv or .parquet, found {self.path.suffix!r}; convert the "
+                    "file"
+                )
+            check_csv(self.path)
+            try:
+                yield _stripped(self.path, pl.scan_csv(self.path, infer_schema=False, glob=False)), NOTHING_LOST
+            except pl.exceptions.ComputeError:  # wrong quotes or too many fields: the line is named
+                count_records(self.path)
+                check_widths(self.path)
+                raise
+
+    def expect_records(self, found: int) -> None:
+        expected = count_records(self.path)
+        if expected is not None and expected != found:
+            raise DecorecError(
+                f"{self.path}: expected {expected} records, found {found}: a quote stands alone somewhere, and rows "
+                "behind it were taken for one field; put such fields in quotes and write a quote inside of them twice "
+                '("")'
+            )
+
+
+@dataclass(frozen=True)
+class Parquet(TableFile):
+    """A parquet file, or a folder of them with equal columns, one after the other in the order of their names.
+
+    Folders such as ``day=2020-09-13`` within it are columns as well, of texts. Names that begin with a dot or an
+    underscore are not data, as the programs that write such folders mean it.
+    """
+
+    path: Path
+
+    @property
+    def origin(self) -> str:
+        return str(self.path)
+
+    def paths(self) -> list[Path]:
+        if not self.path.is_dir():
+            return [self.path]
+        inside = (path.relative_to(self.path) for path in self.path.rglob("*.parquet") if path.is_file())
+        parts = [path for path in inside if not any(part.startswith((".", "_")) for part in path.parts)]
+        return [self.path / path for path in sorted(parts, key=_by_numbers)]
+
+    @contextmanager
+    def opened(self, what: str, fields: Sequence[str]) -> Iterator[Opened]:
+        if not self.path.is_dir():
+            with reading(self.path, what):
+                yield _stripped(self.path, pl.scan_parquet(self.path, glob=False)), NOTHING_LOST
+            return
+        parts = {path: self._part(path, what, fields) for path in self.paths()}
+        if not parts:
+            raise DecorecError(
+                f"{self.path}: expected {what}, found a folder without parquet files; write them into it"
+            )
+        (first, (like, _)), *_ = parts.items()
+        for path, (part, _) in parts.items():
+            for name in fields:
+                if part.schema.get(name) != like.schema.get(name):
+                    raise DecorecError(
+                        f"{path}, column {name!r}: expected {like.schema.get(name, 'none')} as in {first}, found "
+                        f"{part.schema.get(name, 'none')}; write all files of the folder with the same columns"
+                    )
+        yield (
+            joined([part for part, _ in parts.values()], {name for _, rest in parts.values() for name in rest}),
+            NOTHING_LOST,
+        )
+
+    def _part(self, path: Path, what: str, fields: Sequence[str]) -> tuple[pl.DataFrame, set[str]]:
+        """Of one file, with the columns that its folders name, those of ``fields``, and the names of the others."""
+        pairs = (folder.partition("=") for folder in path.relative_to(self.path).parts[:-1])
+        named = {name: None if value == NO_PARTITION else unquote(value) for name, is_one, value in pairs if is_one}
+        with reading(path, what):
+            table = _stripped(path, pl.scan_parquet(path, glob=False)).with_columns(
+                pl.lit(value, pl.String).alias(name) for name, value in named.items()
+            )
+            names = table.collect_schema().names()
+            return table.select(name for name in names if name in fields).collect(), set(names) - set(fields)
+
+
+def _by_numbers(path: Path) -> list[tuple[str, int]]:
+    """So that part-10 comes behind part-2."""
+    return [(word, int(number or 0)) for word, number in re.findall(r"(\D*)(\d*)", str(path))]
+
+
+def joined(parts: Sequence[pl.DataFrame], others: Iterable[str]) -> pl.LazyFrame:
+    """The rows of all parts; columns that were not read stand there empty, so that a message names them."""
+    present = parts[0].columns
+    missing = [pl.lit(None).alias(name) for name in sorted(others) if name not in present]
+    return pl.concat(parts).lazy().with_columns(missing)
+
+
+@dataclass(frozen=True)
+class JsonLines(TableFile):
+    """A file with one JSON object per line, gzipped or not; every field is read as text."""
+
+    path: Path
+
+    @property
+    def origin(self) -> str:
+        return str(self.path)
+
+    def paths(self) -> list[Path]:
+        return [self.path]
+
+    @contextmanager
+    def opened(self, what: str, fields: Sequence[str]) -> Iterator[Opened]:
+        rows, counts = read_records(self.path, fields, what, lambda records: records, packed=False)
+        lost = Account(
+            {"lines": counts["lines"]},
+            {name: counts[name] for name in ("not JSON", "line too long")},
+            {"undecodable characters": counts["undecodable characters"]},
+            {"not JSON": partial(lines_not_json, self.path)},
+        )
+        with reading(self.path, what):
+            yield rows.lazy(), lost
+
+
+def expect_folder(folder: Path, what: str, key: str) -> None:
+    """Check that the folder of pictures is there that the ``key`` of the data set names.
+
+    Raises:
+        DecorecError: it is missing: all pictures would be.
+    """
+    if not folder.is_dir():
+        raise DecorecError(
+            f"{folder}: expected the folder with the {what}, found no such folder; correct datasets.<name>.{key}, or "
+            f"write {key}: null for a data set without pictures"
+        )
+
+
+def _stripped(path: Path, table: pl.LazyFrame) -> pl.LazyFrame:
+    """The table with the names of its columns without blanks around them."""
+    names = table.collect_schema().names()
+    stripped = [name.strip() for name in names]
+    if len(set(stripped)) < len(names):
+        raise DecorecError(f"{path}: expected each column once, found {', '.join(map(repr, names))}; rename one")
+    return table.rename(dict(zip(names, stripped, strict=True)))

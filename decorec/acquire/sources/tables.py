@@ -1,0 +1,263 @@
+"""Sources that are two tables: how interactions and items are read from them, whatever their columns are called.
+
+A source says where its tables are (``files.py``) and which of their columns is which of ours. The rules for what the
+columns may hold are the same for all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from decorec.acquire.item_text import clean, is_code, sentences
+from decorec.acquire.sources import columns
+from decorec.acquire.sources.files import Opened, TableFile
+from decorec.acquire.sources.source import Metadata, Row, Source
+from decorec.data.interactions import Account, Interactions, complete, examples
+from decorec.errors import DecorecError
+
+__all__ = ["Table", "Tables", "table_row"]
+
+LEVELS = " > "
+"""Separates the levels of a category that is given as one string."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a source, and which of its columns is which of ours."""
+
+    file: TableFile
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Our name of a column -> its name in the file, where it must then be. A column that is not named here has our name
+    there, or is absent."""
+    made: Mapping[str, pl.Expr] = field(default_factory=dict)
+    """Our name of a column -> how it is made from columns of the file."""
+    per_second: int = 1
+    """Units in a second of times that are numbers."""
+
+    def called(self, name: str) -> str:
+        """The name in the file of a column of ours."""
+        return self.names.get(name, name)
+
+    @contextmanager
+    def opened(self, what: str, wanted: Sequence[str], required: Sequence[str]) -> Iterator[Opened]:
+        """Those of the columns ``wanted`` that there are, under our names, and what was lost in reading.
+
+        Raises:
+            DecorecError: the file is missing or not ``what``, or has not all columns that are ``required`` or named.
+        """
+        sources = {name: self.made.get(name, pl.col(self.called(name))) for name in wanted}
+        needed = {name: expression.meta.root_names() for name, expression in sources.items()}
+        with self.file.opened(what, sorted({root for roots in needed.values() for root in roots})) as (table, lost):
+            present = table.collect_schema().names()
+            expected = dict.fromkeys(
+                root
+                for name in wanted
+                if name in required or name in self.names or name in self.made
+                for root in needed[name]
+            )
+            missing = [name for name in expected if name not in present]
+            if missing:
+                raise DecorecError(
+                    f"{self.file.origin}: expected the columns {', '.join(expected)}, found {', '.join(present)}; add "
+                    f"or rename {', '.join(missing)}"
+                )
+            found = [name for name in wanted if set(needed[name]) <= set(present)]
+            yield table.select(**{name: sources[name] for name in found}), lost
+
+    def read_interactions(self) -> tuple[Interactions, Account]:
+        """Users, items, ratings (null where absent) and times in microseconds, in the order of the file.
+
+        The column timestamp holds seconds since 1970 (as number or text, with or without a fraction; or other units,
+        ``per_second``), dates and times of ISO 8601 as text, or dates or times of its own type. Words such as nan, None
+        and NULL stand for no id and no time.
+
+        Raises:
+            DecorecError: the file is missing or not a table, a column is missing or of a wrong type, a csv file is
+                damaged, a time is not in one of these forms, or no row has a user, an item and a time.
+        """
+        with self.opened("a table of interactions", columns.INTERACTIONS, columns.INTERACTIONS[:3]) as (table, lost):
+            schema = table.collect_schema()
+            for name in ("user", "item"):
+                self._expect_id(table, name, schema[name])
+            for name, expected in (("timestamp", "seconds since 1970, dates or texts"), ("rating", "numbers or texts")):
+                if name in schema and not columns.is_value(schema[name], name):
+                    raise self._of_type(name, expected, schema[name])
+            rating = pl.col("rating") if "rating" in schema else pl.lit(None)
+            if schema.get("rating") == pl.String:
+                rating = rating.str.strip_chars()
+            frame = table.select(
+                user=pl.col("user").cast(pl.String),
+                item=pl.col("item").cast(pl.String),
+                rating=rating.cast(pl.Float32, strict=False),
+                timestamp=columns.microseconds(schema["timestamp"], self.per_second),
+                written=pl.col("timestamp"),
+            ).collect(engine="streaming")
+        self.file.expect_records(len(frame))
+        self._expect_times(columns.unread_times(frame["written"], frame["timestamp"]))
+        without = frame["timestamp"].is_null()
+        timeless = examples(frame.select("user", "item", timestamp="written"), without, ["user", "item", "timestamp"])
+        frame = frame.drop("written")
+        number = partial(
+            complete,
+            account=Account(
+                {**lost.summary, "records": len(frame)},
+                lost.dropped,
+                lost.repaired,
+                {**lost.examples, "no timestamp": timeless},
+            ),
+            per_second=columns.PER_SECOND,
+            origin=self.file.origin,
+            expected=f"rows with {', '.join(map(self.called, ('user', 'item')))} and {self.called('timestamp')} "
+            f"({self._times})",
+            written=frame,
+        )
+        found, account = number(frame)
+        # Blanks around ids and words for nothing are searched among the distinct ids, because these are fewer.
+        if all(columns.are_clean(ids) for ids in (found.users, found.items)):
+            return found, account
+        return number(frame.with_columns(columns.identified("user"), columns.identified("item")))
+
+    def read_items(self, wanted: pl.Series | None = None) -> Metadata:
+        """Ids of all items and the columns of the ``wanted`` items (None: of all); an item's first row is used.
+
+        Raises:
+            DecorecError: the file is missing or not a table, has no column "item" or a column of a wrong type, or a csv
+                file is damaged.
+        """
+        with self.opened("a table of items", columns.ITEMS, columns.ITEMS[:1]) as (table, lost):
+            schema = table.collect_schema()
+            self._expect_id(table, "item", schema["item"])
+            texts = [self._described(name, dtype) for name, dtype in schema.items() if name != "item"]
+            rows = table.select(columns.identified("item"), *texts).collect(engine="streaming")
+        self.file.expect_records(len(rows))
+        named = rows.filter(pl.col("item").is_not_null())
+        first = named.unique("item", keep="first", maintain_order=True)
+        dropped = {**lost.dropped, "no item": len(rows) - len(named), "repeated item": len(named) - len(first)}
+        records = first if wanted is None else first.filter(pl.col("item").is_in(wanted.implode()))
+        nameless = examples(rows, rows["item"].is_null(), rows.columns[1:])
+        summary = {**lost.summary, "records": len(rows), "items": len(first)}
+        account = Account(summary, dropped, lost.repaired, {**lost.examples, "no item": nameless})
+        return Metadata(first["item"], records, account)
+
+    def pictures(self, select: Callable[[pl.LazyFrame], pl.LazyFrame]) -> list[str]:
+        """File names and URLs of pictures in a table of items, those that ``select`` takes.
+
+        Raises:
+            DecorecError: the file is missing or not a table.
+        """
+        with self.opened("a table of items", ["image"], []) as (table, _):
+            schema = table.collect_schema()
+            if "image" not in schema:
+                return []
+            names = table.select(self._described("image", schema["image"]))
+            if isinstance(schema["image"], pl.List):
+                names = names.explode("image")
+            return select(names.filter(pl.col("image") != "")).collect()["image"].to_list()
+
+    @property
+    def _times(self) -> str:
+        return {1: "seconds", 1_000: "milliseconds"}[self.per_second] + " since 1970"
+
+    def _described(self, name: str, dtype: pl.DataType) -> pl.Expr:
+        found = columns.described(name, dtype)
+        if isinstance(found, str):
+            raise self._of_type(name, found, dtype)
+        return found
+
+    def _of_type(self, name: str, expected: str, found: pl.DataType | str) -> DecorecError:
+        return DecorecError(
+            f"{self.file.origin}, column {self.called(name)!r}: expected {expected}, found {found}; convert the column"
+        )
+
+    def _expect_id(self, table: pl.LazyFrame, name: str, dtype: pl.DataType) -> None:
+        if not columns.is_id(dtype):
+            shown = table.select(pl.col(name).drop_nulls().head(3)).collect()[name].to_list()
+            raise self._of_type(name, "ids as text or whole numbers", f"{dtype} (such as {', '.join(map(str, shown))})")
+
+    def _expect_times(self, unread: pl.Series) -> None:
+        """Refuse a table where a time is written but cannot be read, because its rows would be lost."""
+        if len(unread):
+            shown = ", ".join(map(repr, unread.unique(maintain_order=True).head(3)))
+            raise DecorecError(
+                f"{self.file.origin}, column {self.called('timestamp')!r}: expected {self._times} or dates such as "
+                f"2020-09-13T12:26:40Z, found {len(unread)} others, such as {shown}; convert them"
+                + (" (what counts milliseconds is divided by 1000)" if self.per_second == 1 else "")
+            )
+
+
+def table_row(record: dict[str, Any], repaired: Counter[str]) -> dict[str, Any]:
+    """One row of items.parquet; the text is title, category, brand and description, if present.
+
+    The field image is a path relative to the folder of the tables, an absolute path, a URL, or a list of these; it is
+    kept as given.
+    """
+    texts = {name: clean(record[name]) if record.get(name) else "" for name in ("title", "brand", "description")}
+    for name in texts:
+        if not texts[name] and record.get(name) and is_code(record[name]):
+            repaired[f"{name}: code dropped"] += 1
+    category = record.get("category") or []
+    levels = category.split(LEVELS) if isinstance(category, str) else category
+    order = [texts["title"], clean(category), texts["brand"], texts["description"]]
+    images = record.get("image") or []
+    return {
+        "item": record["item"],
+        **texts,
+        "categories": [text for text in map(clean, levels) if text],
+        "text": sentences(text or None for text in order),
+        "image_urls": [images] if isinstance(images, str) else list(images),
+    }
+
+
+@dataclass(frozen=True)
+class Tables(Source):
+    """A source that is a table of interactions and one of items."""
+
+    interactions: Table
+    items: Table
+    unreadable: float
+
+    @property
+    def row(self) -> Row:
+        return table_row
+
+    @property
+    def interactions_origin(self) -> str:
+        return self.interactions.file.origin
+
+    @property
+    def items_origin(self) -> str:
+        return self.items.file.origin
+
+    def read_interactions(self) -> tuple[Interactions, Account]:
+        return self.interactions.read_interactions()
+
+    def read_items(self, wanted: pl.Series) -> Metadata:
+        return self.items.read_items(wanted)
+
+    def paths(self) -> list[Path]:
+        """The files that both are read from."""
+        return [*self.interactions.file.paths(), *self.items.file.paths()]
+
+    def picture_names(self) -> list[str]:
+        """File names and URLs of the pictures of all items, each once.
+
+        Raises:
+            DecorecError: the table of items is missing or not a table.
+        """
+        return self.items.pictures(pl.LazyFrame.unique)
+
+    def has_pictures(self) -> bool:
+        """Whether some item has a picture; the table is read no further than that.
+
+        Raises:
+            DecorecError: as for ``picture_names``.
+        """
+        return bool(self.items.pictures(lambda names: names.head(1)))
