@@ -15,6 +15,7 @@ __all__ = [
     "Dataset",
     "FolderDataset",
     "IngestedDataset",
+    "MicroLensDataset",
     "Modality",
     "NamedColumns",
     "PaperDataset",
@@ -111,6 +112,18 @@ class TableDataset(NamedColumns):
     """File of items, relative to path: columns item, optionally title, brand, category, description, image."""
 
 
+class MicroLensDataset(FolderDataset):
+    """MicroLens as released: the csv file of pairs, the titles and the folder of covers."""
+
+    source: Literal["microlens"]
+    interactions: str = "MicroLens-100k_pairs.csv"
+    """File of pairs, relative to path: columns user, item, timestamp (milliseconds)."""
+    items: str = "MicroLens-100k_title_en.csv"
+    """File of titles, relative to path: in each line the number of an item, a comma and its title."""
+    covers: str | None = "MicroLens-100k_covers"
+    """Folder of the covers, relative to path: NUMBER.jpg; null: there are none."""
+
+
 class AtomicDataset(Section):
     """Files in the RecBole / UniSRec / MISSRec layout, with given splits and features."""
 
@@ -146,6 +159,7 @@ Dataset = Annotated[
     SampleDataset
     | AmazonDataset
     | TableDataset
+    | MicroLensDataset
     | AtomicDataset,
     Field(discriminator="source"),
 ]

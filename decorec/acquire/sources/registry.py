@@ -20,6 +20,7 @@ SOURCES = {
     "amazon2018": "decorec.acquire.sources.category",
     "amazon2023": "decorec.acquire.sources.category",
     "table": "decorec.acquire.sources.table",
+    "microlens": "decorec.acquire.sources.microlens",
 }
 """Source -> module with a function ``opened``, which makes a ``Source`` from the data set's section."""
 
