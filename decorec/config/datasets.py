@@ -14,6 +14,7 @@ __all__ = [
     "AtomicDataset",
     "Dataset",
     "FolderDataset",
+    "HmDataset",
     "IngestedDataset",
     "MicroLensDataset",
     "Modality",
@@ -124,6 +125,18 @@ class MicroLensDataset(FolderDataset):
     """Folder of the covers, relative to path: NUMBER.jpg; null: there are none."""
 
 
+class HmDataset(FolderDataset):
+    """H&M Personalized Fashion Recommendations in the layout of Kaggle."""
+
+    source: Literal["hm"]
+    interactions: str = "transactions_train.csv"
+    """File of transactions, relative to path: columns t_dat, customer_id, article_id."""
+    items: str = "articles.csv"
+    """File of articles, relative to path: article_id (ten digits), prod_name, detail_desc and more."""
+    images: str | None = "images"
+    """Folder of the pictures, relative to path: 010/0108775015.jpg; null: there are none."""
+
+
 class AtomicDataset(Section):
     """Files in the RecBole / UniSRec / MISSRec layout, with given splits and features."""
 
@@ -160,6 +173,7 @@ Dataset = Annotated[
     | AmazonDataset
     | TableDataset
     | MicroLensDataset
+    | HmDataset
     | AtomicDataset,
     Field(discriminator="source"),
 ]

@@ -21,6 +21,7 @@ SOURCES = {
     "amazon2023": "decorec.acquire.sources.category",
     "table": "decorec.acquire.sources.table",
     "microlens": "decorec.acquire.sources.microlens",
+    "hm": "decorec.acquire.sources.hm",
 }
 """Source -> module with a function ``opened``, which makes a ``Source`` from the data set's section."""
 
