@@ -22,6 +22,7 @@ __all__ = [
     "PaperDataset",
     "SampleDataset",
     "TableDataset",
+    "YelpDataset",
 ]
 
 PaperDataset = Literal["Arts", "Instruments", "Office", "Pantry", "Scientific"]
@@ -137,6 +138,20 @@ class HmDataset(FolderDataset):
     """Folder of the pictures, relative to path: 010/0108775015.jpg; null: there are none."""
 
 
+class YelpDataset(FolderDataset):
+    """The Yelp open data set: reviews, businesses and photos."""
+
+    source: Literal["yelp"]
+    interactions: str = "yelp_academic_dataset_review.json"
+    """File of reviews, relative to path."""
+    items: str = "yelp_academic_dataset_business.json"
+    """File of businesses, relative to path."""
+    photos: str | None = "photos.json"
+    """File that says which photo shows which business, relative to path; null: there are no photos."""
+    pictures: str = "photos"
+    """Folder of the photos, relative to path."""
+
+
 class AtomicDataset(Section):
     """Files in the RecBole / UniSRec / MISSRec layout, with given splits and features."""
 
@@ -174,6 +189,7 @@ Dataset = Annotated[
     | TableDataset
     | MicroLensDataset
     | HmDataset
+    | YelpDataset
     | AtomicDataset,
     Field(discriminator="source"),
 ]

@@ -22,6 +22,7 @@ SOURCES = {
     "table": "decorec.acquire.sources.table",
     "microlens": "decorec.acquire.sources.microlens",
     "hm": "decorec.acquire.sources.hm",
+    "yelp": "decorec.acquire.sources.yelp",
 }
 """Source -> module with a function ``opened``, which makes a ``Source`` from the data set's section."""
 

@@ -123,3 +123,72 @@ def test_hm_refuses_articles_that_have_lost_their_zeros(tmp_path: Path) -> None:
     (tmp_path / "images").rmdir()
     with pytest.raises(DecorecError, match=r"/images: expected the folder with the pictures.*write images: null"):
         ingested(tmp_path, {"source": "hm", "path": str(tmp_path)})
+
+
+# --- Yelp ----------------------------------------------------------------------------------------------------------
+
+
+def yelp(folder: Path, businesses: list[dict[str, object] | str], photos: list[dict[str, str] | str]) -> dict[str, str]:
+    reviews: list[dict[str, object] | str] = []
+    for user, item, time in SALES:
+        date = datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        named = {"review_id": f"r{len(reviews)}", "user_id": user, "business_id": f"b{item}", "stars": 4.0, "useful": 0}
+        reviews.append({**named, "text": 'Fine, "really"\n', "date": date})
+    reviews += ["{cut", {"review_id": "r", "user_id": "u0", "business_id": None, "stars": 1.0, "date": "2018-07-07"}]
+    files = {"photos.json": photos}
+    files |= {
+        f"yelp_academic_dataset_{name}.json": rows for name, rows in (("review", reviews), ("business", businesses))
+    }
+    for name, rows in files.items():
+        lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+        (folder / name).write_text("\n".join(lines) + "\n")
+    (folder / "photos").mkdir(exist_ok=True)
+    return {"source": "yelp", "path": str(folder)}
+
+
+PLACE = {"city": "Tampa", "state": "FL", "stars": 3.5, "attributes": {"WiFi": "u'free'"}, "hours": None}
+BUSINESSES: list[dict[str, object] | str] = [
+    {"business_id": "b0", "name": "Ana's", "categories": "Mexican, Bars & Pubs", **PLACE},
+    {"business_id": "b1", "name": "Old", "categories": ["Food", "Tea"], **PLACE},
+    {"business_id": "b2", "name": "Plain", "categories": None, **PLACE, "city": "", "state": None},
+    {"business_id": "b3", "name": None, "categories": "Food", **PLACE},
+]
+SHOWN: list[dict[str, str] | str] = [
+    {"photo_id": "p2", "business_id": "b0", "caption": "", "label": "food"},
+    {"photo_id": "p3", "business_id": "b1", "caption": "Door", "label": "outside"},
+    {"photo_id": "p1", "business_id": "b0", "caption": "", "label": "inside"},
+    {"photo_id": "p0", "business_id": "gone", "caption": "", "label": "inside"},
+]
+
+
+def test_yelp(tmp_path: Path) -> None:
+    section = yelp(tmp_path, BUSINESSES, SHOWN)
+    kept, items, counts = ingested(tmp_path, section)
+    assert kept.rows() == [(user, f"b{item}", 4.0, time) for user, item, time in SALES]
+    lost = counts["interactions"]
+    assert lost["lines"] == 18 and lost["dropped"] == {
+        "not JSON": 1,
+        "line too long": 0,
+        "no user": 0,
+        "no item": 1,
+        "no timestamp": 0,
+    }
+    assert items["title"].to_list() == ["Ana's", "Old", "Plain", ""]
+    assert items["text"][0] == "Ana's. Mexican Bars & Pubs. Tampa, FL."
+    assert items["categories"].to_list() == [["Mexican", "Bars & Pubs"], ["Food", "Tea"], [], ["Food"]]
+    assert items["image_urls"].to_list() == [["photos/p2.jpg", "photos/p1.jpg"], ["photos/p3.jpg"], [], []]
+    assert counts["items"]["photos"] == 4 and counts["items"]["dropped"]["photo of no item"] == 1
+    source = open_tables(TypeAdapter(Dataset).validate_python(section))
+    assert sorted(source.picture_names()) == [f"photos/p{n}.jpg" for n in range(4)] and source.has_pictures()
+    assert [path.name for path in source.paths()][2:] == ["photos.json"]
+    _, items, _ = ingested(tmp_path, section | {"photos": None})
+    assert items["image_urls"].list.len().sum() == 0
+
+
+def test_yelp_refuses_damaged_files(tmp_path: Path) -> None:
+    section = yelp(tmp_path, BUSINESSES, [*SHOWN, *["<html>"] * 4])
+    with pytest.raises(DecorecError, match=r"photos\.json: .* found not JSON: 4 of 8, such as line 5: <html>; line 6"):
+        ingested(tmp_path, section)
+    section = yelp(tmp_path, [*BUSINESSES, *["oh"] * 4], SHOWN)
+    with pytest.raises(DecorecError, match=r"business\.json: .* found not JSON: 4 of 8, such as line 5: oh; line 6"):
+        ingested(tmp_path, section)
