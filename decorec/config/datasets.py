@@ -20,6 +20,7 @@ __all__ = [
     "Modality",
     "NamedColumns",
     "PaperDataset",
+    "RecBoleDataset",
     "SampleDataset",
     "TableDataset",
     "YelpDataset",
@@ -152,6 +153,16 @@ class YelpDataset(FolderDataset):
     """Folder of the photos, relative to path."""
 
 
+class RecBoleDataset(NamedColumns):
+    """RecBole's files of interactions and items, with typed headings."""
+
+    source: Literal["recbole"]
+    interactions: str
+    """File of interactions (.inter), relative to path: user_id, item_id and timestamp, or what columns says."""
+    items: str
+    """File of items (.item), relative to path: item_id, and what item_columns says."""
+
+
 class AtomicDataset(Section):
     """Files in the RecBole / UniSRec / MISSRec layout, with given splits and features."""
 
@@ -190,6 +201,7 @@ Dataset = Annotated[
     | MicroLensDataset
     | HmDataset
     | YelpDataset
+    | RecBoleDataset
     | AtomicDataset,
     Field(discriminator="source"),
 ]

@@ -23,6 +23,7 @@ SOURCES = {
     "microlens": "decorec.acquire.sources.microlens",
     "hm": "decorec.acquire.sources.hm",
     "yelp": "decorec.acquire.sources.yelp",
+    "recbole": "decorec.acquire.sources.recbole",
 }
 """Source -> module with a function ``opened``, which makes a ``Source`` from the data set's section."""
 

@@ -192,3 +192,55 @@ def test_yelp_refuses_damaged_files(tmp_path: Path) -> None:
     section = yelp(tmp_path, [*BUSINESSES, *["oh"] * 4], SHOWN)
     with pytest.raises(DecorecError, match=r"business\.json: .* found not JSON: 4 of 8, such as line 5: oh; line 6"):
         ingested(tmp_path, section)
+
+
+# --- RecBole -------------------------------------------------------------------------------------------------------
+
+
+def recbole(folder: Path, inter: list[str], item: list[str], heading: str = "user_id:token") -> dict[str, object]:
+    fields = [heading, "item_id:token", "rating:float", "timestamp:float"]
+    (folder / "shop.inter").write_text("\n".join(["\t".join(fields), *inter]) + "\n")
+    fields = ["item_id:token", "movie_title:token_seq", "release_year:token", "class:token_seq"]
+    (folder / "shop.item").write_text("\n".join(["\t".join(fields), *item]) + "\n")
+    files = {"interactions": "shop.inter", "items": "shop.item"}
+    named = {"item_columns": {"title": "movie_title", "category": "class"}}
+    return {"source": "recbole", "path": str(folder), **files, **named}
+
+
+RATED = [f"{user}\t00{item}\t4.5\t{time}.0" for user, item, time in SALES]
+FILMS = [
+    '000\t"Great" Escape\t1963\tWar Drama',
+    "001\tToy Story\t1995\tChildren's ",
+    "002\t\t\t",
+    "003\tHeat\t1995\tDrama",
+]
+
+
+def test_recbole(tmp_path: Path) -> None:
+    kept, items, counts = ingested(tmp_path, recbole(tmp_path, [*RATED, "u0\t\t1\t5", "u0\t000\t1\t"], FILMS))
+    assert kept.rows() == [(user, f"00{item}", 4.5, time) for user, item, time in SALES]
+    assert counts["interactions"]["dropped"] == {"no user": 0, "no item": 1, "no timestamp": 1}
+    assert items["title"].to_list() == ["Great Escape", "Toy Story", "", "Heat"]
+    assert items["categories"].to_list() == [["War", "Drama"], ["Children's"], [], ["Drama"]]
+    assert items["text"][1] == "Toy Story. Children's."
+
+
+def test_recbole_refuses_other_headings_and_rows(tmp_path: Path) -> None:
+    with pytest.raises(
+        DecorecError, match=r"shop\.inter, line 1, column 'user_id:float': expected ids of the type token"
+    ):
+        ingested(tmp_path, recbole(tmp_path, RATED, FILMS, "user_id:float"))
+    with pytest.raises(
+        DecorecError, match=r"shop\.inter, line 1: expected names with a type.*found 'user_id'; the types"
+    ):
+        ingested(tmp_path, recbole(tmp_path, RATED, FILMS, "user_id"))
+    section = recbole(tmp_path, [*RATED, "u0\t000\t1\t5\tmore"], FILMS)
+    with pytest.raises(
+        DecorecError, match=r"shop\.inter, line 18: expected 4 fields as in the header, found 5; take the"
+    ):
+        ingested(tmp_path, section)
+    section = recbole(tmp_path, RATED, FILMS) | {"item_columns": {"title": "name"}}
+    with pytest.raises(
+        DecorecError, match=r"shop\.item: expected the columns item_id, name, found .*add or rename name"
+    ):
+        ingested(tmp_path, section)
