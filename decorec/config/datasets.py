@@ -15,6 +15,7 @@ __all__ = [
     "Dataset",
     "FolderDataset",
     "HmDataset",
+    "HuggingFaceDataset",
     "IngestedDataset",
     "MicroLensDataset",
     "Modality",
@@ -163,6 +164,16 @@ class RecBoleDataset(NamedColumns):
     """File of items (.item), relative to path: item_id, and what item_columns says."""
 
 
+class HuggingFaceDataset(NamedColumns):
+    """Data sets of the library datasets of Hugging Face, written with save_to_disk."""
+
+    source: Literal["huggingface"]
+    interactions: str = "interactions"
+    """Folder of interactions, relative to path; of a dict of splits the folder of one, such as sales/train."""
+    items: str = "items"
+    """Folder of items, relative to path."""
+
+
 class AtomicDataset(Section):
     """Files in the RecBole / UniSRec / MISSRec layout, with given splits and features."""
 
@@ -202,6 +213,7 @@ Dataset = Annotated[
     | HmDataset
     | YelpDataset
     | RecBoleDataset
+    | HuggingFaceDataset
     | AtomicDataset,
     Field(discriminator="source"),
 ]

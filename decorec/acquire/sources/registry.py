@@ -24,6 +24,7 @@ SOURCES = {
     "hm": "decorec.acquire.sources.hm",
     "yelp": "decorec.acquire.sources.yelp",
     "recbole": "decorec.acquire.sources.recbole",
+    "huggingface": "decorec.acquire.sources.huggingface",
 }
 """Source -> module with a function ``opened``, which makes a ``Source`` from the data set's section."""
 
