@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
@@ -23,6 +24,7 @@ __all__ = [
     "PaperDataset",
     "RecBoleDataset",
     "SampleDataset",
+    "SqlDataset",
     "TableDataset",
     "YelpDataset",
 ]
@@ -174,6 +176,43 @@ class HuggingFaceDataset(NamedColumns):
     """Folder of items, relative to path."""
 
 
+class SqlDataset(FolderDataset):
+    """Two queries of a database: PostgreSQL, or a file of DuckDB."""
+
+    source: Literal["sql"]
+    database: str
+    """postgresql://user@host:5432/name, or duckdb:FILE. A password must not stand here: PostgreSQL takes it from the
+    environment variable PGPASSWORD or from the file ~/.pgpass."""
+    interactions: str
+    """Query of interactions: columns user, item, timestamp, optionally rating; with ORDER BY, because equal times keep
+    the order of the rows."""
+    items: str
+    """Query of items: columns item, optionally title, brand, category, description, image."""
+    path: str = "."
+    """Folder of the pictures that the items name; relative to the working directory."""
+    pictures: bool = True
+    """Whether the items have a column image. The database is not asked when the workflow is planned."""
+
+    @field_validator("database")
+    @classmethod
+    def _without_password(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            secret = parts.password is not None or "password" in parts.query.lower()
+        except ValueError:
+            raise ValueError("expected an address such as postgresql://user@host:5432/name, found none") from None
+        if secret:
+            raise ValueError(
+                "expected an address without a password, found one; take it out, and set the environment variable "
+                "PGPASSWORD or write it into ~/.pgpass"
+            )
+        if parts.scheme not in ("postgresql", "postgres", "duckdb"):
+            raise ValueError(
+                f"expected postgresql://... or duckdb:FILE, found {parts.scheme or 'no scheme'!r}; correct the address"
+            )
+        return value
+
+
 class AtomicDataset(Section):
     """Files in the RecBole / UniSRec / MISSRec layout, with given splits and features."""
 
@@ -214,6 +253,7 @@ Dataset = Annotated[
     | YelpDataset
     | RecBoleDataset
     | HuggingFaceDataset
+    | SqlDataset
     | AtomicDataset,
     Field(discriminator="source"),
 ]

@@ -40,6 +40,7 @@ def examine(overlays: list[Path], network: bool) -> list[Finding]:
     config, valid = folder.configuration(here, overlays)
     required, bounds = machine.requirements()
     extras = ["workflow", *["tensorboard"] * (config is not None and config.train.tensorboard)]
+    extras += ["sql"] * (config is not None and any(section.source == "sql" for section in config.datasets.values()))
     found = [machine.python(required), *machine.packages(bounds, extras)]
     found += [machine.processor(config is not None and config.reproducible), machine.memory(cores)]
     found += machine.disk(here, *((0.0, []) if config is None else machine.disk_needed(config, _sizes(config))))

@@ -25,6 +25,7 @@ SOURCES = {
     "yelp": "decorec.acquire.sources.yelp",
     "recbole": "decorec.acquire.sources.recbole",
     "huggingface": "decorec.acquire.sources.huggingface",
+    "sql": "decorec.acquire.sources.sql",
 }
 """Source -> module with a function ``opened``, which makes a ``Source`` from the data set's section."""
 

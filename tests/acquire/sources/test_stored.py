@@ -147,3 +147,133 @@ def test_hugging_face_refuses_what_it_cannot_read(tmp_path: Path) -> None:
     (tmp_path / "sales" / "train" / "state.json").write_text("{}")
     with pytest.raises(DecorecError, match=r"state\.json: expected what save_to_disk writes, found no names of Arrow"):
         ingested(tmp_path, section)
+
+
+# --- SQL -----------------------------------------------------------------------------------------------------------
+
+SECRET = "open-sesame"
+VALUES = ", ".join(f"('{user}', '{item}', {time})" for user, item, time in [*ROWS, ("u0", "", SALES[0][2])])
+TABLES = [
+    "create table sales (customer varchar, sku varchar, seconds bigint)",
+    f"insert into sales values {VALUES}",
+    "create table goods (sku varchar, name varchar, price numeric(6, 2))",
+    "insert into goods values ('000', 'Top', 1), ('001', 'Hat', 2.5), ('002', 'Dress', 3), ('003', null, 4)",
+]
+QUERIES = {
+    "interactions": "select customer as user_, sku as item, to_timestamp(seconds) as timestamp, 4.5::numeric(3, 1) as "
+    "rating from sales order by seconds, sku".replace("user_", '"user"'),
+    "items": "select sku as item, name as title, sku || '.jpg' as image from goods",
+}
+
+
+def expect_the_sales(folder: Path, section: dict[str, Any]) -> None:
+    kept, items, counts = ingested(folder, section)
+    ordered = sorted(ROWS, key=lambda row: row[2])
+    assert kept.rows() == [(user, item, 4.5, time) for user, item, time in ordered]
+    assert counts["interactions"]["dropped"] == {"no user": 0, "no item": 1, "no timestamp": 0}
+    assert dict(items.select("item", "title").rows()) == {"000": "Top", "001": "Hat", "002": "Dress", "003": ""}
+    assert items.filter(item="001")["image_urls"].to_list() == [["001.jpg"]]
+
+
+def test_duckdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    file = tmp_path / "shop.duckdb"
+    with duckdb.connect(str(file)) as connection:
+        for statement in TABLES:
+            connection.execute(statement)
+    section = {"source": "sql", "database": f"duckdb:{file}", **QUERIES}
+    expect_the_sales(tmp_path, section)
+    assert set(paths(section)) == {file}, "Snakemake sees that the file changes"
+    with pytest.raises(
+        DecorecError, match=r"shop\.duckdb, query items: expected a table of items, found an error .*goods2"
+    ):
+        ingested(tmp_path, section | {"items": "select * from goods2"})
+    broken = QUERIES["interactions"].replace("sku as item", "1.5::double as item")
+    with pytest.raises(DecorecError, match=r"query interactions, column 'item': expected ids as text or whole numbers"):
+        ingested(tmp_path, section | {"interactions": broken})
+    with pytest.raises(DecorecError, match=r"none\.duckdb: expected a file of DuckDB, found no such file"):
+        ingested(tmp_path, section | {"database": f"duckdb:{tmp_path}/none.duckdb"})
+    monkeypatch.setitem(sys.modules, "duckdb", None)  # as where it is not installed
+    with pytest.raises(DecorecError, match=r"expected the package duckdb, found none; install it: pip install 'dec"):
+        ingested(tmp_path, section)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """The address, without the password, of a server of PostgreSQL that asks for one; it listens on a socket."""
+    programs = [Path(found).parent for found in [shutil.which("pg_ctl")] if found]
+    programs += [
+        folder for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin")) if (folder / "pg_ctl").is_file()
+    ]
+    if not programs:
+        pytest.skip("the Debian package postgresql is absent")
+    pytest.importorskip("adbc_driver_postgresql")
+    # The server refuses to run as root.
+    other = ["setpriv", "--reuid=nobody", "--clear-groups"] if os.getuid() == 0 else []
+    folder = Path(tempfile.mkdtemp(prefix="decorec-"))
+    (folder / "password").write_text(SECRET)
+    if other:
+        for path in (folder, folder / "password"):
+            shutil.chown(path, "nobody")
+
+    def run(program: str, *arguments: str) -> None:
+        command = [*other, str(programs[0] / program), "-D", str(folder / "data"), *arguments]
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder)
+        assert done.returncode == 0, done.stderr
+
+    try:
+        password = f"--pwfile={folder}/password"
+        run("initdb", "-U", "shop", "-A", "scram-sha-256", password, "--no-sync", "--locale=C", "--encoding=UTF8")
+        options = f"-k {folder} -c listen_addresses='' -c fsync=off -c shared_buffers=1MB"
+        run("pg_ctl", "-w", "-t", "120", "-l", str(folder / "log"), "-o", options, "start")
+        try:
+            yield f"postgresql://shop@/postgres?host={folder}"
+        finally:
+            run("pg_ctl", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_postgresql(tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from adbc_driver_postgresql import dbapi
+
+    section = {"source": "sql", "database": postgres, **QUERIES}
+    monkeypatch.setenv("PGPASSWORD", "another")
+    with pytest.raises(
+        DecorecError, match=r"query interactions: expected a table of inter.*authentication failed"
+    ) as caught:
+        ingested(tmp_path, section)
+    assert "another" not in str(caught.value) and "shop@" not in str(caught.value)
+    monkeypatch.delenv("PGPASSWORD")
+    passwords = tmp_path / "pgpass"
+    passwords.write_text(f"*:*:*:shop:{SECRET}\n")
+    passwords.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(passwords))
+    with dbapi.connect(postgres) as connection, connection.cursor() as cursor:
+        for statement in TABLES:
+            cursor.execute(statement)
+        connection.commit()
+    expect_the_sales(tmp_path, section)
+    assert all(SECRET.encode() not in file.read_bytes() for file in (tmp_path / "out").iterdir())
+    assert paths(section) == []
+    source = open_tables(TypeAdapter(Dataset).validate_python(section | {"pictures": False}))
+    assert not source.has_pictures() and source.picture_names() == [], "planning asks no database"
+    with pytest.raises(
+        DecorecError, match=r"query items, column 'item': expected ids as text or whole .* found Binary"
+    ):
+        ingested(tmp_path, section | {"items": "select gen_random_uuid() as item"})
+
+
+@pytest.mark.parametrize(
+    "database",
+    [f"postgresql://shop:{SECRET}@db.example/shop", f"postgresql://db.example/shop?user=a&password={SECRET}"],
+)
+def test_a_password_does_not_stand_in_the_configuration_and_is_not_shown(database: str) -> None:
+    for section in ({"source": "sql", "database": database, **QUERIES}, {"source": "sqll", "database": database}):
+        with pytest.raises(ValidationError) as caught:
+            TypeAdapter(Dataset).validate_python(section)
+        assert SECRET not in explain(caught.value, "configuration")
+    with pytest.raises(
+        ValidationError, match="expected an address without a password, found one; take it out, and set"
+    ):
+        TypeAdapter(Dataset).validate_python({"source": "sql", "database": database, **QUERIES})
