@@ -107,6 +107,16 @@ class NamedColumns(FolderDataset):
     )
     """The same for the items."""
 
+    @property
+    def names(self) -> dict[str, str]:
+        """``columns``, with keys of any text."""
+        return dict(self.columns.items())
+
+    @property
+    def item_names(self) -> dict[str, str]:
+        """``item_columns``, with keys of any text."""
+        return dict(self.item_columns.items())
+
 
 class TableDataset(NamedColumns):
     """The user's own tables (csv, parquet, folders of it): interactions (user, item, timestamp[, rating]) and items."""

@@ -32,8 +32,8 @@ def opened(dataset: HuggingFaceDataset) -> Tables:
     """Interactions and items."""
     folder = Path(dataset.path)
     return Tables(
-        interactions=Table(_Saved(folder / dataset.interactions), dataset.columns),
-        items=Table(_Saved(folder / dataset.items), dataset.item_columns),
+        interactions=Table(_Saved(folder / dataset.interactions), dataset.names),
+        items=Table(_Saved(folder / dataset.items), dataset.item_names),
         unreadable=dataset.unreadable,
     )
 

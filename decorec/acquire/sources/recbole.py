@@ -32,8 +32,8 @@ IDS = {"user": "user_id", "item": "item_id"}
 def opened(dataset: RecBoleDataset) -> Tables:
     """Interactions and items."""
     folder = Path(dataset.path)
-    columns = {**IDS, **dataset.columns}
-    item_columns = {"item": IDS["item"], **dataset.item_columns}
+    columns = {**IDS, **dataset.names}
+    item_columns = {"item": IDS["item"], **dataset.item_names}
     ids = (columns["user"], columns["item"])
     several = tuple(item_columns.get(name, name) for name in ("category", "image"))
     return Tables(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,7 @@ class _Query(TableFile):
             raise self._failed(what, error) from None
 
     def _from_postgres(self, what: str) -> pl.DataFrame:
-        import adbc_driver_postgresql.dbapi as postgres
-
+        postgres = import_module("adbc_driver_postgresql.dbapi")
         try:
             with closing(postgres.connect(self.database)) as connection, closing(connection.cursor()) as cursor:
                 cursor.execute(self.query)
@@ -97,8 +97,7 @@ class _Query(TableFile):
             raise self._failed(what, error) from None
 
     def _from_duckdb(self, file: Path, what: str) -> pl.DataFrame:
-        import duckdb
-
+        duckdb = import_module("duckdb")
         if not file.is_file():
             raise DecorecError(f"{file}: expected a file of DuckDB, found no such file; correct the address")
         try:

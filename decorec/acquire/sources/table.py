@@ -15,7 +15,7 @@ def opened(dataset: TableDataset) -> Tables:
     """The two tables."""
     folder = Path(dataset.path)
     return Tables(
-        interactions=Table(table_file(folder / dataset.interactions), dataset.columns),
-        items=Table(table_file(folder / dataset.items), dataset.item_columns),
+        interactions=Table(table_file(folder / dataset.interactions), dataset.names),
+        items=Table(table_file(folder / dataset.items), dataset.item_names),
         unreadable=dataset.unreadable,
     )
