@@ -19,9 +19,10 @@ from decorec.models import mmmlp
 from decorec.models.base import Recommender
 from decorec.models.bert4rec import BERT4Rec, MaskedSequences
 from decorec.models.dimo import DIMO, Neighbours, principal_components
+from decorec.models.item_data import ItemData
 from decorec.models.missrec import MISSRec, lloyd
 from decorec.models.mmmlp import MMMLP
-from decorec.models.registry import MODELS
+from decorec.models.registry import MODELS, build
 from decorec.models.unisrec import UniSRec
 from decorec.nn.attention import _read
 from decorec.nn.transformer import Block
@@ -63,6 +64,28 @@ def tensors_of(model: Recommender, data: Sequences) -> dict[str, Tensor]:
         for number, batch in enumerate(batches(model, data, model.stage)):
             found |= {f"{number}.items": batch.items, f"{number}.targets": batch.targets, f"{number}.at": batch.predict}
     return found
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_texts_and_pictures_may_have_different_widths(name: str) -> None:
+    """Another model encodes each of them."""
+    data, run = small.sequences(users=25), small.run(name=name)
+    stage = run.stages[-1]
+    if not {"features.text", "features.image"} <= set(run.needs(stage)):
+        pytest.skip("reads no two modalities")
+    tensors = small.item_data(data, run).tensors()
+    for kind in ("features", "centroids"):
+        if f"{kind}.image" in tensors:
+            tensors[f"{kind}.image"] = torch.cat([tensors[f"{kind}.image"], tensors[f"{kind}.image"][:, :5]], 1)
+    torch.manual_seed(0)
+    model = build(run, ItemData(40, tensors), stage)
+    model.observe(data.training())
+    model.before_epoch()
+    if any(parameter.requires_grad for parameter in model.parameters()):
+        loss = model.loss(batches(model, data, stage)[0])
+        loss.backward()
+        assert torch.isfinite(loss)
+    assert torch.isfinite(all_scores(model, data)).any(1).all()
 
 
 @pytest.mark.parametrize(("name", "stage"), [("decorec", "stage2"), *((name, "fit") for name in BASELINES)])
