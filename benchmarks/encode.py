@@ -33,9 +33,9 @@ from scipy.stats import binom
 
 from decorec.artifacts.layout import picture_path
 from decorec.data.item_features import FeatureFile
-from decorec.features.decode import Pictures
+from decorec.features.clip import Clip, build_clip
+from decorec.features.encoder import arithmetic, pick_device
 from decorec.features.encoder_inputs import EncoderInputs, read_encoder_inputs
-from decorec.features.encoders import Encoder, build_encoder, pick_device
 from decorec.features.extract import Job, extract
 from decorec.features.row_cache import RowCache, input_key
 
@@ -78,14 +78,14 @@ def _seconds(work: Callable[[], object], device: torch.device) -> Seconds:
     return Seconds(time.perf_counter() - start, time.process_time() - used)
 
 
-def _forward(encoder: Encoder, count: int, batch_size: int) -> Callable[[], None]:
+def _forward(encoder: Clip, count: int, batch_size: int) -> Callable[[], None]:
     """The bare forward pass over ``count`` pictures, in batches of the same sizes as the extraction's."""
-    side = encoder.geometry.size
+    side = encoder.pixels.geometry.size
     sizes = [min(batch_size, count - start) for start in range(0, count, batch_size)]
     ready = torch.randn(batch_size, 3, side, side, device=encoder.device)
 
     def work() -> None:
-        with torch.inference_mode(), encoder.arithmetic():
+        with torch.inference_mode(), arithmetic(encoder.device, encoder.precision):
             for size in sizes:
                 encoder.model.encode_image(ready[:size], normalize=False)
 
@@ -93,13 +93,12 @@ def _forward(encoder: Encoder, count: int, batch_size: int) -> Callable[[], None
 
 
 def _extraction(
-    encoder: Encoder, inputs: EncoderInputs, folder: Path, batch_size: int, threads: int
+    encoder: Clip, inputs: EncoderInputs, folder: Path, batch_size: int, threads: int
 ) -> Callable[[], None]:
     def work() -> None:
         with tempfile.TemporaryDirectory(dir=folder) as name:
-            source = Pictures(inputs.picture_paths, encoder.geometry)
             keys = [input_key("picture", stored) for stored in inputs.stored_pictures]
-            job = Job("pictures", keys, lambda _: source, encoder.encode_images)
+            job = Job("image", inputs.picture_paths, keys)
             result = extract(job, encoder, batch_size, threads, RowCache(Path(name), encoder.metadata, batch_size))
             x = inputs.pictures.spread(result.x)
             FeatureFile(x, inputs.pictures.present, inputs.items).write(Path(name) / "image.safetensors")
@@ -125,7 +124,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     device = pick_device(arguments.device)
     torch.manual_seed(0)
-    encoder = build_encoder(arguments.model, None, arguments.precision, device)
+    encoder = build_clip(arguments.model, None, arguments.precision, device)
     count, batch_size, threads = arguments.pictures, arguments.batch_size, arguments.threads
     print(f"{count} pictures, {arguments.model}, {arguments.precision} on {device.type}, {threads} threads", flush=True)
     with tempfile.TemporaryDirectory(prefix="decorec-encode-") as name:

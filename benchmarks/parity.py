@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -25,8 +26,9 @@ from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
 from decorec.acquire.crawl.image_normalisation import as_jpeg, normalise
-from decorec.features.decode import Pictures, Texts, batches
-from decorec.features.encoders import Encoder, build_encoder
+from decorec.features.clip import Clip, build_clip
+from decorec.features.decode import batches
+from decorec.features.encoder import Modality
 
 __all__ = ["cosine", "encoded", "main", "reference", "varied_pictures", "varied_texts"]
 
@@ -77,14 +79,14 @@ def varied_texts(count: int) -> list[str]:
     return [" ".join(random.choice(WORDS, size=1 + number % 40)) for number in range(count)]
 
 
-def encoded(encoder: Encoder, source: Pictures | Texts, threads: int = 2) -> Tensor:
+def encoded(encoder: Clip, modality: Modality, values: Sequence[Any], threads: int = 2) -> Tensor:
     """Features [inputs, width] as the step computes them."""
-    encode = encoder.encode_images if isinstance(source, Pictures) else encoder.encode_texts
-    ranges = [(start, min(start + BATCH, len(source))) for start in range(0, len(source), BATCH)]
-    return torch.cat([encode(batch.inputs) for batch in batches(source, ranges, threads, encoder.device)]).cpu()
+    ranges = [(start, min(start + BATCH, len(values))) for start in range(0, len(values), BATCH)]
+    prepared = batches(encoder.source(modality, values), ranges, threads, encoder.device)
+    return torch.cat([encoder.encode(modality, batch.inputs) for batch in prepared]).cpu()
 
 
-def reference(encoder: Encoder, paths: Sequence[Path], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+def reference(encoder: Clip, paths: Sequence[Path], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Features of pictures and of texts by open_clip as its documentation shows it, with the weights of ``encoder``."""
     name = encoder.metadata["model"]
     model, _, preprocess = open_clip.create_model_and_transforms(name)
@@ -115,12 +117,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    encoder = build_encoder(options.model, None, "fp32", torch.device("cpu"))
+    encoder = build_clip(options.model, None, "fp32", torch.device("cpu"))
     with tempfile.TemporaryDirectory() as name:
         paths, texts = varied_pictures(Path(name), options.count), varied_texts(options.count)
         found = (
-            encoded(encoder, Pictures(paths, encoder.geometry), options.threads),
-            encoded(encoder, Texts(texts, encoder.tokenizer), options.threads),
+            encoded(encoder, "image", paths, options.threads),
+            encoded(encoder, "text", texts, options.threads),
         )
         expected = reference(encoder, paths, texts)
     print(f"{options.model}, {options.count} pictures and texts, open_clip {open_clip.__version__}")

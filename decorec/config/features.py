@@ -1,11 +1,11 @@
-"""Section of the encoder of pictures and texts."""
+"""Section of the encoders of pictures and texts."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from decorec.artifacts.layout import RESULTS, place_of
 from decorec.config.base import Section
@@ -18,23 +18,40 @@ FOLDER = "local-dir:"
 
 ENCODER_FILE = ".safetensors"
 """Ends the path of an encoder."""
+VECTORS = r".+\.(parquet|safetensors)"
+"""The path of vectors of one's own."""
 
 
 class FeaturesConfig(Section):
-    """Encoder of pictures and texts."""
+    """Encoders of pictures and texts."""
 
     encoder: str = Field("clip", pattern=rf"^(clip|fit|.+\{ENCODER_FILE})$")
-    """clip: an open_clip model with published weights. fit: a small open_clip model that is trained on the data
-    set's own (picture, text) pairs and needs no weights. The path of a copy of results/DATASET/encoder.safetensors:
-    that encoder, of texts as well; nothing is fitted, and of the other keys of this section only device counts."""
-    text: Literal["encoder", "lsa"] | None = Field(None, exclude_if=lambda text: text is None)
+    """Encodes pictures and texts, unless text or image name another way. clip: an open_clip model with published
+    weights. fit: a small open_clip model that is trained on the data set's own (picture, text) pairs and needs no
+    weights. The path of a copy of results/DATASET/encoder.safetensors: that encoder, of texts as well; nothing is
+    fitted, and of the other keys of this section only device counts."""
+    text: str | None = Field(
+        None, pattern=rf"^(encoder|lsa|sentence-transformers|{VECTORS})$", exclude_if=lambda text: text is None
+    )
     """What encodes the texts. encoder: the same as the pictures. lsa: latent semantic analysis (TF-IDF and a truncated
-    singular value decomposition) of the data set's own texts; it needs neither weights nor pictures. null: lsa beside
-    an encoder that is trained here (fit), which knows less of texts; beside published weights (clip), the encoder."""
+    singular value decomposition) of the data set's own texts; it needs neither weights nor pictures.
+    sentence-transformers: the model text_model. The path of a parquet or safetensors file: vectors of your own, by
+    item. null: lsa beside an encoder that is trained here (fit), which knows less of texts; beside published weights
+    (clip), the encoder."""
     text_width: int = Field(256, ge=1, exclude_if=lambda width: width == 256)
     """Number of values in a row of text features (text lsa)."""
+    text_model: str = Field("", exclude_if=lambda model: not model)
+    """A model of sentence-transformers (text sentence-transformers): its name on the Hugging Face hub, or local-dir:
+    and a folder."""
+    image: str = Field("encoder", pattern=rf"^(encoder|timm|{VECTORS})$", exclude_if=lambda image: image == "encoder")
+    """What encodes the pictures. encoder: the key encoder. timm: the model image_model. The path of a parquet or
+    safetensors file: vectors of your own, by item."""
+    image_model: str = Field("", exclude_if=lambda model: not model)
+    """A model of timm (image timm), such as vit_small_patch14_dinov2.lvd142m, or local-dir: and a folder."""
+    image_weights: str = Field("", exclude_if=lambda weights: not weights)
+    """Path of a weights file of image_model; "": the published ones (image timm)."""
     model: str = "ViT-B-32-quickgelu"
-    """open_clip model name (encoder clip)."""
+    """open_clip model name, or local-dir: and a folder (encoder clip)."""
     weights: str = "openai"
     """open_clip weights tag, or the path of a local weights file (encoder clip)."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -48,15 +65,25 @@ class FeaturesConfig(Section):
     seed: int = Field(0, ge=0)
     """Seed of initialisation, held-out pairs and order (encoder fit), and of the decomposition (text lsa)."""
 
-    @field_validator("encoder")
+    @field_validator("encoder", "text", "image")
     @classmethod
-    def _outside_results(cls, value: str) -> str:
-        if place_of(Path(value)):
+    def _outside_results(cls, value: str | None) -> str | None:
+        if value is not None and place_of(Path(value)):
             raise ValueError(
-                f"expected clip, fit, or a copy of an encoder outside {RESULTS}/, found {value!r}, which the step "
-                "features writes; copy it, such as to encoder.safetensors, and name the copy"
+                f"expected a word, or a file outside {RESULTS}/, found {value!r}, which a step writes; copy it, "
+                "such as to encoder.safetensors, and name the copy"
             )
         return value
+
+    @model_validator(mode="after")
+    def _named_models(self) -> FeaturesConfig:
+        for key, value, model, example in (
+            ("text", "sentence-transformers", "text_model", "all-MiniLM-L6-v2"),
+            ("image", "timm", "image_model", "vit_small_patch14_dinov2.lvd142m"),
+        ):
+            if getattr(self, key) == value and not getattr(self, model):
+                raise ValueError(f"{key} is {value}, expected a model, found none; add {model}, such as {example}")
+        return self
 
     @property
     def pinned(self) -> Path | None:
@@ -64,11 +91,43 @@ class FeaturesConfig(Section):
         return None if self.encoder in ("clip", "fit") else Path(self.encoder)
 
     @property
-    def texts(self) -> Literal["encoder", "lsa"]:
-        """What encodes the texts."""
-        return self.text or ("lsa" if self.encoder == "fit" else "encoder")
+    def ways(self) -> dict[Literal["text", "image"], str]:
+        """What encodes each modality: clip, fit, lsa, sentence-transformers, timm, or the path of vectors."""
+        text = self.text or ("lsa" if self.encoder == "fit" else "encoder")
+        return {
+            "text": self.encoder if text == "encoder" else text,
+            "image": self.encoder if self.image == "encoder" else self.image,
+        }
+
+    def vectors(self, modality: Literal["text", "image"]) -> Path | None:
+        """The file of vectors of one's own, if one is named."""
+        named = self.text if modality == "text" else self.image
+        return Path(named) if named is not None and "." in named else None
 
     @property
-    def place_of_weights(self) -> Path:
-        """The file or folder of the weights; it does not exist where they are a published tag."""
-        return Path(self.model.removeprefix(FOLDER) if self.model.startswith(FOLDER) else self.weights)
+    def files(self) -> list[Path]:
+        """Files and folders that the encoders are read from; those of published models do not exist."""
+        given = [path for path in (self.vectors("text"), self.vectors("image")) if path is not None]
+        if self.pinned is not None:
+            return [self.pinned, *given]
+        named = {
+            "clip": self.model if self.model.startswith(FOLDER) else self.weights,
+            "sentence-transformers": self.text_model if self.text_model.startswith(FOLDER) else "",
+            "timm": self.image_model if self.image_model.startswith(FOLDER) else self.image_weights,
+        }
+        chosen = dict.fromkeys(named[way] for way in self.ways.values() if way in named)
+        return [*(Path(name.removeprefix(FOLDER)) for name in chosen if name), *given]
+
+    @property
+    def repositories(self) -> list[str]:
+        """Repositories of the Hugging Face hub that are fetched for texts and pictures chosen apart."""
+        if self.pinned is not None:
+            return []
+        named = {"sentence-transformers": self.text_model, "timm": f"timm/{self.image_model}"}
+        if self.image_weights or self.image_model.startswith(FOLDER):
+            del named["timm"]
+        if self.text_model.startswith(FOLDER):
+            del named["sentence-transformers"]
+        elif "/" not in self.text_model:
+            named["sentence-transformers"] = f"sentence-transformers/{self.text_model}"
+        return [named[way] for way in self.ways.values() if way in named]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -16,11 +17,24 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from decorec.errors import DecorecError
-from decorec.features.encoders import Geometry
 
-__all__ = ["Batch", "Pictures", "Texts", "batches", "decode"]
+__all__ = ["Batch", "Geometry", "Pictures", "Source", "Texts", "batches", "decode"]
 
 DRAFT_MARGIN = 3
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The steps of a network's preprocessing that change the picture: resize, crop, colour mode."""
+
+    steps: tuple[Callable[[Any], Any], ...]
+    size: int
+
+    def __call__(self, picture: Any) -> Any:
+        """The picture in the network's input size, as a PIL picture in RGB."""
+        for step in self.steps:
+            picture = step(picture)
+        return picture
 
 
 class Batch(NamedTuple):
@@ -32,10 +46,17 @@ class Batch(NamedTuple):
 
 
 class Source(Protocol):
-    """Inputs that any process can prepare, batch by batch."""
+    """Inputs that are prepared batch by batch."""
 
-    def __len__(self) -> int:
-        """Number of inputs."""
+    portable: bool
+    """Whether another process can prepare them."""
+
+    @property
+    def parts(self) -> Sequence[npt.NDArray[np.int64]]:
+        """Positions of the values, in the order in which they are prepared; the inputs of a part have one shape.
+
+        The part of an input depends on its own value alone.
+        """
 
     def prepare(self, start: int, stop: int, threads: int) -> Batch:
         """Inputs start to stop as one batch."""
@@ -44,12 +65,12 @@ class Source(Protocol):
 class Pictures:
     """Stored pictures -> [batch, height, width, 3] uint8."""
 
+    portable = True
+
     def __init__(self, paths: Sequence[Path], geometry: Geometry) -> None:
         self._paths = list(paths)
         self._geometry = geometry
-
-    def __len__(self) -> int:
-        return len(self._paths)
+        self.parts = [np.arange(len(self._paths))]
 
     def prepare(self, start: int, stop: int, threads: int) -> Batch:
         """Decode pictures start to stop."""
@@ -71,23 +92,26 @@ class Pictures:
 class Texts:
     """Texts -> tokens [batch, context length] int64, cut to the context length of the model."""
 
+    portable = True
+
     def __init__(self, texts: Sequence[str], tokenizer: Any) -> None:
         self._texts = list(texts)
         self._tokenizer = tokenizer
         self._padding = int(tokenizer([""])[0, -1])
-
-    def __len__(self) -> int:
-        return len(self._texts)
+        self.parts = [np.arange(len(self._texts))]
 
     def prepare(self, start: int, stop: int, threads: int) -> Batch:
         """Tokenise texts start to stop."""
         texts = self._texts[start:stop]
         tokens: Tensor = self._tokenizer(texts)
-        truncated: npt.NDArray[np.bool_] = (tokens[:, -1] != self._padding).numpy()
+        # The last token of a full text may be the padding as well (SigLIP ends a text with it); the one before is not.
+        truncated: npt.NDArray[np.bool_] = (tokens[:, -2:] != self._padding).any(1).numpy()
         full = np.flatnonzero(truncated)
         if len(full):
-            longer = self._tokenizer([texts[row] for row in full], context_length=tokens.shape[1] + 1)
-            truncated[full] = (longer[:, -1] != self._padding).numpy()
+            length = tokens.shape[1]
+            longer = self._tokenizer([texts[row] for row in full], context_length=length + 1)
+            more = (longer[:, :length] != tokens[full]).any(1) | (longer[:, length] != self._padding)
+            truncated[full] = more.numpy()
         return Batch(tokens, truncated)
 
 
@@ -130,12 +154,12 @@ def batches(source: Source, ranges: Sequence[tuple[int, int]], threads: int, dev
     """Prepare the batches ``ranges`` (start, stop) of ``source`` in order.
 
     On a GPU, worker processes prepare pinned batches while the model computes. On a CPU the model uses every core
-    itself, so threads prepare a batch between two passes.
+    itself, so threads prepare a batch between two passes; so do they what no other process can prepare.
 
     Raises:
         DecorecError: an input could not be prepared.
     """
-    if device.type == "cpu":
+    if device.type == "cpu" or not source.portable:
         loader: Any = _Batches(source, ranges, threads)
     else:
         context = multiprocessing.get_context("forkserver")

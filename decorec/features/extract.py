@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from decorec.features.decode import Source, batches
-from decorec.features.encoders import Encoder
+from decorec.features.decode import batches
+from decorec.features.encoder import Encoder, Modality
 from decorec.features.row_cache import RowCache
 from decorec.progress import progress
 
@@ -20,16 +21,16 @@ __all__ = ["Extraction", "Job", "extract"]
 
 log = logging.getLogger("decorec")
 CHUNK = 2_048
+LABELS = {"text": "texts", "image": "pictures"}
 
 
 @dataclass(frozen=True)
 class Job:
-    """The distinct inputs of one modality: their keys, how to prepare those at some positions, how to encode them."""
+    """The distinct inputs of one modality (texts, or paths of stored pictures), and their keys."""
 
-    label: str
+    modality: Modality
+    values: Sequence[Any]
     keys: Sequence[bytes]
-    source: Callable[[Sequence[int]], Source]
-    encode: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -43,32 +44,36 @@ class Extraction:
 def extract(job: Job, encoder: Encoder, batch_size: int, threads: int, cache: RowCache | None = None) -> Extraction:
     """Encode those inputs of ``job`` that ``cache`` does not know, and keep their rows there, chunk by chunk.
 
-    The last batch is filled up: all batches have one shape. Then a row does not depend on which other inputs are
-    encoded with it, nor on whether the step was interrupted.
+    The last batch of a shape is filled up: all batches of a shape are equally long. Then a row does not depend on which
+    other inputs are encoded with it, nor on whether the step was interrupted.
     """
     known = {} if cache is None else cache.read(job.keys)
     missing = [position for position in range(len(job.keys)) if position not in known]
-    log.info("features: encoding %d of %d %s, the others are known", len(missing), len(job.keys), job.label)
-    chunks = list(_ranges(0, len(missing), max(1, CHUNK // batch_size) * batch_size))
-    ranges = [part for chunk in chunks for part in _ranges(*chunk, batch_size)]
-    prepared = batches(job.source(missing), ranges, threads, encoder.device)
-    with progress(f"encode {job.label}", len(job.keys), job.label) as advance:
+    label = LABELS[job.modality]
+    log.info("features: encoding %d of %d %s, the others are known", len(missing), len(job.keys), label)
+    source = encoder.source(job.modality, [job.values[position] for position in missing])
+    order = [missing[row] for part in source.parts for row in part]
+    ranges = list(_ranges([len(part) for part in source.parts], batch_size))
+    prepared = batches(source, ranges, threads, encoder.device)
+    size = max(1, CHUNK // batch_size)
+    with progress(f"encode {label}", len(job.keys), label) as advance:
         advance(len(known))
-        for chunk in chunks:
+        for first in range(0, len(ranges), size):
+            chunk = ranges[first : first + size]
             rows, cut = [], []
-            for start, stop in _ranges(*chunk, batch_size):
+            for start, stop in chunk:
                 batch = next(prepared)
-                rows.append(job.encode(_filled(batch.inputs, batch_size))[: stop - start])
+                rows.append(encoder.encode(job.modality, _filled(batch.inputs, batch_size))[: stop - start])
                 cut.append(batch.truncated)
                 advance(stop - start)
-            positions = missing[slice(*chunk)]
+            positions = order[chunk[0][0] : chunk[-1][1]]
             x, truncated = torch.cat(rows).cpu().numpy(), np.concatenate(cut)
             if cache is not None:
                 cache.add([job.keys[position] for position in positions], x, truncated)
             known |= {position: (x[row], bool(truncated[row])) for row, position in enumerate(positions)}
     # Without any input, the model tells the width, which costs a forward pass.
     found = [known[position][0] for position in range(len(job.keys))]
-    x = np.stack(found) if found else np.zeros((0, encoder.width), dtype=np.float32)
+    x = np.stack(found) if found else np.zeros((0, encoder.width(job.modality)), dtype=np.float32)
     return Extraction(x, _facts(job, sum(cut for _, cut in known.values())))
 
 
@@ -79,13 +84,17 @@ def _filled(inputs: Tensor, batch_size: int) -> Tensor:
 
 
 def _facts(job: Job, truncated: int) -> dict[str, str]:
-    if job.label != "texts":
+    if job.modality != "text":
         return {}
     count = len(job.keys)
     log.info("features: %d of %d texts were longer than the context length of the model and were cut", truncated, count)
     return {"truncated_texts": f"{truncated / max(1, count):.4f}"}
 
 
-def _ranges(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
-    for first in range(start, stop, size):
-        yield first, min(first + size, stop)
+def _ranges(parts: Sequence[int], size: int) -> Iterator[tuple[int, int]]:
+    """Batches (start, stop) of at most ``size`` inputs, none of them over the end of one of the ``parts``."""
+    end = 0
+    for count in parts:
+        start, end = end, end + count
+        for first in range(start, end, size):
+            yield first, min(first + size, end)

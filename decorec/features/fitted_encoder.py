@@ -21,9 +21,9 @@ from decorec.artifacts.files import read_arrays, write_arrays
 from decorec.artifacts.resume import Keeper
 from decorec.config.features import FeaturesConfig
 from decorec.errors import DecorecError
-from decorec.features.decode import Pictures, Texts, batches
+from decorec.features.clip import SMALL_CLIP, Clip, build_clip
+from decorec.features.decode import batches
 from decorec.features.encoder_inputs import EncoderInputs
-from decorec.features.encoders import SMALL_CLIP, Encoder, build_encoder
 from decorec.processor import pinned
 from decorec.progress import track
 
@@ -128,7 +128,7 @@ def _train(
 ) -> tuple[Any, dict[str, str]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(features.seed)
-        encoder = build_encoder(SMALL_CLIP.stem, None, "fp32", torch.device("cpu"))
+        encoder = build_clip(SMALL_CLIP.stem, None, "fp32", torch.device("cpu"))
     pairs = _load(inputs, encoder, rows, threads)
     held_out = max(1, round(HELD_OUT * len(pairs)))
     order = np.arange(len(pairs))
@@ -146,10 +146,10 @@ def _train(
     return encoder.model, facts
 
 
-def _load(inputs: EncoderInputs, encoder: Encoder, rows: npt.NDArray[np.int64], threads: int) -> Pairs:
+def _load(inputs: EncoderInputs, encoder: Clip, rows: npt.NDArray[np.int64], threads: int) -> Pairs:
     paths = inputs.picture_paths
-    pictures = Pictures([paths[row] for row in rows[:, 0]], encoder.geometry)
-    texts = Texts([inputs.texts.values[row] for row in rows[:, 1]], encoder.tokenizer)
+    pictures = encoder.source("image", [paths[row] for row in rows[:, 0]])
+    texts = encoder.source("text", [inputs.texts.values[row] for row in rows[:, 1]])
     ranges = [(start, min(start + BATCH, len(rows))) for start in range(0, len(rows), BATCH)]
     return Pairs(
         torch.cat([batch.inputs for batch in batches(pictures, ranges, threads, encoder.device)]),
@@ -160,7 +160,7 @@ def _load(inputs: EncoderInputs, encoder: Encoder, rows: npt.NDArray[np.int64], 
 class _State:
     """Everything that changes while an encoder is fitted. All random numbers come from ``generator``."""
 
-    def __init__(self, encoder: Encoder, pairs: int, epochs: int, generator: np.random.Generator) -> None:
+    def __init__(self, encoder: Clip, pairs: int, epochs: int, generator: np.random.Generator) -> None:
         self.model, self.pairs, self.generator = encoder.model, pairs, generator
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
@@ -225,7 +225,7 @@ class _State:
         self.epoch, self.batch, self.order = facts["epoch"], facts["batch"], arrays["order"]
 
 
-def _descend(encoder: Encoder, pairs: Pairs, epochs: int, generator: np.random.Generator, keeper: Keeper) -> None:
+def _descend(encoder: Clip, pairs: Pairs, epochs: int, generator: np.random.Generator, keeper: Keeper) -> None:
     now = _State(encoder, len(pairs), epochs, generator)
     keeper.restore(now)
     model, loss_of = encoder.model, ClipLoss()
@@ -236,7 +236,7 @@ def _descend(encoder: Encoder, pairs: Pairs, epochs: int, generator: np.random.G
             keeper.offer(now)
             pictures, tokens = _augment(pairs.take(rows), generator)
             loss = loss_of(
-                model.encode_image(encoder.normalised(pictures), normalize=True),
+                model.encode_image(encoder.pixels.normalised(pictures), normalize=True),
                 model.encode_text(tokens, normalize=True),
                 model.logit_scale.exp(),
             )
@@ -271,10 +271,10 @@ def _augment(pairs: Pairs, generator: np.random.Generator) -> tuple[Tensor, Tens
     return torch.from_numpy(np.stack(pictures)), torch.from_numpy(tokens)
 
 
-def _similarity(encoder: Encoder, pairs: Pairs) -> Tensor:
+def _similarity(encoder: Clip, pairs: Pairs) -> Tensor:
     """Cosine similarity of each text (rows) and each picture (columns)."""
-    pictures = torch.cat([encoder.encode_images(part) for part in torch.split(pairs.pictures, BATCH)])
-    texts = torch.cat([encoder.encode_texts(part) for part in torch.split(pairs.tokens, BATCH)])
+    pictures = torch.cat([encoder.encode("image", part) for part in torch.split(pairs.pictures, BATCH)])
+    texts = torch.cat([encoder.encode("text", part) for part in torch.split(pairs.tokens, BATCH)])
     return torch.nn.functional.normalize(texts) @ torch.nn.functional.normalize(pictures).T
 
 

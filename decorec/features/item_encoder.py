@@ -1,7 +1,8 @@
 """What turns texts and pictures of items into vectors, as one file: with it, nothing is fitted.
 
-The file (encoder.safetensors) names the network that encodes pictures, and texts unless an analysis of texts does. It
-holds the weights of a network that was trained on a shop's own pairs; published weights are named, with their digest.
+The file (encoder.safetensors) says what encodes each modality. It holds an analysis of texts, and the weights of a
+network that was trained on a shop's own pairs; published weights are named, with their digest, and so is a file of
+vectors of one's own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,18 +24,22 @@ from decorec.config.features import FeaturesConfig
 from decorec.data.item_features import FeatureFile
 from decorec.errors import DecorecError
 from decorec.features.encoder_inputs import Distinct, EncoderInputs
+from decorec.features.given import GivenVectors
 from decorec.features.lsa import Lsa
 from decorec.features.row_cache import RowCache, input_key
 
 if TYPE_CHECKING:
-    from decorec.features.encoders import Encoder
-    from decorec.features.extract import Job
+    from decorec.features.encoder import Encoder, Modality
 
 __all__ = ["ItemEncoder", "encode_items"]
 
 Device = Literal["auto", "cpu", "cuda"]
 NETWORK, ANALYSIS = "network.", "lsa."
-"""Begin the names of the arrays of the two parts."""
+"""Begin the names of the arrays of a fitted network and of an analysis."""
+NAMED = ("model", "weights", "precision")
+"""What of the metadata of published weights is needed to load them; digests are compared."""
+REMEDY = "set features.encoder to fit or clip once, and pin the encoder that comes of it"
+Arrays = dict[str, npt.NDArray[Any]]
 
 
 def encode_items(
@@ -76,45 +81,139 @@ def _sha256(picture: Path) -> str:
 
 
 @dataclass(frozen=True)
-class ItemEncoder:
-    """An encoder of items. The vector of a text or a picture does not depend on what else is encoded with it.
+class Run:
+    """How the inputs are encoded: size of batches, on which the last digits depend, kept rows, and threads."""
 
-    ``kind``: clip or fit. ``network``: encodes pictures, and texts without an ``analysis``; None: it knows texts alone.
-    ``batch_size``: inputs per forward pass, on which the last digits depend. ``facts``: about the training of the
-    network, for the metadata of features. ``origin``: the file that it was read from.
+    batch_size: int
+    cache: Path | None
+    threads: int
+
+
+class Way(Protocol):
+    """How the vectors of one modality come about."""
+
+    def encode(self, modality: Modality, inputs: EncoderInputs, run: Run) -> FeatureFile:
+        """A row for each item."""
+
+    def saved(self) -> tuple[dict[str, str], Arrays]:
+        """Everything that the vectors depend on, for :meth:`ItemEncoder.read`: text, with encoder, and arrays."""
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """Texts by an analysis of the shop's own."""
+
+    analysis: Lsa
+
+    def encode(self, modality: Modality, inputs: EncoderInputs, run: Run) -> FeatureFile:
+        x = self.analysis.encode(inputs.texts.values)
+        return _of_items(inputs, inputs.texts, x, {"encoder": "lsa", **self.analysis.facts})
+
+    def saved(self) -> tuple[dict[str, str], Arrays]:
+        arrays = {ANALYSIS + name: array for name, array in self.analysis.arrays().items()}
+        return {"encoder": "lsa", "explained": self.analysis.explained}, arrays
+
+
+@dataclass(frozen=True)
+class Given:
+    """Vectors of one's own."""
+
+    vectors: GivenVectors
+
+    def encode(self, modality: Modality, inputs: EncoderInputs, run: Run) -> FeatureFile:
+        x, present = self.vectors.of(inputs.items)
+        return FeatureFile(x, present, inputs.items, self.vectors.metadata)
+
+    def saved(self) -> tuple[dict[str, str], Arrays]:
+        return {"encoder": "given", "source": str(self.vectors.path), "width": str(self.vectors.x.shape[1])}, {}
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No pictures; ``origin``: the file that the encoder was read from."""
+
+    origin: str = ""
+
+    def encode(self, modality: Modality, inputs: EncoderInputs, run: Run) -> FeatureFile:
+        if inputs.pictures.values:
+            first = inputs.items[int(inputs.pictures.present.argmax())]
+            raise DecorecError(
+                f"{self.origin}: expected items without pictures, for which this encoder was made, found a picture of "
+                f"{first!r}; {REMEDY}"
+            )
+        return _of_items(inputs, inputs.pictures, np.zeros((0, 1), np.float32), {"encoder": "none"})
+
+    def saved(self) -> tuple[dict[str, str], Arrays]:
+        return {"encoder": "none"}, {}
+
+
+@dataclass(frozen=True)
+class Networked:
+    """By a network. ``kind``: fit, or a name of the registry.
+
+    ``state``, ``facts``: weights that were trained here, and what the metadata say about the training.
     """
 
     kind: str
-    network: Encoder | None
-    analysis: Lsa | None
-    batch_size: int
+    network: Encoder
+    state: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
-    origin: str = ""
+
+    def encode(self, modality: Modality, inputs: EncoderInputs, run: Run) -> FeatureFile:
+        from decorec.features.extract import Job, extract
+
+        if modality == "text":
+            distinct, keys = inputs.texts, [input_key("text", text) for text in inputs.texts.values]
+            job = Job(modality, inputs.texts.values, keys)
+        else:
+            distinct, keys = inputs.pictures, [input_key("picture", stored) for stored in inputs.stored_pictures]
+            job = Job(modality, inputs.picture_paths, keys)
+        rows = None if run.cache is None else RowCache(run.cache, self.network.metadata, run.batch_size)
+        # With one thread the small model does not depend on the number of cores; most of its work is decoding anyway.
+        with _torch_threads(1 if self.kind == "fit" else run.threads):
+            result = extract(job, self.network, run.batch_size, run.threads, rows)
+        metadata = {"encoder": self.kind, **self.network.metadata, **self.facts, **result.facts}
+        return _of_items(inputs, distinct, result.x, metadata)
+
+    def saved(self) -> tuple[dict[str, str], Arrays]:
+        about = {key: value for key, value in self.network.metadata.items() if key in NAMED or key.endswith("_sha256")}
+        facts = {"facts": json.dumps(dict(self.facts), sort_keys=True)} if self.facts else {}
+        arrays = {NETWORK + name: array for name, array in self.state.items()}
+        return {"encoder": self.kind, **about, **facts}, arrays
+
+
+@dataclass(frozen=True)
+class ItemEncoder:
+    """An encoder of items. The vector of a text or a picture does not depend on what else is encoded with it.
+
+    ``ways``: of text and image. ``batch_size``: inputs per forward pass, on which the last digits depend.
+    """
+
+    ways: Mapping[Modality, Way]
+    batch_size: int
 
     @classmethod
     def make(cls, settings: FeaturesConfig, inputs: EncoderInputs, cache: Path, threads: int) -> ItemEncoder:
-        """The encoder of the section features: published weights, or one that is fitted to ``inputs``.
+        """The encoder of the section features: published weights, one that is fitted to ``inputs``, or given vectors.
 
         Raises:
-            DecorecError: the weights cannot be fetched, or there are too few pairs of picture and text.
+            DecorecError: the weights cannot be fetched, there are too few pairs of picture and text, or a file of
+                vectors cannot be used.
         """
-        analysis = None
-        if settings.texts == "lsa":
-            analysis = Lsa.fit(inputs.texts.values, settings.text_width, settings.seed)
-        if analysis is not None and not inputs.pictures.values:  # nothing that a network would be needed for
-            return cls(settings.encoder, None, analysis, settings.batch_size)
-        from decorec.features.encoders import load_encoder, pick_device, small_encoder
-
-        device = pick_device(settings.device)
-        if settings.encoder == "clip":
-            network = load_encoder(settings.model, settings.weights, settings.precision, device)
-            return cls(settings.encoder, network, analysis, settings.batch_size)
-        from decorec.features.fitted_encoder import train_encoder
-
-        with _torch_threads(1):
-            state, name, facts = train_encoder(settings, inputs, cache, threads)
-        network = small_encoder(state, name, settings.precision, device)
-        return cls(settings.encoder, network, analysis, settings.batch_size, facts)
+        made: dict[str, Way] = {}
+        networks = set(settings.ways.values()) - {"lsa"}
+        if settings.ways["text"] != settings.ways["image"] and not inputs.pictures.values:
+            networks.discard(settings.ways["image"])  # nothing that a network of pictures would be needed for
+            made[settings.ways["image"]] = Nothing()
+        for modality, way in settings.ways.items():
+            path = settings.vectors(modality)
+            if path is not None:
+                made[way] = Given(GivenVectors.read(path))
+        if "lsa" in settings.ways.values():
+            made["lsa"] = Analysed(Lsa.fit(inputs.texts.values, settings.text_width, settings.seed))
+        for kind in sorted(networks - made.keys()):
+            made[kind] = _made(kind, settings, inputs, cache, threads)
+        return cls({modality: made[way] for modality, way in settings.ways.items()}, settings.batch_size)
 
     @classmethod
     def read(cls, path: Path, device: Device) -> ItemEncoder:
@@ -124,33 +223,25 @@ class ItemEncoder:
             DecorecError: it is no such file, or the weights that it names are not those that it was made with.
         """
         arrays, metadata = read_arrays(path)
-        if not {"encoder", "batch_size", "facts"} <= metadata.keys():
+        if not {"text", "image", "batch_size"} <= metadata.keys():
             raise DecorecError(
                 f"{path}: expected an encoder that the step features has written (results/DATASET/encoder.safetensors),"
-                " found another file; correct features.encoder"
+                f" found another file; correct features.encoder, or {REMEDY}"
             )
-        analysis = Lsa.of(_part(arrays, ANALYSIS), metadata["explained"]) if "explained" in metadata else None
-        network = _network(path, metadata, _part(arrays, NETWORK), device) if "model" in metadata else None
-        size, facts = int(metadata["batch_size"]), json.loads(metadata["facts"])
-        return cls(metadata["encoder"], network, analysis, size, facts, str(path))
+        read: dict[str, Way] = {}
+        for about in (metadata["text"], metadata["image"]):
+            if about not in read:
+                read[about] = _read(path, json.loads(about), arrays, device)
+        return cls({"text": read[metadata["text"]], "image": read[metadata["image"]]}, int(metadata["batch_size"]))
 
     def write(self, path: Path) -> None:
         """Write everything that the vectors depend on; equal encoders give equal bytes."""
-        arrays: dict[str, npt.NDArray[Any]] = {}
-        metadata = {
-            "encoder": self.kind,
-            "batch_size": str(self.batch_size),
-            "facts": json.dumps(dict(self.facts), sort_keys=True),
-        }
-        if self.analysis is not None:
-            arrays |= {ANALYSIS + name: array for name, array in self.analysis.arrays().items()}
-            metadata["explained"] = self.analysis.explained
-        if self.network is not None:
-            about = self.network.metadata
-            metadata |= {name: about[name] for name in ("model", "weights", "weights_sha256", "precision")}
-            if self.kind == "fit":
-                state = self.network.model.state_dict()
-                arrays |= {NETWORK + name: tensor.cpu().numpy() for name, tensor in state.items()}
+        arrays: Arrays = {}
+        metadata = {"batch_size": str(self.batch_size)}
+        for modality, way in self.ways.items():
+            about, own = way.saved()
+            metadata[modality] = json.dumps(about, sort_keys=True)
+            arrays |= own
         write_arrays(path, arrays, metadata)
 
     def encode(self, inputs: EncoderInputs, cache: Path | None, threads: int) -> dict[str, FeatureFile]:
@@ -159,79 +250,78 @@ class ItemEncoder:
         Raises:
             DecorecError: a picture is missing or damaged, or there are pictures and the encoder knows texts alone.
         """
-        found: dict[str, FeatureFile] = {}
-        if self.analysis is not None:
-            x = self.analysis.encode(inputs.texts.values)
-            found["text"] = _of_items(inputs, inputs.texts, x, {"encoder": "lsa", **self.analysis.facts})
-        if self.network is None:
-            self._expect_no_pictures(inputs)
-            found["image"] = _of_items(inputs, inputs.pictures, np.zeros((0, 1), np.float32), {"encoder": "none"})
-            return found
-        from decorec.features.extract import extract
+        run = Run(self.batch_size, cache, threads)
+        return {modality: way.encode(modality, inputs, run) for modality, way in self.ways.items()}
 
-        metadata = {"encoder": self.kind, **self.network.metadata, **self.facts}
-        rows = None if cache is None else RowCache(cache, self.network.metadata, self.batch_size)
-        # With one thread the small model does not depend on the number of cores; most of its work is decoding anyway.
-        with _torch_threads(1 if self.kind == "fit" else threads):
-            for modality, (distinct, job) in self._jobs(inputs, self.network).items():
-                result = extract(job, self.network, self.batch_size, threads, rows)
-                found[modality] = _of_items(inputs, distinct, result.x, metadata | result.facts)
-        return found
 
-    def _jobs(self, inputs: EncoderInputs, network: Encoder) -> dict[str, tuple[Distinct, Job]]:
-        """Modality -> what the network has to encode: the texts, if it does, then the pictures."""
-        from decorec.features.decode import Pictures, Texts
-        from decorec.features.extract import Job
+def _made(kind: str, settings: FeaturesConfig, inputs: EncoderInputs, cache: Path, threads: int) -> Networked:
+    """The network of the section features that is called ``kind``."""
+    from decorec.features.encoder import pick_device
 
-        texts, paths = inputs.texts.values, inputs.picture_paths
-        found: dict[str, tuple[Distinct, Job]] = {}
-        if self.analysis is None:
-            keys = [input_key("text", text) for text in texts]
-            words = Job(
-                "texts", keys, lambda rows: Texts([texts[row] for row in rows], network.tokenizer), network.encode_texts
+    device = pick_device(settings.device)
+    if kind != "fit":
+        from decorec.features.registry import KINDS
+
+        named = [str(getattr(settings, key)) for key in KINDS[kind].keys]
+        model, weights = (*named, "")[:2]
+        return Networked(kind, KINDS[kind].loader()(model, weights, settings.precision, device))
+    from decorec.features.clip import small_clip
+    from decorec.features.fitted_encoder import train_encoder
+
+    with _torch_threads(1):
+        state, name, facts = train_encoder(settings, inputs, cache, threads)
+    return Networked(kind, small_clip(state, name, settings.precision, device), state, facts)
+
+
+def _read(path: Path, about: Mapping[str, str], arrays: Mapping[str, npt.NDArray[Any]], device: Device) -> Way:
+    """What ``saved`` has described."""
+    kind = about["encoder"]
+    if kind == "none":
+        return Nothing(str(path))
+    if kind == "lsa":
+        return Analysed(Lsa.of(_part(arrays, ANALYSIS), about["explained"]))
+    if kind == "given":
+        vectors = GivenVectors.read(Path(about["source"]))
+        if str(vectors.x.shape[1]) != about["width"]:
+            raise DecorecError(
+                f"{vectors.path}: expected vectors of width {about['width']}, with which {path} was made, found "
+                f"{vectors.x.shape[1]}; get those back, or {REMEDY}"
             )
-            found["text"] = inputs.texts, words
-        keys = [input_key("picture", stored) for stored in inputs.stored_pictures]
-        pictures = Job(
-            "pictures",
-            keys,
-            lambda rows: Pictures([paths[row] for row in rows], network.geometry),
-            network.encode_images,
-        )
-        return found | {"image": (inputs.pictures, pictures)}
+        return Given(vectors)
+    from decorec.features.encoder import pick_device
 
-    def _expect_no_pictures(self, inputs: EncoderInputs) -> None:
-        if not inputs.pictures.values:
-            return
-        first = inputs.items[int(inputs.pictures.present.argmax())]
-        raise DecorecError(
-            f"{self.origin}: expected items without pictures, for which this encoder was made, found a picture of "
-            f"{first!r}; set features.encoder to fit or clip once, and pin the encoder that comes of it"
-        )
+    precision: Any = about["precision"]
+    if kind == "fit":
+        from decorec.features.clip import small_clip
 
-
-def _network(
-    path: Path, metadata: Mapping[str, str], state: dict[str, npt.NDArray[np.float32]], device: Device
-) -> Encoder:
-    from decorec.features.encoders import load_encoder, pick_device, small_encoder
-
-    precision: Any = metadata["precision"]
-    if metadata["encoder"] == "fit":
+        state = _part(arrays, NETWORK)
         try:
-            return small_encoder(state, metadata["weights"], precision, pick_device(device))
+            network = small_clip(state, about["weights"], precision, pick_device(device))
         except RuntimeError as error:
             raise DecorecError(
-                f"{path}: expected weights of {metadata['model']}, found those of another version of it; set "
-                "features.encoder to fit once, and pin the encoder that comes of it"
+                f"{path}: expected weights of {about['model']}, found those of another version of it; {REMEDY}"
             ) from error
-    network = load_encoder(metadata["model"], metadata["weights"], precision, pick_device(device))
-    found, expected = network.metadata["weights_sha256"], metadata["weights_sha256"]
-    if found != expected:
-        raise DecorecError(
-            f"{path}: expected the weights {metadata['weights']!r} of {metadata['model']} with the digest {expected}, "
-            f"found other ones ({found}); get those back, or set features.encoder to clip, which encodes all items anew"
-        )
-    return network
+        return Networked(kind, network, state, json.loads(about["facts"]))
+    return Networked(kind, _loaded(path, about, device))
+
+
+def _loaded(path: Path, about: Mapping[str, str], device: Device) -> Encoder:
+    """The network with published weights that a file names, if they are still the same."""
+    from decorec.features.encoder import pick_device
+    from decorec.features.registry import KINDS
+
+    precision: Any = about["precision"]
+    load = KINDS[about["encoder"]].loader()
+    found = load(about["model"], about["weights"], precision, pick_device(device))
+    for key in sorted(key for key in about if key.endswith("_sha256")):
+        digest = found.metadata.get(key)
+        if digest != about[key]:
+            raise DecorecError(
+                f"{path}: expected the {key.removesuffix('_sha256')} {about['weights']!r} of {about['model']} with the "
+                f"digest {about[key]}, found other ones ({digest}); get those back, or {REMEDY}, which encodes all "
+                "items anew"
+            )
+    return found
 
 
 def _part(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from decorec.config.features import FeaturesConfig
+from decorec.errors import DecorecError
 
 __all__ = ["features"]
 
@@ -42,7 +43,8 @@ def features(
         threads: number of threads that prepare inputs and of threads of torch.
 
     Raises:
-        DecorecError: the weights cannot be fetched, a picture is missing or damaged, or the inputs do not fit together.
+        DecorecError: the weights cannot be fetched, a picture is missing or damaged, a file of vectors cannot be used,
+            or the inputs do not fit together.
     """
     from decorec.features.encoder_inputs import read_encoder_inputs
     from decorec.features.item_encoder import ItemEncoder
@@ -56,6 +58,11 @@ def features(
     found = chosen.encode(inputs, cache, threads)
     chosen.write(encoder)
     for path, file in ((text, found["text"]), (image, found["image"])):
+        if file.metadata.get("encoder") == "given" and not file.present.any():
+            raise DecorecError(
+                f"{file.metadata['source']}: expected vectors of the items of {catalogue} (such as "
+                f"{next(iter(file.items), 'none')!r}), found none of them; correct the ids in the file"
+            )
         file.write(path)
         count = int(file.present.sum())
         log.info("features: %s: %d items, %d present, width %d", path.name, len(file.items), count, file.x.shape[1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import pickle
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,20 +14,18 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.pretrained import get_pretrained_cfg
-from safetensors import SafetensorError
 
 from decorec.config.features import FOLDER
 from decorec.errors import DecorecError
+from decorec.features.encoder import one_line
 
-__all__ = ["LOADING_ERRORS", "Weights", "locate"]
+__all__ = ["HUB", "Weights", "locate"]
 
 log = logging.getLogger("decorec")
 NO_WEIGHTS = frozenset({"input_resolution", "context_length", "vocab_size"})
 """Numbers that OpenAI's archives hold among their tensors."""
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 HUB = "hf-hub:"
-LOADING_ERRORS = (RuntimeError, OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
-"""Errors raised when weights files are fetched and read."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Weights:
 
     def explain(self, error: Exception) -> DecorecError:
         """The message for weights that could not be loaded."""
-        reason = " ".join(str(error).split())[:400].rstrip(".")
+        reason = one_line(error)
         if self.local:
             return DecorecError(
                 f"features.weights: expected weights of {self.model} in {self.pretrained or 'its folder'}, found "
@@ -75,6 +72,15 @@ class Weights:
                 f"on a machine with network access, and set features.model to {FOLDER}<folder>"
             )
         where, name = _origin(self.model, self.pretrained)
+        tokenizer = (open_clip.get_model_config(self.model) or {}).get("text_cfg", {}).get("hf_tokenizer_name")
+        if tokenizer:
+            return DecorecError(
+                f"features.weights: expected to fetch the weights {self.pretrained!r} of {self.model}, found: "
+                f"{reason}.\nOn a machine with network access get the file {where}, open_clip_config.json beside it,\n"
+                f"and the tokenizer (tokenizer.json, tokenizer_config.json of {tokenizer}); put all into one folder, "
+                f"and set\n  features:\n    model: {FOLDER}<folder>\n"
+                "in the configuration; or set features.encoder to fit, which needs no weights."
+            )
         return DecorecError(
             f"features.weights: expected to fetch the weights {self.pretrained!r} of {self.model}, found: {reason}.\n"
             f"Get the file {where} on a machine with network access, put it at weights/{name} (or anywhere), and set\n"

@@ -77,20 +77,34 @@ def sources(config: Config, folder: Path) -> list[Finding]:
 
 
 def weights(config: Config, folder: Path, home: Path | None = None) -> Finding:
-    """The weights of the encoder of pictures and texts; ``home``: the user's, where open_clip keeps what it fetched."""
-    settings = config.features
+    """The files of the encoders, and published weights; ``home``: the user's, where packages keep what they fetched."""
+    settings, home = config.features, home or Path.home()
     if not any(section.source in INGESTED for section in config.datasets.values()):
         return Finding("ok", "weights", "none needed: the features are given")
-    if settings.encoder == "fit":
-        return Finding("ok", "weights", "none needed (features.encoder: fit)")
-    place = folder / (settings.pinned or settings.place_of_weights)
-    if place.exists():
-        if os.access(place, os.R_OK):
-            return Finding("ok", "weights", str(place))
-        return Finding("missing", "weights", f"{place}: cannot be read; give yourself access to it")
-    if settings.pinned is not None or settings.model.startswith(FOLDER):
-        return Finding("missing", "weights", f"expected {place}, found nothing there; correct the section features")
-    return _published(settings.model, settings.weights, home or Path.home())
+    ways = set() if settings.pinned is not None else set(settings.ways.values())
+    local = settings.model.startswith(FOLDER) or (folder / settings.weights).exists()
+    tagged = "clip" in ways and not local
+    places = [folder / path for path in settings.files if not (tagged and path == Path(settings.weights))]
+    for place in places:
+        if not place.exists():
+            return Finding("missing", "weights", f"expected {place}, found nothing there; correct the section features")
+        if not os.access(place, os.R_OK):
+            return Finding("missing", "weights", f"{place}: cannot be read; give yourself access to it")
+    lacking = [name for name in settings.repositories if not _kept(name, home).exists()]
+    if tagged:
+        found = _published(settings.model, settings.weights, home)
+        if found.state != "ok" or not lacking:
+            return found
+    if lacking:
+        text = f"{', '.join(lacking)}: not on this machine, and the step features will fetch it"
+        return Finding("warning", "weights", f"{text}; without network, see docs/how-to/encoders.md")
+    named = [*map(str, places), *settings.repositories]
+    return Finding("ok", "weights", ", ".join(named) or "none needed (features.encoder: fit)")
+
+
+def _kept(repository: str, home: Path) -> Path:
+    """Where a repository of the Hugging Face hub is kept."""
+    return home / ".cache" / "huggingface" / "hub" / f"models--{repository.replace('/', '--')}"
 
 
 def _published(model: str, tag: str, home: Path) -> Finding:
@@ -105,7 +119,7 @@ def _published(model: str, tag: str, home: Path) -> Finding:
     else:
         where = model.removeprefix("hf-hub:") if not known else known["hf_hub"].strip("/")
         repository = "/".join(where.split("/")[:2])
-        kept = home / ".cache" / "huggingface" / "hub" / f"models--{repository.replace('/', '--')}"
+        kept = _kept(repository, home)
     if kept.exists():
         return Finding("ok", "weights", f"{tag} of {model}, fetched before: {kept}")
     text = f"{tag} of {model} is not on this machine, and the step features will fetch it ({where})"

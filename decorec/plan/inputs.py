@@ -108,15 +108,16 @@ class Inputs(Sharing):
     def modalities(self, dataset: str) -> tuple[str, ...]:
         """Modalities that the features of a data set can have.
 
-        A table of items without any picture has no image features, and then an encoder cannot be fitted, which takes
-        pairs of picture and text: ``text: encoder`` then needs published weights.
+        A table of items without any picture has no image features, unless they are given, and then an encoder cannot
+        be fitted, which takes pairs of picture and text: ``text: encoder`` then needs published weights.
         """
         if dataset not in self._modalities:
             section = self.config.datasets[dataset]
             found = section.modalities
             if isinstance(section, FolderDataset) and not _has_pictures(section):
-                fitted = self.config.features.encoder == "fit" and self.config.features.texts == "encoder"
-                found = () if fitted else ("text",)
+                features = self.config.features
+                given = features.vectors("image") is not None
+                found = () if features.ways["text"] == "fit" else ("text", "image") if given else ("text",)
             self._modalities[dataset] = found
         return self._modalities[dataset]
 
@@ -156,15 +157,16 @@ class Inputs(Sharing):
             )
 
     def weights(self) -> list[str]:
-        """The file of the encoder, or those of its weights, if they are not a published tag."""
+        """The files of the encoder, of vectors, and of weights that are not published ones.
+
+        A file that is named for itself stands here whether it exists or not: Snakemake names the one that is missing.
+        """
         features = self.config.features
-        if features.pinned is not None:
-            return [str(features.pinned)]
-        if features.encoder != "clip":
-            return []
-        path = features.place_of_weights
-        files = [path] if path.is_file() else sorted(path.rglob("*")) if path.is_dir() else []
-        return [str(file) for file in files if file.is_file()]
+        named = {str(path) for path in (features.pinned, features.vectors("text"), features.vectors("image")) if path}
+        for path in features.files:
+            files = [path] if path.is_file() else sorted(path.rglob("*")) if path.is_dir() else []
+            named |= {str(file) for file in files if file.is_file()}
+        return sorted(named)
 
     def required_features(self, dataset: str) -> list[str]:
         """Features of the modalities that an item must have."""

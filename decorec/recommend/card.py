@@ -129,14 +129,15 @@ def _encoders(features: list[Path]) -> str:
 
 def _encoder(facts: Mapping[str, str]) -> str:
     kind = facts.get("encoder", "given")
-    if kind == "clip":
+    packages = {"clip": "open_clip", "sentence-transformers": "sentence-transformers", "timm": "timm"}
+    if kind in packages:
         return (
-            f"open_clip `{facts.get('model')}` with the weights `{facts.get('weights')}`. Their licence is that of "
-            "their publisher; read it before you sell what is made with them."
+            f"{packages[kind]} `{facts.get('model')}` with the weights `{facts.get('weights') or 'published'}`. Their "
+            "licence is that of their publisher; read it before you sell what is made with them."
         )
     if kind == "given":
         source = facts.get("source", "a file")
-        return f"given with the data set (`{source}`). Their licence is that of the data set and of its encoder."
+        return f"given (`{source}`). Their licence is that of the data set and of its encoder."
     kinds = {"fit": "an encoder that was trained", "lsa": "TF-IDF and a singular value decomposition, computed"}
     return f"{kinds.get(kind, kind)} on this shop's own items; no weights of others."
 

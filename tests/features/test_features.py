@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from decorec.config.features import FeaturesConfig
 from decorec.data.item_features import FeatureFile
 from decorec.errors import DecorecError
-from decorec.features.encoders import build_encoder, load_encoder
+from decorec.features.clip import build_clip, load_clip
 from decorec.features.step import features
 from tests.support.small_shop import drawing, step_files, store, write_shop, write_tables
 
@@ -26,7 +26,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights of small-clip in a file."""
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     torch.manual_seed(0)
-    save_file(build_encoder("small-clip", None, "fp32", CPU).model.state_dict(), path)
+    save_file(build_clip("small-clip", None, "fp32", CPU).model.state_dict(), path)
     return path
 
 
@@ -51,8 +51,8 @@ def test_absent_pictures_and_texts_are_marked_and_zero(tmp_path: Path, weights: 
     for file in (text, image):
         assert file.x.shape == (5, 128)
         assert (file.x[~file.present] == 0).all() and (np.abs(file.x[file.present]).sum(axis=1) > 0).all()
-    encoder = load_encoder("small-clip", str(weights), "fp32", CPU)
-    batch = encoder.encode_texts(encoder.tokenizer(["red circle", *["green circle"] * 7]))
+    encoder = load_clip("small-clip", str(weights), "fp32", CPU)
+    batch = encoder.encode("text", encoder.tokenizer(["red circle", *["green circle"] * 7]))
     assert np.array_equal(text.x[[0, 4]], batch[:2]), "a batch is filled up"
     assert not np.allclose(np.linalg.norm(image.x[image.present], axis=1), 1)
     assert not np.array_equal(image.x[0], image.x[3]), "the first fetched picture of an item is its picture"

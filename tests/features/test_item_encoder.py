@@ -18,7 +18,7 @@ from decorec.config.features import FeaturesConfig
 from decorec.data.item_features import FeatureFile
 from decorec.errors import DecorecError
 from decorec.features import fitted_encoder
-from decorec.features.encoders import build_encoder
+from decorec.features.clip import build_clip
 from decorec.features.item_encoder import encode_items
 from decorec.features.step import features
 from tests.support.small_shop import drawing, step_files, store, write_shop
@@ -97,7 +97,7 @@ def test_one_new_product_encodes_one_row_and_the_others_keep_their_bytes(
 
 def test_published_weights_are_named_and_checked(tmp_path: Path) -> None:
     weights = tmp_path / "weights.safetensors"
-    state = build_encoder("small-clip", None, "fp32", torch.device("cpu")).model.state_dict()
+    state = build_clip("small-clip", None, "fp32", torch.device("cpu")).model.state_dict()
     save_file(state, weights)
     write_shop(tmp_path, 4)
     before = encoded(tmp_path, {"model": "small-clip", "weights": str(weights), "batch_size": 8, "device": "cpu"})

@@ -13,8 +13,8 @@ from PIL import Image
 
 from benchmarks.parity import cosine, encoded, reference, varied_pictures, varied_texts
 from decorec.errors import DecorecError
+from decorec.features.clip import Clip, build_clip
 from decorec.features.decode import Pictures, Texts, batches, decode
-from decorec.features.encoders import Encoder, build_encoder
 from decorec.features.weights import Weights
 
 CPU = torch.device("cpu")
@@ -29,9 +29,9 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def _encoder(model: str, device: torch.device = CPU, precision: str = "fp32") -> Encoder:
+def _encoder(model: str, device: torch.device = CPU, precision: str = "fp32") -> Clip:
     torch.manual_seed(0)
-    encoder = build_encoder(model, None, precision, device)  # type: ignore[arg-type]
+    encoder = build_clip(model, None, precision, device)  # type: ignore[arg-type]
     return encoder
 
 
@@ -40,19 +40,19 @@ def test_parity_with_open_clip(tmp_path: Path, model: str, count: int) -> None:
     paths, texts = varied_pictures(tmp_path, count), varied_texts(count)
     encoder = _encoder(model)
     pictures, words = reference(encoder, paths, texts)
-    assert cosine(encoded(encoder, Pictures(paths, encoder.geometry)), pictures).min() > 0.9999
-    assert cosine(encoded(encoder, Texts(texts, encoder.tokenizer)), words).min() > 0.9999
+    assert cosine(encoded(encoder, "image", paths), pictures).min() > 0.9999
+    assert cosine(encoded(encoder, "text", texts), words).min() > 0.9999
 
 
 @pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
 def test_every_resize_mode_gives_the_pixels_of_open_clip(tmp_path: Path, mode: str) -> None:
     paths = varied_pictures(tmp_path, 16)
     settings = {"image_resize_mode": mode, "image_mean": (0.5, 0.4, 0.3), "image_interpolation": "bilinear"}
-    encoder = build_encoder("small-clip", Weights("small-clip", _saved(tmp_path), settings=settings), "fp32", CPU)
+    encoder = build_clip("small-clip", Weights("small-clip", _saved(tmp_path), settings=settings), "fp32", CPU)
     _, _, preprocess = open_clip.create_model_and_transforms("small-clip", **settings)
-    (batch,) = batches(Pictures(paths, encoder.geometry), [(0, 16)], 1, CPU)
+    (batch,) = batches(Pictures(paths, encoder.pixels.geometry), [(0, 16)], 1, CPU)
     expected = torch.stack([preprocess(Image.open(path)) for path in paths])
-    torch.testing.assert_close(encoder.normalised(batch.inputs), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(encoder.pixels.normalised(batch.inputs), expected, rtol=0, atol=1e-6)
 
 
 def _saved(folder: Path) -> str:
@@ -64,7 +64,7 @@ def _saved(folder: Path) -> str:
 def test_activation_of_the_weights_reaches_the_model(tmp_path: Path) -> None:
     for quick in (True, False):
         source = Weights("small-clip", _saved(tmp_path), settings={"force_quick_gelu": quick})
-        names = {type(module).__name__ for module in build_encoder("small-clip", source, "fp32", CPU).model.modules()}
+        names = {type(module).__name__ for module in build_clip("small-clip", source, "fp32", CPU).model.modules()}
         assert ("QuickGELU" in names) is quick
 
 
@@ -74,8 +74,8 @@ def test_decoding_at_a_fraction_stays_close(tmp_path: Path) -> None:
     large = tmp_path / "large.jpg"
     Image.open(small).resize((2048, 2048), Image.Resampling.BICUBIC).save(large, quality=95)
     with Image.open(large) as picture:
-        expected = np.asarray(encoder.geometry(picture))
-    found = decode(large, encoder.geometry)
+        expected = np.asarray(encoder.pixels.geometry(picture))
+    found = decode(large, encoder.pixels.geometry)
     assert found.shape == (64, 64, 3)
     assert np.abs(found.astype(int) - expected).mean() < 1
 
@@ -86,14 +86,14 @@ def test_worker_processes_prepare_the_same_batches_and_report_problems(tmp_path:
     paths, texts = varied_pictures(tmp_path, 20), varied_texts(20)
     encoder = _encoder("small-clip")
     ranges = [(0, 8), (8, 16), (16, 20)]
-    for source in (Pictures(paths, encoder.geometry), Texts(texts, encoder.tokenizer)):
+    for source in (Pictures(paths, encoder.pixels.geometry), Texts(texts, encoder.tokenizer)):
         here = list(batches(source, ranges, 2, CPU))
         there = list(batches(source, ranges, 2, torch.device("cuda")))
         assert all(torch.equal(one.inputs, other.inputs) for one, other in zip(here, there, strict=True))
         assert [one.truncated.tolist() for one in here] == [other.truncated.tolist() for other in there]
     paths[9].unlink()
     with pytest.raises(DecorecError, match=f"{paths[9].name}: expected a stored picture"):
-        list(batches(Pictures(paths, encoder.geometry), ranges, 2, torch.device("cuda")))
+        list(batches(Pictures(paths, encoder.pixels.geometry), ranges, 2, torch.device("cuda")))
 
 
 def test_truncated_texts_are_counted_exactly() -> None:
@@ -110,7 +110,5 @@ def test_gpu_equals_cpu(tmp_path: Path, precision: str, least: float) -> None:
     paths, texts = varied_pictures(tmp_path, 64), varied_texts(64)
     cpu, gpu = _encoder("ViT-B-32"), _encoder("ViT-B-32", torch.device("cuda"), precision)
     gpu.model.load_state_dict(cpu.model.state_dict())
-    assert (
-        cosine(encoded(gpu, Pictures(paths, gpu.geometry)), encoded(cpu, Pictures(paths, cpu.geometry))).min() > least
-    )
-    assert cosine(encoded(gpu, Texts(texts, gpu.tokenizer)), encoded(cpu, Texts(texts, cpu.tokenizer))).min() > least
+    assert cosine(encoded(gpu, "image", paths), encoded(cpu, "image", paths)).min() > least
+    assert cosine(encoded(gpu, "text", texts), encoded(cpu, "text", texts)).min() > least

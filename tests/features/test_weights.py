@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from decorec.config.features import FeaturesConfig
 from decorec.errors import DecorecError
-from decorec.features.encoders import SMALL_CLIP, build_encoder, load_encoder
+from decorec.features.clip import SMALL_CLIP, build_clip, load_clip
 from decorec.features.step import features
 from decorec.features.weights import locate
 from tests.support.small_shop import step_files, write_shop
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 def _model() -> torch.nn.Module:
     torch.manual_seed(0)
-    model: torch.nn.Module = build_encoder("small-clip", None, "fp32", CPU).model
+    model: torch.nn.Module = build_clip("small-clip", None, "fp32", CPU).model
     return model
 
 
@@ -52,7 +52,7 @@ def test_weights_that_cannot_be_fetched(tmp_path: Path, monkeypatch: pytest.Monk
 )
 def test_names_that_do_not_exist(model: str, weights: str, expected: str) -> None:
     with pytest.raises(DecorecError, match=expected):
-        load_encoder(model, weights, "fp32", CPU)
+        load_clip(model, weights, "fp32", CPU)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
@@ -64,21 +64,21 @@ def test_damaged_local_file(tmp_path: Path, content: bytes, suffix: str) -> None
     with pytest.raises(
         DecorecError, match=f"expected weights of small-clip in .*weights{suffix}, found a file that does not fit"
     ):
-        load_encoder("small-clip", str(path), "fp32", CPU)
+        load_clip("small-clip", str(path), "fp32", CPU)
 
 
 def test_file_of_another_model(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"visual.proj": torch.zeros(4, 4)}, path)
     with pytest.raises(DecorecError, match=r"does not fit .*set features\.model to the model"):
-        load_encoder("small-clip", str(path), "fp32", CPU)
+        load_clip("small-clip", str(path), "fp32", CPU)
 
 
 def test_pickled_code_is_not_run(tmp_path: Path) -> None:
     path = tmp_path / "hostile.pt"
     torch.save({"state_dict": Hostile(tmp_path / "ran")}, path)
     with pytest.raises(DecorecError, match="does not fit"):
-        load_encoder("small-clip", str(path), "fp32", CPU)
+        load_clip("small-clip", str(path), "fp32", CPU)
     assert not (tmp_path / "ran").exists()
 
 
@@ -89,7 +89,7 @@ def test_an_archive_that_only_looks_like_torchscript_is_not_unpickled(tmp_path: 
         folder = archive.namelist()[0].partition("/")[0]
         archive.writestr(f"{folder}/sub/constants.pkl", b"")
     with pytest.raises(DecorecError, match="does not fit"):
-        load_encoder("small-clip", str(path), "fp32", CPU)
+        load_clip("small-clip", str(path), "fp32", CPU)
     assert not (tmp_path / "ran").exists()
 
 
@@ -117,7 +117,7 @@ def test_kinds_of_local_files(tmp_path: Path, kind: str) -> None:
     else:  # what OpenAI publishes: a traced model whose mask is a constant
         model.attn_mask = model._buffers.pop("attn_mask")
         torch.jit.save(torch.jit.trace(model, (torch.zeros(1, 3, 64, 64), torch.zeros(1, 48, dtype=torch.long))), path)
-    encoder = load_encoder("small-clip", str(path), "fp32", CPU)
+    encoder = load_clip("small-clip", str(path), "fp32", CPU)
     for name, value in model.state_dict().items():
         assert torch.equal(value, encoder.model.state_dict()[name]), name
 
@@ -126,10 +126,10 @@ def test_folder_with_configuration_and_weights(tmp_path: Path) -> None:
     configuration = {"model_cfg": json.loads(SMALL_CLIP.read_text()), "preprocess_cfg": {"mean": [0.5, 0.4, 0.3]}}
     (tmp_path / "open_clip_config.json").write_text(json.dumps(configuration))
     with pytest.raises(DecorecError, match="expected weights of local-dir"):
-        load_encoder(f"local-dir:{tmp_path}", "", "fp32", CPU)
+        load_clip(f"local-dir:{tmp_path}", "", "fp32", CPU)
     model = _model()
     save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
-    encoder = load_encoder(f"local-dir:{tmp_path}", "", "fp32", CPU)
+    encoder = load_clip(f"local-dir:{tmp_path}", "", "fp32", CPU)
     assert torch.equal(encoder.model.text_projection, model.text_projection)
     assert json.loads(encoder.metadata["preprocessing"])["mean"] == [0.5, 0.4, 0.3]
     assert len(encoder.metadata["weights_sha256"]) == 64

@@ -139,6 +139,11 @@ def test_files_of_the_data_sets_and_of_the_encoder_are_looked_for(tmp_path: Path
     assert told(encoder="clip", weights="opnai.pt")[0] == "missing"
     (tmp_path / "opnai.pt").touch()
     assert told(encoder="clip", weights="opnai.pt") == ("ok", f"{tmp_path}/opnai.pt")
+    assert told(encoder="fit", image="mine.parquet")[0] == "missing"
+    (tmp_path / "mine.parquet").touch()
+    assert told(encoder="fit", image="mine.parquet") == ("ok", f"{tmp_path}/mine.parquet")
+    state, text = told(encoder="fit", text="sentence-transformers", text_model="tiny")
+    assert state == "warning" and text.startswith("sentence-transformers/tiny: not on this machine")
 
 
 def test_servers_are_asked_unless_their_files_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

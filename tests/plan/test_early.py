@@ -102,6 +102,9 @@ def test_a_shop_without_pictures(tmp_path: Path) -> None:
     texts = Plan(load(base | {"features": {"encoder": "fit"}}))
     assert texts.modalities("shop") == ("text",)
 
+    given = Plan(load(base | {"features": {"encoder": "clip", "image": "mine.parquet"}}))
+    assert given.modalities("shop") == ("text", "image") and given.weights() == ["mine.parquet"]
+
     lsa = "; for texts alone, set features.text to lsa: an encoder is fitted to pictures too"
     for changes, words in [
         ({"tables": {"main": ["decorec", "both"], "tau": [4]}}, "add them, or take both out of tables.main"),
