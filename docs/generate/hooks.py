@@ -14,9 +14,9 @@ from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # mkdocs loads this file by its path
 
-from docs.generate import REPOSITORY, commands, configuration, files, notebook, source
+from docs.generate import REPOSITORY, commands, configuration, encoders, files, notebook, source
 
-MARKED = {"<!-- generated: sources -->": configuration.sources}
+MARKED = {"<!-- generated: sources -->": configuration.sources, "<!-- generated: encoders -->": encoders.tables}
 """Comment on a page -> what stands in its place."""
 CODE = re.compile(r"^<!-- code: (\S+): (\S+) -->$", re.MULTILINE)
 FILE = re.compile(r"^<!-- file: (\S+) -->$", re.MULTILINE)
