@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-from decorec.features.encoder import Encoder, Precision
+    from decorec.features.encoder import Encoder, Precision
 
 __all__ = ["KINDS", "Kind"]
 
-Loader = Callable[[str, str, Precision, torch.device], Encoder]
+Loader: TypeAlias = "Callable[[str, str, Precision, torch.device], Encoder]"
+"""Takes model, weights, precision and device."""
 
 
 @dataclass(frozen=True)

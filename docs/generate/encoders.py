@@ -1,29 +1,28 @@
-"""The tables of encoders: what each kind needs, from the registry, and models of each, from the packages themselves."""
+"""The tables of encoders: what each kind needs, from the registry, and some models of each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from decorec.features.registry import KINDS
 
-__all__ = ["models", "tables"]
+__all__ = ["MODELS", "tables"]
 
-CLIP = {
-    ("ViT-B-32-quickgelu", "openai"): "MIT",
-    ("ViT-B-32", "laion2b_s34b_b79k"): "MIT",
-    ("ViT-B-16-SigLIP2", "webli"): "Apache-2.0",
-    ("ViT-SO400M-14-SigLIP2", "webli"): "Apache-2.0",
-    ("MobileCLIP2-S0", "dfndr2b"): "Apple's, for research",
-}
-"""Model and tag -> licence, as the publisher says."""
-VISION = ("vit_small_patch14_dinov2.lvd142m", "vit_base_patch14_dinov2.lvd142m", "vit_small_patch16_dinov3.lvd1689m")
-SENTENCES = {
-    "all-MiniLM-L6-v2": ("384", "256 tokens", "Apache-2.0"),
-    "all-mpnet-base-v2": ("768", "384 tokens", "Apache-2.0"),
-    "paraphrase-multilingual-MiniLM-L12-v2": ("384", "128 tokens", "Apache-2.0"),
-    "BAAI/bge-small-en-v1.5": ("384", "512 tokens", "MIT"),
-}
-"""Name -> dimension, maximum length and licence, as the model's card says; the step reads the first two itself."""
+MODELS = (
+    ("clip", "ViT-B-32-quickgelu, openai", 512, "224 x 224 pixels, 77 tokens", "MIT"),
+    ("clip", "ViT-B-32, laion2b_s34b_b79k", 512, "224 x 224 pixels, 77 tokens", "MIT"),
+    ("clip", "ViT-B-16-SigLIP2, webli", 768, "224 x 224 pixels, 64 tokens", "Apache-2.0"),
+    ("clip", "ViT-SO400M-14-SigLIP2, webli", 1152, "224 x 224 pixels, 64 tokens", "Apache-2.0"),
+    ("clip", "MobileCLIP2-S0, dfndr2b", 512, "256 x 256 pixels, 77 tokens", "Apple's, for research"),
+    ("sentence-transformers", "all-MiniLM-L6-v2", 384, "256 tokens", "Apache-2.0"),
+    ("sentence-transformers", "all-mpnet-base-v2", 768, "384 tokens", "Apache-2.0"),
+    ("sentence-transformers", "paraphrase-multilingual-MiniLM-L12-v2", 384, "128 tokens", "Apache-2.0"),
+    ("sentence-transformers", "BAAI/bge-small-en-v1.5", 384, "512 tokens", "MIT"),
+    ("timm", "vit_small_patch14_dinov2.lvd142m", 384, "518 x 518 pixels", "apache-2.0"),
+    ("timm", "vit_base_patch14_dinov2.lvd142m", 768, "518 x 518 pixels", "apache-2.0"),
+    ("timm", "vit_small_patch16_dinov3.lvd1689m", 384, "256 x 256 pixels", "dinov3-license"),
+)
+"""Kind, model (and tag), dimension, what it reads, licence as the publisher says."""
 
 
 def tables() -> str:
@@ -35,28 +34,8 @@ def tables() -> str:
         about = (kind.needs, kind.weights, kind.network, kind.dimension, kind.texts or "none", kind.licence)
         rows.append((kind.chosen, keys, *about))
     named = ("encoder", "model", "dimension", "reads", "licence")
-    return f"{_table(columns, rows)}\n\nSome models:\n\n{_table(named, models())}"
-
-
-def models() -> Iterator[tuple[str, str, str, str, str]]:
-    """Kind, name, dimension, what it reads, licence; figures of open_clip and timm are from their configurations."""
-    import open_clip
-    import timm
-    import torch
-
-    for (model, tag), licence in CLIP.items():
-        settings = open_clip.get_model_config(model)
-        side, length = settings["vision_cfg"]["image_size"], settings["text_cfg"].get("context_length", 77)
-        reads = f"{side} x {side} pixels, {length} tokens"
-        yield "clip", f"`model: {model}`, `weights: {tag}`", str(settings["embed_dim"]), reads, licence
-    for name, (dimension, length, licence) in SENTENCES.items():
-        yield "sentence-transformers", f"`text_model: {name}`", dimension, length, licence
-    for name in VISION:
-        with torch.device("meta"):
-            network = timm.create_model(name, num_classes=0)
-        _, height, width = network.pretrained_cfg["input_size"]
-        about = str(network.num_features), f"{height} x {width} pixels", str(network.pretrained_cfg["license"])
-        yield "timm", f"`image_model: {name}`", *about
+    models = [(kind, f"`{name}`", str(width), reads, licence) for kind, name, width, reads, licence in MODELS]
+    return f"{_table(columns, rows)}\n\nSome models:\n\n{_table(named, models)}"
 
 
 def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

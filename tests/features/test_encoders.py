@@ -33,10 +33,12 @@ from decorec.features.clip import SMALL_CLIP, load_clip
 from decorec.features.decode import Texts, batches, decode
 from decorec.features.encoder import Pixels
 from decorec.features.item_encoder import encode_items
+from decorec.features.registry import KINDS
 from decorec.features.sentences import load_sentences
 from decorec.features.step import features
 from decorec.features.vision import load_vision
 from decorec.features.weights import locate
+from docs.generate.encoders import MODELS, tables
 from tests.features.test_item_encoder import counted
 from tests.support.small_shop import COLOURS, SHAPES, step_files, write_shop
 
@@ -396,6 +398,26 @@ def test_vectors_that_cannot_be_used(tmp_path: Path, items: list[Any], rows: lis
     write_shop(tmp_path, 3)
     with pytest.raises(DecorecError, match=rf"mine\.parquet.*{words}"):
         encoded(tmp_path, {"text": "lsa", "image": vectors(tmp_path / "mine.parquet", items, rows), "device": "cpu"})
+
+
+def test_the_table_of_models_is_that_of_the_packages() -> None:
+    for kind, name, width, reads, licence in MODELS:
+        model, _, tag = name.partition(", ")
+        if kind == "clip":
+            about = open_clip.get_model_config(model)
+            side, length = about["vision_cfg"]["image_size"], about["text_cfg"].get("context_length", 77)
+            assert (about["embed_dim"], f"{side} x {side} pixels, {length} tokens") == (width, reads), name
+            assert tag in open_clip.list_pretrained_tags_by_model(model)
+        elif kind == "timm":
+            with torch.device("meta"):
+                network = timm.create_model(model, num_classes=0)
+            _, height, side = network.pretrained_cfg["input_size"]
+            found = network.num_features, f"{height} x {side} pixels", network.pretrained_cfg["license"]
+            assert found == (width, reads, licence), name
+        assert kind in KINDS
+    for kind in KINDS.values():
+        assert set(kind.keys) <= FeaturesConfig.model_fields.keys()
+    assert tables().count("\n") == len(KINDS) + len(MODELS) + 6
 
 
 def test_keys_that_do_not_fit() -> None:
