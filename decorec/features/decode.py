@@ -70,7 +70,7 @@ class Pictures:
     def __init__(self, paths: Sequence[Path], geometry: Geometry) -> None:
         self._paths = list(paths)
         self._geometry = geometry
-        self.parts = [np.arange(len(self._paths))]
+        self.parts: list[npt.NDArray[np.int64]] = [np.arange(len(self._paths), dtype=np.int64)]
 
     def prepare(self, start: int, stop: int, threads: int) -> Batch:
         """Decode pictures start to stop."""
@@ -98,7 +98,7 @@ class Texts:
         self._texts = list(texts)
         self._tokenizer = tokenizer
         self._padding = int(tokenizer([""])[0, -1])
-        self.parts = [np.arange(len(self._texts))]
+        self.parts: list[npt.NDArray[np.int64]] = [np.arange(len(self._texts), dtype=np.int64)]
 
     def prepare(self, start: int, stop: int, threads: int) -> Batch:
         """Tokenise texts start to stop."""

@@ -57,7 +57,10 @@ class Tokens:
         self._cut = lengths > longest
         powers = 2 ** np.ceil(np.log2(np.maximum(lengths, SHORTEST)))
         self._sizes: npt.NDArray[np.int64] = np.minimum(powers, longest).astype(np.int64)
-        self.parts = [np.flatnonzero(self._sizes == size) for size in np.unique(self._sizes)]
+        sizes = np.unique(self._sizes)
+        self.parts: list[npt.NDArray[np.int64]] = [
+            np.flatnonzero(self._sizes == size).astype(np.int64) for size in sizes
+        ]
         self._order = np.concatenate(self.parts) if self.parts else np.zeros(0, np.int64)
 
     def _lengths(self) -> npt.NDArray[np.int64]:
@@ -139,7 +142,7 @@ def load_sentences(model: str, weights: str, precision: Precision, device: torch
     try:
         for logger in quiet:
             logger.setLevel(logging.ERROR)
-        network = SentenceTransformer(
+        network: Any = SentenceTransformer(
             place,
             device=device.type,
             local_files_only=model.startswith(FOLDER),
