@@ -14,14 +14,15 @@ from decorec.steps import STEPS
 from docs.generate.configuration import anchors
 from docs.generate.source import definition
 
-__all__ = ["page"]
+__all__ = ["INTRODUCTION", "page"]
 
 INTRODUCTION = """# Command line
 
 Every step of the workflow is a command, `decorec STEP` or `python -m decorec STEP`. `decorec STEP --help` says what
 stands here. Snakemake prints the command of each job that it starts; it can be pasted into a terminal. Every step also
-takes `--threads N`, and `--reproducible` to compute with
-[the instructions that all processors have](../explanation/reproducibility.md).
+takes `--threads N`; `--reproducible`, to compute with
+[the instructions that all processors have](../explanation/reproducibility.md); and `--log FILE`, the file that
+`results/log.jsonl` names as its log (the rules send its output there).
 
 JSON stands for a section of the configuration, as JSON or as the path of a JSON file. A flag that is not required has
 its default in brackets.
