@@ -156,7 +156,7 @@ def _kind(value: Mapping[str, Any]) -> str:
         return " or ".join(dict.fromkeys(_kind(one) for one in value["anyOf"]))
     kind = value.get("type", "anything")
     if kind == "array":
-        return f"list of {_kind(value.get('items', {}))}"
+        return "list of " + re.sub(r"^(whole number|number|text)", r"\1s", _kind(value.get("items", {})))
     if kind == "object":
         inner = value.get("additionalProperties", {})
         return f"name -> {_kind(inner)}" if isinstance(inner, Mapping) and inner else "mapping"
