@@ -63,7 +63,7 @@ class GivenVectors:
         found = np.array([self.rows.get(item, -1) for item in items], dtype=np.int64)
         x = np.zeros((len(items), self.x.shape[1]), dtype=np.float32)
         x[found >= 0] = self.x[found[found >= 0]]
-        present: npt.NDArray[np.bool_] = x.any(axis=1)
+        present: npt.NDArray[np.bool_] = np.any(x != 0, axis=1)
         log.info(
             "features: %s: %d vectors of width %d, of %d items %d have one",
             self.path,

@@ -206,7 +206,7 @@ def _expect_known_modules(model: str) -> None:
 
         repository = model if "/" in model else f"sentence-transformers/{model}"
         try:
-            file = Path(hf_hub_download(repository, "modules.json"))
+            file = Path(str(hf_hub_download(repository, "modules.json")))
         except ERRORS as error:
             raise _explained(model, error) from error
     modules: Any = None

@@ -95,8 +95,8 @@ def load_vision(model: str, weights: str, precision: Precision, device: torch.de
     network = network.to(device).eval().requires_grad_(False)
     settings: dict[str, Any] = resolve_model_data_config(network)
     _, height, width = settings["input_size"]
-    steps = create_transform(**settings, is_training=False).transforms
-    pixels = Pixels.of([_as_rgb, *steps], {**settings, "size": (height, width)}, device)
+    transform: Any = create_transform(**settings, is_training=False)
+    pixels = Pixels.of([_as_rgb, *transform.transforms], {**settings, "size": (height, width)}, device)
     metadata = {
         "model": Path(model.removeprefix(FOLDER)).name,
         "weights": weights or (model if model.startswith(FOLDER) else ""),
