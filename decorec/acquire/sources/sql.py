@@ -24,8 +24,6 @@ from decorec.errors import DecorecError
 __all__ = ["opened"]
 
 DUCKDB = "duckdb:"
-INSTALL = {"duckdb": "duckdb", "adbc_driver_postgresql": "adbc-driver-postgresql"}
-"""Module -> package."""
 
 
 def opened(dataset: SqlDataset) -> Tables:
@@ -74,13 +72,7 @@ class _Query(TableFile):
 
     @contextmanager
     def opened(self, what: str, fields: Sequence[str]) -> Iterator[Opened]:
-        try:
-            found = self._from_postgres(what) if self._file is None else self._from_duckdb(self._file, what)
-        except ImportError as error:
-            package = INSTALL.get(str(error.name).partition(".")[0], error.name)
-            raise DecorecError(
-                f"{self.origin}: expected the package {package}, found none; install it: pip install 'decorec[sql]'"
-            ) from error
+        found = self._from_postgres(what) if self._file is None else self._from_duckdb(self._file, what)
         extended = [name for name, dtype in found.schema.items() if isinstance(dtype, pl.BaseExtension)]
         try:
             yield found.lazy().with_columns(pl.col(name).ext.storage() for name in extended), NOTHING_LOST
