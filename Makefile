@@ -78,6 +78,7 @@ bench: setup
 
 schema: setup
 	$(BIN)/python -m decorec schema --output workflow/schemas/config.schema.json
+	$(BIN)/python -m docs.generate
 
 # Needs uv. The bounds on torch keep it at a release whose torchvision is out as well.
 lock:
