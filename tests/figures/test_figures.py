@@ -206,7 +206,7 @@ def test_the_ring_is_around_the_reference(tmp_path: Path) -> None:
 
 
 def test_every_figure_is_defined_in_the_docs() -> None:
-    defined = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text().partition("\n## Figures\n")[2]
+    defined = (Path(__file__).parents[2] / "docs/reference/tables.md").read_text().partition("\n## Figures\n")[2]
     defined = defined.partition("\n## ")[0]
     rows = [line.split("|") for line in defined.splitlines() if line.startswith("| `")]
     names = {name for row in rows for name in re.findall(r"`(\w+)`", row[1])}
