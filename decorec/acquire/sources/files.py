@@ -23,6 +23,7 @@ __all__ = [
     "NOTHING_LOST",
     "Csv",
     "JsonLines",
+    "LocalTable",
     "Opened",
     "Parquet",
     "TableFile",
@@ -68,14 +69,9 @@ class TableFile(ABC):
         return None  # most readers swallow none
 
 
-def table_file(path: Path) -> TableFile:
-    """A table of the user's own: a csv file, a parquet file, or a folder of parquet files."""
-    return Parquet(path) if path.suffix == ".parquet" or path.is_dir() else Csv(path)
-
-
 @dataclass(frozen=True)
-class Csv(TableFile):
-    """A csv file; values are read as text, so that ids keep leading zeros, and names lose blanks around them."""
+class LocalTable(TableFile):
+    """A table at one path: one file, where ``paths`` does not say otherwise."""
 
     path: Path
 
@@ -85,6 +81,16 @@ class Csv(TableFile):
 
     def paths(self) -> list[Path]:
         return [self.path]
+
+
+def table_file(path: Path) -> TableFile:
+    """A table of the user's own: a csv file, a parquet file, or a folder of parquet files."""
+    return Parquet(path) if path.suffix == ".parquet" or path.is_dir() else Csv(path)
+
+
+@dataclass(frozen=True)
+class Csv(LocalTable):
+    """A csv file; values are read as text, so that ids keep leading zeros, and names lose blanks around them."""
 
     @contextmanager
     def opened(self, what: str, fields: Sequence[str]) -> Iterator[Opened]:
@@ -113,18 +119,12 @@ class Csv(TableFile):
 
 
 @dataclass(frozen=True)
-class Parquet(TableFile):
+class Parquet(LocalTable):
     """A parquet file, or a folder of them with equal columns, one after the other in the order of their names.
 
     Folders such as ``day=2020-09-13`` within it are columns as well, of texts. Names that begin with a dot or an
     underscore are not data, as the programs that write such folders mean it.
     """
-
-    path: Path
-
-    @property
-    def origin(self) -> str:
-        return str(self.path)
 
     def paths(self) -> list[Path]:
         if not self.path.is_dir():
@@ -182,17 +182,8 @@ def joined(parts: Sequence[pl.DataFrame], others: Iterable[str]) -> pl.LazyFrame
 
 
 @dataclass(frozen=True)
-class JsonLines(TableFile):
+class JsonLines(LocalTable):
     """A file with one JSON object per line, gzipped or not; every field is read as text."""
-
-    path: Path
-
-    @property
-    def origin(self) -> str:
-        return str(self.path)
-
-    def paths(self) -> list[Path]:
-        return [self.path]
 
     @contextmanager
     def opened(self, what: str, fields: Sequence[str]) -> Iterator[Opened]:

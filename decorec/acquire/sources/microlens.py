@@ -20,7 +20,7 @@ import polars as pl
 
 from decorec.acquire.csv_files import check_csv
 from decorec.acquire.json_lines import reading
-from decorec.acquire.sources.files import NOTHING_LOST, Csv, Opened, TableFile, expect_folder
+from decorec.acquire.sources.files import NOTHING_LOST, Csv, LocalTable, Opened, expect_folder
 from decorec.acquire.sources.tables import Table, Tables
 from decorec.config.datasets import MicroLensDataset
 from decorec.data.interactions import shortened
@@ -54,16 +54,8 @@ def opened(dataset: MicroLensDataset) -> Tables:
 
 
 @dataclass(frozen=True)
-class _Titles(TableFile):
-    path: Path
+class _Titles(LocalTable):
     covers: str | None
-
-    @property
-    def origin(self) -> str:
-        return str(self.path)
-
-    def paths(self) -> list[Path]:
-        return [self.path]
 
     @contextmanager
     def opened(self, what: str, fields: Sequence[str]) -> Iterator[Opened]:

@@ -17,7 +17,7 @@ import polars as pl
 
 from decorec.acquire.csv_files import check_csv, check_widths
 from decorec.acquire.json_lines import reading
-from decorec.acquire.sources.files import NOTHING_LOST, Opened, TableFile
+from decorec.acquire.sources.files import NOTHING_LOST, LocalTable, Opened
 from decorec.acquire.sources.tables import Table, Tables
 from decorec.config.datasets import RecBoleDataset
 from decorec.data.interactions import shortened
@@ -44,19 +44,11 @@ def opened(dataset: RecBoleDataset) -> Tables:
 
 
 @dataclass(frozen=True)
-class _AtomicFile(TableFile):
-    path: Path
+class _AtomicFile(LocalTable):
     ids: tuple[str, ...]
     """Fields that must be of the type token."""
     several: tuple[str, ...]
     """Fields that are lists, if they are sequences."""
-
-    @property
-    def origin(self) -> str:
-        return str(self.path)
-
-    def paths(self) -> list[Path]:
-        return [self.path]
 
     @contextmanager
     def opened(self, what: str, fields: Sequence[str]) -> Iterator[Opened]:
