@@ -35,6 +35,7 @@ __all__ = ["ENDED", "VARIABLE", "Prefork", "hand_over", "pays", "serve"]
 
 VARIABLE = "DECOREC_PREFORK"
 """Environment variable of jobs: the socket of the server."""
+PACKAGE = str(Path(__file__).parent.resolve())
 PHASES = ("training", "evaluation")
 """Phases of the steps that are handed over: those with many short jobs."""
 MODULES = ("torch", "numba", "scipy.sparse", "decorec.config")
@@ -102,7 +103,7 @@ def hand_over(arguments: Sequence[str]) -> int | None:
         return None
     request = {
         "prefix": sys.prefix,
-        "package": str(Path(__file__).parent.resolve()),
+        "package": PACKAGE,
         "arguments": list(arguments),
         "environment": dict(os.environ),
         "folder": str(Path.cwd()),
@@ -215,8 +216,7 @@ def _is_mine(request: dict[str, Any]) -> bool:
     given = dict.fromkeys(LIBRARIES, FLAGS[1]) | request["environment"]
     alike = all(given.get(name) == os.environ.get(name) for name in (*LIBRARIES, *PINS))
     alone = len(list(Path("/proc/self/task").iterdir())) == 1  # a fork has no other thread than the one that forked
-    package = str(Path(__file__).parent.resolve())
-    return alike and alone and request["prefix"] == sys.prefix and request["package"] == package
+    return alike and alone and request["prefix"] == sys.prefix and request["package"] == PACKAGE
 
 
 def _receive(job: socket.socket, length: int) -> bytes:
@@ -251,7 +251,6 @@ def _become(
         os.chdir(request["folder"])
         threading.Thread(target=_follow, args=(job,), daemon=True).start()
         run(request["arguments"])
-        atexit._run_exitfuncs()
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
@@ -259,6 +258,7 @@ def _become(
         sys.excepthook(*sys.exc_info())
     finally:
         with suppress(Exception):
+            atexit._run_exitfuncs()  # as at the end of a process of its own, however the step ends
             sys.stdout.flush()
             sys.stderr.flush()
         with suppress(OSError):
