@@ -1,8 +1,9 @@
-"""Dense products in float32 on the CPU through oneDNN.
+"""Large dense products in float32 on the CPU through oneDNN.
 
-torch uses MKL, which reaches about 0.6 to 0.9 of oneDNN's speed on AMD processors and about the same speed on Intel's.
-Other types and devices use torch's own products. Both libraries compute in float32; they only differ in the order of
-summation.
+torch uses MKL, which for large products reaches about 0.6 to 0.9 of oneDNN's speed on AMD processors and about the same
+speed on Intel's. oneDNN prepares for every shape that it has not seen before, which takes about a millisecond, and the
+number of tokens differs from batch to batch: smaller products are torch's own, as those of other types and devices are.
+Both libraries compute in float32; they only differ in the order of summation.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 
+from decorec.processor import pinned
+
 __all__ = ["Linear", "gram", "linear", "product", "working_type"]
 
 AVAILABLE: bool = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
-SMALLEST = 1 << 16
-"""With fewer multiplications the call costs more than it saves."""
+SMALLEST = 1 << 16 if pinned() else 1 << 27
+"""With fewer multiplications the call costs more than it saves (``python -m benchmarks products``). MKL is slow where it
+is pinned to what all processors have."""
 LONGEST = 1 << 13
 """With more rows a transposed copy costs more than it saves."""
 

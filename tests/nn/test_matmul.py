@@ -6,13 +6,21 @@ import pytest
 import torch
 from torch import nn
 
+from decorec.nn import matmul
 from decorec.nn.matmul import Linear, _suits, gram, product
+
+
+@pytest.fixture(autouse=True, params=[1, matmul.SMALLEST], ids=["oneDNN", "by size"])
+def smallest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every product by oneDNN, and only the large ones."""
+    monkeypatch.setattr(matmul, "SMALLEST", request.param)
 
 
 def test_the_products_are_used_on_this_machine() -> None:
     if not torch.backends.mkldnn.is_available():
         pytest.skip("this build of torch has no oneDNN")
-    assert _suits(torch.randn(300, 300), torch.randn(300, 300))
+    assert _suits(torch.randn(600, 600), torch.randn(600, 600))
+    assert _suits(torch.randn(60, 60), torch.randn(60, 60)) == (matmul.SMALLEST == 1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
