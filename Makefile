@@ -25,11 +25,11 @@ soak: setup
 
 setup: $(STAMP)
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock pyproject.toml envs/uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "expected Python 3.11 or newer, found $$($(PYTHON) -V); name another one: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python envs/install.py requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -80,10 +80,11 @@ schema: setup
 	$(BIN)/python -m decorec schema --output workflow/schemas/config.schema.json
 	$(BIN)/python -m docs.generate
 
-# Needs uv. The bounds on torch keep it at a release whose torchvision is out as well.
-lock:
-	uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes --no-header \
-		--quiet --output-file requirements.lock pyproject.toml
+# The bounds on torch keep it at a release whose torchvision is out as well.
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet
+lock: setup
+	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
+	echo uv | $(COMPILE) --output-file envs/uv.lock -
 
 clean:
 	rm -rf results/tables results/benchmarks logs

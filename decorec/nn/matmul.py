@@ -21,8 +21,8 @@ __all__ = ["Linear", "gram", "linear", "product", "working_type"]
 
 AVAILABLE: bool = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
 SMALLEST = 1 << 16 if pinned() else 1 << 27
-"""With fewer multiplications the call costs more than it saves (``python -m benchmarks products``). MKL is slow where it
-is pinned to what all processors have."""
+"""With fewer multiplications the call costs more than it saves (``python -m benchmarks products``). Where MKL is pinned
+to what all processors have, it is slow."""
 LONGEST = 1 << 13
 """With more rows a transposed copy costs more than it saves."""
 
