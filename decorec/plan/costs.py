@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,10 +32,11 @@ __all__ = [
     "values_of",
 ]
 
-COMPUTER = "one thread of a Xeon at 2.5 GHz"
-"""Where the values below were measured, on the sample shop, Scientific and H&M."""
-START = 1.7
-"""Processor seconds until a step that needs torch begins to compute."""
+COMPUTER = "one core of an AMD EPYC with AVX-512"
+"""Where the values below were measured, on the sample shop and Scientific."""
+START = 0.3
+"""Processor seconds of a step that needs torch, besides what it computes, where it is a fork of a process that has
+imported torch (see ``decorec.prefork``)."""
 BASE = 650.0
 """Its memory, in MB."""
 
@@ -54,20 +56,20 @@ class Rate:
 
 
 RATES = {
-    "decorec stage1": Rate(0.3, 0.2, 28, 1_100.0),
-    "decorec stage2": Rate(0.35, 0.15, 8, 1_000.0),
-    "sasrec fit": Rate(0.2, 0.1, 28, 1_050.0),
-    "bert4rec fit": Rate(0.3, 0.6, 8, 1_500.0),
-    "unisrec fit": Rate(0.25, 0.5, 25, 1_200.0),
-    "missrec fit": Rate(1.0, 0.2, 42, 1_900.0),
-    "mmmlp fit": Rate(1.5, 0.3, 28, 1_500.0),
-    "dimo fit": Rate(0.15, 0.12, 32, 800.0),
-    "esasrec fit": Rate(0.3, 0.12, 28, 1_000.0),
-    "gru4rec fit": Rate(0.15, 0.06, 28, 700.0),
-    "sasrec-features fit": Rate(0.2, 0.06, 28, 900.0),
+    "decorec stage1": Rate(0.11, 0.19, 28, 1_100.0),
+    "decorec stage2": Rate(0.15, 0.13, 8, 1_000.0),
+    "sasrec fit": Rate(0.11, 0.06, 28, 1_050.0),
+    "bert4rec fit": Rate(0.25, 0.3, 8, 1_500.0),
+    "unisrec fit": Rate(0.16, 0.24, 25, 1_200.0),
+    "missrec fit": Rate(0.24, 0.25, 42, 1_900.0),
+    "mmmlp fit": Rate(1.05, 0.1, 28, 1_500.0),
+    "dimo fit": Rate(0.09, 0.04, 32, 800.0),
+    "esasrec fit": Rate(0.2, 0.12, 28, 1_000.0),
+    "gru4rec fit": Rate(0.1, 0.04, 28, 700.0),
+    "sasrec-features fit": Rate(0.13, 0.07, 28, 900.0),
 }
-"""Model and stage -> its rate, by `python -m benchmarks epochs` and the sample shop's measured jobs."""
-OTHER = Rate(0.6, 0.2, 25, 1_500.0)
+"""Model and stage -> its rate, by `decorec estimate --measure` on Scientific and the sample shop's measured jobs."""
+OTHER = Rate(0.4, 0.2, 25, 1_500.0)
 """The rate of every other model."""
 WAITING = ("crawl", "download")
 """Steps that wait for servers: their time by the clock is not that of the processor."""
@@ -199,10 +201,15 @@ def _haste(config: StageConfig, stage: str) -> float:
     return min(1.0, TrainConfig().stage(stage).learning_rate / config.learning_rate)
 
 
+WIDTHS = ("dim", "sequence_hidden")
+"""Keys of models that say how wide a layer is."""
+
+
 def _width(run: Run) -> float:
-    """Seconds of an epoch, as a share of those with the model's default width: a quarter does not depend on it."""
-    width = getattr(run.model, "dim", None)
-    return 1.0 if width is None else 0.25 + 0.75 * width / type(run.model).model_fields["dim"].default
+    """Seconds of an epoch, as a share of those with the model's default widths: a quarter does not depend on them."""
+    fields = type(run.model).model_fields
+    shares = [float(getattr(run.model, key) / fields[key].default) for key in WIDTHS if key in fields]
+    return 0.25 + 0.75 * prod(shares)
 
 
 def _encoding(job: Job, size: Size) -> tuple[float, float]:
@@ -216,16 +223,16 @@ def _encoding(job: Job, size: Size) -> tuple[float, float]:
 
 
 def _scoring(job: Job, size: Size) -> tuple[float, float]:
-    return START + 0.5 + 0.9 * size.users * size.items / 1e6, BASE + 100
+    return START + 0.1 + 0.3 * size.users * size.items / 1e6, BASE + 100
 
 
 SIZED: dict[str, Callable[[Job, Size], tuple[float, float]]] = {
-    "ingest": lambda job, size: (3 + 0.02 * size.training / 1e3, 270.0),
-    "crawl": lambda job, size: (2 + 0.006 * size.items, 500.0),
+    "ingest": lambda job, size: (1.7 + 0.02 * size.training / 1e3, 270.0),
+    "crawl": lambda job, size: (2.5 + 0.006 * size.items, 500.0),
     "features": _encoding,
-    "split": lambda job, size: (2 + 0.005 * size.training / 1e3, 240.0),
-    "cooccurrence": lambda job, size: (4 + 0.02 * size.training / 1e3, 290.0),
-    "cluster": lambda job, size: (2.5 + 0.5 * size.items / 1e3, 230.0),
+    "split": lambda job, size: (1.3 + 0.005 * size.training / 1e3, 240.0),
+    "cooccurrence": lambda job, size: (1.5 + 0.02 * size.training / 1e3, 290.0),
+    "cluster": lambda job, size: (1.8 + 0.5 * size.items / 1e3, 230.0),
     "evaluate": _scoring,
     "recommend": _scoring,
     "modality-modes": lambda job, size: (START + 4 * (_scoring(job, size)[0] - START), BASE + 100),
