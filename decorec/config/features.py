@@ -31,18 +31,22 @@ class FeaturesConfig(Section):
     weights. The path of a copy of results/DATASET/encoder.safetensors: that encoder, of texts as well; nothing is
     fitted, and of the other keys of this section only device counts."""
     text: str | None = Field(
-        None, pattern=rf"^(encoder|lsa|sentence-transformers|{VECTORS})$", exclude_if=lambda text: text is None
+        None,
+        pattern=rf"^(encoder|lsa|open_clip|sentence-transformers|{VECTORS})$",
+        exclude_if=lambda text: text is None,
     )
     """What encodes the texts. encoder: the same as the pictures. lsa: latent semantic analysis (TF-IDF and a truncated
-    singular value decomposition) of the data set's own texts; it needs neither weights nor pictures.
-    sentence-transformers: the model text_model. The path of a parquet or safetensors file: vectors of your own, by
-    item. null: lsa beside an encoder that is trained here (fit), which knows less of texts; beside published weights
-    (clip), the encoder."""
+    singular value decomposition) of the data set's own texts; it needs neither weights nor pictures. open_clip: the
+    model text_model of open_clip, another than that of the pictures. sentence-transformers: the model text_model. The
+    path of a parquet or safetensors file: vectors of your own, by item. null: lsa beside an encoder that is trained
+    here (fit), which knows less of texts; beside published weights (clip), the encoder."""
     text_width: int = Field(256, ge=1, exclude_if=lambda width: width == 256)
     """Number of values in a row of text features (text lsa)."""
     text_model: str = Field("", exclude_if=lambda model: not model)
-    """A model of sentence-transformers (text sentence-transformers): its name on the Hugging Face hub, or local-dir:
-    and a folder."""
+    """A model of sentence-transformers (text sentence-transformers), by its name on the Hugging Face hub, or of
+    open_clip (text open_clip); local-dir: and a folder for either."""
+    text_weights: str = Field("", exclude_if=lambda weights: not weights)
+    """Weights tag of text_model, or the path of a local weights file (text open_clip)."""
     image: str = Field("encoder", pattern=rf"^(encoder|timm|{VECTORS})$", exclude_if=lambda image: image == "encoder")
     """What encodes the pictures. encoder: the key encoder. timm: the model image_model. The path of a parquet or
     safetensors file: vectors of your own, by item."""
@@ -79,10 +83,13 @@ class FeaturesConfig(Section):
     def _named_models(self) -> FeaturesConfig:
         for key, value, model, example in (
             ("text", "sentence-transformers", "text_model", "all-MiniLM-L6-v2"),
+            ("text", "open_clip", "text_model", "ViT-B-16-SigLIP2"),
             ("image", "timm", "image_model", "vit_small_patch14_dinov2.lvd142m"),
         ):
             if getattr(self, key) == value and not getattr(self, model):
                 raise ValueError(f"{key} is {value}, expected a model, found none; add {model}, such as {example}")
+        if self.text == "open_clip" and not (self.text_weights or self.text_model.startswith((FOLDER, "hf-hub:"))):
+            raise ValueError("text is open_clip, expected weights, found none; add text_weights, a tag or a file")
         return self
 
     @property
@@ -92,7 +99,7 @@ class FeaturesConfig(Section):
 
     @property
     def ways(self) -> dict[Literal["text", "image"], str]:
-        """What encodes each modality: clip, fit, lsa, sentence-transformers, timm, or the path of vectors."""
+        """What encodes each modality: clip, fit, lsa, open_clip, sentence-transformers, timm, or a path of vectors."""
         text = self.text or ("lsa" if self.encoder == "fit" else "encoder")
         return {
             "text": self.encoder if text == "encoder" else text,
@@ -112,6 +119,7 @@ class FeaturesConfig(Section):
             return [self.pinned, *given]
         named = {
             "clip": self.model if self.model.startswith(FOLDER) else self.weights,
+            "open_clip": self.text_model if self.text_model.startswith(FOLDER) else self.text_weights,
             "sentence-transformers": self.text_model if self.text_model.startswith(FOLDER) else "",
             "timm": self.image_model if self.image_model.startswith(FOLDER) else self.image_weights,
         }

@@ -33,7 +33,7 @@ from decorec.features.encoder import (
     one_line,
     tokenizer_digest,
 )
-from decorec.features.weights import HUB, Weights, locate
+from decorec.features.weights import HUB, KEYS, Weights, locate
 from decorec.processor import pinned
 
 __all__ = ["SMALL_CLIP", "Clip", "build_clip", "load_clip", "small_clip"]
@@ -71,14 +71,18 @@ class Clip:
         return int(self.encode("text", self.tokenizer([""])).shape[1])
 
 
-def load_clip(model: str, weights: str, precision: Precision, device: torch.device) -> Clip:
+def load_clip(
+    model: str, weights: str, precision: Precision, device: torch.device, keys: tuple[str, str] = KEYS
+) -> Clip:
     """Load ``model`` (a name of open_clip, or small-clip) with ``weights`` (a tag of open_clip, or a local file).
+
+    ``keys``: of the section features, that name both, for messages.
 
     Raises:
         DecorecError: unknown model or tag, a tag whose file cannot be fetched, or a file that does not fit.
     """
     _register_small_clip()
-    source = locate(model, weights)
+    source = locate(model, weights, keys)
     log.info("features: loading %s, weights %s, %s on %s", model, weights, precision, device.type)
     try:
         encoder = build_clip(model, source, precision, device)
@@ -135,7 +139,7 @@ def build_clip(model: str, source: Weights | None, precision: Precision, device:
         "open_clip": open_clip.__version__,
         "reproducible": str(pinned()).lower(),
     }
-    tokenizer = _tokenizer(model)
+    tokenizer = _tokenizer(model, source.keys[0])
     other = getattr(tokenizer, "tokenizer", None)
     if other is not None:  # one of its own, beside the weights
         metadata["tokenizer_sha256"] = tokenizer_digest(other)
@@ -158,7 +162,7 @@ def _register_small_clip() -> None:
         open_clip.add_model_config(SMALL_CLIP)
 
 
-def _tokenizer(model: str) -> Any:
+def _tokenizer(model: str, key: str) -> Any:
     try:
         with _open_clip_silent():
             return open_clip.get_tokenizer(model)
@@ -171,8 +175,8 @@ def _tokenizer(model: str) -> Any:
             place = (
                 f"on a machine with network access copy the Hugging Face repository {repository} (tokenizer.json and "
                 f"tokenizer_config.json, and its open_clip_config.json and open_clip_model.safetensors) into a folder, "
-                f"and set features.model to {FOLDER}<folder>"
+                f"and set features.{key} to {FOLDER}<folder>"
             )
         raise DecorecError(
-            f"features.model: expected the tokenizer of {model}, found: {one_line(error)}; {place}"
+            f"features.{key}: expected the tokenizer of {model}, found: {one_line(error)}; {place}"
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ def _clip() -> Loader:
     return load_clip
 
 
+def _clip_of_texts() -> Loader:
+    from decorec.features.clip import load_clip
+
+    return partial(load_clip, keys=("text_model", "text_weights"))
+
+
 def _sentences() -> Loader:
     from decorec.features.sentences import load_sentences
 
@@ -69,6 +76,18 @@ KINDS = {
             "cut at the context length of the model (77 for most, 64 for SigLIP)",
             "that of the tag's publisher",
             _clip,
+        ),
+        Kind(
+            "open_clip",
+            "`text: open_clip`",
+            ("text_model", "text_weights"),
+            "as `encoder: clip`",
+            "as `encoder: clip`",
+            "as `encoder: clip`",
+            "as `encoder: clip`",
+            "as `encoder: clip`",
+            "that of the tag's publisher",
+            _clip_of_texts,
         ),
         Kind(
             "sentence-transformers",

@@ -19,13 +19,15 @@ from decorec.config.features import FOLDER
 from decorec.errors import DecorecError
 from decorec.features.encoder import one_line
 
-__all__ = ["HUB", "Weights", "locate"]
+__all__ = ["HUB", "KEYS", "Weights", "locate"]
 
 log = logging.getLogger("decorec")
 NO_WEIGHTS = frozenset({"input_resolution", "context_length", "vocab_size"})
 """Numbers that OpenAI's archives hold among their tensors."""
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 HUB = "hf-hub:"
+KEYS = ("model", "weights")
+"""Keys of the section features for the encoder of pictures and texts."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,14 @@ class Weights:
     """Weights in the form that open_clip's loader takes.
 
     ``pretrained``: tag, path or None (the model name includes its weights). ``local``: whether they are files on this
-    machine. ``settings``: preprocessing and activation that belong to them.
+    machine. ``settings``: preprocessing and activation that belong to them. ``keys``: of the section features, that
+    name the model and its weights.
     """
 
     model: str
     pretrained: str | None
     local: bool = False
+    keys: tuple[str, str] = KEYS
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @contextmanager
@@ -59,62 +63,63 @@ class Weights:
 
     def explain(self, error: Exception) -> DecorecError:
         """The message for weights that could not be loaded."""
-        reason = one_line(error)
+        reason, (key, weights) = one_line(error), self.keys
+        instead = "features.encoder to fit" if self.keys == KEYS else "features.text to lsa"
         if self.local:
             return DecorecError(
-                f"features.weights: expected weights of {self.model} in {self.pretrained or 'its folder'}, found "
-                f"a file that does not fit ({reason}); set features.model to the model that the file belongs to, or "
+                f"features.{weights}: expected weights of {self.model} in {self.pretrained or 'its folder'}, found "
+                f"a file that does not fit ({reason}); set features.{key} to the model that the file belongs to, or "
                 "get the right file"
             )
         if self.pretrained is None:
             return DecorecError(
-                f"features.model: expected to fetch {self.model}, found: {reason}; copy the repository into a folder "
-                f"on a machine with network access, and set features.model to {FOLDER}<folder>"
+                f"features.{key}: expected to fetch {self.model}, found: {reason}; copy the repository into a folder "
+                f"on a machine with network access, and set features.{key} to {FOLDER}<folder>"
             )
         where, name = _origin(self.model, self.pretrained)
         tokenizer = (open_clip.get_model_config(self.model) or {}).get("text_cfg", {}).get("hf_tokenizer_name")
         if tokenizer:
             return DecorecError(
-                f"features.weights: expected to fetch the weights {self.pretrained!r} of {self.model}, found: "
+                f"features.{weights}: expected to fetch the weights {self.pretrained!r} of {self.model}, found: "
                 f"{reason}.\nOn a machine with network access get the file {where}, open_clip_config.json beside it,\n"
                 f"and the tokenizer (tokenizer.json, tokenizer_config.json of {tokenizer}); put all into one folder, "
-                f"and set\n  features:\n    model: {FOLDER}<folder>\n"
-                "in the configuration; or set features.encoder to fit, which needs no weights."
+                f"and set\n  features:\n    {key}: {FOLDER}<folder>\n"
+                f"in the configuration; or set {instead}, which needs no weights."
             )
         return DecorecError(
-            f"features.weights: expected to fetch the weights {self.pretrained!r} of {self.model}, found: {reason}.\n"
+            f"features.{weights}: expected to fetch the weights {self.pretrained!r} of {self.model}, found: {reason}.\n"
             f"Get the file {where} on a machine with network access, put it at weights/{name} (or anywhere), and set\n"
-            f"  features:\n    model: {self.model}\n    weights: weights/{name}\n"
-            "in the configuration; or set features.encoder to fit, which needs no weights."
+            f"  features:\n    {key}: {self.model}\n    {weights}: weights/{name}\n"
+            f"in the configuration; or set {instead}, which needs no weights."
         )
 
 
-def locate(model: str, weights: str) -> Weights:
-    """Resolve ``features.weights``: a tag of ``model``, or the path of a local file.
+def locate(model: str, weights: str, keys: tuple[str, str] = KEYS) -> Weights:
+    """Resolve ``weights``: a tag of ``model``, or the path of a local file; ``keys`` name them in the configuration.
 
     Raises:
         DecorecError: open_clip has no such model, or the value is neither a tag nor a file.
     """
     if model.startswith(FOLDER):
-        _expect_folder(Path(model.removeprefix(FOLDER)))
-        return Weights(model, None, local=True)
+        _expect_folder(Path(model.removeprefix(FOLDER)), keys[0])
+        return Weights(model, None, True, keys)
     if model.startswith(HUB):
-        return Weights(model, None)
+        return Weights(model, None, False, keys)
     if model not in open_clip.list_models():
         similar = difflib.get_close_matches(model, open_clip.list_models(), n=5, cutoff=0.4)
         raise DecorecError(
-            f"features.model: expected a model name of open_clip, found {model!r}; similar names: "
+            f"features.{keys[0]}: expected a model name of open_clip, found {model!r}; similar names: "
             f"{', '.join(similar) or 'none'}"
         )
     published = get_pretrained_cfg(model, weights)
     if published:
-        return Weights(model, weights, settings=_settings(published))
+        return Weights(model, weights, False, keys, _settings(published))
     path = Path(weights)
     if path.is_file():
-        return Weights(model, weights, True, _settings_of_file(model, path.name))
+        return Weights(model, weights, True, keys, _settings_of_file(model, path.name))
     raise DecorecError(
-        f"features.weights: expected a weights tag of {model} or the path of a weights file, found {weights!r}, which "
-        f"is neither; tags: {', '.join(open_clip.list_pretrained_tags_by_model(model)) or 'none'}"
+        f"features.{keys[1]}: expected a weights tag of {model} or the path of a weights file, found {weights!r}, "
+        f"which is neither; tags: {', '.join(open_clip.list_pretrained_tags_by_model(model)) or 'none'}"
     )
 
 
@@ -157,10 +162,10 @@ def _settings_of_file(model: str, file: str) -> dict[str, Any]:
     return agreed
 
 
-def _expect_folder(folder: Path) -> None:
+def _expect_folder(folder: Path, key: str) -> None:
     if not folder.is_dir():
         raise DecorecError(
-            f"features.model: expected a folder with open_clip_config.json and weights, found no folder {folder}"
+            f"features.{key}: expected a folder with open_clip_config.json and weights, found no folder {folder}"
         )
 
 

@@ -82,24 +82,30 @@ def weights(config: Config, folder: Path, home: Path | None = None) -> Finding:
     if not any(section.source in INGESTED for section in config.datasets.values()):
         return Finding("ok", "weights", "none needed: the features are given")
     ways = set() if settings.pinned is not None else set(settings.ways.values())
-    local = settings.model.startswith(FOLDER) or (folder / settings.weights).exists()
-    tagged = "clip" in ways and not local
-    places = [folder / path for path in settings.files if not (tagged and path == Path(settings.weights))]
+    named = [("clip", settings.model, settings.weights, "weights")]
+    named += [("open_clip", settings.text_model, settings.text_weights, "text_weights")]
+    tagged = [
+        (model, tag, key)
+        for way, model, tag, key in named
+        if way in ways and not model.startswith(FOLDER) and not (folder / tag).is_file()
+    ]
+    tags = {Path(tag) for _, tag, _ in tagged}
+    places = [folder / path for path in settings.files if path not in tags]
     for place in places:
         if not place.exists():
             return Finding("missing", "weights", f"expected {place}, found nothing there; correct the section features")
         if not os.access(place, os.R_OK):
             return Finding("missing", "weights", f"{place}: cannot be read; give yourself access to it")
     lacking = [name for name in settings.repositories if not _kept(name, home).exists()]
-    if tagged:
-        found = _published(settings.model, settings.weights, home)
-        if found.state != "ok" or not lacking:
-            return found
+    published = [_published(*one, home) for one in tagged]
+    worst = next((found for state in ("missing", "warning") for found in published if found.state == state), None)
+    if worst is not None or (published and not lacking):
+        return worst or Finding("ok", "weights", "; ".join(found.text for found in published))
     if lacking:
         text = f"{', '.join(lacking)}: not on this machine, and the step features will fetch it"
         return Finding("warning", "weights", f"{text}; without network, see docs/how-to/encoders.md")
-    named = [*map(str, places), *settings.repositories]
-    return Finding("ok", "weights", ", ".join(named) or "none needed (features.encoder: fit)")
+    found = [*map(str, places), *settings.repositories]
+    return Finding("ok", "weights", ", ".join(found) or "none needed (features.encoder: fit)")
 
 
 def _kept(repository: str, home: Path) -> Path:
@@ -107,12 +113,12 @@ def _kept(repository: str, home: Path) -> Path:
     return home / ".cache" / "huggingface" / "hub" / f"models--{repository.replace('/', '--')}"
 
 
-def _published(model: str, tag: str, home: Path) -> Finding:
+def _published(model: str, tag: str, key: str, home: Path) -> Finding:
     from open_clip.pretrained import get_pretrained_cfg  # it loads torch
 
     known = get_pretrained_cfg(model, tag)
     if not known and not model.startswith("hf-hub:"):
-        text = f"expected a file, or a tag of {model}, found {tag!r}; correct features.weights"
+        text = f"expected a file, or a tag of {model}, found {tag!r}; correct features.{key}"
         return Finding("missing", "weights", text)
     if known.get("url"):
         kept, where = home / ".cache" / "clip" / Path(known["url"]).name, known["url"]
@@ -123,9 +129,7 @@ def _published(model: str, tag: str, home: Path) -> Finding:
     if kept.exists():
         return Finding("ok", "weights", f"{tag} of {model}, fetched before: {kept}")
     text = f"{tag} of {model} is not on this machine, and the step features will fetch it ({where})"
-    return Finding(
-        "warning", "weights", f"{text}; without network, put the file somewhere and name it: features.weights"
-    )
+    return Finding("warning", "weights", f"{text}; without network, put the file somewhere and name it: features.{key}")
 
 
 def network(config: Config) -> list[Finding]:

@@ -129,7 +129,12 @@ def _encoders(features: list[Path]) -> str:
 
 def _encoder(facts: Mapping[str, str]) -> str:
     kind = facts.get("encoder", "given")
-    packages = {"clip": "open_clip", "sentence-transformers": "sentence-transformers", "timm": "timm"}
+    packages = {
+        "clip": "open_clip",
+        "open_clip": "open_clip",
+        "sentence-transformers": "sentence-transformers",
+        "timm": "timm",
+    }
     if kind in packages:
         return (
             f"{packages[kind]} `{facts.get('model')}` with the weights `{facts.get('weights') or 'published'}`. Their "

@@ -29,7 +29,7 @@ from decorec.artifacts.layout import picture_path
 from decorec.config.features import FeaturesConfig
 from decorec.data.item_features import FeatureFile
 from decorec.errors import DecorecError, explain
-from decorec.features.clip import SMALL_CLIP, load_clip
+from decorec.features.clip import SMALL_CLIP, build_clip, load_clip
 from decorec.features.decode import Texts, batches, decode
 from decorec.features.encoder import Pixels
 from decorec.features.item_encoder import encode_items
@@ -159,6 +159,33 @@ def test_texts_and_pictures_by_two_models_are_those_of_the_packages_themselves(
     assert np.array_equal(alone["image"].x[0], after["image"].x[1])
 
 
+def test_texts_and_pictures_by_two_models_of_open_clip(tmp_path: Path) -> None:
+    write_shop(tmp_path, ITEMS)
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        state = build_clip(SMALL_CLIP.stem, None, "fp32", CPU).model.state_dict()
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, tmp_path / f"{seed}.safetensors")
+    one, two = (
+        {"encoder": "clip", "model": SMALL_CLIP.stem, "weights": str(tmp_path / f"{seed}.safetensors"), "device": "cpu"}
+        for seed in (1, 2)
+    )
+    apart = one | {"text": "open_clip", "text_model": two["model"], "text_weights": two["weights"]}
+    found, first, second = (encoded(tmp_path, settings) for settings in (apart, one, two))
+    assert np.array_equal(found["image"].x, first["image"].x) and np.array_equal(found["text"].x, second["text"].x)
+    assert not np.allclose(first["text"].x, second["text"].x)
+    assert [found[name].metadata["weights"] for name in ("text", "image")] == [two["weights"], one["weights"]]
+    encoded(tmp_path, apart)
+    shutil.copy(tmp_path / "encoder.safetensors", tmp_path / "pinned.safetensors")
+    pinned = encoded(tmp_path, {"encoder": str(tmp_path / "pinned.safetensors"), "device": "cpu"})
+    assert all(np.array_equal(pinned[name].x, found[name].x) for name in found)
+    with pytest.raises(DecorecError, match=r"features\.text_weights: expected a weights tag of small-clip"):
+        encoded(tmp_path, apart | {"text_weights": "nowhere.pt"})
+    with pytest.raises(
+        DecorecError, match=r"features\.text_model: expected a model name of open_clip, found 'big-clip'"
+    ):
+        encoded(tmp_path, apart | {"text_model": "big-clip"})
+
+
 def test_a_changed_model_encodes_its_modality_again_and_is_no_longer_the_pinned_one(
     tmp_path: Path, settings: dict[str, Any], sentences: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -267,7 +294,7 @@ def test_what_cannot_be_had_is_said_in_one_sentence(
 def build_tokenizer(model: str) -> Any:
     from decorec.features import clip
 
-    return clip._tokenizer(model)
+    return clip._tokenizer(model, "model")
 
 
 def test_pictures_of_published_configurations_are_those_of_open_clip_bit_for_bit(tmp_path: Path) -> None:
@@ -424,6 +451,8 @@ def test_keys_that_do_not_fit() -> None:
     for values, words in (
         ({"text": "timm"}, "text"),
         ({"text": "sentence-transformers"}, "expected a model, found none; add text_model"),
+        ({"text": "open_clip"}, "add text_model, such as ViT-B-16-SigLIP2"),
+        ({"text": "open_clip", "text_model": "ViT-B-32"}, "add text_weights, a tag or a file"),
         ({"image": "timm"}, "add image_model, such as vit_small"),
         ({"image": "results/shop/features/image.safetensors"}, "outside results/"),
     ):
@@ -432,3 +461,6 @@ def test_keys_that_do_not_fit() -> None:
     chosen = FeaturesConfig(encoder="fit", image="timm", image_model="local-dir:models/dino", text="my/text.parquet")
     assert chosen.ways == {"text": "my/text.parquet", "image": "timm"}
     assert chosen.files == [Path("models/dino"), Path("my/text.parquet")]
+    both = FeaturesConfig(encoder="clip", text="open_clip", text_model="ViT-B-32", text_weights="weights/b.pt")
+    assert both.ways == {"text": "open_clip", "image": "clip"}
+    assert both.files == [Path("weights/b.pt"), Path("openai")]

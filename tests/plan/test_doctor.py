@@ -142,6 +142,11 @@ def test_files_of_the_data_sets_and_of_the_encoder_are_looked_for(tmp_path: Path
     assert told(encoder="fit", image="mine.parquet")[0] == "missing"
     (tmp_path / "mine.parquet").touch()
     assert told(encoder="fit", image="mine.parquet") == ("ok", f"{tmp_path}/mine.parquet")
+    texts = {"text": "open_clip", "text_model": "ViT-B-32"}
+    state, text = told(encoder="clip", **texts, text_weights="opnai")
+    assert state == "missing" and "correct features.text_weights" in text, "the worse of two"
+    assert told(encoder="clip", **texts, text_weights="laion2b_s34b_b79k")[0] == "warning"
+    assert told(encoder="fit", **texts, text_weights="opnai.pt") == ("ok", f"{tmp_path}/opnai.pt")
     state, text = told(encoder="fit", text="sentence-transformers", text_model="tiny")
     assert state == "warning" and text.startswith("sentence-transformers/tiny: not on this machine")
 
