@@ -25,7 +25,7 @@ from decorec.config.tables import KNOBS, LISTS, ReportConfig, TablesConfig
 from decorec.config.training import TrainConfig, TuningConfig
 from decorec.errors import DecorecError
 
-__all__ = ["Config", "RunDifference", "TunedDifference", "describe", "load", "read", "schema"]
+__all__ = ["Config", "RunDifference", "TunedDifference", "describe", "load", "schema"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
@@ -361,14 +361,3 @@ def schema(*, output: Path) -> None:
     from decorec.artifacts.files import write_text
 
     write_text(output, json.dumps(describe(), indent=2, ensure_ascii=False) + "\n")
-
-
-def read(path: Path) -> Config:
-    """Read and validate one YAML file."""
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise DecorecError(f"{path}: expected a YAML file, found {error}") from error
-    return load(values or {}, str(path))

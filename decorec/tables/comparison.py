@@ -28,8 +28,6 @@ __all__ = ["comparison_table"]
 class Comparison:
     """One kind of table."""
 
-    source: str
-    """The table or figure of the paper of this kind; "" if it has none."""
     caption: str
     column: str
     """Name of the column of runs in the csv file."""
@@ -38,10 +36,10 @@ class Comparison:
 
 
 COMPARISONS = {
-    "main": Comparison("Table 2", "Comparison of models on the test targets", "model", "main"),
-    "ablations": Comparison("Table 4", "Ablations on the test targets", "variant", "ablations"),
-    "fusion": Comparison("Figure 4", "Ids, modalities and their naive fusion on the test targets", "model", None),
-    "readings": Comparison("", "Other readings of the paper's equations on the test targets", "variant", None),
+    "main": Comparison("Comparison of models on the test targets", "model", "main"),
+    "ablations": Comparison("Ablations on the test targets", "variant", "ablations"),
+    "fusion": Comparison("Ids, modalities and their naive fusion on the test targets", "model", None),
+    "readings": Comparison("Other readings of the paper's equations on the test targets", "variant", None),
 }
 
 
