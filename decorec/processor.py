@@ -12,7 +12,7 @@ from pathlib import Path
 
 from decorec.errors import DecorecError
 
-__all__ = ["FLAG", "flags", "pin", "pinned"]
+__all__ = ["FLAG", "emulates", "flags", "pin", "pinned"]
 
 FLAG = "--reproducible"
 """Flag of a step that has to be pinned."""
@@ -30,6 +30,8 @@ PINS = {
 EXCLUDED = "NPY_ENABLE_CPU_FEATURES"
 """numpy refuses to start with both lists."""
 NEEDED = frozenset({"avx2", "fma"})
+HALVES = {"bf16": {"avx512_bf16", "amx_bf16"}, "fp16": {"avx512_fp16", "amx_fp16"}}
+"""Precision -> instructions, of which a processor needs one to multiply in it."""
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -62,3 +64,8 @@ def flags() -> set[str]:
     except OSError:
         return set()
     return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
+
+
+def emulates(precision: str) -> bool:
+    """Whether this process would compute in ``precision`` by conversions, on a processor: slower than fp32."""
+    return precision in HALVES and (pinned() or not HALVES[precision] & flags())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,12 +28,14 @@ from decorec.features.encoder_inputs import Distinct, EncoderInputs
 from decorec.features.given import GivenVectors
 from decorec.features.lsa import Lsa
 from decorec.features.row_cache import RowCache, input_key
+from decorec.processor import emulates
 
 if TYPE_CHECKING:
     from decorec.features.encoder import Encoder, Modality
 
 __all__ = ["ItemEncoder", "encode_items"]
 
+log = logging.getLogger("decorec")
 Device = Literal["auto", "cpu", "cuda"]
 NETWORK, ANALYSIS = "network.", "lsa."
 """Begin the names of the arrays of a fitted network and of an analysis."""
@@ -259,6 +262,12 @@ def _made(kind: str, settings: FeaturesConfig, inputs: EncoderInputs, cache: Pat
     from decorec.features.encoder import pick_device
 
     device = pick_device(settings.device)
+    if device.type == "cpu" and emulates(settings.precision):
+        log.warning(
+            "features: features.precision is %s, which this processor has no instructions for: slower than fp32; set "
+            "it to fp32, or use another machine",
+            settings.precision,
+        )
     if kind != "fit":
         from decorec.features.registry import KINDS
 

@@ -23,6 +23,7 @@ from decorec.evaluation.rank_metrics import parse_metric
 from decorec.models.base import Recommender
 from decorec.models.cold_ids import mean_ids
 from decorec.nn.sampled_softmax import Sampler
+from decorec.processor import emulates
 from decorec.progress import track
 from decorec.training.early_stopping import Best, is_better
 from decorec.training.optimizer import warmup
@@ -91,6 +92,13 @@ def train_model(
             "filter.kcore to 4, or split.quantile"
         )
     _expect_known(model, config)
+    if model.item_data.device.type == "cpu" and emulates(config.precision):
+        log.warning(
+            "%s: train.precision is %s, which this processor has no instructions for: slower than fp32 (more than "
+            "twice on a Xeon); set it to fp32, or use another machine",
+            label,
+            config.precision,
+        )
     model.sampler = _sampler(model, sequences, config, seed)
     cold = _cold(model, sequences) if config.cold_ids == "mean" else None
     now = TrainingState(model, config, seed)

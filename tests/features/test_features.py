@@ -104,12 +104,17 @@ def test_metadata_say_how_the_features_were_made(tmp_path: Path, weights: Path) 
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_low_precision_is_close_and_stored_as_float32(tmp_path: Path, weights: Path, precision: str) -> None:
+def test_low_precision_is_close_and_stored_as_float32(
+    tmp_path: Path, weights: Path, precision: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     write_shop(tmp_path, 12)
     files = step_files(tmp_path)
+    monkeypatch.setattr("decorec.processor.CPUINFO", tmp_path / "none")
     features(settings=_config(weights), **files)
     exact = FeatureFile.read(files["image"]).x
+    assert "has no instructions for" not in caplog.text
     features(settings=_config(weights, precision=precision), **files)
+    assert f"features.precision is {precision}, which this processor has no instructions for" in caplog.text
     close = FeatureFile.read(files["image"]).x
     assert close.dtype == np.float32 and not np.array_equal(close, exact)
     cosine = (close * exact).sum(1) / np.linalg.norm(close, axis=1) / np.linalg.norm(exact, axis=1)

@@ -231,6 +231,22 @@ def test_a_horizon_trains_on_later_items_too(name: str, stage: str) -> None:
     assert far > near
 
 
+@pytest.mark.parametrize(
+    ("flags", "warned"), [("fma avx2", True), ("fma avx2 avx512_bf16", False), ("fma amx_bf16", False)]
+)
+def test_a_precision_that_the_processor_emulates_is_said(
+    flags: str, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor: 0\nflags\t\t: {flags}\n")
+    monkeypatch.setattr("decorec.processor.CPUINFO", tmp_path / "cpuinfo")
+    data, run = small.sequences(), small.run(name="sasrec")
+    for precision, expected in (("bf16", warned), ("fp32", False)):
+        config = run.train.stage("fit").model_copy(update={"precision": precision, "epochs": 1})
+        caplog.clear()
+        train_model(small.model(data, run, "fit"), data, config, 0)
+        assert ("has no instructions for" in caplog.text) == expected
+
+
 @pytest.mark.parametrize(("name", "stage"), TRAINED)
 def test_bf16_trains_to_identical_bytes_twice(name: str, stage: str) -> None:
     data = small.sequences()
