@@ -36,7 +36,7 @@ RULES = sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     """A workplace in which everything has been computed."""
     workplace = Workplace(tmp_path_factory.mktemp("first") / "shop", SETTINGS, *TARGETS)
-    result = workplace.snakemake("--show-failed-logs", "--", *TARGETS)
+    result = workplace.snakemake("--show-failed-logs", "--verbose", "--", *TARGETS)
     assert result.returncode == 0, result.stdout + result.stderr
     return workplace
 
@@ -77,6 +77,12 @@ def test_the_chain_gives_every_table_and_leaves_logs_and_benchmarks(finished: Wo
     steps, damaged = step_log.read(finished.folder / layout.STEP_LOG)
     assert damaged == 0 and {step["outcome"] for step in steps} == {"done"}
     assert len(steps) == len(list((results / "benchmarks").rglob("*.tsv"))), "one line for every job"
+
+
+def test_the_scheduler_looks_at_the_jobs_when_one_has_ended_and_not_every_second(finished: Workplace) -> None:
+    """With Snakemake's limit of jobs in a second it does both, and once more in a second for every job that has ended."""
+    log = min((finished.folder / ".snakemake/log").glob("*.log")).read_text(encoding="utf-8")
+    assert 0 < log.count("Ready jobs: ") <= log.count("Finished jobid: ") + 1
 
 
 def test_the_examples_of_the_page_on_use_and_of_the_notebook_run(finished: Workplace) -> None:

@@ -90,6 +90,15 @@ onstart:
         deployed = workflow.deployment_settings.deployment_method
         if workflow.local_exec and not deployed and pays(needed.values()):
             Prefork(Path(".snakemake"))
+        # Snakemake's limit of 100 new jobs a second leaves a timer behind for every finished job, and each of them looks
+        # at all jobs once a second: with a thousand jobs that takes a core. On one machine its cores are the limit.
+        limit = workflow.scheduling_settings.max_jobs_per_timespan
+        if (
+            workflow.local_exec
+            and limit
+            and (limit.max_jobs, limit.timespan) == (100, 1)
+        ):
+            workflow.scheduler.job_rate_limiter = None
         # Lines through Snakemake's logger stand once in the terminal and once in its log, and heed --quiet progress.
         say = partial(logger.info, extra={"quietness": Quietness.PROGRESS})
         # Snakemake closes it at the end of a run, however that ends.
