@@ -1,11 +1,11 @@
-"""python -m docs.generate: write config/README.md; python -m docs.generate pictures: draw docs/images."""
+"""python -m docs.generate: write config/README.md, draw the charts; python -m docs.generate pictures: the pictures."""
 
 from __future__ import annotations
 
 import sys
 
 from decorec.errors import DecorecError
-from docs.generate import REPOSITORY, configuration
+from docs.generate import REPOSITORY, configuration, figures
 
 if sys.argv[1:] == ["pictures"]:
     from docs.generate import pictures  # it needs Chromium and results
@@ -16,3 +16,4 @@ if sys.argv[1:] == ["pictures"]:
         sys.exit(str(error))
 else:
     (REPOSITORY / "config/README.md").write_text(configuration.readme(), encoding="utf-8")
+    figures.write()

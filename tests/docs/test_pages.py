@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import yaml
 from decorec.cli import _parser_of
 from decorec.steps import STEPS, step_function
 from docs.generate import commands, configuration
+from docs.generate.figures import FIGURES, Bar, drawn
 from docs.generate.source import definition
 from tests.support.workplace import REPOSITORY
 
@@ -96,6 +98,20 @@ def test_every_function_that_a_page_names_is_there() -> None:
 
 def test_the_tables_of_keys_are_those_of_the_schema() -> None:
     assert text_of("config/README.md") == configuration.readme(), "run: python -m docs.generate"
+
+
+def test_charts_show_what_the_tables_of_their_pages_say() -> None:
+    page = text_of("docs/performance.md")
+    for name, figure in FIGURES.items():
+        assert text_of(f"docs/images/{name}.svg") == drawn(figure), f"{name}.svg: run: python -m docs.generate"
+        assert f"(images/{name}.svg)]({figure.page}#" in page, f"docs/performance.md: {name}.svg"
+
+
+def test_a_chart_without_its_cell_is_refused() -> None:
+    figure = FIGURES["crawl"]
+    for bar in (Bar("no row", "nobody", "pictures/s"), Bar("no column", "decorec", "colour")):
+        with pytest.raises(ValueError, match=r"Crawl beside img2dataset: expected a number in '"):
+            drawn(replace(figure, bars=(bar,)))
 
 
 def test_every_key_has_a_row() -> None:

@@ -1,0 +1,198 @@
+"""The charts of docs/performance.md, drawn from the tables of the pages that they belong to.
+
+A bar names its cell by page, section, row and column, so that chart and page show one number. The text is text, in the
+colours of either scheme on a ground of its own, and a chart is as wide as a telephone.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+
+from docs.generate import REPOSITORY
+
+__all__ = ["FIGURES", "drawn", "write"]
+
+FOLDER = REPOSITORY / "docs/images"
+WIDTH, EDGE, ROW, BAR = 340, 12, 38, 12
+"""Pixels: of a chart, around it, from bar to bar, and the height of a bar."""
+VALUE = 88
+"""Pixels that are kept free behind the longest bar."""
+STYLE = (
+    "text{font:12px system-ui,sans-serif;fill:#222}.title{font-weight:600}.note{fill:#555}"
+    ".ground{fill:#fafafa;stroke:#ddd}.ours{fill:#3f51b5}.other{fill:#9a9a9a}"
+    "@media(prefers-color-scheme:dark){text{fill:#eee}.note{fill:#bbb}.ground{fill:#22242c;stroke:#444}"
+    ".ours{fill:#8c9eff}.other{fill:#8a8a8a}}"
+)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A cell of a table, and what the bar is called; ``ours``: drawn in the colour of this project."""
+
+    label: str
+    row: str
+    column: str
+    ours: bool = True
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The bars of one section of a page, with a title, what is better, and the unit behind each value.
+
+    ``logarithmic``: the axis begins at a tenth of the power of ten below the least value.
+    """
+
+    title: str
+    note: str
+    page: str
+    section: str
+    unit: str
+    bars: tuple[Bar, ...]
+    logarithmic: bool = False
+
+
+FIGURES = {
+    "epochs": Figure(
+        "An epoch of training, Scientific",
+        "seconds on one thread; less is better",
+        "performance/training.md",
+        "Peers",
+        " s",
+        (
+            Bar("SASRec", "SASRec, fp32", "seconds per epoch"),
+            Bar("DeCoRec, stage 1", "DeCoRec stage 1, fp32 (bf16)", "seconds per epoch"),
+            Bar("DeCoRec, stage 2", "DeCoRec stage 2, fp32 (bf16)", "seconds per epoch"),
+            Bar("RecBole, SASRec", "RecBole SASRec", "seconds per epoch", ours=False),
+        ),
+    ),
+    "filtering": Figure(
+        "Filter and split, 10 million interactions",
+        "seconds on the clock; less is better",
+        "performance/data.md",
+        "Filter and split",
+        "",
+        (
+            Bar("decorec, ingest", "ingest", "clock"),
+            Bar("decorec, split", "split", "clock"),
+            Bar("RecBole, loading and filtering", "RecBole", "clock", ours=False),
+        ),
+    ),
+    "crawl": Figure(
+        "Crawl from a server on the same machine",
+        "pictures a second in two rounds; more is better",
+        "performance/acquisition.md",
+        "Crawl beside img2dataset",
+        "",
+        (
+            Bar("decorec", "decorec", "pictures/s"),
+            Bar("img2dataset", "img2dataset", "pictures/s", ours=False),
+        ),
+    ),
+    "fit": Figure(
+        "Fitting a closed form",
+        "processor time, logarithmic; less is better",
+        "performance/training.md",
+        "Closed forms",
+        "",
+        (
+            Bar("EASE, 1,585 items", "ease", "fit"),
+            Bar("content-EASE (gram)", "content-ease, side: gram", "fit"),
+            Bar("content-EASE (additive)", "content-ease, side: additive", "fit"),
+            Bar("content-EASE (prior)", "content-ease, side: prior", "fit"),
+            Bar("EASE, 100 neighbours, 100,000 items", "ease, neighbours: 100, 100,000 items", "fit"),
+        ),
+        logarithmic=True,
+    ),
+    "score": Figure(
+        "Ranking all items for a user by a closed form",
+        "processor time, logarithmic; less is better",
+        "performance/training.md",
+        "Closed forms",
+        "",
+        (
+            Bar("EASE, 1,585 items", "ease", "ranking a user"),
+            Bar("content-EASE (gram)", "content-ease, side: gram", "ranking a user"),
+            Bar("content-EASE (additive)", "content-ease, side: additive", "ranking a user"),
+            Bar("content-EASE (prior)", "content-ease, side: prior", "ranking a user"),
+            Bar("EASE, 100 neighbours, 100,000 items", "ease, neighbours: 100, 100,000 items", "ranking a user"),
+        ),
+        logarithmic=True,
+    ),
+}
+"""Name of the file -> chart."""
+
+
+def write() -> None:
+    """Write docs/images/*.svg."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, figure in FIGURES.items():
+        (FOLDER / f"{name}.svg").write_text(drawn(figure), encoding="utf-8")
+
+
+def drawn(figure: Figure) -> str:
+    """The chart as SVG.
+
+    Raises:
+        ValueError: the page has no such section, row or column, or no number there.
+    """
+    text = (REPOSITORY / "docs" / figure.page).read_text(encoding="utf-8")
+    cells = [_cell(figure, text, bar) for bar in figure.bars]
+    lengths = _lengths([_size(cell) for cell in cells], figure.logarithmic)
+    height = EDGE + 40 + ROW * len(cells)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}">',
+        f"<title>{escape(figure.title)}: {escape(figure.note)}</title><style>{STYLE}</style>",
+        f'<rect class="ground" x=".5" y=".5" width="{WIDTH - 1}" height="{height - 1}" rx="4"/>',
+        f'<text class="title" x="{EDGE}" y="{EDGE + 10}">{escape(figure.title)}</text>',
+        f'<text class="note" x="{EDGE}" y="{EDGE + 26}">{escape(figure.note)}</text>',
+    ]
+    for number, (bar, cell, length) in enumerate(zip(figure.bars, cells, lengths, strict=True)):
+        y = EDGE + 48 + ROW * number
+        kind = "ours" if bar.ours else "other"
+        lines += [
+            f'<text x="{EDGE}" y="{y}">{escape(bar.label)}</text>',
+            f'<rect class="{kind}" x="{EDGE}" y="{y + 5}" width="{length:.1f}" height="{BAR}" rx="1"/>',
+            f'<text x="{EDGE + length + 6:.1f}" y="{y + 15}">{escape(cell + figure.unit)}</text>',
+        ]
+    return "\n".join([*lines, "</svg>\n"])
+
+
+def _lengths(sizes: list[float], logarithmic: bool) -> list[float]:
+    """Pixels of bars of these sizes."""
+    if logarithmic:
+        least = 10.0 ** (math.floor(math.log10(min(sizes))) - 1)
+        sizes = [math.log10(size / least) for size in sizes]
+    return [size / max(sizes) * (WIDTH - 2 * EDGE - VALUE) for size in sizes]
+
+
+def _size(cell: str) -> float:
+    """The mean of the numbers of a cell, such as ``768, 735``."""
+    numbers = [float(part.replace(",", "").split()[0]) for part in cell.split(", ")]
+    return sum(numbers) / len(numbers)
+
+
+def _cell(figure: Figure, text: str, bar: Bar) -> str:
+    """What stands in the bar's cell, without marks and without what is in brackets."""
+    for header, *rows in _tables(text, figure.section):
+        for row in rows:
+            if row[0] == bar.row and bar.column in header:
+                found = re.sub(r" *\(.*?\)", "", row[header.index(bar.column)])
+                if re.match(r"\d", found):
+                    return found
+    raise ValueError(f"{figure.page}: {figure.section}: expected a number in {bar.row!r}, {bar.column!r}, found none")
+
+
+def _tables(text: str, section: str) -> Iterator[list[list[str]]]:
+    """The tables of a section, as rows of cells without marks; the first row is the header."""
+    for part in re.split(r"^#+ ", text, flags=re.MULTILINE):
+        if part.split("\n", 1)[0] == section:
+            for table in re.findall(r"(?:^\|.*\n?)+", part, re.MULTILINE):
+                rows = [
+                    [re.sub(r"[*`]", "", cell).strip() for cell in line.strip().strip("|").split("|")]
+                    for line in table.splitlines()
+                ]
+                yield [rows[0], *rows[2:]]
