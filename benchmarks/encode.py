@@ -34,18 +34,19 @@ from scipy.stats import binom
 from decorec.artifacts.layout import picture_path
 from decorec.data.item_features import FeatureFile
 from decorec.features.clip import Clip, build_clip
-from decorec.features.encoder import arithmetic, pick_device
+from decorec.features.encoder import Modality, arithmetic, pick_device
 from decorec.features.encoder_inputs import EncoderInputs, read_encoder_inputs
 from decorec.features.extract import Job, extract
 from decorec.features.row_cache import RowCache, input_key
 
-__all__ = ["main"]
+__all__ = ["Seconds", "extraction", "interval", "main", "store_inputs"]
 
 SIZES = ((256, 256), (256, 341), (341, 256), (256, 384))
 
 
-def _store_pictures(folder: Path, count: int) -> EncoderInputs:
-    """Write ``count`` pictures with the detail of photographs, and the tables that name them."""
+def store_inputs(folder: Path, texts: list[str]) -> EncoderInputs:
+    """Write a picture with the detail of photographs for each of ``texts``, and the tables that name both."""
+    count = len(texts)
     random = np.random.default_rng(0)
     hashes = [f"{number:064x}" for number in range(count)]
     for number, sha256 in enumerate(hashes):
@@ -58,7 +59,7 @@ def _store_pictures(folder: Path, count: int) -> EncoderInputs:
         Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8)).save(path, "JPEG", quality=92)
     names = [f"i{number}" for number in range(count)]
     catalogue, images = folder / "items.parquet", folder / "images.parquet"
-    pl.DataFrame({"item": names, "text": [""] * count}).write_parquet(catalogue)
+    pl.DataFrame({"item": names, "text": texts}).write_parquet(catalogue)
     pl.DataFrame({"item": names, "status": ["ok"] * count, "sha256": hashes}).write_parquet(images)
     return read_encoder_inputs(catalogue, images, folder / "cache")
 
@@ -92,16 +93,22 @@ def _forward(encoder: Clip, count: int, batch_size: int) -> Callable[[], None]:
     return work
 
 
-def _extraction(
-    encoder: Clip, inputs: EncoderInputs, folder: Path, batch_size: int, threads: int
+def extraction(
+    encoder: Clip, modality: Modality, inputs: EncoderInputs, folder: Path, batch_size: int, threads: int
 ) -> Callable[[], None]:
+    """What the step does with the pictures, or the texts, of ``inputs``: from files to a features file."""
+    distinct, values, kind = (
+        (inputs.texts, inputs.texts.values, "text")
+        if modality == "text"
+        else (inputs.pictures, inputs.picture_paths, "picture")
+    )
+
     def work() -> None:
         with tempfile.TemporaryDirectory(dir=folder) as name:
-            keys = [input_key("picture", stored) for stored in inputs.stored_pictures]
-            job = Job("image", inputs.picture_paths, keys)
+            job = Job(modality, values, [input_key(kind, value) for value in distinct.values])
             result = extract(job, encoder, batch_size, threads, RowCache(Path(name), encoder.metadata, batch_size))
-            x = inputs.pictures.spread(result.x)
-            FeatureFile(x, inputs.pictures.present, inputs.items).write(Path(name) / "image.safetensors")
+            x = distinct.spread(result.x)
+            FeatureFile(x, distinct.present, inputs.items).write(Path(name) / "features.safetensors")
 
     return work
 
@@ -128,14 +135,14 @@ def main() -> None:
     count, batch_size, threads = arguments.pictures, arguments.batch_size, arguments.threads
     print(f"{count} pictures, {arguments.model}, {arguments.precision} on {device.type}, {threads} threads", flush=True)
     with tempfile.TemporaryDirectory(prefix="decorec-encode-") as name:
-        inputs = _store_pictures(Path(name), count)
+        inputs = store_inputs(Path(name), [""] * count)
         forward = _forward(encoder, count, batch_size)
-        extraction = _extraction(encoder, inputs, Path(name), batch_size, threads)
+        encode = extraction(encoder, "image", inputs, Path(name), batch_size, threads)
         _seconds(_forward(encoder, batch_size, batch_size), device)
         forwards = [_seconds(forward, device)]
         extractions = []
         for turn in range(arguments.rounds):
-            extractions.append(_seconds(extraction, device))
+            extractions.append(_seconds(encode, device))
             forwards.append(_seconds(forward, device))
             print(
                 f"turn {turn + 1}: files to features {count / extractions[-1].clock:.1f} pictures/s, then forward "
@@ -149,15 +156,19 @@ def _report(forwards: npt.NDArray[np.float64], extractions: npt.NDArray[np.float
     """Print rates and shares of ``forwards`` [turns + 1, (clock, processor)] and ``extractions`` [turns, the same]."""
     for column, label in enumerate(("on the clock", "of processor time")):
         bare = (forwards[:-1, column] + forwards[1:, column]) / 2
-        shares = np.sort(bare / extractions[:, column])
-        # How many of the shares lie below the true median is a binomial number with p = 1/2.
-        rank = max(1, int(binom.ppf(0.025, len(shares), 0.5)))
-        low, high = shares[rank - 1], shares[-rank]
+        low, share, high = interval(bare / extractions[:, column])
         print(
             f"{label:<18} forward {1000 * np.median(bare) / count:7.2f} ms per picture, files to features "
-            f"{1000 * np.median(extractions[:, column]) / count:7.2f}, share {np.median(shares):.3f} "
-            f"({low:.3f} to {high:.3f})"
+            f"{1000 * np.median(extractions[:, column]) / count:7.2f}, share {share:.3f} ({low:.3f} to {high:.3f})"
         )
+
+
+def interval(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    """The median of ``values`` between the ends of its interval of 95 % by order statistics."""
+    ordered = np.sort(values)
+    # How many of the values lie below the true median is a binomial number with p = 1/2.
+    rank = max(1, int(binom.ppf(0.025, len(ordered), 0.5)))
+    return float(ordered[rank - 1]), float(np.median(ordered)), float(ordered[-rank])
 
 
 if __name__ == "__main__":

@@ -16,16 +16,13 @@ more. The authors' code is not distributed under a licence and is not run here.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 
+from benchmarks._peer import Peer
 from benchmarks._worlds import SCIENTIFIC, World, describe_machine, scientific
 from benchmarks.training import clock
 from decorec.config.runs import resolve
@@ -60,7 +57,9 @@ def main() -> None:
     print(describe_machine())
     with tempfile.TemporaryDirectory() as temporary:
         _atomic_files(world, Path(temporary) / "scientific")
-        peer = _Peer(options.python.expanduser(), Path(temporary), options.threads, options.peer_steps)
+        arguments = [temporary, str(options.threads), str(options.peer_steps)]
+        peer = Peer("RecBole", options.python.expanduser(), "_recbole.py", arguments, Path(temporary))
+        version, its_torch = peer.ask("version").split()
         ours = [(name, stage, precision) for name, stage in OURS for precision in ("fp32", "bf16")]
         theirs: list[float] = []
         seconds: dict[tuple[str, str, str], list[float]] = {which: [] for which in ours}
@@ -69,7 +68,7 @@ def main() -> None:
             for which in ours:
                 seconds[which].append(_epoch(world, *which))
         reference = median(theirs)
-        print(f"RecBole {peer.version} SASRec: {reference:.1f} s per epoch ({peer.torch})")
+        print(f"RecBole {version} SASRec: {reference:.1f} s per epoch ({its_torch})")
         for which, values in seconds.items():
             name, stage, precision = which
             line = f"{name} {stage} {precision}: {median(values):.2f} s per epoch"
@@ -123,30 +122,3 @@ def _atomic_files(world: World, folder: Path) -> None:
     for part, lines in rows.items():
         header = "user_id:token\titem_id_list:token_seq\titem_id:token"
         (folder / f"scientific.{part}.inter").write_text("\n".join([header, *lines]) + "\n")
-
-
-class _Peer:
-    """RecBole in a process of its own, which does one thing when asked."""
-
-    def __init__(self, python: Path, folder: Path, threads: int, steps: int) -> None:
-        if not python.exists():
-            sys.exit(f"{python}: expected the interpreter of RecBole's environment; see benchmarks/peers.py for it")
-        script = Path(__file__).with_name("_recbole.py")
-        command = [str(python), str(script), str(folder), str(threads), str(steps)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder, text=True)
-        self.version, self.torch = self.ask("version").split()
-
-    def ask(self, what: str) -> Any:
-        """Answer to ``epoch`` (seconds), ``accuracy`` or ``version`` (text)."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        print(what, file=self.process.stdin, flush=True)
-        for line in self.process.stdout:
-            if line.startswith("ANSWER "):
-                return json.loads(line.removeprefix("ANSWER "))
-        sys.exit(f"RecBole ended while asked for {what}; its messages are above")
-
-    def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
