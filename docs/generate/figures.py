@@ -93,8 +93,8 @@ FIGURES = {
         ),
     ),
     "encoding": Figure(
-        "Pictures into features, ViT-B-32, two threads",
-        "processor time each; less is better",
+        "Pictures into features, ViT-B-32",
+        "processor time of one; less is better",
         "performance/acquisition.md",
         "Encoding beside clip-retrieval",
         "",
@@ -120,7 +120,7 @@ FIGURES = {
     ),
     "score": Figure(
         "Ranking all items by a closed form",
-        "for a user, processor time, logarithmic; less is better",
+        "a user, processor time, logarithmic",
         "performance/training.md",
         "Closed forms",
         "",
