@@ -16,9 +16,9 @@ without what it depends on:
     python -m venv ~/.cache/decorec-benchmarks/clip-retrieval
     cd ~/.cache/decorec-benchmarks/clip-retrieval
     echo SITE-PACKAGES OF THE PROJECT > lib/python3.11/site-packages/project.pth
-    bin/pip install --no-deps clip-retrieval==2.45.0 all_clip clip-anytorch webdataset braceexpand "fire<0.6" \\
-        termcolor six wandb faiss-cpu autofaiss embedding_reader h5py pyarrow prometheus_client flask flask_restful \\
-        flask_cors werkzeug blinker itsdangerous jinja2 aniso8601 pytz xxhash
+    bin/pip install --no-deps clip-retrieval==2.45.0 all_clip==1.3.0 clip-anytorch webdataset==0.2.111 braceexpand \\
+        fire==0.5.0 termcolor six wandb faiss-cpu autofaiss embedding_reader h5py pyarrow prometheus_client flask \\
+        flask_restful flask_cors werkzeug blinker itsdangerous jinja2 aniso8601 pytz xxhash
 
     python -m benchmarks clip_retrieval [--count 64] [--rounds 12] [--model ViT-B-32-quickgelu] [--threads CORES]
                                         [--batch-size 64] [--python PATH]
