@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 from snakemake import exceptions
+from snakemake.common.configfile import load_configfile
 from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 
@@ -64,6 +65,13 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
 overlay = workflow.config_settings.overwrite_config
 if "datasets" in overlay:
     config["datasets"] = overlay["datasets"]
+
+# Snakemake has the keys of an overlay before those of config.yaml. The first of the runs with equal values owns what they
+# share (decorec/plan/sharing.py): a run of an overlay must not take stage 1 away from a run that is trained.
+if isinstance(overlay.get("runs"), dict) and not workflow.modifier.skip_configfile:
+    runs = config["runs"]
+    order = [*(load_configfile("config.yaml").get("runs") or {}), *runs]
+    config["runs"] = {name: runs[name] for name in order if name in runs}
 
 try:
     plan = Plan(load(config, "configuration"))
