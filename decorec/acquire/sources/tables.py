@@ -188,7 +188,7 @@ class Table:
             shown = ", ".join(map(repr, unread.unique(maintain_order=True).head(3)))
             raise DecorecError(
                 f"{self.file.origin}, column {self.called('timestamp')!r}: expected {self._times} or dates such as "
-                f"2020-09-13T12:26:40Z, found {len(unread)} others, such as {shown}; convert them"
+                f"2020-09-13T12:26:40Z, found {len(unread)} of another form, such as {shown}; convert them"
                 + (" (what counts milliseconds is divided by 1000)" if self.per_second == 1 else "")
             )
 

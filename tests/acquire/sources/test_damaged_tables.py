@@ -73,10 +73,10 @@ def test_dates_seconds_and_blanks_in_one_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("time", "shown"),
     [
-        ("yesterday", "1 others, such as 'yesterday'"),
-        ("13/09/2020", "1 others, such as '13/09/2020'"),
-        ("1600000000000", "1 others, such as '1600000000000'"),
-        ("1600000000000000000", "1 others, such as '1600000000000000000'"),
+        ("yesterday", "1 of another form, such as 'yesterday'"),
+        ("13/09/2020", "1 of another form, such as '13/09/2020'"),
+        ("1600000000000", "1 of another form, such as '1600000000000'"),
+        ("1600000000000000000", "1 of another form, such as '1600000000000000000'"),
     ],
 )
 def test_a_time_in_another_form_stops_the_step(tmp_path: Path, time: str, shown: str) -> None:
