@@ -1,4 +1,4 @@
-"""What the documentation takes from the code: pages of the reference, config/README.md, pictures, the notebook."""
+"""What the documentation takes from the code: pages of the reference, config/README.md, pictures, notebooks."""
 
 from __future__ import annotations
 

@@ -27,13 +27,12 @@ EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1
 
 def on_files(found: Files, config: MkDocsConfig) -> Files:
     """Add what is generated."""
-    tutorial = (REPOSITORY / "docs/tutorial.md").read_text(encoding="utf-8")
     generated = {
         "reference/cli.md": commands.page(),
         "reference/configuration.md": configuration.page(),
         "reference/files.md": files.page(),
         "reference/changelog.md": (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"),
-        "tutorial.ipynb": notebook.notebook(tutorial),
+        **notebook.notebooks(),
     }
     for path, content in generated.items():
         found.append(File.generated(config, path, content=content))

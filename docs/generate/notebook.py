@@ -1,16 +1,26 @@
-"""The tutorial as a notebook: its blocks of Python are cells to run, everything between them is text."""
+"""Tutorials as notebooks: their blocks of Python are cells to run, everything between them is text."""
 
 from __future__ import annotations
 
 import json
 import re
 
-__all__ = ["blocks", "notebook"]
+from docs.generate import REPOSITORY
+
+__all__ = ["TUTORIALS", "blocks", "notebook", "notebooks"]
+
+TUTORIALS = REPOSITORY / "docs/tutorials"
 
 
 def blocks(page: str) -> list[str]:
     """The blocks of Python of a page, in their order."""
     return re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+
+
+def notebooks() -> dict[str, str]:
+    """Place in the site -> the notebook, of every tutorial that has Python."""
+    pages = {page: page.read_text(encoding="utf-8") for page in sorted(TUTORIALS.glob("*.md"))}
+    return {f"tutorials/{page.stem}.ipynb": notebook(text) for page, text in pages.items() if blocks(text)}
 
 
 def notebook(page: str) -> str:

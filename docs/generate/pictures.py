@@ -1,4 +1,4 @@
-"""The pictures of README.md and of the tutorial, from the results of the sample shop as `make main` leaves them.
+"""The pictures of README.md and of the first tutorial, from the results of the sample shop as `make main` leaves them.
 
 First: snakemake --cores all results/report/index.html. Needs Chromium.
 """
@@ -14,7 +14,7 @@ from PIL import Image, ImageChops
 
 from decorec.errors import DecorecError
 from docs.generate import REPOSITORY
-from docs.generate.notebook import blocks
+from docs.generate.notebook import TUTORIALS, blocks
 
 __all__ = ["draw"]
 
@@ -77,7 +77,7 @@ def _small(picture: Image.Image) -> Image.Image:
 
 def _run_the_tutorial() -> None:
     """What the tutorial saves."""
-    page = (REPOSITORY / "docs/tutorial.md").read_text(encoding="utf-8")
+    page = (TUTORIALS / "first-table.md").read_text(encoding="utf-8")
     here: dict[str, object] = {}
     exec("\n".join(blocks(page)), here)
     sheet = here["sheet"]

@@ -54,8 +54,8 @@ def test_every_page_is_built_and_in_the_navigation(site: Path) -> None:
         built = page.with_suffix(".html")
         assert (site / built).is_file(), built
     sections = re.findall(r'class="md-tabs__link"[^>]*>\s*([^<]+?)\s*<', home)
-    assert {"How to", "Explanation", "Reference", "Results"} <= set(sections), sections
-    assert (site / "tutorial.ipynb").is_file()
+    assert {"Tutorials", "How to", "Explanation", "Reference", "Results"} <= set(sections), sections
+    assert {page.stem for page in (site / "tutorials").glob("*.ipynb")} == {"first-table", "your-shop", "experiment"}
     assert not list(site.rglob("*.py")), "the generators are no pages"
 
 

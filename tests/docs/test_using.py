@@ -1,13 +1,20 @@
-"""The examples of docs/how-to/using.md and of the tutorial, run on a sample shop as `make main` leaves it."""
+"""The examples of docs/how-to/using.md and of the tutorials, run on a sample shop as `make main` leaves it."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
-from docs.generate.notebook import blocks, notebook
-from tests.support.workplace import REPOSITORY, Workplace
+import pytest
+import yaml
+
+from docs.generate.notebook import TUTORIALS, blocks, notebooks
+from tests.support.followed import follow
+from tests.support.workplace import REPOSITORY, SETTINGS, WHOLE, Workplace
 
 OTHER = {"decorec-plus": "decorec"}
 """Runs that the small workplace does not have -> those that stand for them."""
@@ -16,7 +23,7 @@ OTHER = {"decorec-plus": "decorec"}
 def examples() -> dict[str, str]:
     """The Python of both pages."""
     found = {}
-    for page in ("how-to/using", "tutorial"):
+    for page in ("how-to/using", "tutorials/first-table"):
         text = (REPOSITORY / f"docs/{page}.md").read_text(encoding="utf-8")
         for name, other in OTHER.items():
             text = text.replace(name, other)
@@ -37,11 +44,35 @@ def run_examples(workplace: Workplace) -> None:
     assert len(result.stdout.splitlines()) == 5
 
 
-def test_the_notebook_is_the_tutorial() -> None:
+def follow_your_shop(finished: Workplace, folder: Path) -> None:
+    """Beside a sample shop that is there. The first look is at one model, with and without text and pictures."""
+    runs = SETTINGS["runs"] | {"decorec-plus": {"train": {"horizon": 3}}}
+    tables = {"main": ["decorec-plus"], "verdict": "decorec-plus"}
+    place = _as_a_reader(finished, folder, SETTINGS | {"runs": runs, "recommend": {"run": "decorec-plus"}})
+    (place / "config").mkdir()
+    (place / "config/quick.yaml").write_text(yaml.safe_dump({"seeds": [0], "tables": tables}))
+    follow("your-shop", place)
+
+
+def follow_an_experiment(whole: Workplace, folder: Path) -> None:
+    """From a run whose two seeds are there."""
+    runs = WHOLE["runs"] | {"no-frozen": {"model": {"freeze": False}}}
+    follow("experiment", _as_a_reader(whole, folder, WHOLE | {"runs": runs}))
+
+
+def _as_a_reader(workplace: Workplace, folder: Path, config: dict[str, Any]) -> Path:
+    """All that has been computed, where calls of Snakemake have the options that they have in a clone."""
+    place = workplace.copy(folder, config).folder
+    shutil.copytree(REPOSITORY / "profiles", place / "profiles")
+    return place
+
+
+@pytest.mark.parametrize("page", sorted(TUTORIALS.glob("*.md")), ids=lambda page: page.stem)
+def test_the_notebook_is_the_tutorial(page: Path) -> None:
     """Every block is a cell; there are no outputs, which would be of another run than the reader's."""
-    page = (REPOSITORY / "docs/tutorial.md").read_text(encoding="utf-8")
-    cells = json.loads(notebook(page))["cells"]
-    assert [f"{''.join(cell['source'])}\n" for cell in cells if cell["cell_type"] == "code"] == blocks(page)
-    assert all(cell.get("outputs", []) == [] for cell in cells) and len(cells) > len(blocks(page)) > 5
-    text = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
-    assert "## 1. Compute a table" in text
+    text = page.read_text(encoding="utf-8")
+    cells = json.loads(notebooks()[f"tutorials/{page.stem}.ipynb"])["cells"]
+    assert [f"{''.join(cell['source'])}\n" for cell in cells if cell["cell_type"] == "code"] == blocks(text)
+    assert all(cell.get("outputs", []) == [] for cell in cells) and len(cells) > len(blocks(text)) >= 2
+    words = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    assert "\n## 1. " in words and "```python" not in words

@@ -21,7 +21,7 @@ from decorec.config import load
 from decorec.plan.plan import Plan
 from decorec.plan.tables import TABLES
 from decorec.steps import STEPS, step_function
-from tests.docs.test_using import run_examples
+from tests.docs.test_using import follow_an_experiment, follow_your_shop, run_examples
 from tests.support.corruption import corrupt_everything
 from tests.support.printed import mistakes, strangers
 from tests.support.traced import TABLES as TRACED
@@ -87,6 +87,14 @@ def test_the_scheduler_looks_at_the_jobs_when_one_has_ended_and_not_every_second
 
 def test_the_examples_of_the_page_on_use_and_of_the_notebook_run(finished: Workplace) -> None:
     run_examples(finished)
+
+
+def test_the_tutorial_of_a_shop_is_true(finished: Workplace, tmp_path: Path) -> None:
+    follow_your_shop(finished, tmp_path / "reader")
+
+
+def test_the_tutorial_of_an_experiment_is_true(whole: Workplace, tmp_path: Path) -> None:
+    follow_an_experiment(whole, tmp_path / "reader")
 
 
 def test_a_second_run_does_nothing(workplace: Workplace) -> None:
