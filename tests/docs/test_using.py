@@ -14,7 +14,7 @@ import yaml
 
 from docs.generate.notebook import TUTORIALS, blocks, notebooks
 from tests.support.followed import follow
-from tests.support.workplace import REPOSITORY, SETTINGS, WHOLE, Workplace
+from tests.support.workplace import REPOSITORY, TINY, WHOLE, Workplace
 
 OTHER = {"decorec-plus": "decorec"}
 """Runs that the small workplace does not have -> those that stand for them."""
@@ -46,11 +46,11 @@ def run_examples(workplace: Workplace) -> None:
 
 def follow_your_shop(finished: Workplace, folder: Path) -> None:
     """Beside a sample shop that is there. The first look is at one model, with and without text and pictures."""
-    runs = SETTINGS["runs"] | {"decorec-plus": {"train": {"horizon": 3}}}
-    tables = {"main": ["decorec-plus"], "verdict": "decorec-plus"}
-    place = _as_a_reader(finished, folder, SETTINGS | {"runs": runs, "recommend": {"run": "decorec-plus"}})
+    tables = {"main": ["decorec-plus"], "reference": "decorec-plus", "verdict": "decorec-plus"}
+    runs = {"decorec-plus": {"train": {"horizon": 3}}}
+    place = _as_a_reader(finished, folder, TINY | {"runs": runs, "tables": tables})
     (place / "config").mkdir()
-    (place / "config/quick.yaml").write_text(yaml.safe_dump({"seeds": [0], "tables": tables}))
+    (place / "config/quick.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
     follow("your-shop", place)
 
 
