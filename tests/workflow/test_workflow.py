@@ -80,7 +80,7 @@ def test_the_chain_gives_every_table_and_leaves_logs_and_benchmarks(finished: Wo
 
 
 def test_the_scheduler_looks_at_the_jobs_when_one_has_ended_and_not_every_second(finished: Workplace) -> None:
-    """With Snakemake's limit of jobs in a second it does both, and once more in a second for every job that has ended."""
+    """With Snakemake's limit of jobs in a second it does both, and in every second once for each job that has ended."""
     log = min((finished.folder / ".snakemake/log").glob("*.log")).read_text(encoding="utf-8")
     assert 0 < log.count("Ready jobs: ") <= log.count("Finished jobid: ") + 1
 
