@@ -57,6 +57,7 @@ def test_every_page_is_built_and_in_the_navigation(site: Path) -> None:
     assert {"Tutorials", "How to", "Explanation", "Reference", "Results"} <= set(sections), sections
     assert {page.stem for page in (site / "tutorials").glob("*.ipynb")} == {"first-table", "your-shop", "experiment"}
     assert not list(site.rglob("*.py")), "the generators are no pages"
+    assert not list(site.rglob("*.py*")), "code beside the pages is no page"
 
 
 def test_no_page_loads_anything_from_another_host(site: Path) -> None:
