@@ -1,7 +1,7 @@
 """The charts of docs/performance.md, drawn from the tables of the pages that they belong to.
 
-A bar names its cell by page, section, row and column, so that chart and page show one number. The text is text, in the
-colours of either scheme on a ground of its own, and a chart is as wide as a telephone.
+A chart names its cells by page, section, column and rows, so that chart and page show one number. The text is text, in
+the colours of either scheme on a ground of its own, and a chart is as wide as a telephone.
 """
 
 from __future__ import annotations
@@ -31,17 +31,16 @@ STYLE = (
 
 @dataclass(frozen=True)
 class Bar:
-    """A cell of a table, and what the bar is called; ``ours``: drawn in the colour of this project."""
+    """A row of a table, and what the bar is called; ``ours``: drawn in the colour of this project."""
 
     label: str
     row: str
-    column: str
     ours: bool = True
 
 
 @dataclass(frozen=True)
 class Figure:
-    """The bars of one section of a page, with a title, what is better, and the unit behind each value.
+    """One column of the tables of a section, with a title, what is better, and the unit behind each value.
 
     ``logarithmic``: the axis begins at a tenth of the power of ten below the least value.
     """
@@ -50,23 +49,32 @@ class Figure:
     note: str
     page: str
     section: str
+    column: str
     unit: str
     bars: tuple[Bar, ...]
     logarithmic: bool = False
 
 
+CLOSED_FORMS = (
+    Bar("EASE, 1,585 items", "ease"),
+    Bar("content-EASE (gram)", "content-ease, side: gram"),
+    Bar("content-EASE (additive)", "content-ease, side: additive"),
+    Bar("content-EASE (prior)", "content-ease, side: prior"),
+    Bar("EASE, 100 neighbours, 100,000 items", "ease, neighbours: 100, 100,000 items"),
+)
 FIGURES = {
     "epochs": Figure(
         "An epoch of training, Scientific",
         "seconds on one thread; less is better",
         "performance/training.md",
         "Peers",
+        "seconds per epoch",
         " s",
         (
-            Bar("SASRec", "SASRec, fp32", "seconds per epoch"),
-            Bar("DeCoRec, stage 1", "DeCoRec stage 1, fp32 (bf16)", "seconds per epoch"),
-            Bar("DeCoRec, stage 2", "DeCoRec stage 2, fp32 (bf16)", "seconds per epoch"),
-            Bar("RecBole, SASRec", "RecBole SASRec", "seconds per epoch", ours=False),
+            Bar("SASRec", "SASRec, fp32"),
+            Bar("DeCoRec, stage 1", "DeCoRec stage 1, fp32 (bf16)"),
+            Bar("DeCoRec, stage 2", "DeCoRec stage 2, fp32 (bf16)"),
+            Bar("RecBole, SASRec", "RecBole SASRec", ours=False),
         ),
     ),
     "filtering": Figure(
@@ -74,11 +82,12 @@ FIGURES = {
         "seconds on the clock; less is better",
         "performance/data.md",
         "Filter and split",
+        "clock",
         "",
         (
-            Bar("decorec, ingest", "ingest", "clock"),
-            Bar("decorec, split", "split", "clock"),
-            Bar("RecBole, loading and filtering", "RecBole", "clock", ours=False),
+            Bar("decorec, ingest", "ingest"),
+            Bar("decorec, split", "split"),
+            Bar("RecBole, loading and filtering", "RecBole", ours=False),
         ),
     ),
     "crawl": Figure(
@@ -86,10 +95,11 @@ FIGURES = {
         "pictures a second in two rounds; more is better",
         "performance/acquisition.md",
         "Crawl beside img2dataset",
+        "pictures/s",
         "",
         (
-            Bar("decorec", "decorec", "pictures/s"),
-            Bar("img2dataset", "img2dataset", "pictures/s", ours=False),
+            Bar("decorec", "decorec"),
+            Bar("img2dataset", "img2dataset", ours=False),
         ),
     ),
     "encoding": Figure(
@@ -97,10 +107,11 @@ FIGURES = {
         "processor time of one; less is better",
         "performance/acquisition.md",
         "Encoding beside clip-retrieval",
+        "a picture",
         "",
         (
-            Bar("decorec", "decorec", "a picture"),
-            Bar("clip-retrieval", "clip-retrieval", "a picture", ours=False),
+            Bar("decorec", "decorec"),
+            Bar("clip-retrieval", "clip-retrieval", ours=False),
         ),
     ),
     "fit": Figure(
@@ -108,14 +119,9 @@ FIGURES = {
         "processor time, logarithmic; less is better",
         "performance/training.md",
         "Closed forms",
+        "fit",
         "",
-        (
-            Bar("EASE, 1,585 items", "ease", "fit"),
-            Bar("content-EASE (gram)", "content-ease, side: gram", "fit"),
-            Bar("content-EASE (additive)", "content-ease, side: additive", "fit"),
-            Bar("content-EASE (prior)", "content-ease, side: prior", "fit"),
-            Bar("EASE, 100 neighbours, 100,000 items", "ease, neighbours: 100, 100,000 items", "fit"),
-        ),
+        CLOSED_FORMS,
         logarithmic=True,
     ),
     "score": Figure(
@@ -123,14 +129,9 @@ FIGURES = {
         "a user, processor time, logarithmic",
         "performance/training.md",
         "Closed forms",
+        "ranking a user",
         "",
-        (
-            Bar("EASE, 1,585 items", "ease", "ranking a user"),
-            Bar("content-EASE (gram)", "content-ease, side: gram", "ranking a user"),
-            Bar("content-EASE (additive)", "content-ease, side: additive", "ranking a user"),
-            Bar("content-EASE (prior)", "content-ease, side: prior", "ranking a user"),
-            Bar("EASE, 100 neighbours, 100,000 items", "ease, neighbours: 100, 100,000 items", "ranking a user"),
-        ),
+        CLOSED_FORMS,
         logarithmic=True,
     ),
 }
@@ -190,11 +191,13 @@ def _cell(figure: Figure, text: str, bar: Bar) -> str:
     """What stands in the bar's cell, without marks and without what is in brackets."""
     for header, *rows in _tables(text, figure.section):
         for row in rows:
-            if row[0] == bar.row and bar.column in header:
-                found = re.sub(r" *\(.*?\)", "", row[header.index(bar.column)])
+            if row[0] == bar.row and figure.column in header:
+                found = re.sub(r" *\(.*?\)", "", row[header.index(figure.column)])
                 if re.match(r"\d", found):
                     return found
-    raise ValueError(f"{figure.page}: {figure.section}: expected a number in {bar.row!r}, {bar.column!r}, found none")
+    raise ValueError(
+        f"{figure.page}: {figure.section}: expected a number in {bar.row!r}, {figure.column!r}, found none"
+    )
 
 
 def _tables(text: str, section: str) -> Iterator[list[list[str]]]:
