@@ -162,6 +162,15 @@ class Networked:
     state: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        precision = self.network.metadata["precision"]
+        if self.network.device.type == "cpu" and emulates(precision):
+            log.warning(
+                "features: features.precision is %s, which this processor has no instructions for: slower than fp32; "
+                "set it to fp32, or use another machine",
+                precision,
+            )
+
     def encode(self, modality: Modality, inputs: EncoderInputs, run: Run) -> FeatureFile:
         from decorec.features.extract import Job, extract
 
@@ -262,12 +271,6 @@ def _made(kind: str, settings: FeaturesConfig, inputs: EncoderInputs, cache: Pat
     from decorec.features.encoder import pick_device
 
     device = pick_device(settings.device)
-    if device.type == "cpu" and emulates(settings.precision):
-        log.warning(
-            "features: features.precision is %s, which this processor has no instructions for: slower than fp32; set "
-            "it to fp32, or use another machine",
-            settings.precision,
-        )
     if kind != "fit":
         from decorec.features.registry import KINDS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from decorec.config.features import FeaturesConfig
 from decorec.data.item_features import FeatureFile
 from decorec.errors import DecorecError
 from decorec.features.clip import build_clip, load_clip
+from decorec.features.item_encoder import ItemEncoder
 from decorec.features.step import features
 from tests.support.small_shop import drawing, step_files, store, write_shop, write_tables
 
@@ -114,7 +116,11 @@ def test_low_precision_is_close_and_stored_as_float32(
     exact = FeatureFile.read(files["image"]).x
     assert "has no instructions for" not in caplog.text
     features(settings=_config(weights, precision=precision), **files)
-    assert f"features.precision is {precision}, which this processor has no instructions for" in caplog.text
+    said = f"features.precision is {precision}, which this processor has no instructions for"
+    assert caplog.text.count(said) == 1, "once for both modalities"
+    shutil.copy(files["encoder"], tmp_path / "pinned.safetensors")
+    ItemEncoder.read(tmp_path / "pinned.safetensors", "cpu")
+    assert caplog.text.count(said) == 2, "also where the encoder is pinned"
     close = FeatureFile.read(files["image"]).x
     assert close.dtype == np.float32 and not np.array_equal(close, exact)
     cosine = (close * exact).sum(1) / np.linalg.norm(close, axis=1) / np.linalg.norm(exact, axis=1)
