@@ -16,7 +16,6 @@ from decorec.config.base import merge
 from decorec.config.datasets import INGESTED, AmazonDataset, AtomicDataset, FolderDataset
 from decorec.config.features import FOLDER
 from decorec.errors import DecorecError
-from decorec.features.registry import KINDS
 from decorec.plan.call import Call
 from decorec.plan.machine import SECONDS, Finding
 from decorec.plan.running import living
@@ -83,11 +82,13 @@ def weights(config: Config, folder: Path, home: Path | None = None) -> Finding:
     if not any(section.source in INGESTED for section in config.datasets.values()):
         return Finding("ok", "weights", "none needed: the features are given")
     ways = set() if settings.pinned is not None else set(settings.ways.values())
-    tagged = []
-    for way in sorted({"clip", "open_clip"} & ways):
-        model, tag = (getattr(settings, key) for key in KINDS[way].keys)
-        if not model.startswith(FOLDER) and not (folder / tag).is_file():
-            tagged.append((model, tag, KINDS[way].keys[1]))
+    named = [("clip", settings.model, settings.weights, "weights")]
+    named += [("open_clip", settings.text_model, settings.text_weights, "text_weights")]
+    tagged = [
+        (model, tag, key)
+        for way, model, tag, key in named
+        if way in ways and not model.startswith(FOLDER) and not (folder / tag).is_file()
+    ]
     tags = {Path(tag) for _, tag, _ in tagged}
     places = [folder / path for path in settings.files if path not in tags]
     for place in places:

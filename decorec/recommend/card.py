@@ -16,7 +16,6 @@ from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import Sequences
 from decorec.data.training_history import best_epoch
 from decorec.errors import DecorecError
-from decorec.features.registry import KINDS
 from decorec.recommend.trained import TrainedRun, load
 
 __all__ = ["model_card"]
@@ -130,10 +129,15 @@ def _encoders(features: list[Path]) -> str:
 
 def _encoder(facts: Mapping[str, str]) -> str:
     kind = facts.get("encoder", "given")
-    if kind in KINDS:
-        package = {"clip": "open_clip"}.get(kind, kind)
+    packages = {
+        "clip": "open_clip",
+        "open_clip": "open_clip",
+        "sentence-transformers": "sentence-transformers",
+        "timm": "timm",
+    }
+    if kind in packages:
         return (
-            f"{package} `{facts.get('model')}` with the weights `{facts.get('weights') or 'published'}`. Their "
+            f"{packages[kind]} `{facts.get('model')}` with the weights `{facts.get('weights') or 'published'}`. Their "
             "licence is that of their publisher; read it before you sell what is made with them."
         )
     if kind == "given":
