@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,20 @@ def command(given: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def started(given: Mapping[str, Any]) -> subprocess.Popen[str]:
-    """A training that is in its second epoch."""
-    job = subprocess.Popen(command(given), stderr=subprocess.PIPE, text=True)
-    assert job.stderr is not None
-    said = ""
-    while ": epoch 1," not in said:
-        line = job.stderr.readline()
-        assert line, said
-        said += line
-    return job
+@contextmanager
+def started(given: Mapping[str, Any]) -> Iterator[subprocess.Popen[str]]:
+    """A training that is in its second epoch; it is killed if it still runs at the end."""
+    with subprocess.Popen(command(given), stderr=subprocess.PIPE, text=True) as job:
+        try:
+            assert job.stderr is not None
+            said = ""
+            while ": epoch 1," not in said:
+                line = job.stderr.readline()
+                assert line, said
+                said += line
+            yield job
+        finally:
+            job.kill()
 
 
 def forks(server: prefork.Prefork) -> set[int]:

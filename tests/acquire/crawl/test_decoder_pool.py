@@ -137,10 +137,12 @@ print(decoders.submit(NO_HASH, b"alive").result().height, flush=True)
 signal.pause()
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
-        assert process.stdout is not None
-        decoder = int(process.stdout.readline())
-        os.kill(decoder, 0)
-        process.kill()
+        try:
+            assert process.stdout is not None
+            decoder = int(process.stdout.readline())
+            os.kill(decoder, 0)
+        finally:
+            process.kill()
     while _runs(decoder):  # pytest's own limit ends it if it never does
         time.sleep(0.05)
 
