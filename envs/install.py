@@ -56,8 +56,9 @@ def main(lock: Path) -> None:
     environment = os.environ | settings(listed) | {"UV_INDEX_STRATEGY": "unsafe-best-match"}
     try:
         subprocess.run([*pip, "install", "--require-hashes", "-r", Path(__file__).with_name("uv.lock")], check=True)
-        command = [uv, "pip", "install", "--quiet", "--python", sys.executable, "--require-hashes", "-r", lock]
-        subprocess.run(command, check=True, env=environment)
+        # As pip does, and uv does not by itself: where no bytecode may be written later, each start would compile torch.
+        options = ["--quiet", "--compile-bytecode", "--python", sys.executable, "--require-hashes"]
+        subprocess.run([uv, "pip", "install", *options, "-r", lock], check=True, env=environment)
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"uv could not install {lock} ({error}); trying pip, which takes longer", file=sys.stderr)
         subprocess.run([*pip, "install", "--require-hashes", "-r", lock], check=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -71,12 +72,40 @@ def wheel(folder: Path) -> tuple[Path, str]:
     return file, hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+def offline(folder: Path) -> dict[str, str]:
+    """The environment in which pip and uv find the wheels of a folder and nothing else."""
+    variables = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "UV_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
+    return own(variables | {"UV_CACHE_DIR": str(folder / "cache")})
+
+
+def test_uv_compiles_what_it_installs_as_pip_does(tmp_path: Path) -> None:
+    """Also where Python itself may write no bytecode: each start would compile every library anew."""
+    pytest.importorskip("uv", reason="pip had to install this environment")
+    _, checksum = wheel(tmp_path)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    python, lock = tmp_path / "venv/bin/python", tmp_path / "some.lock"
+    (packages,) = (tmp_path / "venv").glob("lib/*/site-packages")
+    for name in ("pip", "uv"):  # both as they are here, so that nothing has to be fetched
+        found = importlib.metadata.distribution(name)
+        for file in found.files or ():
+            if file.parts[0] != ".." and "__pycache__" not in file.parts:
+                place = packages / file
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(found.locate_file(file))
+    (tmp_path / "venv/bin/uv").symlink_to(Path(sys.executable).with_name("uv"))
+    lock.write_text(f"tinything==1.0 --hash=sha256:{checksum}\n")
+    environment = offline(tmp_path) | {"PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run([python, SCRIPT, lock], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0 and not result.stderr, result.stderr
+    assert (packages / "tinything.py").is_file() and list(packages.glob("__pycache__/tinything.*.pyc"))
+
+
 def test_pip_installs_where_uv_is_out_of_reach(tmp_path: Path) -> None:
     """No index is allowed, so that uv itself cannot be had; and a wrong checksum is refused by both."""
     _, checksum = wheel(tmp_path)
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python, lock = tmp_path / "venv/bin/python", tmp_path / "some.lock"
-    environment = own({"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)})
+    environment = offline(tmp_path)
 
     def installed(checksum: str) -> subprocess.CompletedProcess[str]:
         lock.write_text(f"tinything==1.0 --hash=sha256:{checksum}\n")
