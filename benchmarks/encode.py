@@ -31,10 +31,11 @@ import torch
 from PIL import Image
 from scipy.stats import binom
 
+from decorec import gpus
 from decorec.artifacts.layout import picture_path
 from decorec.data.item_features import FeatureFile
 from decorec.features.clip import Clip, build_clip
-from decorec.features.encoder import Modality, arithmetic, pick_device
+from decorec.features.encoder import Modality, arithmetic
 from decorec.features.encoder_inputs import EncoderInputs, read_encoder_inputs
 from decorec.features.extract import Job, extract
 from decorec.features.row_cache import RowCache, input_key
@@ -129,7 +130,7 @@ def main() -> None:
     """Measure both in turns and print the share."""
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
-    device = pick_device(arguments.device)
+    device = gpus.device(arguments.device)
     torch.manual_seed(0)
     encoder = build_clip(arguments.model, None, arguments.precision, device)
     count, batch_size, threads = arguments.pictures, arguments.batch_size, arguments.threads

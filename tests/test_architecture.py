@@ -13,7 +13,7 @@ from decorec.steps import STEPS
 
 ORDER = (
     "errors progress",
-    "processor",
+    "gpus processor",
     "artifacts",
     "config project",
     "data",
@@ -90,7 +90,7 @@ def test_nothing_that_computes_depends_on_presentation() -> None:
 
 def test_the_root_holds_the_door_only() -> None:
     modules = {path.stem for path in PACKAGE.glob("*.py")}
-    assert modules == {"__init__", "__main__", "cli", "prefork", "steps", "errors", "progress", "processor"}
+    assert modules == {"__init__", "__main__", "cli", "prefork", "steps", "errors", "progress", "processor", "gpus"}
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert folders | modules - {"__init__"} == set(LEVEL)
     assert all((PACKAGE / folder / "__init__.py").is_file() for folder in folders)

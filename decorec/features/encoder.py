@@ -13,7 +13,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from decorec.errors import DecorecError
 from decorec.features.decode import Geometry, Source
 
 __all__ = [
@@ -25,7 +24,6 @@ __all__ = [
     "arithmetic",
     "digest_of",
     "one_line",
-    "pick_device",
     "text_digest",
     "tokenizer_digest",
 ]
@@ -121,17 +119,3 @@ def tokenizer_digest(tokenizer: Any) -> str:
 def one_line(error: Exception) -> str:
     """The beginning of an error of another library, for a message."""
     return " ".join(str(error).split())[:400].rstrip(".") or type(error).__name__
-
-
-def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """The device of ``features.device``.
-
-    Raises:
-        DecorecError: the name is cuda and there is no CUDA device.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise DecorecError(
-            "features.device: expected a CUDA device, found none that torch can use; set features.device to auto or cpu"
-        )
-    return torch.device("cuda" if available and name != "cpu" else "cpu")

@@ -268,9 +268,9 @@ class ItemEncoder:
 
 def _made(kind: str, settings: FeaturesConfig, inputs: EncoderInputs, cache: Path, threads: int) -> Networked:
     """The network of the section features that is called ``kind``."""
-    from decorec.features.encoder import pick_device
+    from decorec import gpus
 
-    device = pick_device(settings.device)
+    device = gpus.device(settings.device)
     if kind != "fit":
         from decorec.features.registry import KINDS
 
@@ -300,7 +300,7 @@ def _read(path: Path, about: Mapping[str, str], arrays: Mapping[str, npt.NDArray
                 f"{vectors.x.shape[1]}; get those back, or {REMEDY}"
             )
         return Given(vectors)
-    from decorec.features.encoder import pick_device
+    from decorec import gpus
 
     precision: Any = about["precision"]
     if kind == "fit":
@@ -308,7 +308,7 @@ def _read(path: Path, about: Mapping[str, str], arrays: Mapping[str, npt.NDArray
 
         state = _part(arrays, NETWORK)
         try:
-            network = small_clip(state, about["weights"], precision, pick_device(device))
+            network = small_clip(state, about["weights"], precision, gpus.device(device))
         except RuntimeError as error:
             raise DecorecError(
                 f"{path}: expected weights of {about['model']}, found those of another version of it; {REMEDY}"
@@ -319,12 +319,12 @@ def _read(path: Path, about: Mapping[str, str], arrays: Mapping[str, npt.NDArray
 
 def _loaded(path: Path, about: Mapping[str, str], device: Device) -> Encoder:
     """The network with published weights that a file names, if they are still the same."""
-    from decorec.features.encoder import pick_device
+    from decorec import gpus
     from decorec.features.registry import KINDS
 
     precision: Any = about["precision"]
     load = KINDS[about["encoder"]].loader()
-    found = load(about["model"], about["weights"], precision, pick_device(device))
+    found = load(about["model"], about["weights"], precision, gpus.device(device))
     for key in sorted(key for key in about if key.endswith("_sha256")):
         digest = found.metadata.get(key)
         if digest != about[key]:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from decorec import gpus
 from decorec.artifacts.schemas.ranks import HISTORIES, History
 from decorec.config.training import StageConfig
 from decorec.data.batches import Batch, Samples, training_windows
@@ -146,8 +147,8 @@ class Recommender(nn.Module, ABC):
         """Work to repeat before every epoch of training, without gradient."""
 
     def to_device(self) -> Self:
-        """Move to the GPU, if torch can use one."""
-        return self.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        """Move to the GPU of this process, if torch can use one."""
+        return self.to(gpus.device())
 
     def own_state(self) -> dict[str, Tensor]:
         """Weights and buffers, without the item data: the model's own part of a checkpoint."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from decorec import gpus
 from decorec.models.checkpoint import versions
 from decorec.processor import pinned
 
@@ -24,8 +25,7 @@ def training_key(*values: Any, files: Iterable[Path | None]) -> str:
         files: the input files, in a fixed order; one that is missing or None counts as such.
     """
     known = [_digest(file) if file is not None and file.is_file() else None for file in files]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    key = json.dumps([values, known, versions(), device, torch.get_num_threads(), pinned()], sort_keys=True)
+    key = json.dumps([values, known, versions(), gpus.device().type, torch.get_num_threads(), pinned()], sort_keys=True)
     return hashlib.sha256(key.encode()).hexdigest()
 
 

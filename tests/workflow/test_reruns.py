@@ -110,10 +110,10 @@ def test_tables_that_were_read_again_run_only_what_their_content_changes(prepare
 
 
 def test_a_replaced_weights_file_encodes_again_and_crawls_nothing(prepared: Workplace, tmp_path: Path) -> None:
+    from decorec import gpus
     from decorec.features.clip import SMALL_CLIP, build_clip
-    from decorec.features.encoder import pick_device
 
-    encoder = build_clip(SMALL_CLIP.stem, None, "fp32", pick_device("cpu"))
+    encoder = build_clip(SMALL_CLIP.stem, None, "fp32", gpus.device("cpu"))
     weights = {name: tensor.numpy() for name, tensor in encoder.model.state_dict().items()}
     features = {"encoder": "clip", "model": SMALL_CLIP.stem, "weights": "weights.safetensors"}
     workplace = prepared.copy(tmp_path / "work", SHOP | {"features": features})

@@ -73,10 +73,11 @@ def test_the_profile_runs_every_step_under_slurm_with_the_same_result(
     assert under_slurm == planned
 
 
-def test_the_profile_asks_for_a_gpu_where_the_environment_has_one() -> None:
+def test_rules_ask_for_a_gpu_where_the_environment_has_one() -> None:
     """Rules whose conda environment is the one for GPUs, and no others; with `tasks: 0` against doubled starts."""
     asked = yaml.safe_load((PROFILE / "profile.yaml").read_text())["set-resources"]
     assert set(asked) == {name for name, body in rules().items() if "envs/gpu.yaml" in body} == ON_GPU
+    assert {name for name, body in rules().items() if "        gpu=1,\n" in body} == ON_GPU
     assert all(resources["gpu"] == 1 and resources["tasks"] == 0 for resources in asked.values())
 
 

@@ -41,8 +41,8 @@ SHOP: dict[str, Any] = TINY | {
 
 def write_shop(folder: Path) -> None:
     """Tables without a column image, and weights of an encoder."""
+    from decorec import gpus
     from decorec.features.clip import SMALL_CLIP, build_clip
-    from decorec.features.encoder import pick_device
 
     random = np.random.default_rng(0)
     (folder / "data").mkdir()
@@ -57,7 +57,7 @@ def write_shop(folder: Path) -> None:
     ]
     sales.append(("once", "i3", 1_500_000_000))  # whom no k-core keeps
     pl.DataFrame(sales, schema=["user", "item", "timestamp"], orient="row").write_csv(folder / "data/interactions.csv")
-    encoder = build_clip(SMALL_CLIP.stem, None, "fp32", pick_device("cpu"))
+    encoder = build_clip(SMALL_CLIP.stem, None, "fp32", gpus.device("cpu"))
     weights = {name: tensor.numpy() for name, tensor in encoder.model.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
 

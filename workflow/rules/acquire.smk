@@ -175,6 +175,7 @@ rule features:
         "../../envs/gpu.yaml"
     threads: 2
     resources:
+        gpu=1,
         mem="8GB",
         runtime="8h",
     params:

@@ -22,6 +22,7 @@ if (home / "decorec").is_dir():
 # without the trap the job ends with the shell, and the step is killed with it.
 shell.prefix("set -euo pipefail; trap : TERM; ")
 
+from decorec import gpus
 from decorec.artifacts import layout
 from decorec.config import load
 from decorec.errors import DecorecError
@@ -107,6 +108,12 @@ onstart:
             and (limit.max_jobs, limit.timespan) == (100, 1)
         ):
             workflow.scheduler.job_rate_limiter = None
+        # On this machine a job that asks for a GPU gets one of its own, or a share where --resources gpu=N says so.
+        if workflow.local_exec:
+            known = workflow.scheduler.global_resources
+            slots = gpus.offer(Path(".snakemake/gpus"), known.get("gpu"))
+            if slots is not None:
+                known["gpu"] = workflow.scheduler.resources["gpu"] = slots
         # Lines through Snakemake's logger stand once in the terminal and once in its log, and heed --quiet progress.
         say = partial(logger.info, extra={"quietness": Quietness.PROGRESS})
         # Snakemake closes it at the end of a run, however that ends.

@@ -14,6 +14,7 @@ rule recommend:
         "../../envs/gpu.yaml"
     threads: 2
     resources:
+        gpu=1,
         mem="8GB",
         runtime="4h",
     params:

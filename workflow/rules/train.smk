@@ -18,6 +18,7 @@ rule train:
         "../../envs/gpu.yaml"
     threads: 1
     resources:
+        gpu=1,
         mem="8GB",
         runtime="12h",
     params:
@@ -54,6 +55,7 @@ rule evaluate:
         "../../envs/gpu.yaml"
     threads: 1
     resources:
+        gpu=1,
         mem="8GB",
         runtime="1h",
     params:
@@ -81,6 +83,7 @@ rule modality_modes:
         "../../envs/gpu.yaml"
     threads: 1
     resources:
+        gpu=1,
         mem="8GB",
         runtime="1h",
     params:
@@ -106,6 +109,7 @@ rule new_items:
         "../../envs/gpu.yaml"
     threads: 1
     resources:
+        gpu=1,
         mem="8GB",
         runtime="12h",
     params:
@@ -136,6 +140,7 @@ rule gradient_probe:
         "../../envs/gpu.yaml"
     threads: 1
     resources:
+        gpu=1,
         mem="8GB",
         runtime="12h",
     params:
@@ -195,6 +200,7 @@ rule tune:
         "../../envs/gpu.yaml"
     threads: 1
     resources:
+        gpu=1,
         mem="8GB",
         runtime="2d",
     params:

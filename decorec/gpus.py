@@ -1,0 +1,130 @@
+"""The device that a step computes on; the GPUs of a machine are shared out among the jobs of one call of Snakemake.
+
+Snakemake counts the jobs that ask for a GPU (resource ``gpu``), but does not say which job has which: all would take
+the first. So the call offers slots, each on one GPU, and a job holds the lock of a slot for as long as it lives. The
+system releases the lock however the job ends, also when it is killed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import itertools
+import logging
+import os
+import re
+import subprocess
+import time
+from functools import cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
+
+from decorec.errors import DecorecError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["OFFERED", "VISIBLE", "device", "found", "offer", "take"]
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""Environment variable of CUDA: the GPUs that a process may use, by number or by UUID."""
+OFFERED = "DECOREC_GPUS"
+"""Environment variable of jobs: FOLDER:GPU,GPU,..., the folder of the locks and the GPU of each slot."""
+POLL = 0.2
+"""Seconds between two looks for a slot."""
+log = logging.getLogger("decorec")
+_held: list[IO[bytes]] = []
+"""The lock of this process; the system releases it when the file is closed, at the latest when the process ends."""
+
+
+def found() -> list[str]:
+    """The GPUs that a process started here could use, as CUDA_VISIBLE_DEVICES names them; asks nvidia-smi.
+
+    A GPU that is divided (MIG) counts as its parts, of which CUDA gives a process no more than one.
+    """
+    if (visible := os.environ.get(VISIBLE)) is not None:
+        return [name.strip() for name in visible.split(",") if name.strip()]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    gpus: list[list[str]] = []
+    for line in listed.stdout.splitlines() if listed.returncode == 0 else ():
+        if uuid := re.search(r"\(UUID: (\S+)\)", line):
+            if line.startswith("GPU "):
+                gpus.append([])
+            gpus[-1].append(uuid[1])
+    return [name for whole, *parts in gpus for name in parts or [whole]]
+
+
+def offer(folder: Path, jobs: int | None = None) -> int | None:
+    """Let the jobs that inherit this environment share the GPUs.
+
+    Args:
+        folder: for the locks.
+        jobs: on GPUs at a time; by default as many as there are GPUs. With more, some share one.
+
+    Returns:
+        The number of slots, for Snakemake to start no more jobs; None if there is no GPU.
+    """
+    gpus = found()
+    os.environ.pop(OFFERED, None)
+    if not gpus:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    slots = list(itertools.islice(itertools.cycle(gpus), len(gpus) if jobs is None else jobs))
+    os.environ[OFFERED] = f"{folder.absolute()}:{','.join(slots)}"
+    return len(slots)
+
+
+def take() -> None:
+    """Hold a slot until this process ends, and see its GPU alone; call it before CUDA is asked for anything.
+
+    Does nothing in a process to which no slots were offered. Waits if none is free, as while a job of a killed call
+    still runs.
+    """
+    folder, _, listed = os.environ.pop(OFFERED, "").rpartition(":")  # processes that this one starts share its GPU
+    if not folder:
+        return
+    waiting = False
+    while not _held:
+        for slot, gpu in enumerate(listed.split(",")):
+            file = (Path(folder) / str(slot)).open("ab")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                continue
+            _held.append(file)
+            atexit.register(file.close)  # a fork tells its job that it has ended before it is gone
+            os.environ[VISIBLE] = gpu
+            log.info("computes on GPU %s, in slot %d", gpu, slot)
+            return
+        if not waiting:
+            log.info("waiting for a GPU: other jobs hold all %d slots in %s", listed.count(",") + 1, folder)
+        waiting = True
+        time.sleep(POLL)
+
+
+def device(name: Literal["auto", "cpu", "cuda"] = "auto") -> torch.device:
+    """The processor, or the GPU of this process; by default the GPU, if torch can use one.
+
+    Raises:
+        DecorecError: the name is cuda and there is no CUDA device.
+    """
+    import torch
+
+    there = name != "cpu" and _has_gpu()
+    if name == "cuda" and not there:
+        raise DecorecError(
+            "features.device: expected a CUDA device, found none that torch can use; set features.device to auto or cpu"
+        )
+    return torch.device("cuda" if there else "cpu")
+
+
+@cache
+def _has_gpu() -> bool:
+    import torch
+
+    take()  # torch reads CUDA_VISIBLE_DEVICES at its first question, and never again
+    return torch.cuda.is_available()
