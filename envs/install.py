@@ -56,7 +56,7 @@ def main(lock: Path) -> None:
     environment = os.environ | settings(listed) | {"UV_INDEX_STRATEGY": "unsafe-best-match"}
     try:
         subprocess.run([*pip, "install", "--require-hashes", "-r", Path(__file__).with_name("uv.lock")], check=True)
-        # As pip does, and uv does not by itself: where no bytecode may be written later, each start would compile torch.
+        # Compiled as pip does: where no bytecode may be written later, each start would compile torch.
         options = ["--quiet", "--compile-bytecode", "--python", sys.executable, "--require-hashes"]
         subprocess.run([uv, "pip", "install", *options, "-r", lock], check=True, env=environment)
     except (OSError, subprocess.CalledProcessError) as error:

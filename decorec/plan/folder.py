@@ -32,6 +32,13 @@ def configuration(folder: Path, overlays: Sequence[Path]) -> tuple[Config | None
     for file in files:
         try:
             more = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except FileNotFoundError:
+            remedy = (
+                "correct --configfile"
+                if file in overlays
+                else "start in the folder that has it; decorec init NAME makes one"
+            )
+            return None, Finding("missing", "configuration", f"{file}: expected a YAML file, found none; {remedy}")
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             return None, Finding("missing", "configuration", f"{file}: expected a YAML file, found {error}")
         if not isinstance(more, Mapping):

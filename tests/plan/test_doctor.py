@@ -93,7 +93,10 @@ def test_programs_are_asked_where_they_are(tmp_path: Path) -> None:
 
 
 def test_the_configuration_is_read_as_snakemake_reads_it(tmp_path: Path) -> None:
-    assert folder.configuration(tmp_path, [])[1].state == "missing"
+    empty = folder.configuration(tmp_path, [])[1]
+    assert empty.state == "missing" and empty.text.endswith(
+        "config.yaml: expected a YAML file, found none; start in the folder that has it; decorec init NAME makes one"
+    )
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"datasets": {"shop": SAMPLE}, "seeds": [0, 1]}))
     overlay = tmp_path / "over.yaml"
     overlay.write_text(yaml.safe_dump({"datasets": {"mine": SAMPLE}}))
@@ -104,6 +107,8 @@ def test_the_configuration_is_read_as_snakemake_reads_it(tmp_path: Path) -> None
         overlay.write_text(text)
         found, finding = folder.configuration(tmp_path, [overlay])
         assert found is None and finding.state == "missing" and said in finding.text
+    overlay.unlink()
+    assert folder.configuration(tmp_path, [overlay])[1].text.endswith("found none; correct --configfile")
 
 
 def test_files_of_the_data_sets_and_of_the_encoder_are_looked_for(tmp_path: Path) -> None:
