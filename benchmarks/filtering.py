@@ -24,8 +24,9 @@ import numpy as np
 import polars as pl
 
 from benchmarks._cost import Cost, cost_of_command
+from decorec.config.prepare import SplitConfig
 
-__all__ = ["main"]
+__all__ = ["main", "shop"]
 
 KCORE = 5
 RECBOLE = """
@@ -53,7 +54,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
-        size = _shop(folder, options.interactions)
+        size = shop(folder, options.interactions)
         print(
             f"{options.interactions:,} interactions, {size / 1e9:.2f} GB in memory; {os.cpu_count()} processors,",
             end=" ",
@@ -85,7 +86,7 @@ def _steps(folder: Path) -> tuple[Cost, Cost]:
     files = ["--interactions", str(folder / "kept.parquet"), "--catalogue", str(folder / "items.parquet")]
     table = json.dumps({"source": "table", "path": str(folder)})
     ingest = [*command, "ingest", *given, *files, "--dataset", table, "--counts", str(folder / "counts.json")]
-    split = [*command, "split", *given, *files, "--features"]
+    split = [*command, "split", *given, *files, "--settings", SplitConfig().model_dump_json(), "--features"]
     for name in ("vocab.parquet", "sequences.parquet", "statistics.json"):
         split += [f"--{name.split('.')[0]}", str(folder / name)]
     return cost_of_command(ingest), cost_of_command(split)
@@ -96,7 +97,7 @@ def _recbole(environment: Path, folder: Path) -> Cost:
     return cost_of_command(command, {"PYTHONPATH": "", "PYTHONWARNINGS": "ignore"})
 
 
-def _shop(folder: Path, interactions: int) -> int:
+def shop(folder: Path, interactions: int) -> int:
     """Write the rows for both, and say how many bytes they take in memory."""
     if not (folder / "interactions.csv").exists():
         (folder / "shop").mkdir(parents=True, exist_ok=True)
