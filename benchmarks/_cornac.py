@@ -10,7 +10,8 @@ import cornac
 import numpy as np
 
 
-def main():
+def main() -> None:
+    """Fit a model and serve it."""
     folder, items, port = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     random = np.random.default_rng(0)
     rows = [(f"u{user}", f"item-{item}", 1.0) for user in range(2_000) for item in random.integers(0, items, 50)]

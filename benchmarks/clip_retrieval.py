@@ -147,7 +147,8 @@ def _command(
         "enable_text": modality == "text",
         "clip_model": f"open_clip:{options.model}/{weights}",
     }
-    command = [python, "-m", "clip_retrieval.cli", "inference", *(f"--{name}={flag}" for name, flag in flags.items())]
+    command: list[str | Path] = [python, "-m", "clip_retrieval.cli", "inference"]
+    command += [f"--{name}={flag}" for name, flag in flags.items()]
     return cost_of_command(command, {"PYTHONPATH": "", "OMP_NUM_THREADS": str(options.threads)})
 
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from statistics import mean
 
 import numpy as np
@@ -69,10 +70,8 @@ def main() -> None:
 def _compare(both: list[Floats], rounds: int) -> None:
     """Both modalities, one seed a round: one after the other with scikit-learn, side by side as the workflow does."""
     k = round(0.1 * len(both[0]))
-    theirs = [
-        _cost(lambda x, seed=seed: KMeans(k, random_state=seed).fit(x).inertia_, both, 1) for seed in range(rounds)
-    ]
-    ours = [_cost(lambda x, seed=seed: _inertia(x, *kmeans(x, k, seed)), both, 2) for seed in range(rounds)]
+    theirs = [_cost(partial(_theirs, k=k, seed=seed), both, 1) for seed in range(rounds)]
+    ours = [_cost(partial(_ours, k=k, seed=seed), both, 2) for seed in range(rounds)]
     for label, results in (("scikit-learn's default", theirs), ("decorec", ours)):
         least = min((cost for cost, _ in results), key=lambda cost: cost.clock)
         print(least.line(label), f"  inertia {mean(inertia for _, inertia in results):.1f}")
@@ -86,6 +85,12 @@ def _cost(inertia: Callable[[Floats], float], both: list[Floats], workers: int) 
     return cost, sum(found)
 
 
-def _inertia(x: Floats, centroids: Floats, assignment: npt.NDArray[np.int64]) -> float:
+def _theirs(x: Floats, k: int, seed: int) -> float:
+    """Inertia of scikit-learn's clusters."""
+    return float(KMeans(k, random_state=seed).fit(x).inertia_)
+
+
+def _ours(x: Floats, k: int, seed: int) -> float:
     """Sum of squared distances to the centroids."""
+    centroids, assignment = kmeans(x, k, seed)
     return float(np.square(x - centroids[assignment], dtype=np.float64).sum())

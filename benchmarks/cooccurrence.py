@@ -61,7 +61,7 @@ def main() -> None:
         folder = Path(temporary)
         write_vocab(folder / "vocab.parquet", [f"item {index}" for index in range(count)])
         sequences.write(folder / "sequences.parquet")
-        step = [sys.executable, "-m", "decorec", "cooccurrence", "--threads", str(threads), "--graph", "{}"]
+        step = [sys.executable, "-m", "decorec", "cooccurrence", "--threads", str(threads), "--settings", "{}"]
         for name, file in (("vocab", "vocab.parquet"), ("sequences", "sequences.parquet"), ("matrix", "s.npz")):
             step += [f"--{name}", str(folder / file)]
         print(cost_of_command(step).line("step, a process"))

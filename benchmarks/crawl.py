@@ -68,7 +68,7 @@ def _crawl(urls: list[str], threads: int, folder: Path) -> Cost:
     images = catalogue.with_name("images.parquet")
     config = {"concurrency": threads, "per_host": threads, "rate": 1e9, "private_hosts": True, "side": SIDE}
     dataset = {"source": "amazon2018", "category": "bench"}
-    files = ["--catalogue", catalogue, "--cache", folder / "cache", "--images", images]
+    files: list[str | Path] = ["--catalogue", catalogue, "--cache", folder / "cache", "--images", images]
     settings = ["--dataset", json.dumps(dataset), "--settings", json.dumps(config)]
     cost = cost_of_command([sys.executable, "-m", "decorec", "crawl", *settings, *files])
     fetched = pl.read_parquet(images).filter(pl.col("status") == "ok").height
@@ -99,7 +99,7 @@ def _img2dataset(command: Path, urls: list[str], threads: int, processes: int, f
         "compute_hash": "sha256",
         "extract_exif": False,
     }
-    arguments = [command, *(f"--{name}={value}" for name, value in options.items())]
+    arguments: list[str | Path] = [command, *(f"--{name}={value}" for name, value in options.items())]
     cost = cost_of_command(arguments, {"NO_ALBUMENTATIONS_UPDATE": "1"})
     stored = sum(1 for _ in output.rglob("*.jpg"))
     if stored != len(urls):

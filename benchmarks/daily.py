@@ -107,9 +107,11 @@ def fitted(
     for stage in stages:
         place = folder / stage
         names = {"model": "model.safetensors", "history": "history.parquet", "config": "config.json"}
-        outputs = {key: place / name for key, name in names.items()}
+        outputs: dict[str, Any] = {key: place / name for key, name in names.items()}
         begin = before / stage if earlier is not None and before is not None else before
-        given = {} if begin is None else {"start": begin / names["model"], "start_config": begin / names["config"]}
+        given: dict[str, Any] = {}
+        if begin is not None:
+            given = {"start": begin / names["model"], "start_config": begin / names["config"]}
         train(run=run, stage=stage, seed=seed, **files, **given, code="", state=folder / "state", **outputs)
         epochs.append(best_epoch(outputs["history"]) + 1)
         before = place

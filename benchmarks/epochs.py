@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from benchmarks._worlds import describe_machine
 from decorec.artifacts.files import read_json
@@ -30,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     folder: Path = options.folder
     print(describe_machine())
-    files = {
+    files: dict[str, Any] = {
         "vocab": folder / "vocab.parquet",
         "sequences": folder / "sequences.parquet",
         "features": sorted((folder / "features").glob("*.safetensors")),

@@ -58,7 +58,7 @@ def varied_pictures(folder: Path, count: int) -> list[Path]:
         picture = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
         draw = ImageDraw.Draw(picture)
         for _ in range(number % 6):
-            x, y = random.integers(0, width), random.integers(0, height)
+            x, y = int(random.integers(0, width)), int(random.integers(0, height))
             draw.ellipse(
                 (x, y, x + width // 4, y + height // 4), fill=tuple(int(c) for c in random.integers(0, 256, 3))
             )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,8 +39,9 @@ def main() -> None:
     print(describe_machine())
     world = generated("generated", options.items, options.users, 9.7)
     torch.manual_seed(0)
-    config = resolve({}, "described", {}).model
-    model = build(config, world.item_data, "stage1").eval()
+    run = resolve({}, "described", {})
+    config: Any = run.model
+    model = build(run, world.item_data, "stage1").eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)  # away from the start, where all scores are nearly equal

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -50,7 +51,7 @@ def main() -> None:
             plain = cost_of_call(lambda: train(None))
             print(plain.line("without a state"))
             keeper = Keeper(Path(folder) / "state.safetensors", "benchmark")
-            kept = cost_of_call(lambda keeper=keeper: train(keeper))
+            kept = cost_of_call(partial(train, keeper))
             print(kept.line("with a state"))
             size = keeper.path.stat().st_size if keeper.saves else 0
             print(f"  {keeper.saves} saves of {size / 1e6:.1f} MB in {keeper.seconds:.2f} s", end=", ")

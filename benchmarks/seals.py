@@ -13,12 +13,13 @@ import argparse
 import csv
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 
 from decorec.artifacts import seal
 
-JOBS = {
+JOBS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "train": ("*/runs/*/seed-*/*/model.safetensors", lambda file: f"{file.parent}.tsv"),
     "evaluate": ("*/runs/*/seed-*/ranks.parquet", lambda file: f"{file.parent}/evaluate.tsv"),
     "split": ("*/sequences.parquet", lambda file: f"{file.parent}/split.tsv"),

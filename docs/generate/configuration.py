@@ -154,7 +154,7 @@ def _kind(value: Mapping[str, Any]) -> str:
         return " or ".join(_kind(one) for one in value["oneOf"])
     if "anyOf" in value:
         return " or ".join(dict.fromkeys(_kind(one) for one in value["anyOf"]))
-    kind = value.get("type", "anything")
+    kind: str = value.get("type", "anything")
     if kind == "array":
         return "list of " + re.sub(r"^(whole number|number|text)", r"\1s", _kind(value.get("items", {})))
     if kind == "object":

@@ -62,5 +62,6 @@ def _assigned(statement: ast.stmt) -> str:
 
 def _docstring(statement: ast.stmt | None) -> str:
     """The string that stands alone behind a value."""
-    alone = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-    return str(statement.value.value) if alone else ""
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+        return str(statement.value.value)
+    return ""
