@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +24,7 @@ ON_GPU = {
     *("features", "train", "production_train", "tune"),
     *("evaluate", "recommend", "modality_modes", "gradient_probe", "new_items"),
 }
+INGESTED = ("reviews.jsonl.gz", "meta.jsonl.gz", "checksums.json")
 KEEPING = {"features", "train", "production_train", "tune", "gradient_probe", "new_items"}
 """Rules whose step keeps the state of a training when it is told to end."""
 
@@ -33,44 +38,96 @@ def rules() -> dict[str, str]:
     return own | {made: body + own[base] for base, made, _, body in found if made}
 
 
-@pytest.mark.timeout(7200)
-@pytest.mark.skipif(missing() is not None, reason=str(missing()))
-def test_the_profile_runs_every_step_under_slurm_with_the_same_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    local = Workplace(tmp_path / "local", TINY, TABLE)
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """The table computed on this machine, without a scheduler."""
+    local = Workplace(tmp_path_factory.mktemp("local") / "shop", TINY, TABLE)
     result = local.snakemake("--", TABLE)
     assert result.returncode == 0, result.stdout + result.stderr
-    submitted = Workplace(tmp_path / "submitted", TINY, TABLE)
-    planned = submitted.planned_by_rule()
-    assert planned.pop("total") == sum(planned.values())
+    return local
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with cluster(tmp_path / "slurm") as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        # The profile as it is; only the waiting is shortened, and the logs of successful jobs are kept to be counted.
-        # The cluster has no accounting, which is what `sacct` would ask.
-        quick = (
-            "--slurm-status-command",
-            "squeue",
-            "--seconds-between-status-checks",
-            "1",
-            "--slurm-init-seconds-before-status-checks",
-            "1",
-        )
-        result = submitted.snakemake("--profile", str(PROFILE), *quick, "--slurm-keep-successful-logs", "--", TABLE)
-        assert result.returncode == 0, result.stdout + result.stderr
-        shown = ["scontrol", "--oneliner", "show", "jobs"]
-        jobs = subprocess.run(shown, capture_output=True, text=True, check=True).stdout.splitlines()
+        yield
+
+
+def submit(workplace: Workplace, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run it through the profile as it is; only the waiting is shortened.
+
+    The cluster has no accounting, which is what `sacct` would ask.
+    """
+    quick = ["--slurm-status-command", "squeue", "--seconds-between-status-checks", "1"]
+    quick += ["--slurm-init-seconds-before-status-checks", "1"]
+    return workplace.snakemake("--profile", str(PROFILE), *quick, *options, "--", TABLE)
+
+
+def jobs() -> list[dict[str, str]]:
+    """Everything that SLURM knows of each job, as it calls it."""
+    shown = ["scontrol", "--oneliner", "show", "jobs"]
+    lines = subprocess.run(shown, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+def test_the_profile_runs_every_step_under_slurm_with_the_same_result(
+    tmp_path: Path, local: Workplace, slurm: None
+) -> None:
+    submitted = Workplace(tmp_path / "submitted", TINY, TABLE)
+    planned = submitted.planned_by_rule()
+    assert planned.pop("total") == sum(planned.values())
+    result = submit(submitted, "--slurm-keep-successful-logs")  # they are counted below
+    assert result.returncode == 0, result.stdout + result.stderr
     assert (submitted.folder / TABLE).read_bytes() == (local.folder / TABLE).read_bytes()
 
-    assert len(jobs) == sum(planned.values())
-    assert all("JobState=COMPLETED" in job for job in jobs)
-    assert sum(bool(re.search(r"TresPer\w+=gres:gpu:1\b", job)) for job in jobs) == sum(
-        planned[rule] for rule in ON_GPU & set(planned)
-    )
+    done = jobs()
+    assert len(done) == sum(planned.values())
+    assert all(job["JobState"] == "COMPLETED" for job in done)
+    asked = [value for job in done for name, value in job.items() if name.startswith("TresPer")]
+    assert asked.count("gres:gpu:1") == sum(planned[rule] for rule in ON_GPU & set(planned))
     logs = submitted.folder / "logs" / "slurm"
     under_slurm = {folder.name.removeprefix("rule_"): len(list(folder.rglob("*.log"))) for folder in logs.iterdir()}
     assert under_slurm == planned
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+def test_a_job_that_needs_more_memory_gets_it_and_one_that_loses_its_node_runs_again(
+    tmp_path: Path, local: Workplace, slurm: None
+) -> None:
+    submitted = Workplace(tmp_path / "submitted", TINY, TABLE)
+    rules = submitted.folder / "workflow/rules/acquire.smk"
+    text = rules.read_text()
+    for rule, usual, other in (("features", "8, 2", "0.4"), ("ingest", "4, 4", "1, 1e5")):
+        head, body = text.split(f"rule {rule}:")
+        assert f"mem=memory({usual})" in body
+        text = f"{head}rule {rule}:{body.replace(f'mem=memory({usual})', f'mem=memory({other})', 1)}"
+    rules.write_text(text)
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(submit, submitted, "--retries", "9")
+        while not [job for job in jobs() if "rule_train/" in job["StdOut"] and job["JobState"] == "RUNNING"]:
+            assert not result.done(), result.result().stdout + result.result().stderr
+            time.sleep(0.1)
+        node = socket.gethostname().split(".")[0]
+        for state in ("down", "resume"):
+            change = ["scontrol", "update", f"nodename={node}", f"state={state}", "reason=test"]
+            subprocess.run(change, check=True)
+        assert result.result().returncode == 0, result.result().stdout + result.result().stderr
+    assert (submitted.folder / TABLE).read_bytes() == (local.folder / TABLE).read_bytes()
+
+    (reading,) = [job for job in jobs() if "rule_ingest/" in job["StdOut"]]
+    read = sum((submitted.folder / "results/sample/raw" / name).stat().st_size for name in INGESTED)
+    assert reading["MinMemoryNode"] in (f"{round(1e3 + read / 10)}M", f"{(1e3 + read / 10) / 1024:g}G")
+    tried = [job for job in jobs() if "rule_features/" in job["StdOut"]]
+    assert len(tried) > 1 and [job["MinMemoryNode"] for job in tried] == [
+        f"{400 * attempt}M" for attempt in range(1, len(tried) + 1)
+    ]
+    assert [job["TimeLimit"] for job in tried[:2]] == ["08:00:00", "16:00:00"]
+    assert tried[-1]["JobState"] == "COMPLETED" and "COMPLETED" not in {job["JobState"] for job in tried[:-1]}
 
 
 def test_rules_ask_for_a_gpu_where_the_environment_has_one() -> None:

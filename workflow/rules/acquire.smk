@@ -14,8 +14,8 @@ rule sample:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem="1GB",
-        runtime="10m",
+        mem=memory(1),
+        runtime=runtime(1 / 6),
     params:
         dataset=ask(plan.origin),
         code=plan.code("sample"),
@@ -41,8 +41,8 @@ rule download:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem="1GB",
-        runtime="12h",
+        mem=memory(1),
+        runtime=runtime(12),
     params:
         dataset=ask(plan.origin),
         settings=plan.section("download"),
@@ -75,8 +75,8 @@ rule ingest:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem="4GB",
-        runtime="2h",
+        mem=memory(4, 4),
+        runtime=runtime(2),
     params:
         dataset=ask(plan.dataset),
         filter=plan.section("filter"),
@@ -105,8 +105,8 @@ rule histories:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem="4GB",
-        runtime="2h",
+        mem=memory(4, 4),
+        runtime=runtime(2),
     params:
         dataset=ask(plan.dataset),
         filter=plan.section("filter"),
@@ -137,8 +137,8 @@ rule crawl:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem="4GB",
-        runtime="1d",
+        mem=memory(4),
+        runtime=runtime(24),
     params:
         dataset=ask(plan.origin),
         settings=plan.section("crawl"),
@@ -176,8 +176,8 @@ rule features:
     threads: 2
     resources:
         gpu=1,
-        mem="8GB",
-        runtime="8h",
+        mem=memory(8, 2),
+        runtime=runtime(8),
     params:
         settings=plan.section("features"),
         cache=layout.CACHE,

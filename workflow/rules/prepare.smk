@@ -23,8 +23,8 @@ rule split:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem="4GB",
-        runtime="1h",
+        mem=memory(4, 12),
+        runtime=runtime(1),
     params:
         filter=plan.section("filter"),
         settings=plan.section("split"),
@@ -56,8 +56,8 @@ rule atomic:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem="4GB",
-        runtime="1h",
+        mem=memory(4, 12),
+        runtime=runtime(1),
     params:
         dataset=ask(plan.dataset),
         code=plan.code("atomic"),
@@ -84,8 +84,8 @@ rule atomic_features:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem="4GB",
-        runtime="1h",
+        mem=memory(4),
+        runtime=runtime(1),
     params:
         dataset=ask(plan.dataset),
         code=plan.code("atomic-features"),
@@ -113,8 +113,8 @@ rule cooccurrence:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem="4GB",
-        runtime="1h",
+        mem=memory(4, 32),
+        runtime=runtime(1),
     params:
         settings=ask(partial(plan.variant_section, section="graph")),
         code=plan.code("cooccurrence"),
@@ -139,8 +139,8 @@ rule cluster:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem="4GB",
-        runtime="2h",
+        mem=memory(4, 4),
+        runtime=runtime(2),
     params:
         settings=ask(partial(plan.variant_section, section="interests")),
         code=plan.code("cluster"),

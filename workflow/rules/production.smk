@@ -11,8 +11,8 @@ rule whole_sequences:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem="4GB",
-        runtime="30m",
+        mem=memory(4),
+        runtime=runtime(0.5),
     params:
         code=plan.code("whole-sequences"),
     message:
@@ -81,8 +81,8 @@ rule model_card:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem="4GB",
-        runtime="30m",
+        mem=memory(4),
+        runtime=runtime(0.5),
     params:
         code=plan.code_of_runs("model-card", [plan.recommended_run()]),
     message:

@@ -15,8 +15,8 @@ rule recommend:
     threads: 2
     resources:
         gpu=1,
-        mem="8GB",
-        runtime="4h",
+        mem=memory(8, 3),
+        runtime=runtime(4),
     params:
         run=ask(plan.recommended_folder),
         settings=plan.section("recommend"),

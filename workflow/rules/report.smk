@@ -19,8 +19,8 @@ rule figure:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem="2GB",
-        runtime="30m",
+        mem=memory(2),
+        runtime=runtime(0.5),
     params:
         caption=ask(plan.figure_caption),
         code=plan.code("figure"),
@@ -45,8 +45,8 @@ rule gallery:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem="4GB",
-        runtime="1h",
+        mem=memory(4),
+        runtime=runtime(1),
     params:
         users=plan.config.report.users,
         cache=layout.CACHE,
@@ -79,8 +79,8 @@ rule report_page:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem="2GB",
-        runtime="30m",
+        mem=memory(2),
+        runtime=runtime(0.5),
     params:
         reference=plan.config.tables.reference,
         code=plan.code("report-page"),

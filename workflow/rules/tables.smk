@@ -21,8 +21,8 @@ rule table:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem="2GB",
-        runtime="30m",
+        mem=memory(2),
+        runtime=runtime(0.5),
     params:
         call=ask(plan.table_call),
         code=ask(plan.code_of_table),
@@ -45,8 +45,8 @@ rule drawn_table:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem="4GB",
-        runtime="1h",
+        mem=memory(4),
+        runtime=runtime(1),
     params:
         call=ask(plan.table_call),
         code=ask(plan.code_of_table),
@@ -66,8 +66,8 @@ rule tuning_table:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem="2GB",
-        runtime="30m",
+        mem=memory(2),
+        runtime=runtime(0.5),
     params:
         code=plan.code("tuning-table"),
     message:
@@ -89,8 +89,8 @@ rule verdict:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem="2GB",
-        runtime="30m",
+        mem=memory(2),
+        runtime=runtime(0.5),
     params:
         twins=ask(plan.verdict_twins),
         reads=ask(plan.verdict_reads),
@@ -122,8 +122,8 @@ rule results_page:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem="2GB",
-        runtime="30m",
+        mem=memory(2),
+        runtime=runtime(0.5),
     params:
         runs=plan.config.tables.main,
         references=plan.references(),

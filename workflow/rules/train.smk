@@ -19,8 +19,8 @@ rule train:
     threads: 1
     resources:
         gpu=1,
-        mem="8GB",
-        runtime="12h",
+        mem=memory(8, 3),
+        runtime=runtime(12),
     params:
         run=ask(plan.run),
         seed="{seed}",
@@ -56,8 +56,8 @@ rule evaluate:
     threads: 1
     resources:
         gpu=1,
-        mem="8GB",
-        runtime="1h",
+        mem=memory(8, 3),
+        runtime=runtime(1),
     params:
         code=ask(partial(plan.code_of_run, "evaluate")),
     message:
@@ -84,8 +84,8 @@ rule modality_modes:
     threads: 1
     resources:
         gpu=1,
-        mem="8GB",
-        runtime="1h",
+        mem=memory(8, 3),
+        runtime=runtime(1),
     params:
         code=ask(partial(plan.code_of_run, "modality-modes")),
     message:
@@ -110,8 +110,8 @@ rule new_items:
     threads: 1
     resources:
         gpu=1,
-        mem="8GB",
-        runtime="12h",
+        mem=memory(8, 3),
+        runtime=runtime(12),
     params:
         run=ask(plan.chosen_run),
         share=plan.config.tables.held_out,
@@ -141,8 +141,8 @@ rule gradient_probe:
     threads: 1
     resources:
         gpu=1,
-        mem="8GB",
-        runtime="12h",
+        mem=memory(8, 3),
+        runtime=runtime(12),
     params:
         run=ask(partial(plan.run, stage="fit")),
         every=plan.config.tables.probe_every,
@@ -173,8 +173,8 @@ rule neighbour_recall:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem="4GB",
-        runtime="1h",
+        mem=memory(4),
+        runtime=runtime(1),
     params:
         predictions=plan.config.tables.predictions,
         code=plan.code("neighbour-recall"),
@@ -201,8 +201,8 @@ rule tune:
     threads: 1
     resources:
         gpu=1,
-        mem="8GB",
-        runtime="2d",
+        mem=memory(8, 3),
+        runtime=runtime(48),
     params:
         run=ask(plan.whole_run),
         settings=plan.section("tuning"),
