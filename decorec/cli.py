@@ -8,6 +8,7 @@ names are those that the Snakemake rules use for input, output and params.
 from __future__ import annotations
 
 import argparse
+import difflib
 import gc
 import inspect
 import json
@@ -65,7 +66,7 @@ def _parse_model(annotation: Any, flag: str) -> Callable[[str], Any]:
         try:
             return TypeAdapter(annotation).validate_python(value)
         except ValidationError as error:
-            raise DecorecError(explain(error, flag)) from error
+            raise DecorecError(explain(error, flag, annotation)) from error
 
     return parse
 
@@ -178,7 +179,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     name, *rest = arguments
     if name not in STEPS:
-        print(f"decorec: expected a step, found {name!r}\n{_list_steps()}", file=sys.stderr)
+        close = difflib.get_close_matches(name, STEPS, n=1)
+        meant = f" (did you mean {close[0]}?)" if close else ""
+        print(f"decorec: expected a step, found {name!r}{meant}; `decorec --help` lists them", file=sys.stderr)
         sys.exit(2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -212,4 +215,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"decorec {name}: {failure}", file=sys.stderr)
         sys.exit(1)
     entry.write("done")
-    logging.getLogger("decorec").info("%s: done in %.1f s", name, entry.seconds)
+    if entry.outputs or entry.log:  # what a command answers on the terminal stands there alone
+        logging.getLogger("decorec").info("%s: done in %.1f s", name, entry.seconds)

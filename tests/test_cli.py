@@ -54,7 +54,16 @@ def test_help_shows_the_description_of_a_flag(capsys: pytest.CaptureFixture[str]
 def test_an_unknown_step_is_named() -> None:
     result = run("spilt")
     assert result.returncode == 2
-    assert "found 'spilt'" in result.stderr
+    expected = "decorec: expected a step, found 'spilt' (did you mean split?); `decorec --help` lists them\n"
+    assert result.stderr == expected
+
+
+def test_an_answer_stands_on_the_terminal_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").touch()
+    assert run("status").stderr == ""
+    written = run("schema", "--output", "schema.json")
+    assert "decorec: schema: done in " in written.stderr, "what is written elsewhere is told"
 
 
 def test_an_expected_failure_is_one_message_and_no_output(tmp_path: Path) -> None:
@@ -75,7 +84,7 @@ def test_an_expected_failure_is_one_message_and_no_output(tmp_path: Path) -> Non
     ("value", "message"),
     [
         ('{"window": 0}', "window"),
-        ('{"windows": 3}', "windows: unknown key"),
+        ('{"windows": 3}', "windows: unknown key; did you mean 'window'?"),
         ("{", "expected JSON"),
         ("no/such/file.json", "no/such/file.json"),
     ],

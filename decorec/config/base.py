@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from decorec.config.meant import keys_at, meant
 
 __all__ = ["Distinct", "Section", "explain", "merge", "problems"]
 
@@ -53,25 +55,40 @@ def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def explain(error: ValidationError, origin: str) -> str:
-    """One message for all problems that pydantic found: key, value found, value expected."""
-    lines = [f"  {line}" for line in problems(error.errors())]
+def explain(error: ValidationError, origin: str, kind: Any = None) -> str:
+    """One message for all problems that pydantic found: key, value found, value expected.
+
+    Args:
+        error: what pydantic raised.
+        origin: the file, section or flag that is wrong.
+        kind: what the values were to be, a section or a choice of sections: a wrong key is told with the nearest one.
+    """
+    lines = [f"  {line}" for line in problems(error.errors(), kind=kind)]
     return f"{origin}: {len(lines)} problem{'s' if len(lines) > 1 else ''}\n" + "\n".join(lines)
 
 
-def problems(errors: Iterable[Mapping[str, Any]], skipped: int = 0) -> list[str]:
-    """Each of pydantic's ``errors`` in one line; the first ``skipped`` parts of its place are left out."""
+def problems(errors: Iterable[Mapping[str, Any]], skipped: int = 0, kind: Any = None) -> list[str]:
+    """Each of pydantic's ``errors`` in one line; the first ``skipped`` parts of its place are left out.
+
+    ``kind`` as for ``explain``.
+    """
     lines = []
     for problem in errors:
         key = ".".join(str(part) for part in problem["loc"][skipped:]) or "(top level)"
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{key}: unknown key; remove it or correct its name")
+            *place, wrong = problem["loc"]
+            known = [] if kind is None else keys_at(TypeAdapter(kind).json_schema(), place)
+            lines.append(f"{key}: unknown key; {meant(wrong, known) or 'remove it or correct its name'}")
         elif problem["type"] == "missing":
             lines.append(f"{key}: required key is missing; add it")
-        elif problem["type"].startswith(
-            "union_tag"
-        ):  # the value is a whole section, with addresses and passwords in it
-            lines.append(f"{key}: {problem['msg']}")
+        elif problem["type"].startswith("union_tag"):  # the value is a whole section, which may have passwords in it
+            told = problem["ctx"]
+            chooser, tags = told["discriminator"].strip("'"), told.get("expected_tags")
+            lines.append(
+                f"{key}.{chooser}: required key is missing; add it"
+                if tags is None
+                else f"{key}.{chooser}: expected one of {tags}, found {told['tag']!r}"
+            )
         elif problem["type"] == "value_error":  # ours: it says what was found
             lines.append(f"{key}: {problem['ctx']['error']}")
         else:

@@ -143,7 +143,7 @@ class Config(Section):
             try:
                 self.run(name)
             except ValidationError as error:
-                raise ValueError(explain(error, f"runs.{name}")) from error
+                raise ValueError(explain(error, f"runs.{name}", Run)) from error
         for table in ("embedding", "gates"):
             for name in getattr(self.tables, table):
                 if self.run(name).model.name != "decorec":
@@ -197,7 +197,7 @@ class Config(Section):
                 try:
                     stages = self.run(name, dataset).stages
                 except ValidationError as error:
-                    raise ValueError(explain(error, f"tuned.{dataset}.{name}")) from error
+                    raise ValueError(explain(error, f"tuned.{dataset}.{name}", Run)) from error
                 if stages != self.run(name).stages:
                     raise ValueError(f"tuned.{dataset}.{name}: expected values that leave the stages of the run alone")
         return self
@@ -344,7 +344,7 @@ def load(values: Mapping[str, Any], origin: str = "config.yaml") -> Config:
     try:
         return Config.model_validate(dict(values))
     except ValidationError as error:
-        raise DecorecError(explain(error, origin)) from error
+        raise DecorecError(explain(error, origin, Config)) from error
 
 
 def describe() -> dict[str, Any]:

@@ -72,9 +72,25 @@ def test_entries_that_stand_twice() -> None:
 
 @pytest.mark.parametrize("name", [{"a": 1}, ["decorec"], 3, None])
 def test_a_name_of_a_model_that_is_no_text(name: Any) -> None:
-    refused(r"model: Input tag", model={"name": name})
-    refused(r"runs\.odd: .*\n  model: Input tag", runs=TWO | {"odd": {"model": {"name": name}}})
-    refused(r"tuned\.shop\.\w+: .*\n  model: ", runs=TWO, tuned={"shop": {"sasrec": {"model": {"name": name}}}})
+    refused(r"model\.name: expected one of 'decorec', ", model={"name": name})
+    refused(r"runs\.odd: .*\n  model\.name: expected one of ", runs=TWO | {"odd": {"model": {"name": name}}})
+    refused(r"tuned\.shop\.\w+: .*\n  model\.name: ", runs=TWO, tuned={"shop": {"sasrec": {"model": {"name": name}}}})
+
+
+def test_a_wrong_key_is_told_with_the_one_that_was_meant() -> None:
+    refused(r"\n  sead: unknown key; did you mean 'seeds'\?$", sead=[0])
+    refused(r"train\.learning_rte: unknown key; did you mean 'learning_rate'\?$", train={"learning_rte": 1})
+    refused(r"encoder\.layer: unknown key; did you mean 'layers'\?$", model={"encoder": {"layer": 3}})
+    refused(r"runs\.odd\.modle: unknown key; did you mean 'model'\?$", runs=TWO | {"odd": {"modle": {}}})
+    refused(r"\n  model\.sasrec\.dims: .* 'dim'\?$", runs=TWO | {"odd": {"model": {"name": "sasrec", "dims": 8}}})
+    shop = {"source": "table", "path": "shop", "colums": {"user": "customer"}}
+    with pytest.raises(DecorecError, match=r"datasets\.shop\.table\.colums: .* did you mean 'columns'\?$"):
+        load({"datasets": {"shop": shop}})
+    refused(r"\n  alphabet: unknown key; remove it or correct its name$", alphabet=1)
+    with pytest.raises(DecorecError, match=r"datasets\.shop\.source: expected one of 'sample', .*, found 'tabel'$"):
+        load({"datasets": {"shop": shop | {"source": "tabel"}}})
+    with pytest.raises(DecorecError, match=r"datasets\.shop\.source: required key is missing; add it$"):
+        load({"datasets": {"shop": {"path": "shop"}}})
 
 
 def test_a_shop_without_pictures(tmp_path: Path) -> None:

@@ -334,7 +334,7 @@ def test_a_damaged_configuration_beside_a_model_is_named(tmp_path: Path) -> None
     for found, message in [
         ([], "valid dictionary"),
         ({"stage": "stage1"}, "run: required key is missing"),
-        (right | {"run": {"model": {"name": "other"}}}, "run.model: Input tag 'other'"),
+        (right | {"run": {"model": {"name": "other"}}}, "run.model.name: expected one of .*, found 'other'"),
         (right | {"stage": "fit"}, "stage: expected one of stage1, stage2, found 'fit'"),
         (right | {"seed": "x"}, "seed: "),
         (right | {"stage": "stage2"}, r"model\.safetensors: expected the weights that .*config\.json describes"),
