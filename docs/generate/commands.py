@@ -19,8 +19,8 @@ __all__ = ["INTRODUCTION", "page"]
 INTRODUCTION = """# Command line
 
 Every step of the workflow is a command, `decorec STEP` or `python -m decorec STEP`. `decorec STEP --help` says what
-stands here. Snakemake prints the command of each job that it starts; it can be pasted into a terminal. Every step also
-takes `--threads N`; `--reproducible`, to compute with
+stands here. `snakemake --printshellcmds` prints the command of each job that it starts, which can be pasted into a
+terminal. Every step also takes `--threads N`; `--reproducible`, to compute with
 [the instructions that all processors have](../explanation/reproducibility.md); and `--log FILE`, the file that
 `results/log.jsonl` names as its log (the rules send its output there).
 

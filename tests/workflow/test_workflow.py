@@ -316,7 +316,7 @@ def test_a_wrong_number_would_be_found(whole: Workplace, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sedes": [0]}, "sedes: unknown key"),
+        ({"sedes": [0]}, "sedes: unknown key; did you mean 'seeds'?"),
         ({"train": {"epochs": 0}}, "train.epochs"),
         ({"runs": SETTINGS["runs"] | {"decorec": {"model": {"dims": 8}}}}, "dims: unknown key"),
         ({"tables": {"main": ["unknown"]}}, "unknown"),
@@ -329,6 +329,24 @@ def test_a_wrong_configuration_is_one_clear_message(workplace: Workplace, change
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_what_is_not_there_is_told_with_what_to_do(workplace: Workplace) -> None:
+    result = workplace.snakemake("--dry-run", "results/tables/man.csv")
+    assert result.returncode != 0
+    assert "Did you mean results/tables/main.csv" in result.stdout + result.stderr
+    workplace.configure(changed(datasets={"shop": {"source": "table", "path": "nowhere"}}))
+    result = workplace.snakemake("--dry-run", "results/shop/items.parquet")
+    assert result.returncode != 0
+    assert "datasets.shop.path is 'nowhere': put the files there" in result.stdout + result.stderr
+
+
+def test_by_default_a_terminal_shows_what_a_reader_wants_to_know(workplace: Workplace) -> None:
+    profile = str(REPOSITORY / "profiles" / "default")
+    shown = workplace.snakemake("--workflow-profile", profile, "--dry-run", "--forceall", "results/shop/items.parquet")
+    lines = shown.stdout + shown.stderr
+    assert shown.returncode == 0 and "Reading interactions and items of shop" in lines
+    assert "python -m decorec ingest" not in lines and "Platform:" not in lines
 
 
 def test_without_config_yaml_in_the_working_directory_nothing_is_planned(finished: Workplace, tmp_path: Path) -> None:
