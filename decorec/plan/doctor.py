@@ -29,7 +29,8 @@ def doctor(*, configfile: list[Path] | None = None, network: bool = False) -> No
     found = examine(configfile or [], network)
     print("\n".join(map(str, found)))
     states = Counter(finding.state for finding in found)
-    print(", ".join(f"{states[state]} {state}" for state in ("ok", "warning", "missing") if states[state]))
+    counts = ", ".join(f"{states[state]} {state}" for state in ("ok", "warning", "missing") if states[state])
+    print(f"{counts}: {'a run needs what is missing' if states['missing'] else 'nothing that a run needs is missing'}")
     if states["missing"]:
         raise SystemExit(1)
 

@@ -155,12 +155,12 @@ def disk(folder: Path, needed: float, unknown: Sequence[str] = ()) -> list[Findi
     results = folder / layout.RESULTS
     elsewhere = results.exists() and results.stat().st_dev != folder.stat().st_dev
     places = {folder: 0.0, results: needed} if elsewhere else {folder: needed}
-    more = f", and those of {', '.join(unknown)}, whose size is not known yet" if unknown else ""
+    more = f"the size of {', '.join(unknown)} is not known yet" if unknown else ""
     lines = []
     for place, taken in places.items():
         free = shutil.disk_usage(place).free / 1e9
         text = f"{free:.1f} GB are free in {place.absolute()}"
-        text += f"; the results take about {taken:.1f} GB{more}" if taken or more else ""
+        text = "; ".join(filter(None, [text, f"the results take about {taken:.1f} GB" if taken else "", more]))
         if free < taken:
             lines.append(Finding("missing", "disk", f"{text}; free some space, or work on another disk"))
         else:
@@ -240,5 +240,5 @@ def programs(path: str | None = None) -> Finding:
         if not any(shutil.which(other, path=path) for other in names.get(name, (name,)))
     ]
     if lacking:
-        return Finding("warning", "programs for development", f"not here: {', '.join(lacking)}; no run needs them")
+        return Finding("ok", "programs for development", f"not here: {', '.join(lacking)}; no run needs them")
     return Finding("ok", "programs for development", ", ".join(PROGRAMS))

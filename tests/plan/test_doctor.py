@@ -63,8 +63,8 @@ def test_what_the_machine_is(tmp_path: Path) -> None:
         assert found.state == state and said in found.text
     (disk,) = machine.disk(tmp_path, 1e9)
     assert disk.state == "missing" and "the results take about 1000000000.0 GB; free some space" in disk.text
-    (disk,) = machine.disk(tmp_path, 1e-9, ["shop"])
-    assert disk.state in ("ok", "warning") and "and those of shop, whose size is not known yet" in disk.text
+    (disk,) = machine.disk(tmp_path, 0.0, ["shop", "other"])
+    assert disk.state in ("ok", "warning") and disk.text.endswith(f"{tmp_path}; the size of shop, other is not known yet")
     one = config(SAMPLE, seeds=[0], tables={"main": ["decorec"], "verdict": None})
     needed, unknown = machine.disk_needed(one, {"shop": Size(1e6, 1e5, 1e7, ""), "other": None})
     assert unknown == ["other"] and needed == pytest.approx(1e5 * 35e3 / 1e9 + 0.01 + 0.5)
@@ -75,6 +75,7 @@ def test_programs_are_asked_where_they_are(tmp_path: Path) -> None:
     assert machine.gpu(False, nothing).state == "ok" and machine.gpu(True, nothing).state == "missing"
     assert machine.slurm(nothing).text == "not here: jobs run on this machine"
     assert "dot (make docs/rulegraph.svg; install graphviz), uv" in machine.programs(nothing).text
+    assert machine.programs(nothing).state == "ok", "no run needs them"
     here = tmp_path / "bin"
     program(here, "nvidia-smi", "echo 'H200, 143771 MiB, 570.1'")
     found = machine.gpu(False, str(here), lambda: True)
@@ -182,9 +183,11 @@ def test_the_exit_status_is_that_of_what_is_needed(
     main(["doctor"])
     said = capsys.readouterr().out
     assert "missing  " not in said and "lock: none: nothing runs in this folder" in said
+    assert said.endswith(": nothing that a run needs is missing\n")
     Path("over.yaml").write_text(yaml.safe_dump({"datasets": {"shop": TABLE}}))
     with pytest.raises(SystemExit) as end:
         main(["doctor", "--configfile", "over.yaml"])
     assert end.value.code == 1
     said = capsys.readouterr().out
-    assert "missing  data set shop: cannot be read: tables/interactions.csv" in said and "1 missing" in said
+    assert "missing  data set shop: cannot be read: tables/interactions.csv" in said
+    assert said.endswith(", 1 missing: a run needs what is missing\n")
