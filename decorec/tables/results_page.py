@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import RootModel
 
+from decorec.artifacts import layout
 from decorec.artifacts.files import read_csv, write_text
 from decorec.artifacts.schemas.ranks import History
 from decorec.config.evaluation import EvaluateConfig
@@ -51,9 +52,10 @@ def _mean(row: Summary) -> str:
 
 
 def _protocol(references: Sequence[str], evaluate: EvaluateConfig, statistics: Sequence[Path]) -> list[str]:
+    names = ", ".join(layout.dataset_of(file) for file in statistics)
     populations = dict.fromkeys(population(read_split(file)) for file in statistics)
     return [
-        "# Results",
+        f"# Results on {names}",
         "",
         "This page is written by `python -m decorec results-page` from files of other steps; no number is typed "
         "by hand.",
@@ -220,15 +222,16 @@ def _values(chosen: Mapping[str, TunedDifference]) -> list[str]:
     """The values of runs that were tuned on a data set; nothing if none was."""
     if not chosen:
         return ["No values were chosen on this data set: every run has the values of the configuration.", ""]
-    table = [
-        [label(run), ", ".join(f"{key} = {value}" for key, value in flat(values.model_dump(exclude_unset=True)))]
+    listed = {
+        run: ", ".join(f"`{key}: {value}`" for key, value in flat(values.model_dump(exclude_unset=True)))
         for run, values in chosen.items()
-    ]
+    }
     return [
         "Values chosen on validation NDCG@10 of this data set, with the same number of trials for every run named "
-        "here; all other values are those of the configuration.",
+        "here; all other values are those of the configuration:",
         "",
-        *markdown_rows(["run", "values"], table),
+        *(f"- {label(run)}: {values}" for run, values in listed.items()),
+        "",
     ]
 
 
