@@ -1,4 +1,4 @@
-"""The last lines of a run that has made the main table: its best columns, the verdict, and where to read on."""
+"""The last lines of a run: what there is to read of the main table and the verdicts, and where the rest stands."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from decorec.plan.costs import measurement
 
 __all__ = ["closing"]
 
+MAIN = layout.fill(layout.TABLE, table="main")
 COLUMNS = (("kept", "Hit@10"), ("kept", "NDCG@10"), ("masked", "Hit@10"), ("masked", "NDCG@10"))
 """History and metric of the columns; the first one has its interval beside it, and orders the models."""
 STAGES = ("stage1", "stage2", "fit")
@@ -22,26 +23,44 @@ Row = dict[str, str]
 
 
 def closing(made: Iterable[str], terminal: bool) -> str:
-    """What to show at the end of a run: "" unless the main table is among the files that it ``made``.
+    """What to show at the end of a run: "" unless it made the main table, a verdict, lists for customers or the page.
 
     Args:
         made: paths of the files, from the working directory on.
         terminal: print the best value of a column bold; else a star stands behind it.
     """
-    file = layout.fill(layout.TABLE, table="main")
-    if file not in set(made):
-        return ""
-    with Path(file).open(newline="", encoding="utf-8") as handle:
+    files, page = sorted(set(made)), layout.fill(layout.PAGE, page="index")
+    lines = _main_table(terminal) if MAIN in files else []
+    for file in files:
+        if (name := Path(file).name) == Path(layout.VERDICT).name:
+            sentence = _sentence(layout.dataset_of(Path(file)))
+            lines += ["", *[sentence] * (sentence not in lines), f"Which model to take, and what this hides: {file}"]
+        elif name.startswith(Path(layout.RECOMMENDATIONS).stem):
+            lines += ["", f"A list for every customer: {file}"]
+    if page in files:
+        lines += ["", f"Open {page} in a browser"]
+    elif MAIN in files:
+        lines.append(f"The page: snakemake --cores all {page}")
+    return "\n".join(lines)
+
+
+def _sentence(dataset: str) -> str:
+    """The verdict on a data set; "" if there is none."""
+    values = Path(layout.fill(layout.VERDICT_VALUES, dataset=dataset))
+    return str(json.loads(values.read_text(encoding="utf-8"))["sentence"]) if values.is_file() else ""
+
+
+def _main_table(terminal: bool) -> list[str]:
+    """The models of each data set in order, the verdict where there is one, and where the whole table stands."""
+    with Path(MAIN).open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     lines = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         lines += ["", *_table(dataset, [row for row in rows if row["dataset"] == dataset], terminal)]
-        verdict = Path(layout.fill(layout.VERDICT_VALUES, dataset=dataset))
-        if verdict.is_file():
-            lines += ["", json.loads(verdict.read_text(encoding="utf-8"))["sentence"]]
-    read, page = layout.fill(layout.TABLE_MD, table="main"), layout.fill(layout.PAGE, page="index")
-    lines += ["", f"All metrics, deviations and tests: {read} ({file} as values)"]
-    return "\n".join([*lines, f"The page: snakemake --cores all {page}"])
+        if sentence := _sentence(dataset):
+            lines += ["", sentence]
+    read = layout.fill(layout.TABLE_MD, table="main")
+    return [*lines, "", f"All metrics, deviations and tests: {read} ({MAIN} as values)"]
 
 
 def _table(dataset: str, rows: Sequence[Row], terminal: bool) -> list[str]:

@@ -48,7 +48,8 @@ def configuration(folder: Path, overlays: Sequence[Path]) -> tuple[Config | None
         config = load(values, " with ".join(map(str, files)))
     except DecorecError as error:
         return None, Finding("missing", "configuration", str(error))
-    what = f"{', '.join(config.datasets)}; {len(config.runs)} runs, {len(config.seeds)} seeds"
+    seeds = f"{len(config.seeds)} seed{'s' * (len(config.seeds) != 1)}"
+    what = f"{', '.join(config.datasets)}; {len(config.runs)} runs, {seeds}"
     return config, Finding("ok", "configuration", f"{' with '.join(map(str, files))} is valid: {what}")
 
 

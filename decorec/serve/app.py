@@ -110,7 +110,7 @@ def _product_routes(app: FastAPI, worker: Worker, catalogue: Catalogue) -> None:
     @app.get("/search", summary="Products by words.")
     def search(q: Words, k: Most = 20) -> Products:
         known = worker.current.trained.index
-        found = catalogue.search(q, k)
+        found = sorted(catalogue.search(q, k), key=lambda item: item not in known)  # what can be answered for, first
         return Products(
             items=[
                 Product(

@@ -1,4 +1,4 @@
-"""The last lines of a run: the main table, the verdict where there is one, and nothing for other files."""
+"""The last lines of a run: the main table, the verdict where there is one, what to open, and else nothing."""
 
 from __future__ import annotations
 
@@ -43,3 +43,15 @@ def test_the_models_stand_in_order_with_the_best_values_marked(tmp_path: Path, m
     shown = closing([TABLE], terminal=True)
     assert "Pictures help." in shown.splitlines()
     assert shown.count(BOLD) == 4 and f"{BOLD}0.2500{PLAIN}" in shown
+    page = layout.fill(layout.PAGE, page="index")
+    with_page = closing([TABLE, page], terminal=False)
+    assert with_page.endswith(f"\nOpen {page} in a browser") and "snakemake" not in with_page
+    file = layout.fill(layout.VERDICT, dataset="shop")
+    assert closing([file], terminal=False).splitlines() == [
+        "",
+        "Pictures help.",
+        f"Which model to take, and what this hides: {file}",
+    ]
+    assert closing([file, TABLE], terminal=False).count("Pictures help.") == 1
+    lists = layout.fill(layout.RECOMMENDATIONS, dataset="shop", ending="csv")
+    assert closing([lists], terminal=False) == f"\nA list for every customer: {lists}"

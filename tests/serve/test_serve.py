@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import faiss
 import numpy as np
@@ -27,7 +28,7 @@ from decorec.serve.meters import Meters
 from decorec.serve.reload import load_warm
 from decorec.serve.worker import BusyError, Worker
 from tests.support import browser, small
-from tests.support.service import HOSTILE, ITEMS, Service, serving, shop, train
+from tests.support.service import HOSTILE, ITEMS, UNKNOWN, Service, serving, shop, train
 
 RUN = "results/shop/runs/decorec/seed-0"
 
@@ -165,6 +166,18 @@ def test_health_counters_and_interface(service: Service) -> None:
 
 
 @pytest.mark.skipif(browser.CHROMIUM is None, reason="needs Chromium")
+def test_products_that_the_model_knows_are_found_first(service: Service) -> None:
+    def found(words: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = service.get(f"/search?q={quote(words)}").json()["items"]
+        return items
+
+    (unknown,) = found(UNKNOWN)
+    assert not unknown["known"]
+    alike = found(unknown["title"])
+    assert [product["item"] for product in alike if not product["known"]] == [UNKNOWN]
+    assert alike[0]["title"] == unknown["title"] and alike[-1]["item"] == UNKNOWN
+
+
 def test_the_page_in_a_browser(service: Service, tmp_path: Path, trained: TrainedRun) -> None:
     page = browser.Browser(tmp_path, 390)
     page.do("Page.navigate", url=service.address)

@@ -22,6 +22,7 @@ from tests.support import small
 from tests.support.small_shop import drawing, store
 
 ITEMS = [f"item {number}" for number in range(40)]
+UNKNOWN = "never sold"
 HOSTILE = '<script>alert(1)</script>"><img src=http://evil.example/x.png onerror=alert(1)>{{ 7*7 }} &amp; ' + "W" * 80
 
 
@@ -37,7 +38,10 @@ def train(
 
 
 def shop(results: Path) -> Path:
-    """A run in results/shop with products, of which one has an id and a title that try to be markup; its folder."""
+    """A run in results/shop, and its folder.
+
+    One of the products has an id and a title that try to be markup. One is like another, and the run does not know it.
+    """
     folder = results / "shop" / "runs" / "decorec" / "seed-0"
     train(folder)
     random = np.random.default_rng(0)
@@ -45,7 +49,9 @@ def shop(results: Path) -> Path:
     titles = [HOSTILE if number == 7 else "" if number == 8 else text for number, (_, text) in enumerate(texts)]
     kinds = [["all", text.split()[0]] for _, text in texts]
     columns = {"item": ITEMS, "title": titles, "categories": kinds, "text": [text for _, text in texts]}
-    write_table(results / "shop" / "items.parquet", pl.DataFrame(columns))
+    known = pl.DataFrame(columns)
+    unknown = known[2].with_columns(item=pl.lit(UNKNOWN))
+    write_table(results / "shop" / "items.parquet", pl.concat([unknown, known]))
     rows = [(ITEMS[number], "ok", store(results / "cache", texts[number][0])) for number in range(0, 40, 2)]
     rows.append((ITEMS[1], "ok", "../../shop/items"))
     write_table(
