@@ -27,7 +27,7 @@ def advised(words: str, plan: Plan) -> str:
 def _for_target(target: str, plan: Plan) -> str:
     """What may have been meant by a target that no rule makes."""
     close = difflib.get_close_matches(target, _targets(plan), n=3, cutoff=0.8)
-    names = f"The data sets of this configuration: {', '.join(plan.config.datasets)}; files behind --configfile name others."
+    names = f"The data sets of this configuration: {', '.join(plan.config.datasets)}; --configfile FILE names others."
     return f"Did you mean {' or '.join(close)}? {names}" if close else names
 
 

@@ -7,7 +7,7 @@ from decorec.plan.advice import advised
 from decorec.plan.plan import Plan
 
 NO_RULE = "No rule to produce {} (if you use input functions make sure that they don't raise unexpected exceptions)."
-NAMES = "The data sets of this configuration: shop, own; files behind --configfile name others."
+NAMES = "The data sets of this configuration: shop, own; --configfile FILE names others."
 
 
 def plan() -> Plan:
@@ -27,7 +27,9 @@ def test_a_target_that_no_rule_makes_is_told_with_what_was_meant() -> None:
 
 
 def test_a_file_of_a_data_set_that_is_not_there_is_told_with_its_key() -> None:
-    words = "Missing input files for rule ingest:\n    affected files:\n        export/july/{}.csv\n        other/{}.csv"
+    words = (
+        "Missing input files for rule ingest:\n    affected files:\n        export/july/{}.csv\n        other/{}.csv"
+    )
     shown = advised(words.format("items", "items"), plan())
     assert shown == words.format("items", "items") + (
         "\ndatasets.own.path is 'export/july': put the files there, or correct it."

@@ -64,7 +64,9 @@ def test_what_the_machine_is(tmp_path: Path) -> None:
     (disk,) = machine.disk(tmp_path, 1e9)
     assert disk.state == "missing" and "the results take about 1000000000.0 GB; free some space" in disk.text
     (disk,) = machine.disk(tmp_path, 0.0, ["shop", "other"])
-    assert disk.state in ("ok", "warning") and disk.text.endswith(f"{tmp_path}; the size of shop, other is not known yet")
+    assert disk.state in ("ok", "warning") and disk.text.endswith(
+        f"{tmp_path}; the size of shop, other is not known yet"
+    )
     one = config(SAMPLE, seeds=[0], tables={"main": ["decorec"], "verdict": None})
     needed, unknown = machine.disk_needed(one, {"shop": Size(1e6, 1e5, 1e7, ""), "other": None})
     assert unknown == ["other"] and needed == pytest.approx(1e5 * 35e3 / 1e9 + 0.01 + 0.5)
