@@ -203,17 +203,16 @@ def _clock(known: Sequence[tuple[Job, Cost]], cores: int) -> float:
 
 def _missing(jobs: Sequence[Job], sizes: Mapping[str, Size | None]) -> list[str]:
     """What has to be made before the rest can be said."""
-    lines = []
-    for dataset, size in sizes.items():
-        waiting = [job for job in jobs if job.dataset == dataset]
-        if size is None:
-            first = layout.fill(layout.STATISTICS, dataset=dataset)
-            trainings = sum(job.step == "train" for job in waiting)
-            lines.append(
-                f"{dataset}: its size is not known yet, so that the time of {len(waiting)} jobs ({trainings} of them "
-                f"trainings) cannot be said. Make {first} first, with the same --configfile; then repeat the estimate"
-            )
-    return lines
+    unknown = sorted(dataset for dataset, size in sizes.items() if size is None)
+    if not unknown:
+        return []
+    waiting = [job for job in jobs if job.dataset in unknown]
+    trainings = sum(job.step == "train" for job in waiting)
+    files = " ".join(layout.fill(layout.STATISTICS, dataset=dataset) for dataset in unknown)
+    return [
+        f"{', '.join(unknown)}: size not known yet, so that the time of {len(waiting)} jobs ({trainings} of them "
+        f"trainings) cannot be said. Make {files} first, with the same --configfile; then repeat the estimate"
+    ]
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,12 @@ def test_a_cost_comes_from_the_best_source_that_there_is(tmp_path: Path, monkeyp
     jobs = [training(run, "fit", 0), training(run, "fit", 1), training(floor, "fit")]
 
     unknown = forecast(jobs, cores=2)
-    assert unknown.startswith("3 jobs: 3 train\nshop: its size is not known yet")
+    assert unknown.startswith("3 jobs: 3 train\nshop: size not known yet, ")
     assert "3 jobs (3 of them trainings)" in unknown and "Make results/shop/statistics.json first" in unknown
+    other = replace(jobs[0], name=jobs[0].name.replace("shop/", "annex/"))
+    both = forecast([*jobs, other], cores=2).splitlines()
+    assert len(both) == 2 and both[1].startswith("annex, shop: size not known yet, so that the time of 4 jobs (4 of ")
+    assert "Make results/annex/statistics.json results/shop/statistics.json first" in both[1]
     statistics(split={"training": 800})
     size = costs.size_of("shop", jobs)
     assert size == costs.Size(100, 50, 800, "counted")

@@ -343,9 +343,11 @@ def test_what_is_not_there_is_told_with_what_to_do(workplace: Workplace) -> None
 
 def test_by_default_a_terminal_shows_what_a_reader_wants_to_know(workplace: Workplace) -> None:
     profile = str(REPOSITORY / "profiles" / "default")
-    shown = workplace.snakemake("--workflow-profile", profile, "--dry-run", "--forceall", "results/shop/items.parquet")
+    shown = workplace.snakemake(
+        "--workflow-profile", profile, "--dry-run", "--forceall", "results/sample/items.parquet"
+    )
     lines = shown.stdout + shown.stderr
-    assert shown.returncode == 0 and "Reading interactions and items of shop" in lines
+    assert shown.returncode == 0 and "Reading interactions and items of sample" in lines
     assert "python -m decorec ingest" not in lines and "Platform:" not in lines
 
 
