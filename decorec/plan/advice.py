@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from decorec.artifacts import layout
 from decorec.config.datasets import FolderDataset
+from decorec.config.meant import meant
 from decorec.plan.plan import Plan
 
 __all__ = ["advised"]
@@ -27,6 +28,9 @@ def advised(words: str, plan: Plan) -> str:
 def _for_target(target: str, plan: Plan) -> str:
     """What may have been meant by a target that no rule makes."""
     close = difflib.get_close_matches(target, _targets(plan), n=3, cutoff=0.8)
+    run = re.search(r"/runs/([^/]+)/", target)
+    if run and run[1] not in plan.runs:
+        return f"No run is called {run[1]!r}: {meant(run[1], plan.runs) or 'expected one of ' + ', '.join(plan.runs)}"
     names = f"The data sets of this configuration: {', '.join(plan.config.datasets)}; --configfile FILE names others."
     return f"Did you mean {' or '.join(close)}? {names}" if close else names
 

@@ -38,6 +38,10 @@ class Inputs(Sharing):
         """A regular expression that matches exactly the names of these data sets."""
         return "|".join(self.datasets(*sources)) or "(?!)"
 
+    def pattern_of_runs(self) -> str:
+        """A regular expression that matches exactly the names of the runs."""
+        return "|".join(self.runs)
+
     def dataset(self, dataset: str) -> str:
         """The section of one data set, as JSON."""
         return as_json(self.config.datasets[dataset])

@@ -24,6 +24,9 @@ def test_a_target_that_no_rule_makes_is_told_with_what_was_meant() -> None:
     assert told("result/report/index.html") == f"Did you mean results/report/index.html? {NAMES}"
     assert told("results/shp/recommendations.csv").startswith("Did you mean results/shop/recommendations.csv or ")
     assert told("everything") == NAMES
+    ranks = "results/shop/runs/{}/seed-0/ranks.parquet"
+    assert told(ranks.format("sasrek")) == "No run is called 'sasrek': did you mean 'sasrec'?"
+    assert told(ranks.format("xyz")) == "No run is called 'xyz': expected one of decorec, sasrec"
 
 
 def test_a_file_of_a_data_set_that_is_not_there_is_told_with_its_key() -> None:

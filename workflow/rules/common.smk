@@ -137,9 +137,9 @@ onsuccess:
 
 
 wildcard_constraints:
-    dataset="[a-z0-9][a-z0-9-]*",
+    dataset=plan.pattern(),
     modality="[a-z][a-z0-9-]*",
-    run="[a-z0-9][a-z0-9-]*",
+    run=plan.pattern_of_runs(),
     seed="[0-9]+",
     stage="stage1|stage2|fit",
     variant="(runs/[a-z0-9-]+/)?",
