@@ -69,7 +69,8 @@ def jobs() -> list[dict[str, str]]:
     """Everything that SLURM knows of each job, as it calls it."""
     shown = ["scontrol", "--oneliner", "show", "jobs"]
     lines = subprocess.run(shown, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
+    known = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
+    return [job for job in known if job]  # before the first one it says that there are none
 
 
 @pytest.mark.timeout(7200)
@@ -102,7 +103,7 @@ def test_a_job_that_needs_more_memory_gets_it_and_one_that_loses_its_node_runs_a
     submitted = Workplace(tmp_path / "submitted", TINY, TABLE)
     rules = submitted.folder / "workflow/rules/acquire.smk"
     text = rules.read_text()
-    for rule, usual, other in (("features", "8, 2", "0.4"), ("ingest", "4, 4", "1, 1e5")):
+    for rule, usual, other in (("features", "8, 2", "0.8"), ("ingest", "4, 4", "1, 1e5")):
         head, body = text.split(f"rule {rule}:")
         assert f"mem=memory({usual})" in body
         text = f"{head}rule {rule}:{body.replace(f'mem=memory({usual})', f'mem=memory({other})', 1)}"
@@ -124,7 +125,7 @@ def test_a_job_that_needs_more_memory_gets_it_and_one_that_loses_its_node_runs_a
     assert reading["MinMemoryNode"] in (f"{round(1e3 + read / 10)}M", f"{(1e3 + read / 10) / 1024:g}G")
     tried = [job for job in jobs() if "rule_features/" in job["StdOut"]]
     assert len(tried) > 1 and [job["MinMemoryNode"] for job in tried] == [
-        f"{400 * attempt}M" for attempt in range(1, len(tried) + 1)
+        f"{800 * attempt}M" for attempt in range(1, len(tried) + 1)
     ]
     assert [job["TimeLimit"] for job in tried[:2]] == ["08:00:00", "16:00:00"]
     assert tried[-1]["JobState"] == "COMPLETED" and "COMPLETED" not in {job["JobState"] for job in tried[:-1]}
