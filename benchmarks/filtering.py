@@ -26,7 +26,7 @@ import polars as pl
 from benchmarks._cost import Cost, cost_of_command
 from decorec.config.prepare import SplitConfig
 
-__all__ = ["main", "shop"]
+__all__ = ["main", "shop", "steps"]
 
 KCORE = 5
 RECBOLE = """
@@ -60,7 +60,7 @@ def main() -> None:
             end=" ",
         )
         print(f"polars {pl.__version__}, numpy {np.__version__}, Python {sys.version.split()[0]}", flush=True)
-        ours = [_steps(folder) for _ in range(options.rounds)]
+        ours = [steps(folder, KCORE) for _ in range(options.rounds)]
         ingest, split = (min(costs, key=lambda cost: cost.clock) for costs in zip(*ours, strict=True))
         print(ingest.line("ingest"), f" {ingest.memory / size:.2f} times the data")
         print(split.line("split"), f" {split.memory / size:.2f} times the data", flush=True)
@@ -78,9 +78,10 @@ def main() -> None:
         print(f"both keep {kept:,} interactions")
 
 
-def _steps(folder: Path) -> tuple[Cost, Cost]:
+def steps(folder: Path, kcore: int) -> tuple[Cost, Cost]:
+    """What ingest and split of the shop in a folder cost; they leave kept.parquet there, and the files of both."""
     threads = str(os.cpu_count())
-    section = json.dumps({"kcore": KCORE, "require": []})
+    section = json.dumps({"kcore": kcore, "require": []})
     command = [sys.executable, "-m", "decorec"]
     given = ["--threads", threads, "--filter", section]
     files = ["--interactions", str(folder / "kept.parquet"), "--catalogue", str(folder / "items.parquet")]

@@ -9,16 +9,14 @@ kept. The growth from one to the other is what a rule asks for a GB of its input
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks._cost import cost_of_command
-from benchmarks.filtering import shop
-from decorec.config.prepare import SplitConfig
+from benchmarks.filtering import shop, steps
 
 __all__ = ["main"]
+
+KCORE = 3
 
 
 def main() -> None:
@@ -38,23 +36,9 @@ def main() -> None:
 def _steps(folder: Path, interactions: int) -> dict[str, tuple[float, float]]:
     """Step -> GB of its input files, GB of memory."""
     shop(folder, interactions)
-    section: list[str | Path] = ["--filter", json.dumps({"kcore": 3, "require": []})]
-    tables: list[str | Path] = ["--interactions", folder / "kept.parquet", "--catalogue", folder / "items.parquet"]
-    source = json.dumps({"source": "table", "path": str(folder)})
-    settings = ["--settings", SplitConfig().model_dump_json()]
-    made: list[str | Path] = ["--vocab", folder / "vocab.parquet", "--sequences", folder / "sequences.parquet"]
-    steps: dict[str, tuple[list[str | Path], list[Path]]] = {
-        "ingest": (
-            ["--dataset", source, "--counts", folder / "counts.json", *section, *tables],
-            [folder / "interactions.csv", folder / "items.csv"],
-        ),
-        "split": (
-            [*section, *tables, *settings, "--features", *made, "--statistics", folder / "statistics.json"],
-            [folder / "kept.parquet", folder / "items.parquet"],
-        ),
+    read = {"ingest": ("interactions.csv", "items.csv"), "split": ("kept.parquet", "items.parquet")}
+    costs = dict(zip(read, steps(folder, KCORE), strict=True))
+    return {
+        step: (sum((folder / name).stat().st_size for name in names) / 1e9, costs[step].memory / 1e9)
+        for step, names in read.items()
     }
-    found = {}
-    for step, (arguments, read) in steps.items():
-        cost = cost_of_command([sys.executable, "-m", "decorec", step, "--threads", "2", *arguments])
-        found[step] = sum(path.stat().st_size for path in read) / 1e9, cost.memory / 1e9
-    return found

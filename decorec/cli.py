@@ -8,7 +8,6 @@ names are those that the Snakemake rules use for input, output and params.
 from __future__ import annotations
 
 import argparse
-import difflib
 import gc
 import inspect
 import json
@@ -179,8 +178,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     name, *rest = arguments
     if name not in STEPS:
-        close = difflib.get_close_matches(name, STEPS, n=1)
-        meant = f" (did you mean {close[0]}?)" if close else ""
+        from decorec.config.meant import nearest
+
+        close = nearest(name, STEPS)
+        meant = "" if close is None else f" (did you mean {close}?)"
         print(f"decorec: expected a step, found {name!r}{meant}; `decorec --help` lists them", file=sys.stderr)
         sys.exit(2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)

@@ -6,13 +6,18 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["keys_at", "meant"]
+__all__ = ["keys_at", "meant", "nearest"]
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that is most like a word; None if none is near."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
 
 
 def meant(word: str, known: Iterable[str]) -> str:
     """What to say of a word beside the nearest one of ``known``; "" if none is near."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {close[0]!r}?" if close else ""
+    close = nearest(word, known)
+    return "" if close is None else f"did you mean {close!r}?"
 
 
 def keys_at(schema: Mapping[str, Any], place: Sequence[str | int]) -> list[str]:
