@@ -78,7 +78,6 @@ def test_the_same_command_goes_on_after_a_kill_and_is_refused_while_the_other_ru
     assert not list((workplace.folder / ".snakemake" / "runs").glob("*.json"))
 
 
-@pytest.mark.timeout(1200)
 def test_sigterm_while_jobs_are_selected_ends_the_run(tmp_path: Path) -> None:
     """Its handler waits for a lock that the interrupted thread may hold."""
     workplace = Workplace(tmp_path / "shop", TINY)

@@ -16,7 +16,8 @@ import yaml
 from tests.support.cluster import cluster, missing
 from tests.support.workplace import REPOSITORY, TINY, Workplace
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.timeout(7200)]
+needs_slurm = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 PROFILE = REPOSITORY / "profiles" / "slurm"
 TABLE = "results/tables/main.csv"
@@ -73,8 +74,7 @@ def jobs() -> list[dict[str, str]]:
     return [job for job in known if job]  # before the first one it says that there are none
 
 
-@pytest.mark.timeout(7200)
-@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+@needs_slurm
 def test_the_profile_runs_every_step_under_slurm_with_the_same_result(
     tmp_path: Path, local: Workplace, slurm: None
 ) -> None:
@@ -95,8 +95,7 @@ def test_the_profile_runs_every_step_under_slurm_with_the_same_result(
     assert under_slurm == planned
 
 
-@pytest.mark.timeout(7200)
-@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+@needs_slurm
 def test_a_job_that_needs_more_memory_gets_it_and_one_that_loses_its_node_runs_again(
     tmp_path: Path, local: Workplace, slurm: None
 ) -> None:
