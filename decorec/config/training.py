@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -33,7 +33,9 @@ class StageConfig(Section):
     as before the key existed."""
     negatives: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
     """Items in the denominator of the loss besides the target: all, or this many drawn per step and corrected for their
-    probability (logQ). For shops for which the full softmax takes too long; models without this feature refuse it."""
+    probability (logQ). For shops for which the full softmax takes too long; models without this feature refuse it. A
+    step then reads the items of its batch, those drawn, and what the graph has within reach of them, and changes their
+    ids alone: Adam's moments of an id stand still in between, and its second moment is one number."""
     cold_ids: Literal["trained", "mean"] = Field("trained", exclude_if=lambda ids: ids == "trained")
     """Ids of items without an interaction in the training part, where users are ranked. trained: as training left them,
     which is noise. mean: the mean of the other ids, for every model alike, so that content decides between such items.
@@ -59,6 +61,15 @@ class StageConfig(Section):
     """Decay per step of the exponential moving average of the weights, which is evaluated and stored; 0: none."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward pass."""
+
+    @model_validator(mode="after")
+    def _gradients_are_of_the_rows_read(self) -> Self:
+        if self.stale_gradients and self.negatives != "all":
+            raise ValueError(
+                f"stale_gradients: expected false with negatives, found true beside negatives {self.negatives}: a step "
+                "with sampled negatives has gradients of the items that it reads alone; remove one of them"
+            )
+        return self
 
 
 class TrainConfig(StageConfig):

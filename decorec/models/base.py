@@ -43,7 +43,7 @@ class Experts(nn.Module, ABC):
 class Recommender(nn.Module, ABC):
     """A model that scores all items after a sequence.
 
-    Shapes: M modalities (1 for models over ids), I items, D width, P predictions of a batch.
+    Shapes: M modalities (1 for models over ids), I items, N some of them, D width, P predictions of a batch.
 
     What changes during training is in parameters and persistent buffers, and random numbers come from torch's global
     generators: a training that was killed continues from these.
@@ -72,6 +72,14 @@ class Recommender(nn.Module, ABC):
     @abstractmethod
     def item_representations(self) -> Tensor:
         """Representations of all items, [M, I, D]; the same for every batch until the next step."""
+
+    def representations_of(self, items: Tensor) -> Tensor:
+        """The same of some items [N] alone, [M, N, D], for a step that reads no others.
+
+        A model whose loss can use sampled negatives computes no more than it needs here, and its tables have sparse
+        gradients (``table_rows``).
+        """
+        return self.item_representations().index_select(1, items)
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:

@@ -8,7 +8,7 @@ The equations are in the order of the paper. Three of them are computed before t
 ``decorec.models.decorec_released`` contains what the authors' released code does differently. Each of its parts is
 called by one line here. What decorec-plus adds is no part of the model: ``decorec.models.experts``, ``train.horizon``.
 
-Shapes: M modalities, I items, D width, F raw feature width, P predictions, K interests.
+Shapes: M modalities, I items, N some of them, D width, F raw feature width, P predictions, K interests.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from decorec.data.batches import Batch
 from decorec.models import decorec_released
 from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
-from decorec.nn.losses import cross_modal_loss, intra_modal_loss
+from decorec.nn.losses import SampledNegatives, cross_modal_loss, intra_modal_loss
 from decorec.nn.matmul import Linear, product
-from decorec.nn.sparse import Propagation, rows_of
+from decorec.nn.sampled_softmax import read_items
+from decorec.nn.sparse import Propagation, rows_of, table_rows
 from decorec.nn.transformer import SequenceEncoder, initialise
 
 __all__ = ["CentroidInterests", "DeCoRec", "Enrichment", "ModalAdapter"]
@@ -50,22 +51,25 @@ class Enrichment(nn.Module):
             self.from_graph = nn.Parameter(torch.zeros(layers, item_count, 1))
             self.bias = nn.Parameter(torch.full((layers,), config.gate_bias))
 
-    def _gate(self, layer: int, hop: Tensor, graph: Propagation) -> Tensor:
+    def _gate(self, layer: int, hop: Tensor, graph: Propagation, items: Tensor | None) -> Tensor:
         """Eq. 2, [I, 1]."""
-        return torch.sigmoid(hop @ self.from_embedding[layer] + graph(self.from_graph[layer]) + self.bias[layer])
+        weights = self.from_graph[layer] if items is None else self.from_graph[layer].index_select(0, items)
+        return torch.sigmoid(hop @ self.from_embedding[layer] + graph(weights) + self.bias[layer])
 
-    def _hops(self, x: Tensor, graph: Propagation) -> Iterator[tuple[Tensor | float, Tensor]]:
+    def _hops(
+        self, x: Tensor, graph: Propagation, items: Tensor | None = None
+    ) -> Iterator[tuple[Tensor | float, Tensor]]:
         """mu_l, [I, 1] or one number, and S^l x, [I, D], of each layer."""
         hop = x
         for layer in range(self.layers):
-            gate: Tensor | float = self.fixed if self.fixed is not None else self._gate(layer, hop, graph)
+            gate: Tensor | float = self.fixed if self.fixed is not None else self._gate(layer, hop, graph, items)
             hop = graph(hop)
             yield gate, hop
 
-    def forward(self, x: Tensor, graph: Propagation) -> Tensor:
-        """Eq. 3, [I, D] -> [I, D]."""
+    def forward(self, x: Tensor, graph: Propagation, items: Tensor | None = None) -> Tensor:
+        """Eq. 3, [I, D] -> [I, D]; with ``items`` [N] for these alone, over which ``graph`` is then."""
         total = x
-        for gate, hop in self._hops(x, graph):
+        for gate, hop in self._hops(x, graph, items):
             total = total + gate * hop / self.layers
         return total
 
@@ -93,8 +97,11 @@ class Interests(nn.Module):
         self.table.apply(initialise)
         self.mlp = _interest_mlp(dim, dim)
 
-    def forward(self, assignment: Tensor) -> Tensor:
-        """[I] cluster numbers -> [I, D]."""
+    def forward(self, assignment: Tensor, few: bool = False) -> Tensor:
+        """[I] cluster numbers -> [I, D]; ``few`` items: the clusters of others are not read."""
+        if few:
+            alone: Tensor = self.mlp(table_rows(self.table.weight, assignment))
+            return alone
         embedded: Tensor = self.mlp(self.table.weight)
         return embedded.index_select(0, assignment)
 
@@ -109,8 +116,11 @@ class CentroidInterests(nn.Module):
         self.register_buffer("centroids", centroids, persistent=False)
         self.mlp = _interest_mlp(centroids.shape[1], dim)
 
-    def forward(self, assignment: Tensor) -> Tensor:
-        """[I] cluster numbers -> [I, D]."""
+    def forward(self, assignment: Tensor, few: bool = False) -> Tensor:
+        """[I] cluster numbers -> [I, D]; ``few`` items: the clusters of others are not read."""
+        if few:
+            alone: Tensor = self.mlp(self.centroids.index_select(0, assignment))
+            return alone
         embedded: Tensor = self.mlp(self.centroids)
         return embedded.index_select(0, assignment)
 
@@ -132,12 +142,12 @@ class ModalAdapter(nn.Module):
         enriched = width if self.enriches_raw else config.dim
         self.enrich = Enrichment(config, config.modal_layers, item_count, enriched) if config.modal_layers else None
 
-    def forward(self, features: Tensor, graph: Propagation | None) -> Tensor:
-        """[I, F] -> [I, D]."""
+    def forward(self, features: Tensor, graph: Propagation | None, items: Tensor | None = None) -> Tensor:
+        """[I, F] -> [I, D]; with ``items`` [N] for these alone, of which ``features`` and ``graph`` are then."""
         if self.enriches_raw:
-            features = self._enriched(features, graph)
+            features = self._enriched(features, graph, items)
         adapted: Tensor = self.project(features)
-        return adapted if self.enriches_raw else self._enriched(adapted, graph)
+        return adapted if self.enriches_raw else self._enriched(adapted, graph, items)
 
     def gates(self, features: Tensor, graph: Propagation | None) -> Tensor | None:
         """mu of every layer and item, [L, I]; None if nothing is enriched."""
@@ -145,11 +155,11 @@ class ModalAdapter(nn.Module):
             return None
         return self.enrich.gates(features if self.enriches_raw else self.project(features), graph)
 
-    def _enriched(self, x: Tensor, graph: Propagation | None) -> Tensor:
+    def _enriched(self, x: Tensor, graph: Propagation | None, items: Tensor | None) -> Tensor:
         """Eq. 3, if the model has it."""
         if self.enrich is None or graph is None:
             return x
-        enriched: Tensor = self.enrich(x, graph)
+        enriched: Tensor = self.enrich(x, graph, items)
         return enriched
 
 
@@ -202,7 +212,8 @@ class DeCoRec(Recommender):
         if fused and config.interests and config.modalities:
             self.interests = nn.ModuleDict({name: self._interests_of(name) for name in config.modalities})
         self._frozen: Tensor | None = None
-        if stage == "stage2" and config.freeze:
+        self._has_frozen_adapters = stage == "stage2" and config.freeze
+        if self._has_frozen_adapters:
             self.adapters.requires_grad_(False)
 
     def _interests_of(self, modality: str) -> nn.Module:
@@ -219,7 +230,7 @@ class DeCoRec(Recommender):
         """
         if not self.adapters:
             return torch.zeros(1, self.item_data.item_count, self.config.dim, device=self.item_data.device)
-        frozen = self.stage == "stage2" and self.config.freeze
+        frozen = self._has_frozen_adapters
         if frozen and self._frozen is not None:
             return self._frozen
         each = [adapter(self.item_data[f"features.{name}"], self.graph) for name, adapter in self.adapters.items()]
@@ -239,6 +250,28 @@ class DeCoRec(Recommender):
         if self.interests is not None:
             embedded = [module(self.item_data[f"interests.{name}"]) for name, module in self.interests.items()]
             representation = representation + torch.stack(embedded)
+        return representation
+
+    def representations_of(self, items: Tensor) -> Tensor:
+        """Eq. 10 of some items, [M, N, D]: computed from these and from what the graph has within reach of them."""
+        around, graph = items, None
+        hops = max(self.config.modal_layers, self.config.id_layers if self.ids is not None else 0)
+        if self.graph is not None and hops:
+            around, graph = self.graph.around(items, hops)
+        if self._has_frozen_adapters or not self.adapters:
+            representation = self.modal().index_select(1, items)
+        else:
+            rows = {name: self.item_data[f"features.{name}"].index_select(0, around) for name in self.adapters}
+            each = [adapter(rows[name], graph, around) for name, adapter in self.adapters.items()]
+            representation = torch.stack(each)[:, : len(items)]
+        if self.ids is not None:
+            ids = table_rows(self.ids.weight, around)
+            if self.enrich_ids is not None and graph is not None:
+                ids = self.enrich_ids(ids, graph, around)
+            representation = representation + ids[: len(items)]
+        if self.interests is not None:
+            of = {name: self.item_data[f"interests.{name}"].index_select(0, items) for name in self.interests}
+            representation = representation + torch.stack([self.interests[name](of[name], few=True) for name in of])
         return representation
 
     def id_tables(self) -> list[Tensor]:
@@ -271,16 +304,20 @@ class DeCoRec(Recommender):
 
         ``cross: false``: in its own modality alone (see ``intra_modal_loss``).
         """
-        return self.loss_over(self.item_representations(), batch)
+        drawn = self.sampled_negatives()
+        if drawn is None:
+            return self.loss_over(self.item_representations(), batch)
+        items, batch, drawn = read_items(batch, drawn)
+        return self.loss_over(self.representations_of(items), batch, drawn)
 
-    def loss_over(self, representations: Tensor, batch: Batch) -> Tensor:
-        """The same loss with other ``representations`` [M, I, D] of the items."""
+    def loss_over(self, representations: Tensor, batch: Batch, drawn: SampledNegatives | None = None) -> Tensor:
+        """The same over items with these ``representations`` [M, N, D], by which the batch and the draw number them."""
         states = self._states(batch, representations)
         if self.config.padding_negative:
             padding = decorec_released.padding_row(self.adapters, self.widths, self.item_data.device)
             representations = torch.cat([representations, padding], 1)
         states, representations = self._comparable(states, representations)
-        temperature, alpha, drawn = self.config.temperature, self.config.alpha, self.sampled_negatives()
+        temperature, alpha = self.config.temperature, self.config.alpha
         if not self.config.cross:
             return intra_modal_loss(states, representations, batch.targets, temperature, drawn)
         return cross_modal_loss(states, representations, batch.targets, temperature, alpha, drawn)

@@ -2,7 +2,7 @@
 
 Each part replaces one equation of ``decorec.models.decorec`` and is chosen by one key of the model section.
 
-Shapes: M modalities, I items, D width, P predictions, K interests.
+Shapes: M modalities, I items, N some of them, D width, P predictions, K interests.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from decorec.nn.attention import SelfAttention
-from decorec.nn.sparse import Propagation
+from decorec.nn.sparse import Propagation, table_rows
 
 __all__ = ["InterestTable", "MeanOfHops", "padding_row", "shared_exponentials", "start_attention_as_torch_does"]
 
@@ -23,8 +23,8 @@ class MeanOfHops(nn.Module):
         super().__init__()
         self.layers = layers
 
-    def forward(self, x: Tensor, graph: Propagation) -> Tensor:
-        """[I, D] -> [I, D]."""
+    def forward(self, x: Tensor, graph: Propagation, items: Tensor | None = None) -> Tensor:
+        """[I, D] -> [I, D]; with ``items`` [N] for these alone, over which ``graph`` is then."""
         total, hop = x, x
         for _ in range(self.layers):
             hop = graph(hop)
@@ -40,9 +40,9 @@ class InterestTable(nn.Module):
         self.table = nn.Embedding(count, dim)
         nn.init.zeros_(self.table.weight)
 
-    def forward(self, assignment: Tensor) -> Tensor:
-        """[I] cluster numbers -> [I, D]."""
-        return self.table.weight.index_select(0, assignment)
+    def forward(self, assignment: Tensor, few: bool = False) -> Tensor:
+        """[I] cluster numbers -> [I, D]; ``few`` items: with a sparse gradient."""
+        return table_rows(self.table.weight, assignment) if few else self.table.weight.index_select(0, assignment)
 
 
 def padding_row(adapters: nn.ModuleDict, widths: dict[str, int], device: torch.device) -> Tensor:

@@ -5,7 +5,7 @@ input and after every layer, Xavier weights gate by gate. Otherwise here: the lo
 a window, the gradient passes through all of its steps, and Adam trains it; the authors' code draws 2,048 negatives per
 step, cuts the gradient after one step and uses Adagrad over parallel sessions.
 
-Shapes: T tokens, B sequences, L positions, P predictions, D width.
+Shapes: I items, N some of them, T tokens, B sequences, L positions, P predictions, D width.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from decorec.data.batches import Batch
 from decorec.models.item_data import ItemData
 from decorec.models.tied import TiedRecommender
 from decorec.nn.dropout import Dropout
-from decorec.nn.sparse import rows_of
+from decorec.nn.sparse import rows_of, table_rows
 
 __all__ = ["GRU4Rec", "GruEncoder"]
 
@@ -64,6 +64,10 @@ class GRU4Rec(TiedRecommender):
     def item_representations(self) -> Tensor:
         """Item embeddings with the output bias as an additional column, [1, I, D + 1]."""
         return torch.cat([self.items.weight, self.bias], 1)[None]
+
+    def representations_of(self, items: Tensor) -> Tensor:
+        """The same of some items, [1, N, D + 1]."""
+        return torch.cat([super().representations_of(items), table_rows(self.bias, items)[None]], 2)
 
     def id_tables(self) -> list[Tensor]:
         """The item embeddings and the output bias."""

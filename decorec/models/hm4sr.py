@@ -9,7 +9,7 @@ all data). Left out: the loss that predicts categories, which our data sets do n
 pass gives every prediction of a sequence; the two contrasts use one random prediction of each, because two of the same
 user would be negatives of each other.
 
-Shapes: T tokens, B sequences, P predictions, D width, E experts, I items.
+Shapes: T tokens, B sequences, P predictions, D width, E experts, I items, N some of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from decorec.data.sequences import Sequences
 from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
 from decorec.models.tied import TiedRecommender
-from decorec.nn.losses import cross_modal_loss
+from decorec.nn.losses import SampledNegatives, cross_modal_loss
 from decorec.nn.matmul import Linear
 from decorec.nn.sized import SizedByTraining
 from decorec.nn.sparse import rows_of
@@ -179,24 +179,28 @@ class HM4SR(TiedRecommender):
         adapted = [adapter(self.item_data[f"features.{name}"]) for name, adapter in self.adapters.items()]
         return torch.cat([self.items.weight, *adapted], 1)[None]
 
+    def representations_of(self, items: Tensor) -> Tensor:
+        """The same of some items, [1, N, 3 D]."""
+        rows = {name: self.item_data[f"features.{name}"].index_select(0, items) for name in self.adapters}
+        adapted = [adapter(rows[name]) for name, adapter in self.adapters.items()]
+        return torch.cat([super().representations_of(items)[0], *adapted], 1)[None]
+
     def _states(self, batch: Batch, representations: Tensor) -> Tensor:
         """States of the three streams side by side, [1, P, 3 D]."""
         mixed = self.encoder.mixed(rows_of(representations, batch.items), batch, self.clock(batch))
         return _side_by_side(self.encoder.states(mixed, batch))
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy over all items; in training also the two contrasts."""
-        representations = self.item_representations()
+    def loss_over(self, representations: Tensor, batch: Batch, drawn: SampledNegatives | None = None) -> Tensor:
+        """Cross-entropy; in training also the two contrasts."""
         clock = self.clock(batch)
         mixed = self.encoder.mixed(rows_of(representations, batch.items), batch, clock)
         states = self.encoder.states(mixed, batch)
-        negatives = self.sampled_negatives()
-        main = cross_modal_loss(_side_by_side(states), representations, batch.targets, 1.0, 1.0, negatives)
+        main = cross_modal_loss(_side_by_side(states), representations, batch.targets, 1.0, 1.0, drawn)
         if not self.training or not self.config.auxiliary:
             return main
         chosen = _one_of_each(batch)
         own, target = states[:, chosen], batch.following[chosen]
-        ids = functional.normalize(self.items(target), dim=1)
+        ids = functional.normalize(representations[0, :, : self.config.dim].index_select(0, target), dim=1)
         cosines = functional.normalize(own[0], dim=1) @ ids.T
         contrast = _contrast(cosines / self.config.identity_temperature, target)
         replaced = self._replaced(mixed[1:], batch, batch.predict[chosen], clock)

@@ -47,9 +47,9 @@ class SASRecFeatures(TiedRecommender):
         else:
             self.bias = nn.Parameter(torch.zeros(config.dim))
 
-    def _represent(self, items: Tensor | None) -> Tensor:
-        """Id, text and picture of some items or of all, in one vector each, [1, N, D]."""
-        parts = [self.items.weight if items is None else self.items(items)]
+    def _represent(self, ids: Tensor, items: Tensor | None) -> Tensor:
+        """Id, text and picture of some items or of all, in one vector each, [1, N, D]; ``ids`` [N, D] of these."""
+        parts = [ids]
         for name, adapter in self.adapters.items():
             x = self.item_data[f"features.{name}"]
             x = x if items is None else x.index_select(0, items)
@@ -59,11 +59,24 @@ class SASRecFeatures(TiedRecommender):
 
     def item_representations(self) -> Tensor:
         """What a state is multiplied with, [1, I, D]: all of the items, or their ids alone."""
-        return self._represent(None) if self.config.sides == "both" else super().item_representations()
+        ids = super().item_representations()
+        return self._represent(ids[0], None) if self.config.sides == "both" else ids
+
+    def representations_of(self, items: Tensor) -> Tensor:
+        """The same of some items, [1, N, D]."""
+        ids = super().representations_of(items)
+        return self._represent(ids[0], items) if self.config.sides == "both" else ids
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy over all items, or over sampled ones."""
+        if self.config.sides == "both":
+            return super().loss(batch)
+        # The two sides have different vectors of an item, which one list of the items that are read cannot hold.
+        return self.loss_over(self.item_representations(), batch, self.sampled_negatives())
 
     def _states(self, batch: Batch, representations: Tensor) -> Tensor:
         """[1, P, D]."""
         if self.config.sides == "both":
             return super()._states(batch, representations)
-        states: Tensor = self.encoder(self._represent(batch.items), batch)
+        states: Tensor = self.encoder(self._represent(self.items(batch.items), batch.items), batch)
         return states

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from decorec.data.batches import Batch
 from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
-from decorec.nn.losses import cross_modal_loss
+from decorec.nn.losses import SampledNegatives, cross_modal_loss
 from decorec.nn.matmul import product
-from decorec.nn.sparse import rows_of
+from decorec.nn.sampled_softmax import read_items
+from decorec.nn.sparse import rows_of, table_rows
 from decorec.nn.transformer import initialise
 
 __all__ = ["TiedRecommender"]
@@ -37,6 +38,10 @@ class TiedRecommender(Recommender):
         """The item embeddings, [1, I, D]."""
         return self.items.weight[None]
 
+    def representations_of(self, items: Tensor) -> Tensor:
+        """The embeddings of some items, [1, N, D]."""
+        return table_rows(self.items.weight, items)[None]
+
     def id_tables(self) -> list[Tensor]:
         """The item embeddings."""
         return [self.items.weight]
@@ -47,10 +52,17 @@ class TiedRecommender(Recommender):
         return states
 
     def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy over all items, or over sampled ones."""
-        representations = self.item_representations()
+        """Cross-entropy over all items, or over sampled ones; then the other items are not read."""
+        drawn = self.sampled_negatives()
+        if drawn is None:
+            return self.loss_over(self.item_representations(), batch)
+        items, batch, drawn = read_items(batch, drawn)
+        return self.loss_over(self.representations_of(items), batch, drawn)
+
+    def loss_over(self, representations: Tensor, batch: Batch, drawn: SampledNegatives | None = None) -> Tensor:
+        """The loss over items with these ``representations`` [1, N, D]; the batch and the draw number items by them."""
         states = self._states(batch, representations)
-        return cross_modal_loss(states, representations, batch.targets, 1.0, 1.0, self.sampled_negatives())
+        return cross_modal_loss(states, representations, batch.targets, 1.0, 1.0, drawn)
 
     def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """Dot products, [P, I]."""

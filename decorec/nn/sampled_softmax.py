@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from decorec.data.batches import Batch
 from decorec.nn.losses import SampledNegatives
 
-__all__ = ["Sampler"]
+__all__ = ["Sampler", "read_items"]
 
 EXPONENT = 0.5
 """Exponent of the popularity: between uniform draws (0), which are rarely hard negatives, and popularity itself (1)."""
@@ -36,3 +40,22 @@ class Sampler:
         items, counts = torch.unique(places, return_counts=True)
         log_expected = self._log_expected[items] - counts.log()
         return SampledNegatives(items.to(device), log_expected.to(device, torch.float32))
+
+
+def read_items(batch: Batch, drawn: SampledNegatives) -> tuple[Tensor, Batch, SampledNegatives]:
+    """The items that a step with sampled negatives reads: those of its sequences, its targets and those drawn.
+
+    Returns:
+        items [N] int64, ascending; the batch and the draw with each item's place in ``items`` as its number.
+    """
+    there = batch.targets >= 0
+    items = torch.unique(torch.cat([batch.items, batch.targets[there], drawn.items]))
+    return (
+        items,
+        replace(
+            batch,
+            items=torch.searchsorted(items, batch.items),
+            targets=torch.where(there, torch.searchsorted(items, batch.targets), -1),
+        ),
+        replace(drawn, items=torch.searchsorted(items, drawn.items)),
+    )

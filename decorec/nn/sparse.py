@@ -1,6 +1,6 @@
 """Products with a constant sparse matrix over the items, and sparse gradients of item rows.
 
-Shapes: M modalities, I items, T tokens, P predictions, D width.
+Shapes: M modalities, I items, N some of them, T tokens, P predictions, D width.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.nn import functional
 
 from decorec.data.batches import Batch
 
-__all__ = ["Propagation", "neighbours", "rows_of", "weighted_histories"]
+__all__ = ["Propagation", "neighbours", "rows_of", "table_rows", "weighted_histories"]
 
 SLICE = 1 << 18
 """Elements of the dense factor of a sparse product that are used at a time (1 MB in float32)."""
@@ -44,6 +45,11 @@ class _Rows(Function):
         index = torch.stack([modality, items.repeat(len(grad))])
         sparse = torch.sparse_coo_tensor(index, grad.reshape(len(index[0]), -1), ctx.shape, check_invariants=False)
         return sparse, None
+
+
+def table_rows(table: Tensor, rows: Tensor) -> Tensor:
+    """Some rows of a parameter, [N, D]; its gradient is sparse, so that a step costs what these rows cost."""
+    return functional.embedding(rows, table, sparse=True)
 
 
 class Propagation(nn.Module):
@@ -81,12 +87,53 @@ class Propagation(nn.Module):
             out: Tensor = _SparseProduct.apply(x.to(matrix.dtype), matrix, transposed)
         return out
 
+    def around(self, items: Tensor, hops: int) -> tuple[Tensor, Propagation]:
+        """The part of the matrix that ``hops`` products read for the rows of some items.
+
+        Args:
+            items: [N] int64, ascending.
+            hops: number of products that follow each other, at least 1.
+
+        Returns:
+            around [N + others] int64: ``items``, then those within ``hops`` of them; and the matrix over these. After
+            up to ``hops`` products the first N rows are those that the whole matrix gives; the others are not.
+        """
+        around, begin, columns, counts = items, 0, [], []
+        for _ in range(hops):
+            ring = around[begin:]
+            start, stop = self.crow.index_select(0, ring).long(), self.crow.index_select(0, ring + 1).long()
+            count = stop - start
+            before = torch.cumsum(count, 0) - count
+            places = torch.arange(int(count.sum()), device=ring.device)
+            places += torch.repeat_interleave(start - before, count)
+            columns.append(places)
+            counts.append(count)
+            begin = len(around)
+            near = torch.unique(self.col.index_select(0, places).long())
+            known = torch.sort(around).values
+            found = known[torch.searchsorted(known, near).clamp_(max=len(known) - 1)] == near
+            around = torch.cat([around, near[~found]])
+        places, count = torch.cat(columns), torch.cat(counts)
+        known, order = torch.sort(around)
+        crow = torch.zeros(len(around) + 1, dtype=torch.int64, device=items.device)
+        crow[1 : len(count) + 1] = torch.cumsum(count, 0)
+        crow[len(count) + 1 :] = len(places)
+        col = order[torch.searchsorted(known, self.col.index_select(0, places).long())]
+        return around, Propagation(crow, *_sorted(crow, col, self.values.index_select(0, places)))
+
     def sum_of_rows(self, weights: Tensor) -> Tensor:
         """The rows of the matrix, summed with ``weights`` [I, P] -> [I, P]; ``forward`` sums its columns."""
         matrix, transposed = self._matrices()
         with torch.autocast(weights.device.type, enabled=False):
             out: Tensor = _SparseProduct.apply(weights.to(matrix.dtype), transposed, matrix)
         return out
+
+
+def _sorted(crow: Tensor, col: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns in ascending order within each row, and the values with them."""
+    row = torch.repeat_interleave(torch.arange(len(crow) - 1, device=crow.device), crow.diff())
+    order = torch.argsort(row * (len(crow) - 1) + col)
+    return col[order], values[order]
 
 
 def weighted_histories(batch: Batch, item_count: int, decay: float) -> Tensor:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from decorec.artifacts.resume import Keeper
 from decorec.config.training import StageConfig
@@ -26,7 +26,8 @@ from decorec.nn.sampled_softmax import Sampler
 from decorec.processor import emulates
 from decorec.progress import track
 from decorec.training.early_stopping import Best, is_better
-from decorec.training.optimizer import warmup
+from decorec.training.ema import ExponentialMovingAverage
+from decorec.training.optimizer import RowAdam, clip, warmup
 from decorec.training.state import TrainingState
 
 if TYPE_CHECKING:
@@ -118,9 +119,8 @@ def train_model(
             if keeper is not None:
                 keeper.offer(now)
             look = None if on_gradients is None else partial(on_gradients, epoch, now.step)
-            now.count(batch, train_step(model, batch, now.adam, config, warmup(now.step, samples, config), look))
-            if now.average is not None:
-                now.average.update()
+            factor = warmup(now.step, samples, config)
+            now.count(batch, train_step(model, batch, now.adam, config, factor, look, now.average))
         averaged = nullcontext() if now.average is None else now.average.applied()
         with averaged, nullcontext() if cold is None else mean_ids(model, cold):
             figures = {} if epochs is not None else validate(model, sequences, config.monitor)
@@ -201,10 +201,11 @@ def validate(model: Recommender, sequences: Sequences, monitor: str) -> dict[str
 def train_step(
     model: Recommender,
     batch: Batch,
-    adam: torch.optim.Adam,
+    adam: RowAdam,
     config: StageConfig,
     factor: float,
     look: Callable[[Batch], None] | None = None,
+    average: ExponentialMovingAverage | None = None,
 ) -> Tensor:
     """One update; returns the batch's mean loss, on the device. ``look`` is called with the batch before clipping."""
     model.train()
@@ -217,9 +218,17 @@ def train_step(
         for parameter in group["params"] if group["base_lr"] or not config.stale_gradients else ():
             parameter.grad = None
     loss.backward()  # type: ignore[no-untyped-call]
+    parameters = [parameter for group in adam.param_groups for parameter in group["params"]]
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
     if look is not None:
         look(batch.to(device))
     if config.clip is not None:
-        nn.utils.clip_grad_norm_([p for group in adam.param_groups for p in group["params"]], config.clip)
+        clip(parameters, config.clip)
+    if average is not None:
+        average.catch_up()
     adam.step()
+    if average is not None:
+        average.update()
     return loss.detach()

@@ -2,16 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import torch
+from torch import Tensor, nn
 
 from decorec.config.training import StageConfig
 from decorec.data.batches import Samples
 from decorec.models.base import Recommender
 
-__all__ = ["build_optimizer", "warmup"]
+__all__ = ["RowAdam", "build_optimizer", "clip", "warmup"]
+
+Step = Callable[[], float]
 
 
-def build_optimizer(model: Recommender, config: StageConfig) -> torch.optim.Adam:
+class RowAdam(torch.optim.Adam):
+    """Adam, of which a parameter with a sparse gradient takes a step in the rows of this gradient alone.
+
+    A row's moments are as old as the steps that read it: they do not fade while others are read. Its second moment is
+    one number, the mean over the row, so that the state of a table costs little more than the table.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Step | None = None) -> float | None:  # type: ignore[override]
+        """One step; sparse gradients must be coalesced."""
+        sparse: list[tuple[dict[str, Any], nn.Parameter, Tensor]] = [
+            (group, parameter, parameter.grad)
+            for group in self.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None and parameter.grad.is_sparse
+        ]
+        for _, parameter, _ in sparse:
+            parameter.grad = None
+        loss: float | None = super().step(closure)
+        for group, parameter, gradient in sparse:
+            self._step_in_rows(group, parameter, gradient.indices()[0], gradient.values())
+            parameter.grad = gradient
+        return loss
+
+    def _step_in_rows(self, group: dict[str, Any], parameter: nn.Parameter, rows: Tensor, gradient: Tensor) -> None:
+        """``rows`` [N] of a table [I, D] and their gradient [N, D]."""
+        state = self.state[parameter]
+        if not state:
+            state["step"] = parameter.new_zeros(len(parameter), 1, dtype=torch.float32)
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = parameter.new_zeros(len(parameter), 1)
+        first, second = group["betas"]
+        own = parameter.index_select(0, rows)
+        gradient = gradient.add(own, alpha=group["weight_decay"])
+        step = state["step"].index_select(0, rows).add_(1)
+        mean = state["exp_avg"].index_select(0, rows).lerp_(gradient, 1 - first)
+        square = state["exp_avg_sq"].index_select(0, rows).lerp_(gradient.square().mean(1, keepdim=True), 1 - second)
+        for name, values in (("step", step), ("exp_avg", mean), ("exp_avg_sq", square)):
+            state[name].index_copy_(0, rows, values)
+        step = step.to(own.dtype)
+        rate = group["lr"] / (1 - first**step)
+        length = (square / (1 - second**step)).sqrt_().add_(group["eps"])
+        parameter.index_copy_(0, rows, own.sub_(mean * (rate / length)))
+
+
+def clip(parameters: Iterable[nn.Parameter], largest: float) -> None:
+    """Scale all gradients so that their common norm is at most ``largest``, as torch does; they may be sparse."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    values = [gradient.values() if gradient.is_sparse else gradient for gradient in gradients]
+    factor = (largest / (nn.utils.get_total_norm(values) + 1e-6)).clamp(max=1.0)
+    torch._foreach_mul_(values, factor)
+
+
+def build_optimizer(model: Recommender, config: StageConfig) -> RowAdam:
     """Adam over the model's groups.
 
     Raises:
@@ -26,7 +85,7 @@ def build_optimizer(model: Recommender, config: StageConfig) -> torch.optim.Adam
         raise ValueError(f"optimizer groups do not contain each trainable parameter exactly once: {wrong}")
     for group in groups:
         group["base_lr"] = group["lr"]
-    return torch.optim.Adam(groups, betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True)
+    return RowAdam(groups, betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True)
 
 
 def warmup(step: int, samples: Samples, config: StageConfig) -> float:

@@ -76,6 +76,7 @@ class TrainingState:
             "model": self.model.own_state(),
             "best": self.best.weights,
             "average": dict(enumerate(self.average.tensors if self.average is not None else ())),
+            "seen": self.average.seen if self.average is not None else {},
             "adam": {
                 f"{index}.{name}": tensor
                 for index, moments in self.adam.state_dict()["state"].items()
@@ -110,6 +111,10 @@ class TrainingState:
         if self.average is not None and "average" in groups:
             parameters = enumerate(self.average.parameters)
             self.average.tensors = [_like(p, groups["average"][str(index)]) for index, p in parameters]
+            self.average.seen = {
+                int(index): seen.to(self.total.device) for index, seen in groups.get("seen", {}).items()
+            }
+            self.average.updates = self.step
         self._restore_adam(groups.get("adam", {}))
         for index, parameter in enumerate(self._never_cleared()):
             if (gradient := groups.get("gradient", {}).get(str(index))) is not None:
@@ -144,8 +149,9 @@ class TrainingState:
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             index, _, kind = name.partition(".")
-            target = torch.zeros((), dtype=torch.float32) if kind == "step" else parameters[int(index)]
-            moments.setdefault(int(index), {})[kind] = _like(target, tensor)
+            parameter = parameters[int(index)]
+            of_elements = tensor.shape == parameter.shape  # others are of the whole parameter, or of its rows
+            moments.setdefault(int(index), {})[kind] = _like(parameter, tensor) if of_elements else tensor
         self.adam.load_state_dict({**state, "state": moments})
 
 

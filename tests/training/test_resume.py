@@ -37,7 +37,7 @@ SPOILT = {
 }
 """So fast that the loss grows from the first epoch on, which is the best: its weights have to outlive the kills."""
 MODES: list[tuple[str, str, dict[str, Any]]] = [
-    ("decorec", "stage1", {"train.negatives": 20}),
+    ("decorec", "stage2", {"train.negatives": 20}),
     ("decorec", "stage2", {"train.precision": "bf16"}),
     ("decorec", "stage2", {"train.stale_gradients": True, "train.id_learning_rate": 0.0}),
     ("decorec", "stage1", SPOILT),
