@@ -7,12 +7,11 @@ the colours of either scheme on a ground of its own, and a chart is as wide as a
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
 from docs.generate import REPOSITORY
+from docs.generate.cells import Cell
 
 __all__ = ["FIGURES", "drawn", "write"]
 
@@ -151,9 +150,9 @@ def drawn(figure: Figure) -> str:
     Raises:
         ValueError: the page has no such section, row or column, or no number there.
     """
-    text = (REPOSITORY / "docs" / figure.page).read_text(encoding="utf-8")
-    cells = [_cell(figure, text, bar) for bar in figure.bars]
-    lengths = _lengths([_size(cell) for cell in cells], figure.logarithmic)
+    found = [Cell(figure.page, figure.section, bar.row, figure.column) for bar in figure.bars]
+    cells = [cell.text() for cell in found]
+    lengths = _lengths([cell.number() for cell in found], figure.logarithmic)
     height = EDGE + 40 + ROW * len(cells)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}">',
@@ -179,34 +178,3 @@ def _lengths(sizes: list[float], logarithmic: bool) -> list[float]:
         least = 10.0 ** (math.floor(math.log10(min(sizes))) - 1)
         sizes = [math.log10(size / least) for size in sizes]
     return [size / max(sizes) * (WIDTH - 2 * EDGE - VALUE) for size in sizes]
-
-
-def _size(cell: str) -> float:
-    """The mean of the numbers of a cell, such as ``768, 735``."""
-    numbers = [float(part.replace(",", "").split()[0]) for part in cell.split(", ")]
-    return sum(numbers) / len(numbers)
-
-
-def _cell(figure: Figure, text: str, bar: Bar) -> str:
-    """What stands in the bar's cell, without marks and without what is in brackets."""
-    for header, *rows in _tables(text, figure.section):
-        for row in rows:
-            if row[0] == bar.row and figure.column in header:
-                found = re.sub(r" *\(.*?\)", "", row[header.index(figure.column)])
-                if re.match(r"\d", found):
-                    return found
-    raise ValueError(
-        f"{figure.page}: {figure.section}: expected a number in {bar.row!r}, {figure.column!r}, found none"
-    )
-
-
-def _tables(text: str, section: str) -> Iterator[list[list[str]]]:
-    """The tables of a section, as rows of cells without marks; the first row is the header."""
-    for part in re.split(r"^#+ ", text, flags=re.MULTILINE):
-        if part.split("\n", 1)[0] == section:
-            for table in re.findall(r"(?:^\|.*\n?)+", part, re.MULTILINE):
-                rows = [
-                    [re.sub(r"[*`]", "", cell).strip() for cell in line.strip().strip("|").split("|")]
-                    for line in table.splitlines()
-                ]
-                yield [rows[0], *rows[2:]]

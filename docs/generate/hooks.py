@@ -14,9 +14,14 @@ from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # mkdocs loads this file by its path
 
-from docs.generate import REPOSITORY, commands, configuration, encoders, files, notebook, source
+from docs.generate import REPOSITORY, commands, configuration, encoders, files, notebook, scale, source
 
-MARKED = {"<!-- generated: sources -->": configuration.sources, "<!-- generated: encoders -->": encoders.tables}
+MARKED = {
+    "<!-- generated: sources -->": configuration.sources,
+    "<!-- generated: encoders -->": encoders.tables,
+    "<!-- generated: scale-steps -->": scale.steps,
+    "<!-- generated: scale-tensors -->": scale.tensors,
+}
 """Comment on a page -> what stands in its place."""
 CODE = re.compile(r"^<!-- code: (\S+): (\S+) -->$", re.MULTILINE)
 FILE = re.compile(r"^<!-- file: (\S+) -->$", re.MULTILINE)

@@ -15,7 +15,7 @@ import yaml
 
 from decorec.cli import _parser_of
 from decorec.steps import STEPS, step_function
-from docs.generate import commands, configuration
+from docs.generate import commands, configuration, scale
 from docs.generate.figures import FIGURES, Bar, drawn
 from docs.generate.source import definition
 from tests.support.workplace import REPOSITORY
@@ -112,6 +112,23 @@ def test_a_chart_without_its_cell_is_refused() -> None:
     for without in (replace(figure, bars=(Bar("no row", "nobody"),)), replace(figure, column="colour")):
         with pytest.raises(ValueError, match=r"Crawl beside img2dataset: expected a number in '"):
             drawn(without)
+
+
+def test_the_tables_of_scale_follow_from_the_pages_that_they_name() -> None:
+    table = scale.steps()
+    for step in scale.STEPS:
+        assert f"]({step.cell.anchor})" in table
+        assert step.cell.anchor.split("#")[1] in anchors(text_of(f"docs/{step.cell.page}"))
+        assert replace(step, there=2 * step.there).hours() == pytest.approx(2 * step.hours())
+    (ingest,) = [step for step in scale.STEPS if step.name == "ingest"]
+    spent = replace(ingest, there=int(ingest.amount[0].replace(",", ""))).hours() * 3600
+    assert f"{spent:.2f} s" == ingest.cell.text()
+
+
+def test_an_amount_that_no_page_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scale, "STEPS", (replace(scale.STEPS[0], amount=("9,998,476",)),))
+    with pytest.raises(ValueError, match=r"data.md: expected the amount 9,998,476 of ingest, found none"):
+        scale.steps()
 
 
 def test_every_key_has_a_row() -> None:

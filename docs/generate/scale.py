@@ -1,0 +1,192 @@
+"""The tables of docs/scale.md: what a very large shop would take in each step, from what is measured on other pages."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from docs.generate import REPOSITORY
+from docs.generate.cells import Cell
+
+__all__ = ["STEPS", "TENSORS", "steps", "tensors"]
+
+USERS, ITEMS, INTERACTIONS = 100_000_000, 10_000_000, 1_000_000_000
+EPOCHS = 30
+"""Passes over the interactions until a training ends; the best epochs of docs/results.md lie below and above."""
+WIDTH, FEATURES = 256, 512
+"""Of a model, and of the features of one modality."""
+SECONDS = {"s": 1.0, "ms": 1e-3, "ns": 1e-9}
+DATA, TRAINING, ACQUISITION = "performance/data.md", "performance/training.md", "performance/acquisition.md"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Processor time and memory of a step: measured for an amount, and in proportion for that of the large shop."""
+
+    name: str
+    cell: Cell
+    """Processor time."""
+    amount: tuple[str, ...]
+    """Numbers on the same page whose product is what the time was measured for; empty: the time is that of one."""
+    unit: str
+    """What is counted."""
+    there: int
+    bends: str
+    """What of the design does not hold at that size."""
+    memory: Cell | None = None
+    """Measured beside the time, in GB."""
+    seconds: str = ""
+    """Unit of the time, where the cell itself does not name it."""
+
+    def growth(self) -> float:
+        """How many times the measured amount the shop has."""
+        return self.there / math.prod(float(number.replace(",", "")) for number in self.amount)
+
+    def hours(self) -> float:
+        """Core hours there."""
+        unit = self.seconds or self.cell.text().split(", ")[0].split()[1]
+        return self.cell.number() * SECONDS[unit] * self.growth() / 3600
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """What stands in memory at once: its sides, of 4 bytes an element."""
+
+    name: str
+    shape: tuple[int, ...]
+    bends: str
+
+
+STEPS = (
+    Step(
+        "ingest",
+        Cell(DATA, "Filter and split", "ingest", "processor"),
+        ("9,998,475",),
+        "interactions",
+        INTERACTIONS,
+        "one process holds all of it",
+        Cell(DATA, "Filter and split", "ingest", "memory"),
+    ),
+    Step(
+        "split",
+        Cell(DATA, "Filter and split", "split", "processor"),
+        ("9,998,475",),
+        "interactions",
+        INTERACTIONS,
+        "as ingest",
+        Cell(DATA, "Filter and split", "split", "memory"),
+    ),
+    Step(
+        "crawl",
+        Cell(ACQUISITION, "Crawl beside img2dataset", "decorec", "processor time per picture"),
+        (),
+        "pictures",
+        ITEMS,
+        "networks and the limits of hosts are slower than that",
+    ),
+    Step(
+        "features of pictures, without a GPU",
+        Cell(ACQUISITION, "Encoding beside clip-retrieval", "decorec", "a picture"),
+        (),
+        "pictures",
+        ITEMS,
+        "work for GPUs, of which no rate is measured yet",
+    ),
+    Step(
+        "features of texts, without a GPU",
+        Cell(ACQUISITION, "Encoding beside clip-retrieval", "decorec", "a text"),
+        (),
+        "texts",
+        ITEMS,
+        "as pictures",
+    ),
+    Step(
+        "co-occurrence",
+        Cell(DATA, "Co-occurrence", "step, a process (files, checks, loading of the loops)", "processor"),
+        ("9,926,657",),
+        "interactions",
+        INTERACTIONS,
+        "pairs grow with the square of a history: `graph.window`, `graph.top`",
+        Cell(DATA, "Co-occurrence", "step, a process (files, checks, loading of the loops)", "memory"),
+    ),
+    Step(
+        "clusters of one modality",
+        Cell(DATA, "Clusters", "200,000 x 512 into 2,000", "processor"),
+        ("200,000", "2,000"),
+        "pairs of an item and a centroid, with a tenth as many centroids as items",
+        ITEMS * ITEMS // 10,
+        "exact k-means ends here: a smaller `interests.ratio`, or no interests",
+    ),
+    Step(
+        "stage 1, one modality, sampled negatives",
+        Cell(TRAINING, "A million items", "1,000,000", "sampled, s per target"),
+        (),
+        f"targets, in {EPOCHS} epochs",
+        EPOCHS * INTERACTIONS,
+        "one machine trains a model: `train.devices`",
+        seconds="s",
+    ),
+    Step(
+        "SASRec, sampled negatives",
+        Cell(TRAINING, "A million items", "1,000,000", "SASRec, sampled"),
+        (),
+        f"targets, in {EPOCHS} epochs",
+        EPOCHS * INTERACTIONS,
+        "as stage 1",
+        seconds="s",
+    ),
+    Step(
+        "ranking of all items for every user",
+        Cell(TRAINING, "A million items", "1,000,000", "ranking, s per user"),
+        ("1,000,000",),
+        "pairs of a user and an item",
+        USERS * ITEMS,
+        "a sample of the users has to be enough; choosing one is not built",
+        seconds="s",
+    ),
+)
+TENSORS = (
+    Tensor("features of one modality", (ITEMS, FEATURES), "every training holds them, every checkpoint has a copy"),
+    Tensor("representations of two modalities", (2, ITEMS, WIDTH), "they are computed whole before users are ranked"),
+    Tensor("ids, their moment and their average", (3, ITEMS, WIDTH), "`train.averaging: 0` saves a third"),
+    Tensor("scores of 16 users", (16, ITEMS), ""),
+    Tensor("coefficients of EASE", (ITEMS, ITEMS), "refused above 20,000 items: `neighbours`"),
+)
+
+
+def steps() -> str:
+    """The table of steps, as markdown.
+
+    Raises:
+        ValueError: a page has not the cell, or not the amount that it was measured for.
+    """
+    lines = ["| step | measured | there | core hours | GB at once | where it bends |", "|---|---|---|---|---|---|"]
+    for step in STEPS:
+        text = (REPOSITORY / "docs" / step.cell.page).read_text(encoding="utf-8")
+        if absent := [number for number in step.amount if number not in text]:
+            raise ValueError(f"{step.cell.page}: expected the amount {absent[0]} of {step.name}, found none")
+        measured = f"[{step.cell.text().split(', ')[0]}{' ' * bool(step.seconds)}{step.seconds}]({step.cell.anchor})"
+        measured += f" for {' x '.join(step.amount)}" if step.amount else " for one"
+        there = f"{_count(step.there)} {step.unit}"
+        held = "" if step.memory is None else _round(step.memory.number() * step.growth())
+        lines.append(f"| {step.name} | {measured} | {there} | {_round(step.hours())} | {held} | {step.bends} |")
+    return "\n".join(lines)
+
+
+def tensors() -> str:
+    """The table of tensors, as markdown."""
+    lines = ["| what | elements | GB | where it bends |", "|---|---|---|---|"]
+    for one in TENSORS:
+        shape = " x ".join(f"{side:,}" for side in one.shape)
+        lines.append(f"| {one.name} | {shape} | {_round(4 * math.prod(one.shape) / 1e9)} | {one.bends} |")
+    return "\n".join(lines)
+
+
+def _count(number: int) -> str:
+    """With the word for a thousand millions, where it has more zeros than are read at once."""
+    return f"{number // 10**9:,} billion" if number >= 10**9 else f"{number:,}"
+
+
+def _round(value: float) -> str:
+    """Two digits that count."""
+    return f"{float(f'{value:.2g}'):,.10g}"
