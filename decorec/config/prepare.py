@@ -42,6 +42,11 @@ class GraphConfig(Section):
     """Weight of a pair of positions at distance D; the released matrix uses 1/(D+1); 1 counts pairs."""
     window: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
     """Largest distance that counts."""
+    top: int | None = Field(None, ge=1, exclude_if=lambda top: top is None)
+    """How many neighbours of an item are kept: those with the largest entries, of equal ones the first in the order of
+    the items. An entry stays if it is kept for one of its two items, so that the matrix is symmetric; a popular item
+    may have more neighbours. null: all. Not written if null, so that the tracked values of a run are the same as before
+    the key existed."""
 
 
 class InterestsConfig(Section):

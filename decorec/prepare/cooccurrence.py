@@ -29,7 +29,7 @@ def cooccurrence(*, settings: GraphConfig, vocab: Path, sequences: Path, matrix:
     """Count co-occurrences in the training part of all sequences (eq. 1).
 
     Args:
-        settings: the section graph of the configuration: distance weights and window.
+        settings: the section graph of the configuration: distance weights, window, and number of entries that are kept.
         vocab: vocab.parquet (read).
         sequences: sequences.parquet (read); held-out items are not counted.
         matrix: cooccurrence.npz (written): S [items, items], CSR float32, symmetric, zero diagonal.
@@ -58,12 +58,13 @@ def count_pairs(
 ) -> Any:
     """S_ij = sum over users and ordered pairs of positions p != q holding i != j of weight(|p - q|) (eq. 1).
 
-    Weights are rounded to integers, whose sums are exact. Neither ``block`` nor ``threads`` changes the result.
+    Weights are rounded to integers, whose sums are exact. Neither ``block`` nor ``threads`` changes the result. With
+    ``graph.top`` a worker holds all entries of one block; of the others, only those that are kept.
 
     Args:
         sequences: the training part.
         items: number of items.
-        graph: distance weights and window.
+        graph: distance weights, window, and number of entries that are kept.
         threads: number of workers.
         block: the rows are divided into blocks of about this many pairs; one worker counts a block over all users.
 
@@ -73,7 +74,7 @@ def count_pairs(
     import scipy.sparse
     from dask.delayed import delayed
 
-    from decorec.prepare.cooccurrence_kernels import count_rows, places
+    from decorec.prepare.cooccurrence_kernels import places
 
     longest = int(sequences.lengths.max(initial=1))
     window = longest if graph.window == "all" else min(longest, graph.window)
@@ -81,14 +82,16 @@ def count_pairs(
     seen = np.empty((len(sequences.items), 3), np.int32)
     first, pairs = places(sequences.items, sequences.offsets, items, window, seen)
     weights, unit = _weights(window, graph.distance, int(np.diff(first).max(initial=1)))
-    room = np.concatenate([[0], np.cumsum(np.minimum(np.diff(pairs), items))])
+    most = np.minimum(np.diff(pairs), items)
+    room = np.concatenate([[0], np.cumsum(most if graph.top is None else np.minimum(most, graph.top))])
     columns, sums = np.empty(room[-1], np.int32), np.empty(room[-1], np.float32)
     blocks = list(_blocks(pairs, block))
     tasks: list[Any] = []
     for begin, stop in blocks:
         own = slice(room[begin], room[stop])
         known = (first, seen, sequences.items, pairs, weights, unit)
-        tasks.append(delayed(count_rows)(begin, stop, *known, columns[own], sums[own]))
+        every = int(most[begin:stop].sum())
+        tasks.append(delayed(_count_block)(begin, stop, known, columns[own], sums[own], every, graph.top))
     counts = delayed(tasks).compute(scheduler="threads", num_workers=threads)
     ends = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
     for array in (columns, sums):
@@ -98,7 +101,27 @@ def count_pairs(
         array.resize(ends[-1], refcheck=False)
     matrix = scipy.sparse.csr_matrix((sums, columns, ends), shape=(items, items))
     matrix.has_canonical_format = True
-    return matrix
+    # S_ij equals S_ji, so that the larger one is the entry that was kept in one of the two rows, or in both.
+    return matrix if graph.top is None else matrix.maximum(matrix.T.tocsr())
+
+
+def _count_block(
+    begin: int,
+    stop: int,
+    known: tuple[Any, ...],
+    columns: npt.NDArray[np.int32],
+    sums: npt.NDArray[np.float32],
+    every: int,
+    top: int | None,
+) -> npt.NDArray[np.int64]:
+    """``count_rows``, of whose at most ``every`` entries the ``top`` largest of a row are kept."""
+    from decorec.prepare.cooccurrence_kernels import count_rows, keep_largest
+
+    if top is None:
+        return count_rows(begin, stop, *known, columns, sums)
+    all_columns, all_sums = np.empty(every, np.int32), np.empty(every, np.float32)
+    counts = count_rows(begin, stop, *known, all_columns, all_sums)
+    return keep_largest(counts, all_columns, all_sums, top, columns, sums)
 
 
 def _weights(window: int, distance: str, places: int) -> tuple[npt.NDArray[np.int64], float]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["count_rows", "places"]
+__all__ = ["count_rows", "keep_largest", "places"]
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -120,6 +120,39 @@ def count_rows(
                     row[column] = 0
         counts[item - begin] = size - start
     return counts
+
+
+@njit(nogil=True, cache=True)
+def keep_largest(
+    counts: Longs, columns: Ints, sums: Floats, top: int, kept_columns: Ints, kept_sums: Floats
+) -> Longs:
+    """The ``top`` largest entries of each row; of equal ones those of the first columns.
+
+    Args:
+        counts: [rows] number of entries of each row.
+        columns, sums: the entries, row after row; sums are positive.
+        top: number of entries that are kept.
+        kept_columns, kept_sums: [large enough] are filled from the start, in the order of the entries.
+
+    Returns:
+        [rows] number of entries that are kept.
+    """
+    kept = np.minimum(counts, top)
+    size = stop = np.int64(0)
+    for row in range(len(counts)):
+        begin, stop = stop, stop + counts[row]
+        # Entries above ``least`` are kept, and the first ``room`` of those that equal it.
+        least, room = np.float32(0), np.int64(0)
+        if kept[row] < counts[row]:
+            least = np.partition(sums[begin:stop], counts[row] - top)[counts[row] - top]
+            room = top - (sums[begin:stop] > least).sum()
+        for place in range(begin, stop):
+            equal = sums[place] == least
+            if sums[place] > least or (equal and room):
+                kept_columns[size], kept_sums[size] = columns[place], sums[place]
+                size += 1
+                room -= equal
+    return kept
 
 
 @njit(nogil=True, cache=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from decorec.config.datasets import AtomicDataset
 from decorec.config.prepare import GraphConfig
 from decorec.data.sequences import Sequences, write_vocab
 from decorec.errors import DecorecError
+from decorec.plan.sharing import as_json
 from decorec.prepare.atomic import atomic
 from decorec.prepare.cooccurrence import cooccurrence, count_pairs
 from tests.support import small
@@ -59,6 +61,38 @@ def test_equals_the_double_loop(walks: list[list[int]], distance: Any, window: A
     assert not matrix.diagonal().any()
 
 
+@given(Walks, st.sampled_from(["1/D", "1"]), Windows, st.integers(1, 7), st.integers(1, 60), st.integers(1, 3))
+@settings(deadline=None)
+def test_the_largest_entries_are_kept(
+    walks: list[list[int]], distance: Any, window: Any, top: int, block: int, threads: int
+) -> None:
+    """Of equal ones the first; an entry that one of its two items keeps is there for both."""
+    whole = count_pairs(ragged(walks), ITEMS, GraphConfig(distance=distance, window=window)).toarray()
+    expected = np.zeros_like(whole)
+    for item, row in enumerate(whole):
+        for other in sorted(np.flatnonzero(row), key=lambda other: (-row[other], other))[:top]:
+            expected[item, other] = expected[other, item] = row[other]
+    graph = GraphConfig(distance=distance, window=window, top=top)
+    matrix = count_pairs(ragged(walks), ITEMS, graph, threads=threads, block=block)
+    assert matrix.toarray().tolist() == expected.tolist()
+    assert matrix.nnz == np.count_nonzero(expected)
+    assert matrix.has_canonical_format and matrix.dtype == np.float32
+
+
+def test_memory_holds_the_entries_that_are_kept_and_one_block() -> None:
+    """One customer with 2,000 items: four million entries of eight bytes."""
+    customer = ragged([list(range(2_000))])
+
+    def most(graph: GraphConfig) -> int:
+        tracemalloc.start()
+        count_pairs(customer, 2_000, graph, block=50_000)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    assert most(GraphConfig()) > 32_000_000 > 10 * most(GraphConfig(top=20))
+
+
 def test_worker_counts_give_the_same_bytes(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     walks = [random.integers(0, 300, random.integers(3, 60)).tolist() for _ in range(200)]
@@ -76,6 +110,7 @@ def test_worker_counts_give_the_same_bytes(tmp_path: Path) -> None:
         cooccurrence(settings=GraphConfig(), vocab=vocab, sequences=sequences, matrix=target, threads=threads)
         digests.add(hashlib.sha256(target.read_bytes()).hexdigest())
     assert len(digests) == 1
+    assert as_json(GraphConfig()) == '{"distance": "1/D", "window": "all"}', "tracked as before there was a key top"
 
 
 def test_held_out_items_are_not_counted(tmp_path: Path) -> None:
