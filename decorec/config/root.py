@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from decorec.config.acquire import CrawlConfig, DownloadConfig
 from decorec.config.base import Distinct, Section, explain, merge
+from decorec.config.dask import DaskConfig
 from decorec.config.datasets import Dataset
 from decorec.config.evaluation import EvaluateConfig
 from decorec.config.experts import ExpertsConfig
@@ -83,6 +84,7 @@ class Config(Section):
     experts: ExpertsConfig = ExpertsConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    dask: DaskConfig = DaskConfig()
     reproducible: bool = False
     """Compute with the instructions that all x86-64 processors with AVX2 have, so that results do not depend on the
     processor; slower, and not for GPUs."""

@@ -166,9 +166,26 @@ class Sequences:
         Raises:
             DecorecError: the file is not a table of sequences, or a part lies outside of a user's items.
         """
-        table = read_table(path, COLUMNS)
+        return cls._of(path, read_table(path, COLUMNS))
+
+    @classmethod
+    def read_training(cls, path: Path, begin: int, stop: int) -> Sequences:
+        """The training part of the users ``begin`` to ``stop``, without times; of the others nothing is read.
+
+        The seal of the file is not looked at: that would be reading all of it.
+
+        Raises:
+            DecorecError: a part lies outside of a user's items.
+        """
+        names = [name for name in COLUMNS if name != "timestamps"]
+        rows = pl.scan_parquet(path, glob=False).slice(begin, stop - begin)
+        return cls._of(path, rows.select(names).collect()).training()
+
+    @classmethod
+    def _of(cls, path: Path, table: pl.DataFrame) -> Sequences:
+        """From the columns of the file, with or without timestamps."""
         lengths = table["items"].list.len().to_numpy().astype(np.int64)
-        times = table["timestamps"].explode()
+        times = table["timestamps"].explode() if "timestamps" in table.columns else None
         training, valid, test = (
             table[name].fill_null(-1).to_numpy().astype(np.int64) for name in ("training", "valid", "test")
         )
@@ -184,7 +201,7 @@ class Sequences:
             users=table["user"].to_list(),
             offsets=np.concatenate([[0], np.cumsum(lengths)]),
             items=table["items"].explode().to_numpy().astype(np.int32, copy=False),
-            timestamps=None if times.null_count() else times.to_numpy(),
+            timestamps=None if times is None or times.null_count() else times.to_numpy(),
             split=Parts(training, valid, test),
         )
 

@@ -123,9 +123,7 @@ def count_rows(
 
 
 @njit(nogil=True, cache=True)
-def keep_largest(
-    counts: Longs, columns: Ints, sums: Floats, top: int, kept_columns: Ints, kept_sums: Floats
-) -> Longs:
+def keep_largest(counts: Longs, columns: Ints, sums: Floats, top: int, kept_columns: Ints, kept_sums: Floats) -> Longs:
     """The ``top`` largest entries of each row; of equal ones those of the first columns.
 
     Args:
@@ -137,22 +135,42 @@ def keep_largest(
     Returns:
         [rows] number of entries that are kept.
     """
-    kept = np.minimum(counts, top)
+    kept = np.empty_like(counts)
+    keys = sums.view(np.uint32)  # in the order of the sums, because these are positive
     size = stop = np.int64(0)
     for row in range(len(counts)):
         begin, stop = stop, stop + counts[row]
-        # Entries above ``least`` are kept, and the first ``room`` of those that equal it.
-        least, room = np.float32(0), np.int64(0)
+        kept[row] = min(counts[row], top)
+        least, room = np.uint64(0), 0
         if kept[row] < counts[row]:
-            least = np.partition(sums[begin:stop], counts[row] - top)[counts[row] - top]
-            room = top - (sums[begin:stop] > least).sum()
+            least, room = _least(keys[begin:stop], top)
         for place in range(begin, stop):
-            equal = sums[place] == least
-            if sums[place] > least or (equal and room):
+            key = np.uint64(keys[place])
+            if key > least or (key == least and room > 0):
                 kept_columns[size], kept_sums[size] = columns[place], sums[place]
                 size += 1
-                room -= equal
+                room -= key == least
     return kept
+
+
+@njit(nogil=True, cache=True)
+def _least(keys: npt.NDArray[np.uint32], top: int) -> tuple[np.uint64, int]:
+    """The least of the ``top`` largest keys of 32 bits, byte by byte, and how many keys equal to it are among them."""
+    least, known = np.uint64(0), np.uint64(0)
+    found = np.empty(256, np.int64)
+    for shift in (np.uint64(24), np.uint64(16), np.uint64(8), np.uint64(0)):
+        found[:] = 0
+        for index in range(len(keys)):
+            key = np.uint64(keys[index])
+            if key & known == least:
+                found[key >> shift & np.uint64(255)] += 1
+        digit = 255
+        while found[digit] < top:
+            top -= found[digit]
+            digit -= 1
+        least |= np.uint64(digit) << shift
+        known |= np.uint64(255) << shift
+    return least, top
 
 
 @njit(nogil=True, cache=True)

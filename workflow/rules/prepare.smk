@@ -113,16 +113,20 @@ rule cooccurrence:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem=memory(4, 32),
+        mem=memory(4 + plan.config.dask.beside(threads=2), 32),
         runtime=runtime(1),
     params:
         settings=ask(partial(plan.variant_section, section="graph")),
+        dask=ask_untracked(partial(plan.section, "dask")),
         code=plan.code("cooccurrence"),
     message:
         "Counting training co-occurrences of {wildcards.dataset}"
     shell:
         step(
-            "cooccurrence", params="settings", input="vocab sequences", output="matrix"
+            "cooccurrence",
+            params="settings dask",
+            input="vocab sequences",
+            output="matrix",
         )
 
 

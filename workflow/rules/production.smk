@@ -31,6 +31,7 @@ use rule cooccurrence as production_cooccurrence with:
         layout.log("{dataset}/production/cooccurrence"),
     params:
         settings=ask(partial(plan.production_section, section="graph")),
+        dask=ask_untracked(partial(plan.section, "dask")),
         code=plan.code("cooccurrence"),
     message:
         "Counting all co-occurrences of {wildcards.dataset}"
