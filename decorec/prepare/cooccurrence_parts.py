@@ -153,7 +153,8 @@ def count_part(known: Known, begin: int, stop: int, weights: Longs) -> Any:
     first, seen, flat, pairs = known
     items = len(first) - 1
     room = int(np.minimum(np.diff(pairs[begin : stop + 1]), items).sum())
-    columns, sums = np.empty(room, np.int32), np.empty(room, np.int64)
+    columns = np.empty(room, np.int32)
+    sums: Any = np.empty(room, np.int64)  # in units of 1 the loops write the integers that they have added
     counts = count_rows(begin, stop, first, seen, flat, pairs, weights, 1, columns, sums)
     ends = np.concatenate([[0], np.cumsum(counts)])
     for array in (columns, sums):
