@@ -4,7 +4,7 @@ Interactions are those of the benchmark cooccurrence, and one customer more, who
 says: each of them beside each other. Every step is a process of its own, with two threads or two workers. The memory is
 that of the largest of its processes. All must write the same matrix.
 
-    python -m benchmarks workers [--interactions 1000000 2000000 4000000] [--longest 5000] [--top 50]
+    python -m benchmarks workers [--interactions 1000000 2000000 4000000] [--longest 5000] [--top 50] [--memory 1]
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ def main() -> None:
     parser.add_argument("--interactions", type=int, nargs="+", default=[1_000_000, 2_000_000, 4_000_000])
     parser.add_argument("--longest", type=int, default=5_000, help="items of one customer")
     parser.add_argument("--top", type=int, default=50, help="graph.top, beside all entries")
+    parser.add_argument("--memory", type=float, default=1, help="GB of a worker (dask.memory)")
     options = parser.parse_args()
     print(f"dask and distributed {distributed.__version__}, numpy {np.__version__}, Python {sys.version.split()[0]}")
     for interactions in options.interactions:
         with tempfile.TemporaryDirectory() as temporary:
-            _measure(Path(temporary), interactions, options.longest, options.top)
+            _measure(Path(temporary), interactions, options.longest, options.top, options.memory)
 
 
-def _measure(folder: Path, interactions: int, longest: int, top: int) -> None:
+def _measure(folder: Path, interactions: int, longest: int, top: int, memory: float) -> None:
     offsets, items, count = shopping(interactions, np.random.default_rng(0))
     offsets = np.append(offsets, offsets[-1] + longest)
     items = np.append(items, np.arange(longest, dtype=np.int32) % count)
@@ -51,8 +52,9 @@ def _measure(folder: Path, interactions: int, longest: int, top: int) -> None:
     for graph, entries in ((GraphConfig(), "all entries"), (GraphConfig(top=top), f"the {top} largest")):
         written = set()
         for where, label in ((None, "threads"), ("local", "workers")):
+            section = DaskConfig(scheduler=where, memory=memory)
             step = [sys.executable, "-m", "decorec", "cooccurrence", "--threads", "2"]
-            step += ["--settings", graph.model_dump_json(), "--dask", DaskConfig(scheduler=where).model_dump_json()]
+            step += ["--settings", graph.model_dump_json(), "--dask", section.model_dump_json()]
             for name, file in (("vocab", "vocab.parquet"), ("sequences", "sequences.parquet"), ("matrix", "s.npz")):
                 step += [f"--{name}", str(folder / file)]
             print(cost_of_command(step).line(f"{entries}, {label}"), flush=True)

@@ -39,9 +39,12 @@ def workers(settings: DaskConfig, processes: int) -> Iterator[Any]:
     place = f"dask.scheduler ({settings.scheduler})"
     try:
         if settings.scheduler == "local":
-            limit = int(settings.memory * 1e9)
             cluster = LocalCluster(
-                n_workers=processes, threads_per_worker=1, memory_limit=limit, dashboard_address=None
+                n_workers=processes,
+                threads_per_worker=1,
+                memory_limit=int(settings.memory * 1e9),
+                dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # it has a port for that in any case
             )
             with cluster, Client(cluster, set_as_default=False) as client:
                 yield client
