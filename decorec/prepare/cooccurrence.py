@@ -17,7 +17,7 @@ from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
 from decorec.prepare.cooccurrence_blocks import matrix_of, pair_weights, row_blocks
 from decorec.prepare.cooccurrence_parts import count_on_workers
-from decorec.prepare.workers import workers
+from decorec.prepare.dask_workers import workers
 
 __all__ = ["cooccurrence", "count_pairs"]
 

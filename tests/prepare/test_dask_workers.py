@@ -22,7 +22,7 @@ from decorec.config.root import load
 from decorec.data.parts import leave_one_out
 from decorec.data.sequences import Sequences, write_vocab
 from decorec.errors import DecorecError
-from decorec.prepare import workers
+from decorec.prepare import dask_workers
 from decorec.prepare.cooccurrence import cooccurrence, count_pairs
 from decorec.prepare.cooccurrence_parts import count_on_workers, read_part
 
@@ -209,11 +209,11 @@ def test_a_worker_refuses_what_it_does_not_see_and_items_that_are_not_there(tmp_
 def test_a_scheduler_that_is_not_there_or_has_no_worker_or_is_another_release(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "SECONDS_TO_ANSWER", 1)
-    monkeypatch.setattr(workers, "SECONDS_TO_COME", 0.1)
+    monkeypatch.setattr(dask_workers, "SECONDS_TO_ANSWER", 1)
+    monkeypatch.setattr(dask_workers, "SECONDS_TO_COME", 0.1)
     with pytest.raises(DecorecError, match=r"dask.scheduler \(tcp://127.0.0.1:9\): expected a scheduler .* found none"):
         shop.count("tcp://127.0.0.1:9")
-    monkeypatch.setattr(workers, "SECONDS_TO_ANSWER", 60)
+    monkeypatch.setattr(dask_workers, "SECONDS_TO_ANSWER", 60)
     with (
         LocalCluster(n_workers=0, processes=False, protocol="tcp", dashboard_address=None) as empty,
         pytest.raises(DecorecError, match=r"expected a worker within 0.1 s, found none; start some: dask worker tcp"),

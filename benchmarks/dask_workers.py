@@ -4,7 +4,7 @@ Interactions are those of the benchmark cooccurrence, and one customer more, who
 says: each of them beside each other. Every step is a process of its own, with two threads or two workers. The memory is
 that of the largest of its processes. All must write the same matrix.
 
-    python -m benchmarks workers [--interactions 1000000 2000000 4000000] [--longest 5000] [--top 50] [--memory 1]
+    python -m benchmarks dask_workers [--interactions 1000000 2000000 4000000] [--longest 5000] [--top 50] [--memory 1]
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Generate each size, count it in each way and print what it takes."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks workers")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks dask_workers")
     parser.add_argument("--interactions", type=int, nargs="+", default=[1_000_000, 2_000_000, 4_000_000])
     parser.add_argument("--longest", type=int, default=5_000, help="items of one customer")
     parser.add_argument("--top", type=int, default=50, help="graph.top, beside all entries")
