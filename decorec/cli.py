@@ -27,14 +27,10 @@ from typing import Any
 from decorec.artifacts.seal import provenance
 from decorec.artifacts.step_log import Entry
 from decorec.errors import DecorecError, explain
-from decorec.processor import FLAG, pin
+from decorec.processor import FLAG, LIBRARIES, pin
 from decorec.steps import STEPS, step_function
 
-__all__ = ["LIBRARIES", "main", "prepare_libraries"]
-
-
-LIBRARIES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
-"""Environment variables for the number of threads, which the numeric libraries read when they are imported."""
+__all__ = ["main", "prepare_libraries"]
 
 
 def _is_model(annotation: Any) -> bool:

@@ -34,7 +34,7 @@ POLL = 0.2
 """Seconds between two looks for a slot."""
 log = logging.getLogger("decorec")
 _held: list[IO[bytes]] = []
-"""The lock of this process; the system releases it when the file is closed, at the latest when the process ends."""
+"""The locks of this process; the system releases them when the files are closed, at the latest when it ends."""
 
 
 def found() -> list[str]:
@@ -77,33 +77,61 @@ def offer(folder: Path, jobs: int | None = None) -> int | None:
     return len(slots)
 
 
-def take() -> None:
-    """Hold a slot until this process ends, and see its GPU alone; call it before CUDA is asked for anything.
+def take(count: int = 1) -> None:
+    """Hold slots until this process ends, and see their GPUs alone; call it before CUDA is asked for anything.
 
-    Does nothing in a process to which no slots were offered. Waits if none is free, as while a job of a killed call
-    still runs.
+    Does nothing in a process to which no slots were offered. Waits if too few are free, as while a job of a killed call
+    still runs; meanwhile it holds none.
+
+    Args:
+        count: number of slots, each on another GPU.
+
+    Raises:
+        DecorecError: there are fewer GPUs.
     """
     folder, _, listed = os.environ.pop(OFFERED, "").rpartition(":")  # processes that this one starts share its GPU
     if not folder:
         return
+    slots = listed.split(",")
+    if (there := len(set(slots))) < count:
+        raise DecorecError(
+            f"train.devices: expected no more than the {there} GPU{'s' * (there > 1)} of this machine, found {count}; "
+            "lower it, or train on processors (CUDA_VISIBLE_DEVICES=)"
+        )
     waiting = False
     while not _held:
-        for slot, gpu in enumerate(listed.split(",")):
-            file = (Path(folder) / str(slot)).open("ab")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.close()
-                continue
-            _held.append(file)
-            atexit.register(file.close)  # a fork tells its job that it has ended before it is gone
-            os.environ[VISIBLE] = gpu
-            log.info("computes on GPU %s, in slot %d", gpu, slot)
+        free = _free(Path(folder), slots, count)
+        if len(free) == count:
+            _held.extend(free.values())
+            for file in _held:
+                atexit.register(file.close)  # a fork tells its job that it has ended before it is gone
+            chosen = [slots[slot] for slot in free]
+            os.environ[VISIBLE] = ",".join(chosen)
+            log.info("computes on GPU %s, in slot %s", ", ".join(chosen), ", ".join(map(str, free)))
             return
+        for file in free.values():
+            file.close()
         if not waiting:
-            log.info("waiting for a GPU: other jobs hold all %d slots in %s", listed.count(",") + 1, folder)
+            log.info("waiting for a GPU: other jobs hold all but %d of %d slots in %s", len(free), len(slots), folder)
         waiting = True
-        time.sleep(POLL)
+        # Two jobs that need several each take turns: neither finds what the other holds for a moment for ever.
+        time.sleep(POLL * (1 + os.getpid() % 16 / 16))
+
+
+def _free(folder: Path, slots: list[str], count: int) -> dict[int, IO[bytes]]:
+    """Slots, each on another GPU, whose locks this process holds now: at most ``count``."""
+    found: dict[int, IO[bytes]] = {}
+    for slot, gpu in enumerate(slots):
+        if len(found) == count or gpu in [slots[other] for other in found]:
+            continue
+        file = (folder / str(slot)).open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            continue
+        found[slot] = file
+    return found
 
 
 def device(name: Literal["auto", "cpu", "cuda"] = "auto") -> torch.device:

@@ -210,8 +210,7 @@ def _fork(listening: socket.socket, run: Callable[[list[str]], None], others: li
 
 def _is_mine(request: dict[str, Any]) -> bool:
     """Whether the step would import the same modules, and the libraries find the same in its environment."""
-    from decorec.cli import LIBRARIES
-    from decorec.processor import PINS
+    from decorec.processor import LIBRARIES, PINS
 
     given = dict.fromkeys(LIBRARIES, FLAGS[1]) | request["environment"]
     alike = all(given.get(name) == os.environ.get(name) for name in (*LIBRARIES, *PINS))

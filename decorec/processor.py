@@ -12,11 +12,13 @@ from pathlib import Path
 
 from decorec.errors import DecorecError
 
-__all__ = ["FLAG", "emulates", "flags", "pin", "pinned"]
+__all__ = ["FLAG", "LIBRARIES", "emulates", "flags", "pin", "pinned"]
 
 FLAG = "--reproducible"
 """Flag of a step that has to be pinned."""
 
+LIBRARIES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+"""Environment variables for the number of threads, which the numeric libraries read when they are imported."""
 PINS = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",  # convolutions and products of torch
     "ATEN_CPU_CAPABILITY": "avx2",  # torch's own loops

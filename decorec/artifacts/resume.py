@@ -112,16 +112,23 @@ class Keeper:
         Raises:
             SystemExit: the process was asked to end, and the state is saved.
         """
-        if self._signal is None and time.monotonic() < self._due:
+        asked = self._wish()
+        if asked is None:
             return
         start = time.monotonic()
         self._write(now)
         took = time.monotonic() - start
         self._due = time.monotonic() + max(SECONDS, took / SHARE)
         self.saves, self.seconds = self.saves + 1, self.seconds + took
+        if asked:
+            log.info("%s: stopped by %s; the same command continues here", self.path, signal.Signals(asked).name)
+            raise SystemExit(128 + asked)
+
+    def _wish(self) -> int | None:
+        """The signal that asked the process to end; 0: it is time to save; None: neither."""
         if self._signal is not None:
-            log.info("%s: stopped by %s; the same command continues here", self.path, self._signal.name)
-            raise SystemExit(128 + self._signal)
+            return self._signal
+        return None if time.monotonic() < self._due else 0
 
     def _write(self, now: Resumable) -> None:
         arrays = now.arrays()

@@ -28,7 +28,19 @@ from urllib.parse import quote, unquote
 from decorec.artifacts.layout import path_of, place_of
 from decorec.errors import DecorecError
 
-__all__ = ["MARK", "Provenance", "check", "close", "counted", "opened", "place_in", "provenance", "sources_of"]
+__all__ = [
+    "MARK",
+    "Provenance",
+    "adopt",
+    "check",
+    "close",
+    "counted",
+    "current",
+    "opened",
+    "place_in",
+    "provenance",
+    "sources_of",
+]
 
 DIGEST = 16
 """Bytes of a digest."""
@@ -66,6 +78,18 @@ def provenance() -> Iterator[Provenance]:
         yield step
     finally:
         _STEP.reset(token)
+
+
+def current() -> Provenance | None:
+    """What the step that runs here has read and written so far; None outside of ``provenance``."""
+    return _STEP.get()
+
+
+def adopt(other: Provenance) -> None:
+    """Add what a process that this step has started has read and written."""
+    if (step := _STEP.get()) is not None:
+        for name in ("digests", "claims", "rows_in", "rows_out", "written"):
+            getattr(step, name).update(getattr(other, name))
 
 
 def counted(path: Path, rows: int, *, written: bool = False) -> None:

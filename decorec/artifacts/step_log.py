@@ -27,13 +27,15 @@ from typing import Any, Literal
 from decorec.artifacts import layout
 from decorec.artifacts.seal import Provenance
 
-__all__ = ["Entry", "Used", "append", "descendants", "read"]
+__all__ = ["Entry", "Used", "append", "count_ended", "descendants", "read"]
 
 Outcome = Literal["done", "failed", "stopped"]
 LONGEST = 1_000
 """Letters of a message, so that a line is short."""
 TICK = os.sysconf("SC_CLK_TCK")
 """Clock ticks in a second."""
+_ended = [0.0]
+"""Memory of groups of processes that have ended, in MB."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Used:
             seconds=time.monotonic() - start,
             processor_seconds=sum(used.ru_utime + used.ru_stime for used in (own, ended))
             + sum(map(_ticks, living)) / TICK,
-            memory=max(own.ru_maxrss + sum(map(_peak, living)), ended.ru_maxrss) / 1024,
+            memory=max(own.ru_maxrss + sum(map(_peak, living)), ended.ru_maxrss, 1024 * max(_ended)) / 1024,
         )
 
     def write(self, file: Path) -> None:
@@ -119,6 +121,11 @@ class Entry:
             "outcome": outcome,
         }
         return line | ({"message": message[:LONGEST]} if message else {})
+
+
+def count_ended(memory: float) -> None:
+    """Note the largest memory, in MB, of processes that ran at the same time, where the system tells only of each."""
+    _ended.append(memory)
 
 
 def descendants(process: int) -> Iterable[int]:

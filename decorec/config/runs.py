@@ -65,6 +65,11 @@ class Run(Section):
         """Names of its training stages, in order."""
         return self.model.stages
 
+    @property
+    def devices(self) -> int:
+        """Processes that train it together; a floor is not trained."""
+        return self.train.devices if self.model.seeded else 1
+
     def needs(self, stage: str) -> tuple[str, ...]:
         """Inputs of ``stage`` besides the sequences: features.text, interests.image, graph, ..."""
         experts = self.experts.needs() if stage == self.stages[-1] else ()

@@ -79,6 +79,13 @@ class TrainConfig(StageConfig):
     """Folder of an earlier checkpoint of the same model, or of its run and seed, with whose parameters the training
     begins; rows of items go by the id. Stage 2 of DeCoRec then begins with the earlier stage 2 and needs no stage 1.
     null: from nothing."""
+    devices: int = Field(1, ge=1, le=64, exclude_if=lambda devices: devices == 1)
+    """Processes that train together on one machine: each computes the loss of its share of the users of every batch, on
+    a core or a GPU of its own. Loss and gradients of a batch are those of one process up to rounding; dropout is drawn
+    by each process for itself, so another number gives other weights and trains again, and one number gives the same
+    bytes every time. Refused for a model whose loss compares predictions with each other. Tuning, new-items and
+    gradient-probe use one process. Not written if 1, so that the tracked values of a run are the same as before the key
+    existed."""
     tensorboard: bool = Field(False, exclude=True)
     """Write loss, validation metrics and seconds of every epoch to results/tensorboard/, for TensorBoard (package
     tensorboard), of all runs. No result depends on it, and switching it on or off trains nothing again: it is not among

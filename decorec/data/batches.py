@@ -28,6 +28,7 @@ __all__ = [
     "pack",
     "profiles",
     "regroup",
+    "share",
     "shuffled",
     "training_windows",
 ]
@@ -80,6 +81,14 @@ class Batch:
     def following(self) -> Tensor:
         """[P] int64: the next item alone."""
         return self.targets if self.targets.dim() == 1 else self.targets[:, 0]
+
+    @property
+    def weight(self) -> float:
+        """What the predictions weigh together in a mean loss: the k-th target of each has the weight 1 / k."""
+        if self.targets.dim() == 1:
+            return float(len(self.targets))
+        ranks = torch.arange(1, self.targets.shape[1] + 1, dtype=torch.float64)
+        return float(((self.targets >= 0).cpu() / ranks).sum())
 
     def rows(self) -> Tensor:
         """[T] int64: sequence of each token."""
@@ -229,6 +238,26 @@ def pack(items: npt.NDArray[np.int32], size: IntArray, predict: IntArray, target
         predict=torch.from_numpy(predict),
         targets=torch.from_numpy(targets.astype(np.int64)),
         at_ends=np.array_equal(predict, np.cumsum(size) - 1),
+    )
+
+
+def share(batch: Batch, number: int, count: int) -> Batch | None:
+    """Every ``count``-th sequence of a batch, from ``number`` on: neighbours are of similar length, and so all shares.
+
+    None if there is no such sequence. The batch is on the CPU.
+    """
+    lengths = torch.cat([group.lengths for group in batch.groups])
+    mine = torch.arange(len(lengths)) % count == number
+    if not mine.any():
+        return None
+    tokens = mine[batch.rows()]
+    asked = tokens[batch.predict]
+    predict = (torch.cumsum(tokens, 0) - 1)[batch.predict[asked]]
+    packed = pack(*(x.numpy() for x in (batch.items[tokens], lengths[mine], predict, batch.targets[asked])))
+    return replace(
+        packed,
+        users=None if batch.users is None else batch.users[mine],
+        times=None if batch.times is None else batch.times[tokens],
     )
 
 

@@ -107,6 +107,14 @@ class Recommender(nn.Module, ABC):
         product: dict[History, Tensor] = self.experts(self.log_shares(scores), batch)
         return product
 
+    def why_not_shared(self, train: StageConfig) -> str | None:
+        """Why several processes cannot share a batch, as words after "the only value that it supports"; None: they can.
+
+        They can if the loss of a batch is the mean of those of its predictions, weighted as ``Batch.weight`` says, plus
+        what depends on no batch: then it is the weighted mean of the losses of any two parts of the batch.
+        """
+        return None
+
     def sampled_negatives(self) -> SampledNegatives | None:
         """Negatives for the next training loss; None: all items."""
         return self.sampler.draw(self.item_data.device) if self.sampler is not None and self.training else None

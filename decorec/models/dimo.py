@@ -133,6 +133,10 @@ class DIMO(Recommender):
         """One row per prefix: the attention is not causal."""
         return training_windows(sequences, self.config.length, "prefixes", train.horizon)
 
+    def why_not_shared(self, train: StageConfig) -> str | None:
+        """Several targets weigh predictions differently in the main loss and in the others."""
+        return None if train.horizon == 1 else "with train.horizon above 1"
+
     def item_representations(self) -> Tensor:
         """Propagated ids and modal embeddings, [1, I, 2 D]."""
         x = torch.cat([self.ids.weight, self.modal], 1)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from decorec.config.contenders import Hm4srConfig
+from decorec.config.training import StageConfig
 from decorec.data.batches import Batch
 from decorec.data.sequences import Sequences
 from decorec.models.base import Recommender
@@ -173,6 +174,10 @@ class HM4SR(TiedRecommender):
         """Item embeddings, and embeddings of gaps: of which the earlier data may have had shorter ones alone."""
         gaps, known = torch.arange(len(self.clock.gaps)), len(dict(earlier.named_parameters())["clock.gaps"])
         return super().counterparts(earlier, items) | {"clock.gaps": (0, torch.where(gaps < known, gaps, -1))}
+
+    def why_not_shared(self, train: StageConfig) -> str | None:
+        """The contrasts compare a prediction with the others of its batch."""
+        return None if not self.config.auxiliary else "with model.auxiliary above 0"
 
     def item_representations(self) -> Tensor:
         """Id, text and picture of all items side by side, [1, I, 3 D]."""

@@ -129,6 +129,10 @@ class MISSRec(Recommender):
     def _adapted(self) -> Tensor:
         return torch.stack([self.text(self.item_data["features.text"]), self.image(self.item_data["features.image"])])
 
+    def why_not_shared(self, train: StageConfig) -> str | None:
+        """Several targets weigh predictions differently in the main loss and in the others."""
+        return None if train.horizon == 1 else "with train.horizon above 1"
+
     def item_representations(self) -> Tensor:
         """Not normalised, because the sequence side adds them."""
         adapted = self._adapted()

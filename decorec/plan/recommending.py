@@ -62,6 +62,10 @@ class Recommending(Inputs):
         """The values of the run that count in a stage, as JSON."""
         return self.run(self.recommended_run(), stage, dataset)
 
+    def production_devices(self, dataset: str) -> int:
+        """Processes of its training."""
+        return self.devices(dataset, self.recommended_run())
+
     def production_training(self, dataset: str, stage: str) -> dict[str, Any]:
         """Input files of a training on all interactions; see ``training``."""
         run, seed = self.recommended_run(), str(self.config.seeds[0])

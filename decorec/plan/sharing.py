@@ -45,6 +45,10 @@ class Sharing:
         """All values of a run, as JSON, with those chosen on a data set."""
         return json.dumps(self.on(dataset, run).dump(), sort_keys=True)
 
+    def devices(self, dataset: str, run: str) -> int:
+        """Processes of each training of a run."""
+        return self.on(dataset, run).devices
+
     def last_stage(self, run: str) -> str:
         """The stage that is evaluated."""
         return self.runs[run].stages[-1]

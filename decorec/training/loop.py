@@ -28,6 +28,7 @@ from decorec.progress import track
 from decorec.training.early_stopping import Best, is_better
 from decorec.training.ema import ExponentialMovingAverage
 from decorec.training.optimizer import RowAdam, clip, warmup
+from decorec.training.ranks import ALONE, Ranks
 from decorec.training.state import TrainingState
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def train_model(
     keeper: Keeper | None = None,
     epochs: int | None = None,
     curves: Curves | None = None,
+    ranks: Ranks = ALONE,
 ) -> pl.DataFrame:
     """Train until validation stops improving; the model ends with the weights of its best epoch, as they were ranked.
 
@@ -69,6 +71,7 @@ def train_model(
             result is the same, bit for bit.
         epochs: number of epochs to train without validation; None: ``config`` says how many at most.
         curves: where every epoch is written for TensorBoard; the result does not depend on it.
+        ranks: the processes that train together; each calls this with the same arguments.
 
     Returns:
         One row per epoch: epoch, loss (mean training loss), valid metrics (if there was a validation), best (bool).
@@ -82,10 +85,10 @@ def train_model(
             "every data set of the source atomic; leave this run out, or give the data set with its times (source "
             "table)"
         )
-    torch.manual_seed(seed)
+    torch.manual_seed(ranks.seed(seed))
     model.observe(sequences.training())
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        return _untrained({} if epochs is not None else validate(model, sequences, "NDCG@10"))
+        return _untrained({} if epochs is not None else validate(model, sequences, "NDCG@10", ranks))
     samples = model.samples(sequences, config)
     if not samples.target_count:
         raise DecorecError(
@@ -93,6 +96,7 @@ def train_model(
             "filter.kcore to 4, or split.quantile"
         )
     _expect_known(model, config)
+    ranks.expect_known(model, config)
     if model.item_data.device.type == "cpu" and emulates(config.precision):
         log.warning(
             "%s: train.precision is %s, which this processor has no instructions for: slower than fp32 (more than "
@@ -102,7 +106,7 @@ def train_model(
         )
     model.sampler = _sampler(model, sequences, config, seed)
     cold = _cold(model, sequences) if config.cold_ids == "mean" else None
-    now = TrainingState(model, config, seed)
+    now = TrainingState(model, config, seed, ranks)
     if keeper is not None:
         keeper.restore(now)
     if on_epoch is not None:
@@ -111,7 +115,8 @@ def train_model(
     if curves is not None:
         curves.begin(now.history)
     left = "left" if epochs else "left at most"
-    for epoch in track(range(max(0, now.epoch), epochs or config.epochs), label, unit="epochs", left=left):
+    numbers = range(max(0, now.epoch), epochs or config.epochs)
+    for epoch in numbers if ranks.number else track(numbers, label, unit="epochs", left=left):
         start = time.monotonic()
         if epoch != now.epoch:
             now.begin(epoch)
@@ -120,10 +125,10 @@ def train_model(
                 keeper.offer(now)
             look = None if on_gradients is None else partial(on_gradients, epoch, now.step)
             factor = warmup(now.step, samples, config)
-            now.count(batch, train_step(model, batch, now.adam, config, factor, look, now.average))
+            now.count(batch, train_step(model, batch, now.adam, config, factor, look, now.average, ranks))
         averaged = nullcontext() if now.average is None else now.average.applied()
         with averaged, nullcontext() if cold is None else mean_ids(model, cold):
-            figures = {} if epochs is not None else validate(model, sequences, config.monitor)
+            figures = {} if epochs is not None else validate(model, sequences, config.monitor, ranks)
             value = float(epoch) if epochs is not None else _monitored(figures, config)
             if is_better(value, now.best.value, config.decimals):
                 now.best = Best(epoch, value, {name: tensor.clone() for name, tensor in model.own_state().items()})
@@ -182,10 +187,11 @@ def _untrained(figures: Mapping[str, float]) -> pl.DataFrame:
     return pl.DataFrame([row], schema_overrides={"loss": pl.Float64})
 
 
-def validate(model: Recommender, sequences: Sequences, monitor: str) -> dict[str, float]:
-    """Metrics on the validation items, and the loss there if it is monitored."""
-    sequences = sequences.having("valid")
-    found = rank_users(model, sequences, "valid")
+def validate(model: Recommender, sequences: Sequences, monitor: str, ranks: Ranks = ALONE) -> dict[str, float]:
+    """Metrics on the validation items, and the loss there if it is monitored; the same on all ``ranks``."""
+    everyone = sequences.having("valid")
+    sequences = ranks.users(everyone)
+    found = ranks.places(rank_users(model, sequences, "valid"), len(everyone.users))
     figures = {name: float(parse_metric(name)(found).mean()) for name in (*MONITORED, monitor) if name != "loss"}
     if monitor == "loss":
         windows = histories(sequences, "valid", model.config.length)
@@ -194,7 +200,7 @@ def validate(model: Recommender, sequences: Sequences, monitor: str) -> dict[str
                 len(chosen) * float(model.loss(batch.to(model.item_data.device)))
                 for chosen, batch in windows.in_order(TOKENS_AT_ONCE)
             ]
-        figures["valid_loss"] = sum(losses) / len(windows)
+        figures["valid_loss"] = ranks.total(sum(losses)) / len(everyone.users)
     return figures
 
 
@@ -206,6 +212,7 @@ def train_step(
     factor: float,
     look: Callable[[Batch], None] | None = None,
     average: ExponentialMovingAverage | None = None,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
     """One update; returns the batch's mean loss, on the device. ``look`` is called with the batch before clipping."""
     model.train()
@@ -213,15 +220,18 @@ def train_step(
         group["lr"] = group["base_lr"] * factor
     device = model.item_data.device
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        loss = model.loss(batch.to(device))
+        loss = ranks.loss(model, batch)
     for group in adam.param_groups:
-        for parameter in group["params"] if group["base_lr"] or not config.stale_gradients else ():
+        # What piles up is the sum over the ranks, and stays with the first of them to be added up with the next.
+        for parameter in group["params"] if group["base_lr"] or not config.stale_gradients or ranks.number else ():
             parameter.grad = None
-    loss.backward()  # type: ignore[no-untyped-call]
+    if loss.requires_grad:
+        loss.backward()  # type: ignore[no-untyped-call]
     parameters = [parameter for group in adam.param_groups for parameter in group["params"]]
     for parameter in parameters:
         if parameter.grad is not None and parameter.grad.is_sparse:
             parameter.grad = parameter.grad.coalesce()
+    loss = ranks.whole(loss, parameters)
     if look is not None:
         look(batch.to(device))
     if config.clip is not None:
@@ -231,4 +241,4 @@ def train_step(
     adam.step()
     if average is not None:
         average.update()
-    return loss.detach()
+    return loss

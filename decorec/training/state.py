@@ -21,6 +21,7 @@ from decorec.models.base import Recommender
 from decorec.training.early_stopping import Best
 from decorec.training.ema import ExponentialMovingAverage
 from decorec.training.optimizer import build_optimizer
+from decorec.training.ranks import ALONE, Ranks
 
 __all__ = ["TrainingState"]
 
@@ -32,11 +33,12 @@ class TrainingState:
     """A training at one of its batches.
 
     All random numbers of a training come from torch: from its global generators (dropout, clusters), from ``order``
-    (order of the samples, masks) and from the generator of the model's sampler.
+    (order of the samples, masks) and from the generator of the model's sampler. Of several processes that train
+    together, each has global generators of its own; everything else is the same in all of them.
     """
 
-    def __init__(self, model: Recommender, config: StageConfig, seed: int) -> None:
-        self.model, self.config = model, config
+    def __init__(self, model: Recommender, config: StageConfig, seed: int, ranks: Ranks = ALONE) -> None:
+        self.model, self.config, self.ranks = model, config, ranks
         self.adam = build_optimizer(model, config)
         self.average = ExponentialMovingAverage(model, config.averaging) if config.averaging else None
         self.order = torch.Generator().manual_seed(seed)
@@ -54,7 +56,7 @@ class TrainingState:
         """Do what comes before the first batch of an epoch."""
         if self.config.restart and epoch:
             self.adam = build_optimizer(self.model, self.config)
-        self.model.before_epoch()
+        self.ranks.before_epoch(self.model)
         self.epoch, self.batch, self.targets = epoch, 0, 0
         self.total = torch.zeros_like(self.total)
         self._order_at_start = self.order.get_state()
@@ -83,7 +85,7 @@ class TrainingState:
                 for name, tensor in moments.items()
             },
             "gradient": {index: p.grad for index, p in enumerate(self._never_cleared()) if p.grad is not None},
-            "random": {name: generator.get_state() for name, generator in self._generators().items()},
+            "random": self.ranks.states(self._generators()),
             "epoch": {"loss": self.total, "order": self._order_at_start},
         }
         return {
@@ -122,7 +124,7 @@ class TrainingState:
         self.total = _like(self.total, groups["epoch"]["loss"])
         self._order_at_start = groups["epoch"]["order"]
         for name, generator in self._generators().items():
-            generator.set_state(groups["random"][name])
+            generator.set_state(groups["random"][self.ranks.own(name)])
         self.order.set_state(self._order_at_start)
 
     def _parameters(self) -> list[nn.Parameter]:

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from decorec.artifacts.files import write_table
-from decorec.artifacts.resume import Keeper
 from decorec.config.runs import Run
 from decorec.data.contract import check_history
 from decorec.data.sequences import Sequences, read_vocab
@@ -28,7 +27,9 @@ from decorec.models.item_data import ItemData
 from decorec.models.registry import build
 from decorec.models.warm_start import start_warm
 from decorec.training.key import training_key
+from decorec.training.launch import together
 from decorec.training.loop import train_model
+from decorec.training.ranks import here
 
 if TYPE_CHECKING:
     from decorec.training.curves import Curves
@@ -65,7 +66,8 @@ def train(
     production has no item that it has not seen.
 
     A training that was killed continues with the state that it kept; its outputs have the bytes of one that was not.
-    SIGTERM and Ctrl-C finish the current batch, keep the state and end the step with status 143 or 130.
+    SIGTERM and Ctrl-C finish the current batch, keep the state and end the step with status 143 or 130. With
+    train.devices of the run, as many processes train together; if one ends, all do.
 
     Args:
         run: all values of the run.
@@ -89,13 +91,18 @@ def train(
             trained model.
         tensorboard: folder for curves of loss, validation metrics and seconds of every epoch (written); by default
             there are none. They change nothing in the outputs.
-        threads: number of threads of torch.
+        threads: number of threads of torch; with train.devices, of all processes together.
 
     Raises:
         DecorecError: the model has no such stage, or an input is missing or does not fit the vocabulary.
     """
+    arguments = dict(locals())
     if stage not in run.stages:
         raise DecorecError(f"--stage: expected {' or '.join(run.stages)} for {run.model.name}, found {stage!r}")
+    ranks = here()
+    if run.devices > ranks.count:
+        together(train, run.devices, arguments)
+        return
     torch.set_num_threads(threads)
     items, data = read_vocab(vocab), Sequences.read(sequences)
     item_data = ModelInputs.of(features, interests, cooccurrence).item_data(run, stage, items)
@@ -110,9 +117,13 @@ def train(
     read = [vocab, sequences, *features, *interests, cooccurrence, start, start_config, epochs_of]
     label = f"{run.model.name} {stage} seed {seed}"
     key = training_key(run.dump(), stage, seed, code, files=read)
-    with Keeper(state, key) as keeper, _curves(tensorboard) as curves:
-        values = run.train.stage(stage)
-        epochs = train_model(trained, data, values, seed, label, keeper=keeper, epochs=fixed, curves=curves)
+    values = run.train.stage(stage)
+    with ranks.keeper(state, key) as keeper, _curves(None if ranks.number else tensorboard) as curves:
+        epochs = train_model(
+            trained, data, values, seed, label, keeper=keeper, epochs=fixed, curves=curves, ranks=ranks
+        )
+    if ranks.number:
+        return
     check_history(history, epochs)
     checkpoint.save(trained, run, seed, items, data.training().counts(len(items)), model, config)
     write_table(history, epochs)

@@ -62,6 +62,11 @@ use rule train as production_train with:
         config=layout.PRODUCTION_CONFIG,
     log:
         layout.log("{dataset}/production/{stage}"),
+    threads: ask(plan.production_devices)
+    resources:
+        gpu=ask(plan.production_devices),
+        mem=memory(8, 3, ask(plan.production_devices)),
+        runtime=runtime(12),
     params:
         run=ask(plan.production_run),
         seed=plan.config.seeds[0],

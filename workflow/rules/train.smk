@@ -1,6 +1,7 @@
 """Training, tuning and evaluation of a run.
 
-One thread a job: seeds and runs are what is parallel, and a result does not depend on the number of cores.
+One thread a job: seeds and runs are what is parallel, and a result does not depend on the number of cores. A training
+may have several processes (train.devices), of one thread each.
 """
 
 
@@ -16,10 +17,10 @@ rule train:
     priority: ask(plan.priority)
     conda:
         "../../envs/gpu.yaml"
-    threads: 1
+    threads: ask(plan.devices)
     resources:
-        gpu=1,
-        mem=memory(8, 3),
+        gpu=ask(plan.devices),
+        mem=memory(8, 3, ask(plan.devices)),
         runtime=runtime(12),
     params:
         run=ask(plan.run),
