@@ -57,22 +57,27 @@ def found() -> list[str]:
     return [name for whole, *parts in gpus for name in parts or [whole]]
 
 
-def offer(folder: Path, jobs: int | None = None) -> int | None:
+def offer(folder: Path, jobs: int | None = None, most: int = 1) -> int | None:
     """Let the jobs that inherit this environment share the GPUs.
 
     Args:
         folder: for the locks.
         jobs: on GPUs at a time; by default as many as there are GPUs. With more, some share one.
+        most: number of GPUs that one job needs, of those that need the most.
 
     Returns:
         The number of slots, for Snakemake to start no more jobs; None if there is no GPU.
+
+    Raises:
+        DecorecError: a job needs more GPUs than there are, and would wait for ever.
     """
     gpus = found()
     os.environ.pop(OFFERED, None)
     if not gpus:
         return None
-    folder.mkdir(parents=True, exist_ok=True)
     slots = list(itertools.islice(itertools.cycle(gpus), len(gpus) if jobs is None else jobs))
+    _expect(slots, most)
+    folder.mkdir(parents=True, exist_ok=True)
     os.environ[OFFERED] = f"{folder.absolute()}:{','.join(slots)}"
     return len(slots)
 
@@ -93,11 +98,7 @@ def take(count: int = 1) -> None:
     if not folder:
         return
     slots = listed.split(",")
-    if (there := len(set(slots))) < count:
-        raise DecorecError(
-            f"train.devices: expected no more than the {there} GPU{'s' * (there > 1)} of this machine, found {count}; "
-            "lower it, or train on processors (CUDA_VISIBLE_DEVICES=)"
-        )
+    _expect(slots, count)
     waiting = False
     while not _held:
         free = _free(Path(folder), slots, count)
@@ -116,6 +117,15 @@ def take(count: int = 1) -> None:
         waiting = True
         # Two jobs that need several each take turns: neither finds what the other holds for a moment for ever.
         time.sleep(POLL * (1 + os.getpid() % 16 / 16))
+
+
+def _expect(slots: list[str], count: int) -> None:
+    there = len(set(slots))
+    if there < count:
+        raise DecorecError(
+            f"train.devices: expected no more than the {there} GPU{'s' * (there > 1)} that jobs share, found {count}; "
+            "lower it, or train on processors (CUDA_VISIBLE_DEVICES=)"
+        )
 
 
 def _free(folder: Path, slots: list[str], count: int) -> dict[int, IO[bytes]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from decorec import gpus
+from decorec.errors import DecorecError
 from tests.support.workplace import TINY, Workplace
 
 LISTED = """\
@@ -30,6 +31,14 @@ assert gpus.OFFERED not in os.environ
 sys.stdin.read()
 """
 
+HOLDING = """
+import os, sys
+from decorec import gpus
+gpus.take({})
+print(os.environ[gpus.VISIBLE], flush=True)
+sys.stdin.read()
+"""
+
 
 @pytest.fixture(autouse=True)
 def nothing_visible(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,8 +53,8 @@ def machine(folder: Path, listed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
 
 
-def job() -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", JOB], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def job(text: str = JOB) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def gpu_of(process: subprocess.Popen[str]) -> str:
@@ -91,6 +100,30 @@ def test_every_job_has_a_slot_of_its_own_and_a_killed_one_gives_it_back(
     assert gpus.offer(tmp_path / "slots", 3) == 3, "more jobs than GPUs: some share one"
     with ExitStack() as stack:
         assert sorted(gpu_of(stack.enter_context(job())) for _ in range(3)) == ["3", "3", "5"]
+
+
+def test_a_job_of_several_processes_has_as_many_gpus_and_waits_without_holding_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(gpus.VISIBLE, "3,5")
+    assert gpus.offer(tmp_path / "slots", 4, most=2) == 4
+    with ExitStack() as stack:
+        pairs = [gpu_of(stack.enter_context(job(HOLDING.format(2)))) for _ in range(2)]
+        assert pairs == ["3,5", "3,5"], "different ones, also where slots share one"
+    assert gpus.offer(tmp_path / "slots", most=2) == 2
+    with ExitStack() as stack:
+        first = stack.enter_context(job(HOLDING.format(1)))
+        used = [gpu_of(first)]
+        pair = stack.enter_context(job(HOLDING.format(2)))
+        other = stack.enter_context(job(HOLDING.format(1)))
+        assert [*used, gpu_of(other)] == ["3", "5"], "the job that waits for two holds none"
+        first.kill()
+        other.kill()
+        assert gpu_of(pair) == "3,5"
+    with pytest.raises(
+        DecorecError, match=r"train\.devices: expected no more than the 2 GPUs that jobs share, found 3"
+    ):
+        gpus.offer(tmp_path / "slots", most=3)
 
 
 @pytest.mark.workflow

@@ -112,7 +112,14 @@ onstart:
         # On this machine a job that asks for a GPU gets one of its own, or a share where --resources gpu=N says so.
         if workflow.local_exec:
             known = workflow.scheduler.global_resources
-            slots = gpus.offer(Path(".snakemake/gpus"), known.get("gpu"))
+            most = max(
+                (job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()),
+                default=0,
+            )
+            try:
+                slots = gpus.offer(Path(".snakemake/gpus"), known.get("gpu"), most)
+            except DecorecError as error:
+                raise WorkflowError(str(error)) from None
             if slots is not None:
                 known["gpu"] = workflow.scheduler.resources["gpu"] = slots
         # Lines through Snakemake's logger stand once in the terminal and once in its log, and heed --quiet progress.

@@ -1,0 +1,109 @@
+"""What several processes gain (train.devices): steps of a training in one process with one thread and with two, and in
+two processes with one thread each.
+
+The three are measured in turns, because other work on the machine changes what each gets; only ratios of one run count.
+The clock is what counts; the processor time tells what is computed twice, or only waited for. The efficiency of two
+processes is the time of one with one thread, over twice their own.
+
+    python -m benchmarks devices [--size scientific] [--models stage1 fit] [--steps 5] [--rounds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks._worlds import World, describe_machine, generated
+from benchmarks.training import MODELS, SIZES
+from decorec.config.runs import resolve
+from decorec.training.launch import together
+from decorec.training.loop import train_step
+from decorec.training.optimizer import build_optimizer
+from decorec.training.ranks import here
+from decorec.training.steps import prepare
+
+__all__ = ["main", "measure"]
+
+SET_UPS = {
+    "one process, one thread": (1, 1),
+    "one process, two threads": (1, 2),
+    "two processes, one thread each": (2, 1),
+}
+"""Name -> processes, and threads of each."""
+
+
+def main() -> None:
+    """Print seconds of a step of each set-up in each round, and the ratios of their medians."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks devices")
+    parser.add_argument("--size", default="scientific", choices=list(SIZES))
+    parser.add_argument("--models", nargs="+", default=["stage1", "fit"], choices=[stage for _, stage in MODELS])
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    print(describe_machine())
+    world = generated(options.size, **SIZES[options.size])
+    for name, stage in MODELS:
+        if stage in options.models:
+            report(world, name, stage, options)
+
+
+def report(world: World, name: str, stage: str, options: argparse.Namespace) -> None:
+    """Measure one model."""
+    steps: dict[str, list[tuple[float, float]]] = {set_up: [] for set_up in SET_UPS}
+    for _ in range(options.rounds):
+        for set_up, (processes, threads) in SET_UPS.items():
+            with tempfile.TemporaryDirectory() as folder:
+                given = {
+                    "name": name,
+                    "stage": stage,
+                    "size": options.size,
+                    "steps": options.steps,
+                    "out": Path(folder),
+                }
+                if processes == 1:
+                    measure(**given, threads=threads, world=world)
+                else:
+                    together(measure, processes, {**given, "threads": processes * threads})
+                each = [json.loads(file.read_text()) for file in sorted(Path(folder).iterdir())]
+            steps[set_up].append((max(clock for clock, _ in each), sum(processor for _, processor in each)))
+            print(f"  {name} {stage}, {set_up}: {steps[set_up][-1][0]:.3f} s a step by the clock", flush=True)
+    clocks = {set_up: median(clock for clock, _ in found) for set_up, found in steps.items()}
+    processors = {set_up: median(processor for _, processor in found) for set_up, found in steps.items()}
+    one, wide, two = clocks.values()
+    for set_up in SET_UPS:
+        taken = f"{clocks[set_up]:.3f} s by the clock, {processors[set_up]:.3f} s of processor time"
+        print(f"{name} {stage}, {set_up}: {taken}")
+    print(f"times as fast as one: two threads {one / wide:.2f}, two processes {one / two:.2f}", end="; ")
+    print(f"efficiency {one / wide / 2:.2f} and {one / two / 2:.2f}")
+
+
+def measure(
+    *, name: str, stage: str, size: str, steps: int, out: Path, threads: int, world: World | None = None
+) -> None:
+    """Take steps in this process; seconds of one by the clock, and of processor time, go to a file of its own."""
+    torch.set_num_threads(threads)
+    world = generated(size, **SIZES[size]) if world is None else world
+    run = resolve({}, "described", {"model": {"name": name}})
+    config, ranks = run.train.stage(stage), here()
+    model: Any = prepare(run, stage, 0, world.item_data, None)
+    adam = build_optimizer(model, config)
+    samples = model.samples(world.sequences, config)
+    batches = list(islice(samples.epoch(config.batch_size, torch.Generator().manual_seed(0)), steps + 1))
+    train_step(model, batches[0], adam, config, 1.0, ranks=ranks)  # libraries allocate and prepare in the first one
+    clock, processor = time.perf_counter(), time.process_time()
+    for batch in batches[1:]:
+        train_step(model, batch, adam, config, 1.0, ranks=ranks)
+    found = [(time.perf_counter() - clock) / steps, (time.process_time() - processor) / steps]
+    (out / f"{ranks.number}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
