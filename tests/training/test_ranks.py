@@ -26,6 +26,7 @@ from decorec.data.batches import share
 from decorec.errors import DecorecError
 from decorec.models.registry import MODELS
 from decorec.nn.sampled_softmax import Sampler
+from decorec.training.ema import ExponentialMovingAverage
 from decorec.training.launch import together
 from decorec.training.loop import train_step, validate
 from decorec.training.optimizer import build_optimizer
@@ -89,18 +90,21 @@ def computed(case: tuple[str, str, dict[str, Any]], ranks: Ranks) -> dict[str, t
     with no_noise(name):
         for number, batch in enumerate(batches):
             found[f"loss {number}"] = train_step(model, batch, adam, config, 0.0, ranks=ranks)
-            found |= {
-                f"gradient {number} {name}": torch.full((), torch.nan) if p.grad is None else p.grad.clone()
-                for name, p in model.named_parameters()
-            }
+            for key, parameter in model.named_parameters():
+                gradient = torch.full((), torch.nan) if parameter.grad is None else parameter.grad.clone()
+                if gradient.is_sparse:
+                    found[f"rows {number} {key}"], gradient = gradient.indices(), gradient.to_dense()
+                found[f"gradient {number} {key}"] = gradient
         for users in (13, 2):
             for key, value in validate(model, data.of(np.arange(users)), "loss", ranks).items():
                 found[f"{key} of {users}"] = torch.tensor(value, dtype=torch.float64)
         if model.sampler is not None:
             found["next draw"] = model.sampler.generator.get_state()
+        average = ExponentialMovingAverage(model, 0.9)
         for batch in batches:
-            train_step(model, batch, adam, config, 1.0, ranks=ranks)
-    return found | {f"weights {name}": p.detach() for name, p in model.named_parameters()}
+            train_step(model, batch, adam, config, 1.0, None, average, ranks)
+    found |= {f"weights {name}": p.detach() for name, p in model.named_parameters()}
+    return found | {f"weights averaged {number}": tensor for number, tensor in enumerate(average.tensors)}
 
 
 def compute(*, folder: Path, cases: list[int], threads: int) -> None:
