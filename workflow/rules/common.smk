@@ -112,12 +112,13 @@ onstart:
         # On this machine a job that asks for a GPU gets one of its own, or a share where --resources gpu=N says so.
         if workflow.local_exec:
             known = workflow.scheduler.global_resources
-            most = max(
-                (job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()),
-                default=0,
-            )
+            asked = [
+                job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()
+            ]
             try:
-                slots = gpus.offer(Path(".snakemake/gpus"), known.get("gpu"), most)
+                slots = gpus.offer(
+                    Path(".snakemake/gpus"), known.get("gpu"), max([1, *asked])
+                )
             except DecorecError as error:
                 raise WorkflowError(str(error)) from None
             if slots is not None:
