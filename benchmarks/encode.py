@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -40,23 +41,29 @@ from decorec.features.encoder_inputs import EncoderInputs, read_encoder_inputs
 from decorec.features.extract import Job, extract
 from decorec.features.row_cache import RowCache, input_key
 
-__all__ = ["Seconds", "extraction", "interval", "main", "store_inputs"]
+__all__ = ["Seconds", "bare_forward", "extraction", "interval", "main", "store_inputs"]
 
 SIZES = ((256, 256), (256, 341), (341, 256), (256, 384))
 
 
-def store_inputs(folder: Path, texts: list[str]) -> EncoderInputs:
-    """Write a picture with the detail of photographs for each of ``texts``, and the tables that name both."""
+def store_inputs(folder: Path, texts: list[str], drawn: int | None = None) -> EncoderInputs:
+    """Write a picture with the detail of photographs for each of ``texts``, and the tables that name both.
+
+    ``drawn``: how many different pictures there are; from there on each file has the content of an earlier one.
+    """
     count = len(texts)
     random = np.random.default_rng(0)
     hashes = [f"{number:064x}" for number in range(count)]
     for number, sha256 in enumerate(hashes):
+        path = picture_path(folder / "cache", sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if drawn is not None and number >= drawn:
+            shutil.copyfile(picture_path(folder / "cache", hashes[number % drawn]), path)
+            continue
         width, height = SIZES[number % len(SIZES)]
         coarse = Image.fromarray(random.integers(0, 256, (12, 12, 3), dtype=np.uint8))
         smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), dtype=np.int16)
         grain = random.integers(-12, 13, (height, width, 1), dtype=np.int16)
-        path = picture_path(folder / "cache", sha256)
-        path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8)).save(path, "JPEG", quality=92)
     names = [f"i{number}" for number in range(count)]
     catalogue, images = folder / "items.parquet", folder / "images.parquet"
@@ -80,7 +87,7 @@ def _seconds(work: Callable[[], object], device: torch.device) -> Seconds:
     return Seconds(time.perf_counter() - start, time.process_time() - used)
 
 
-def _forward(encoder: Clip, count: int, batch_size: int) -> Callable[[], None]:
+def bare_forward(encoder: Clip, count: int, batch_size: int) -> Callable[[], None]:
     """The bare forward pass over ``count`` pictures, in batches of the same sizes as the extraction's."""
     side = encoder.pixels.geometry.size
     sizes = [min(batch_size, count - start) for start in range(0, count, batch_size)]
@@ -137,9 +144,9 @@ def main() -> None:
     print(f"{count} pictures, {arguments.model}, {arguments.precision} on {device.type}, {threads} threads", flush=True)
     with tempfile.TemporaryDirectory(prefix="decorec-encode-") as name:
         inputs = store_inputs(Path(name), [""] * count)
-        forward = _forward(encoder, count, batch_size)
+        forward = bare_forward(encoder, count, batch_size)
         encode = extraction(encoder, "image", inputs, Path(name), batch_size, threads)
-        _seconds(_forward(encoder, batch_size, batch_size), device)
+        _seconds(bare_forward(encoder, batch_size, batch_size), device)
         forwards = [_seconds(forward, device)]
         extractions = []
         for turn in range(arguments.rounds):

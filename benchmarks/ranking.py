@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks._worlds import describe_machine, generated
+from benchmarks._worlds import World, describe_machine, generated
 from benchmarks.training import clock, peak
 from decorec.config.runs import resolve
 from decorec.data.batches import histories
@@ -24,7 +24,7 @@ from decorec.data.sequences import Sequences
 from decorec.evaluation.full_ranking import rank_users
 from decorec.models.registry import build
 
-__all__ = ["main"]
+__all__ = ["main", "operations"]
 
 
 def main() -> None:
@@ -53,12 +53,9 @@ def main() -> None:
     seconds = clock() - start
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     top = max(first, peak(torch.float32))
-    modalities, dim, forward = len(config.modalities), config.dim, config.encoder.feed_forward
-    sizes = histories(world.sequences, "test", config.length).size
-    tokens, users = int(sizes.sum()), options.users
-    work = modalities * 2.0 * (tokens * 2 * dim * dim + users * (2 * dim * dim + 2 * dim * forward) + tokens * 2 * dim)
-    work += 2.0 * modalities * users * modalities * options.items * dim
+    users = options.users
     print(f"{users:,} users x {options.items:,} items, both modalities, mean rank {found.mean_rank().mean():.0f}")
+    work = operations(world, config)
     rate, everything = work / seconds, users * options.items * 4 / 1e6
     print(f"  {seconds:.1f} s, {rate / 1e9:.0f} GFLOP/s, peak {top / 1e9:.0f}, share {rate / top:.2f}")
     print(f"  memory {(after - before) / 1e3:.0f} MB above what stood before; all scores: {everything:,.0f} MB")
@@ -67,6 +64,15 @@ def main() -> None:
         rank_users(model, _one(world.sequences, user), "test") == found[user : user + 1] for user in range(checked)
     ]
     print(f"  ranks of {checked} users one by one: {alone.count(False)} differ")
+
+
+def operations(world: World, config: Any) -> float:
+    """Floating-point operations of the ranking of every user, by DeCoRec of this section of a run."""
+    modalities, dim, forward = len(config.modalities), config.dim, config.encoder.feed_forward
+    sizes = histories(world.sequences, "test", config.length).size
+    tokens, users = int(sizes.sum()), len(sizes)
+    work = modalities * 2.0 * (tokens * 2 * dim * dim + users * (2 * dim * dim + 2 * dim * forward) + tokens * 2 * dim)
+    return float(work + 2.0 * modalities * users * modalities * world.item_data.item_count * dim)
 
 
 def _one(sequences: Sequences, user: int) -> Sequences:

@@ -165,4 +165,6 @@ def _has_gpu() -> bool:
     import torch
 
     take()  # torch reads CUDA_VISIBLE_DEVICES at its first question, and never again
+    # By default torch lets convolutions and recurrent layers round float32 to 10 bits; fp32 is to mean fp32.
+    torch.backends.cudnn.allow_tf32 = False
     return torch.cuda.is_available()

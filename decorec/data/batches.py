@@ -5,10 +5,10 @@ Shapes: T tokens, B sequences, P predictions of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from decorec.data.parts import Split
 from decorec.data.sequences import Sequences
+from decorec.data.transfer import moved
 
 __all__ = [
     "Batch",
@@ -93,26 +94,20 @@ class Batch:
     def rows(self) -> Tensor:
         """[T] int64: sequence of each token."""
         lengths = torch.cat([group.lengths for group in self.groups])
-        return torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+        numbers = torch.arange(len(lengths), device=lengths.device)
+        return torch.repeat_interleave(numbers, lengths, output_size=len(self.items))
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on ``device``."""
-        if device.type == "cpu":
+        if self.items.device.type == device.type:
             return self
-
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=True)
-
-        return Batch(
-            items=move(self.items),
-            positions=move(self.positions),
-            groups=tuple(replace(group, lengths=move(group.lengths), slots=move(group.slots)) for group in self.groups),
-            predict=move(self.predict),
-            targets=move(self.targets),
-            at_ends=self.at_ends,
-            users=None if self.users is None else move(self.users),
-            times=None if self.times is None else move(self.times),
-        )
+        own = {name: getattr(self, name) for name in ("items", "positions", "predict", "targets", "users", "times")}
+        there = {name: tensor for name, tensor in own.items() if tensor is not None}
+        parts = [tensor for group in self.groups for tensor in (group.lengths, group.slots)]
+        copies = iter(moved([*there.values(), *parts], device))
+        alone: dict[str, Any] = dict(zip(there, copies, strict=False))
+        groups = tuple(replace(group, lengths=next(copies), slots=next(copies)) for group in self.groups)
+        return replace(self, groups=groups, **alone)
 
 
 class Samples(Protocol):
@@ -278,24 +273,32 @@ def append(batch: Batch, token: int) -> Batch:
     if batch.times is not None:
         times = torch.empty_like(items)
         times[moved], times[ends] = batch.times, batch.times.index_select(0, batch.predict)
-    groups = regroup(batch.groups, lengths + 1)
+    sizes = [(group.width + 1, group.end - group.begin + len(group.lengths)) for group in batch.groups]
+    groups = regroup(batch.groups, lengths + 1, sizes)
     return Batch(items, positions, groups, ends, batch.targets, at_ends=True, users=batch.users, times=times)
 
 
-def regroup(groups: tuple[Group, ...], lengths: Tensor) -> tuple[Group, ...]:
+def regroup(
+    groups: tuple[Group, ...], lengths: Tensor, sizes: Sequence[tuple[int, int]] | None = None
+) -> tuple[Group, ...]:
     """Groups of the same sequences with other lengths.
 
     Args:
         groups: those of the batch.
         lengths: [B] new number of tokens of each sequence, at least 1.
+        sizes: width and number of tokens of each group; where they are not known, a GPU is waited for.
     """
+    parts = torch.split(lengths, [len(group.lengths) for group in groups])
+    if sizes is None:
+        both = torch.stack([torch.stack([part.max(), part.sum()]) for part in parts])
+        sizes = [(width, tokens) for width, tokens in both.tolist()]
     result, begin = [], 0
-    for part in torch.split(lengths, [len(group.lengths) for group in groups]):
-        ends, width = torch.cumsum(part, 0), int(part.max())
-        row = torch.repeat_interleave(torch.arange(len(part), device=part.device), part)
-        slots = torch.arange(int(ends[-1]), device=part.device) + (row * width - (ends - part)[row])
-        result.append(Group(begin, begin + len(slots), width, part, slots))
-        begin += len(slots)
+    for part, (width, tokens) in zip(parts, sizes, strict=True):
+        ends = torch.cumsum(part, 0)
+        row = torch.repeat_interleave(torch.arange(len(part), device=part.device), part, output_size=tokens)
+        slots = torch.arange(tokens, device=part.device) + (row * width - (ends - part)[row])
+        result.append(Group(begin, begin + tokens, width, part, slots))
+        begin += tokens
     return tuple(result)
 
 

@@ -13,6 +13,7 @@ from decorec.artifacts.schemas.ranks import HISTORIES, History
 from decorec.data.batches import Windows, histories
 from decorec.data.parts import Split
 from decorec.data.sequences import Sequences
+from decorec.data.transfer import moved
 from decorec.evaluation.rank_metrics import Ranks
 from decorec.evaluation.ranking import ranks, without
 from decorec.models.base import Recommender
@@ -41,6 +42,8 @@ LOGITS_AT_ONCE = 1 << 23
 """Logits held at a time when ranking (32 MB in float32)."""
 FEWEST_AT_ONCE = 16
 """Least number of users ranked at a time, even with more logits: each block reads all representations once."""
+MORE_ON_GPU = 16
+"""Times as many tokens and logits (512 MB in float32) on a GPU, which has many cores to fill."""
 
 
 def rank_users(
@@ -108,7 +111,8 @@ def unranked(sequences: Sequences) -> Ranks:
 def masked_items(scores: Tensor, rows: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> Tensor:
     """Pairs of a user's place and an item, as ``items_until`` and ``past_of`` give them, as [B, I] bool like scores."""
     mask = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
-    mask[torch.from_numpy(rows).to(scores.device), torch.from_numpy(items).to(scores.device)] = True
+    row, item = moved((torch.from_numpy(rows), torch.from_numpy(items)), scores.device)
+    mask[row, item] = True
     return mask
 
 
@@ -138,9 +142,12 @@ def score_windows(
     if representations is None:
         representations = model.item_representations()
     logits = len(representations) ** 2 * model.item_data.item_count  # of one user: all modalities on both sides
-    for chosen, batch in windows.in_order(TOKENS_AT_ONCE, max(FEWEST_AT_ONCE, LOGITS_AT_ONCE // logits)):
-        moved = batch.to(model.item_data.device)
-        yield chosen, model.ranking(moved, representations), moved.targets
+    device = model.item_data.device
+    more = 1 if device.type == "cpu" else MORE_ON_GPU
+    users = max(FEWEST_AT_ONCE, more * LOGITS_AT_ONCE // logits)
+    for chosen, batch in windows.in_order(more * TOKENS_AT_ONCE, users):
+        there = batch.to(device)
+        yield chosen, model.ranking(there, representations), there.targets
 
 
 def past_of(

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from decorec.data.transfer import moved
 from decorec.errors import DecorecError
 from decorec.evaluation.rank_metrics import Ranks
 
@@ -31,17 +32,19 @@ def ranks(scores: torch.Tensor, target: torch.Tensor) -> Ranks:
     Raises:
         DecorecError: a score is not a number.
     """
-    broken = torch.isnan(scores.amax(1))  # the maximum of a row with NaN is NaN
+    broken = torch.isnan(scores.amax(1)).long()  # the maximum of a row with NaN is NaN
+    own = scores.gather(1, target.long().unsqueeze(1))  # [B, 1]
+    # Counting comparisons stored as 0.0 and 1.0 is many times faster than counting booleans.
+    flags = torch.empty(scores.shape, dtype=torch.float32, device=scores.device)
+    higher = _count(torch.gt(scores, own, out=flags))
+    equal = _count(torch.eq(scores, own, out=flags)) - 1
+    broken, higher, equal = torch.stack([broken, higher, equal]).cpu()  # a GPU is waited for once
     if broken.any():
         raise DecorecError(
             f"scores of {int(broken.sum())} of {len(scores)} users: expected numbers, found NaN; "
             "training diverged, lower train.learning_rate"
         )
-    own = scores.gather(1, target.long().unsqueeze(1))  # [B, 1]
-    # Counting comparisons stored as 0.0 and 1.0 is many times faster than counting booleans.
-    flags = torch.empty(scores.shape, dtype=torch.float32, device=scores.device)
-    higher = _count(torch.gt(scores, own, out=flags))
-    return Ranks(higher, _count(torch.eq(scores, own, out=flags)) - 1)
+    return Ranks(higher.numpy(), equal.numpy())
 
 
 def without(
@@ -68,14 +71,15 @@ def without(
     rows, items = pairs // scores.shape[1], pairs % scores.shape[1]
     other = items != target.cpu().numpy()[rows]
     rows, items = rows[other], items[other]
-    row, item = torch.from_numpy(rows).to(scores.device), torch.from_numpy(items).to(scores.device)
+    row, item = moved((torch.from_numpy(rows), torch.from_numpy(items)), scores.device)
     own = scores.gather(1, target.long().unsqueeze(1)).squeeze(1).index_select(0, row)
     taken = scores[row, item]
+    gone = torch.stack([taken > own, taken == own]).cpu().numpy()
 
-    def left(counts: npt.NDArray[np.int64], gone: torch.Tensor) -> npt.NDArray[np.int64]:
-        return counts - np.bincount(rows[gone.cpu().numpy()], minlength=len(counts))
+    def left(counts: npt.NDArray[np.int64], gone: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        return counts - np.bincount(rows[gone], minlength=len(counts))
 
-    return Ranks(left(found.higher, taken > own), left(found.equal, taken == own))
+    return Ranks(left(found.higher, gone[0]), left(found.equal, gone[1]))
 
 
 def top(scores: torch.Tensor, count: int) -> torch.Tensor:
@@ -123,7 +127,6 @@ def top_without(scores: torch.Tensor, taken: torch.Tensor, most: int, count: int
     return best.gather(1, left).masked_fill(gone.gather(1, left), -1)
 
 
-def _count(flags: torch.Tensor) -> npt.NDArray[np.int64]:
-    """Sums of rows of zeros and ones, [B, I] float32 -> [B]; float32 counts exactly up to 2^24."""
-    parts = [part.sum(1).long() for part in torch.split(flags, EXACT, 1)]
-    return np.asarray(torch.stack(parts).sum(0).cpu().numpy(), dtype=np.int64)
+def _count(flags: torch.Tensor) -> torch.Tensor:
+    """Sums of rows of zeros and ones, [B, I] float32 -> [B] int64; float32 counts exactly up to 2^24."""
+    return torch.stack([part.sum(1).long() for part in torch.split(flags, EXACT, 1)]).sum(0)

@@ -239,7 +239,10 @@ def _side_by_side(states: Tensor) -> Tensor:
 
 def _one_of_each(batch: Batch) -> Tensor:
     """[B] a random prediction of each sequence, as its index among the predictions."""
-    counts = torch.bincount(batch.rows().index_select(0, batch.predict))
+    rows = batch.rows().index_select(0, batch.predict)
+    # torch.bincount waits for a GPU to know the number of sequences.
+    counts = rows.new_zeros(sum(len(group.lengths) for group in batch.groups))
+    counts.index_add_(0, rows, torch.ones_like(rows))
     drawn = (torch.rand(len(counts), device=counts.device, dtype=torch.float64) * counts).long()
     return torch.cumsum(counts, 0) - counts + drawn
 

@@ -183,12 +183,13 @@ class MMMLP(Recommender):
 
     def _embed(self, items: Tensor) -> list[Tensor]:
         """Item, text and picture of each token, [T, D] each."""
+        features = [self.item_data[f"features.{name}"] for name in self.adapters]
+        pairs = list(zip(self.adapters.values(), features, strict=True))
+        if items.device.type != "cpu":  # how many are distinct would have to be waited for
+            return [self.items(items), *(adapter(x.index_select(0, items)) for adapter, x in pairs)]
         # Every prefix of a history is a row of its own, so that a batch has most of its items many times.
         distinct, rows = torch.unique(items, return_inverse=True)
-        modal = [
-            adapter(self.item_data[f"features.{name}"].index_select(0, distinct)).index_select(0, rows)
-            for name, adapter in self.adapters.items()
-        ]
+        modal = [adapter(x.index_select(0, distinct)).index_select(0, rows) for adapter, x in pairs]
         return [self.items(items), *modal]
 
     def _group(self, embedded: list[Tensor], group: Group) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from decorec.data.batches import Batch
+from decorec.data.transfer import moved
 from decorec.nn.losses import SampledNegatives
 
 __all__ = ["Sampler", "read_items"]
@@ -39,7 +40,8 @@ class Sampler:
         places = torch.searchsorted(self._cumulated, drawn).clamp_(max=len(self._cumulated) - 1)
         items, counts = torch.unique(places, return_counts=True)
         log_expected = self._log_expected[items] - counts.log()
-        return SampledNegatives(items.to(device), log_expected.to(device, torch.float32))
+        items, log_expected = moved((items, log_expected), device)
+        return SampledNegatives(items, log_expected.to(torch.float32))
 
 
 def read_items(batch: Batch, drawn: SampledNegatives) -> tuple[Tensor, Batch, SampledNegatives]:

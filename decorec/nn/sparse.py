@@ -24,8 +24,8 @@ SLICE = 1 << 18
 def rows_of(representations: Tensor, items: Tensor) -> Tensor:
     """Representations of the batch's items, [M, I, D] and [T] -> [M, T, D].
 
-    The gradient is sparse. It is added to that of the loss, so that no second array of the size of all representations
-    is needed.
+    On the processor the gradient is sparse. It is added to that of the loss, so that no second array of the size of all
+    representations is needed. On a GPU, torch adds a sparse gradient only after the GPU has done all work before it.
     """
     rows: Tensor = _Rows.apply(representations, items)
     return rows
@@ -41,6 +41,8 @@ class _Rows(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (items,) = ctx.saved_tensors
+        if grad.device.type != "cpu":
+            return grad.new_zeros(ctx.shape).index_add_(1, items, grad), None
         modality = torch.arange(len(grad), device=grad.device).repeat_interleave(len(items))
         index = torch.stack([modality, items.repeat(len(grad))])
         sparse = torch.sparse_coo_tensor(index, grad.reshape(len(index[0]), -1), ctx.shape, check_invariants=False)

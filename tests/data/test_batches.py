@@ -12,7 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decorec.data.batches import Batch, append, histories, training_windows
+from decorec.data.batches import Batch, append, histories, regroup, training_windows
+from decorec.data.transfer import moved
 from tests.support.small import sequences
 
 LENGTHS = st.lists(st.integers(3, 20), min_size=1, max_size=12)
@@ -148,3 +149,38 @@ def test_unknown_times_stay_unknown() -> None:
     data = replace(sequences(20), timestamps=None)
     for windows in (histories(data.of(np.array([3, 1])), "test", 50), training_windows(data, 50)):
         assert all(batch.times is None for _, batch in windows.in_order(30))
+
+
+def test_arrays_that_move_together_are_themselves_again() -> None:
+    tensors = [torch.arange(5), torch.arange(6).view(2, 3).T, torch.tensor([0.5, -2.0], dtype=torch.float64)]
+    for before, after in zip(
+        tensors, moved([*tensors, torch.empty(0, dtype=torch.int64)], torch.device("cpu")), strict=False
+    ):
+        assert after.dtype == before.dtype and torch.equal(after, before)
+        assert after.data_ptr() != before.data_ptr()
+
+
+def test_a_batch_moves_as_a_whole() -> None:
+    """There is no GPU here: the device without memory tells shapes and what was left behind."""
+    data = sequences(9)
+    chosen = np.arange(9)
+    for windows in (histories(data, "test", 5), training_windows(data, 5, horizon=2)):
+        batch = windows.batch(chosen)
+        there = batch.to(torch.device("meta"))
+        for name in ("items", "positions", "predict", "targets", "users", "times"):
+            before, after = getattr(batch, name), getattr(there, name)
+            assert after.device.type == "meta" and (after.shape, after.dtype) == (before.shape, before.dtype)
+        for before, after in zip(batch.groups, there.groups, strict=True):
+            assert after.slots.device.type == after.lengths.device.type == "meta"
+            assert (after.lengths.shape, after.slots.shape) == (before.lengths.shape, before.slots.shape)
+            assert (after.begin, after.end, after.width) == (before.begin, before.end, before.width)
+        assert there.at_ends == batch.at_ends and batch.to(torch.device("cpu")) is batch
+
+
+def test_groups_with_known_sizes_are_those_that_are_counted() -> None:
+    batch = histories(sequences(30), "test", 9).batch(np.arange(30))
+    appended = append(batch, 7)
+    lengths = torch.cat([group.lengths for group in batch.groups])
+    for known, counted in zip(appended.groups, regroup(batch.groups, lengths + 1), strict=True):
+        assert (known.begin, known.end, known.width) == (counted.begin, counted.end, counted.width)
+        assert torch.equal(known.lengths, counted.lengths) and torch.equal(known.slots, counted.slots)

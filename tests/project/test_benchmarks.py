@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import json
+import os
 import sys
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+
+from benchmarks import gpu
+from benchmarks._gpu import PARTS, SIZES, Part, WrongResultError
+from decorec.models.registry import MODELS
 
 SMALL = {
     "cooccurrence": "--interactions 20000 --compared 5000 --rounds 1",
@@ -25,3 +35,48 @@ def test_a_benchmark_runs(name: str, monkeypatch: pytest.MonkeyPatch, capsys: py
     importlib.import_module(f"benchmarks.{name}").main()
     said = capsys.readouterr().out.splitlines()
     assert len(said) >= 2, "the machine or the data, and a figure"
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_of_the_gpu_benchmark_runs_on_the_processor(name: str) -> None:
+    found = PARTS[name].measure(torch.device("cpu"), SIZES["small"], 60.0)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    if name == "equality":
+        assert {label.split()[0] for label in found["models"]} == set(MODELS)
+        assert all(row["share_of_equal_ranks"] == 1 for row in found["models"].values()), "it is the same device"
+    if name == "waits":
+        assert found["null"] and all(row["per_step"] is None for row in found["models"].values())
+
+
+def test_the_gpu_benchmark_goes_on_after_a_part_that_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def right(*_: object) -> dict[str, Any]:
+        print("a library says something")
+        return {"rate": 1.5}
+
+    def wrong(*_: object) -> dict[str, Any]:
+        raise WrongResultError("too far apart", {"rate": 2.5})
+
+    def broken(*_: object) -> dict[str, Any]:
+        raise ValueError("no such thing")
+
+    calls = {"broken": broken, "wrong": wrong, "dead": lambda *_: os._exit(3), "endless": lambda *_: time.sleep(600)}
+    parts = {name: Part(call, 0.2 if name == "endless" else 60) for name, call in {**calls, "right": right}.items()}
+    monkeypatch.setattr(gpu, "PARTS", parts)
+    out = tmp_path / "gpu.json"
+    monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", "--out", str(out)])
+    with pytest.raises(SystemExit) as ended:
+        gpu.main()
+    assert ended.value.code == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads(out.read_text())
+    errors = {name: report[name].get("error") for name in parts}
+    assert errors == {
+        "broken": "ValueError: no such thing",
+        "wrong": "too far apart",
+        "dead": "its process ended with status 3",
+        "endless": "not done within 0.2 s",
+        "right": None,
+    }
+    assert (report["right"]["rate"], report["wrong"]["rate"]) == (1.5, 2.5)
