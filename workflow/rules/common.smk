@@ -55,6 +55,13 @@ if not workflow.modifier.skip_configfile and not os.path.isfile("config.yaml"):
         f" start snakemake in {workflow.basedir}, or add --directory {workflow.basedir}"
     )
 
+if workflow.storage_settings.default_storage_provider:
+    raise WorkflowError(
+        f"--default-storage-provider: expected none, found {workflow.storage_settings.default_storage_provider}; steps read"
+        " files beside those that Snakemake would bring from there. Rules of your own can fetch inputs from a store and"
+        " keep results in it: docs/how-to/store.md"
+    )
+
 # Before Snakemake looks at its locks: a killed run's are released, and a living one is named. Jobs of a run evaluate
 # this file as well, and a dry run locks nothing.
 if workflow.is_main_process and not workflow.output_settings.dryrun:
