@@ -45,4 +45,5 @@ def folded(file: str, name: str) -> str:
 
 def whole(file: str) -> str:
     """A file as a block of Markdown."""
-    return f"```python\n{(REPOSITORY / file).read_text(encoding='utf-8')}```"
+    language = "yaml" if file.endswith(".yaml") else "python"
+    return f"```{language}\n{(REPOSITORY / file).read_text(encoding='utf-8')}```"

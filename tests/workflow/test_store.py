@@ -94,6 +94,14 @@ def test_a_store_as_the_place_of_all_files_is_refused(tmp_path: Path) -> None:
     assert "default-storage-provider: expected none, found s3" in result.stdout + result.stderr
 
 
+def test_the_pod_of_the_example_works_in_the_folder_of_the_image() -> None:
+    pod = yaml.safe_load((REPOSITORY / "docs/examples/kubernetes/job.yaml").read_text())["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (mount,), (volume,) = container["volumeMounts"], pod["volumes"]
+    assert f"WORKDIR {mount['mountPath']}\n" in (REPOSITORY / "envs/Containerfile").read_text()
+    assert mount["name"] == volume["name"] and container["command"][0] == "snakemake"
+
+
 def called(workplace: Workplace, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--workflow-profile", "none", *arguments]
     environment = {**os.environ, **KEYS, "PYTHONPATH": ""}
