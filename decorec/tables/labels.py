@@ -56,7 +56,7 @@ LABELS: dict[str, Label] = {
     "sasrec": Label(
         "SASRec (full cross-entropy)",
         "sasrec",
-        "Trained with cross-entropy over all items, one pass over each sequence, width 300, two layers. The original "
+        "Trained with cross-entropy over all items, one pass over each sequence, width 300. The original "
         "samples one negative per position.",
         "The paper does not say which loss it used.",
     ),
@@ -102,7 +102,7 @@ LABELS: dict[str, Label] = {
         "eSASRec (LiGR, full softmax)",
         "esasrec",
         "Not in the paper. A re-implementation from its description: gated pre-norm layers with SwiGLU in place of "
-        "SASRec's, width 300, two layers. The published model draws 256 negatives per position, counts positions from "
+        "SASRec's, width 300. The published model draws 256 negatives per position, counts positions from "
         "the newest item, and is tuned over smaller widths.",
     ),
     "gru4rec": Label(

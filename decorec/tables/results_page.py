@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 from pydantic import RootModel
 
@@ -21,7 +19,7 @@ from decorec.config.root import TunedDifference
 from decorec.config.runs import flat
 from decorec.errors import DecorecError
 from decorec.evaluation.metrics import REPORTED
-from decorec.evaluation.significance import FLIPS
+from decorec.evaluation.significance import FLIPS, holm
 from decorec.tables.beyond import decimals
 from decorec.tables.collect import Block, RunRanks, read_runs
 from decorec.tables.labels import PaperNames, label, note, paper_name
@@ -30,13 +28,17 @@ from decorec.tables.paper import paper as published
 from decorec.tables.render import markdown_rows
 from decorec.tables.split_facts import population, read_split
 from decorec.tables.statistics import read_statistics
-from decorec.tables.summary import Summary, compare, paper_compatible, per_user, summarise_block
+from decorec.tables.summary import Effect, Summary, compare, paper_compatible, per_user, summarise_block
 
 __all__ = ["ChosenValues", "results_page"]
 
 COMPATIBLE = tuple(paper_compatible(metric) for metric in REPORTED)
 Rows = dict[tuple[str, str], Summary]
 """(run, metric) -> summary, in one block."""
+Effects = dict[str, list[Effect]]
+"""Run -> a reference minus this run, in each reported metric."""
+ORDER = "NDCG@10"
+LEVEL = 0.05
 
 
 class ChosenValues(RootModel[dict[str, dict[str, TunedDifference]]]):
@@ -51,15 +53,38 @@ def _mean(row: Summary) -> str:
     return _number(row.mean) if row.std is None else f"{row.mean:.4f} ± {row.std:.4f}"
 
 
+def _in_short(dataset: str, history: History, rows: Rows, effects: Mapping[str, Effects]) -> list[str]:
+    """The order of the runs by NDCG@10, and whom each reference is ahead of and behind.
+
+    Args:
+        dataset: name of the data set.
+        history: whether the items of the history are candidates.
+        rows: summaries of this block.
+        effects: reference -> run -> reference minus run.
+    """
+    runs = sorted({run for run, _ in rows}, key=lambda run: -rows[run, ORDER].mean)
+    first, *others = [f"{label(run)} {rows[run, ORDER].mean:.4f}" for run in runs]
+    parts = [f"by {ORDER}, {first} is the first of {len(runs)}" + (f", before {others[0]}" if others else "") + "."]
+    hits = [f"{1000 * rows[run, 'Hit@10'].mean:.0f} with {label(run)}" for run in dict.fromkeys([*runs[:2], *effects])]
+    parts.append(f"Of 1,000 users, the next item is among the first ten for {', '.join(hits)}.")
+    for reference, against in effects.items():
+        if not against:
+            continue
+        found = [each[REPORTED.index(ORDER)] for each in against.values()]
+        told = holm([effect.p_value for effect in found]) < LEVEL
+        ahead = sum(bool(sure) and effect.difference > 0 for sure, effect in zip(told, found, strict=True))
+        behind = int(told.sum()) - ahead
+        parts.append(
+            f"{label(reference)} ({rows[reference, ORDER].mean:.4f}, number {runs.index(reference) + 1}) is ahead of "
+            f"{ahead} of the others, behind {behind}, and not to be told from {len(found) - ahead - behind} (p < "
+            f"{LEVEL} after Holm, over these {len(found)} comparisons)."
+        )
+    return [f"**{dataset}, history {history}:** {' '.join(parts)}", ""]
+
+
 def _protocol(references: Sequence[str], evaluate: EvaluateConfig, statistics: Sequence[Path]) -> list[str]:
-    names = ", ".join(layout.dataset_of(file) for file in statistics)
     populations = dict.fromkeys(population(read_split(file)) for file in statistics)
     return [
-        f"# Results on {names}",
-        "",
-        "This page is written by `python -m decorec results-page` from files of other steps; no number is typed "
-        "by hand.",
-        "",
         "## How the values are computed",
         "",
         f"- **Population.** {' '.join(populations)}",
@@ -124,16 +149,17 @@ def _true(rows: Rows, runs: Sequence[str], history: History) -> list[str]:
     ]
 
 
-def _differences(
-    means: Mapping[str, npt.NDArray[np.float64]], reference: str, history: History, evaluate: EvaluateConfig
-) -> list[str]:
-    """``reference`` minus each other run; means: run -> [U, M] value of each metric per user."""
+def _against(reference: str, group: Mapping[str, RunRanks], evaluate: EvaluateConfig) -> Effects:
+    """``reference`` minus each other run of a block."""
+    means = {run: per_user(ranks) for run, ranks in group.items()}
+    return {run: compare(means[reference] - own, evaluate) for run, own in means.items() if run != reference}
+
+
+def _differences(reference: str, history: History, effects: Effects) -> list[str]:
     table = []
-    for run in means:
-        if run != reference:
-            effects = compare(means[reference] - means[run], evaluate)
-            cells = [f"{e.difference:+.4f} ({e.low:+.4f} to {e.high:+.4f}; p = {e.p_value:.4f})" for e in effects]
-            table.append([label(run), *cells])
+    for run, each in effects.items():
+        cells = [f"{e.difference:+.4f} ({e.low:+.4f} to {e.high:+.4f}; p = {e.p_value:.4f})" for e in each]
+        table.append([label(run), *cells])
     return [
         f"### {label(reference)} minus each other run, history {history}",
         "",
@@ -227,8 +253,7 @@ def _values(chosen: Mapping[str, TunedDifference]) -> list[str]:
         for run, values in chosen.items()
     }
     return [
-        "Values chosen on validation NDCG@10 of this data set, with the same number of trials for every run named "
-        "here; all other values are those of the configuration:",
+        "Values chosen on validation NDCG@10 of this data set; all other values are those of the configuration:",
         "",
         *(f"- {label(run)}: {values}" for run, values in listed.items()),
         "",
@@ -243,7 +268,8 @@ def _section(
     name: str | None,
     chosen: Mapping[str, TunedDifference],
     beyond: pl.DataFrame,
-) -> list[str]:
+) -> tuple[list[str], list[str]]:
+    """What stands at the top of the page of a data set, and its section."""
     runs = list(found["kept"])
     rows: dict[History, Rows] = {}
     for history, group in found.items():
@@ -254,10 +280,12 @@ def _section(
     lines = [f"## {dataset}", "", f"{users:,} users ranked{origin}.", "", *_values(chosen)]
     for history in found:
         lines += _true(rows[history], runs, history)
+    short = []
     for history, group in found.items():
-        means = {run: per_user(ranks) for run, ranks in group.items()}
-        for reference in references:
-            lines += _differences(means, reference, history, evaluate)
+        effects = {reference: _against(reference, group, evaluate) for reference in references}
+        short += _in_short(dataset, history, rows[history], effects)
+        for reference, against in effects.items():
+            lines += _differences(reference, history, against)
     for history in found:
         lines += _beyond(beyond.filter(dataset=dataset, history=history), runs, history)
     if name:
@@ -265,7 +293,7 @@ def _section(
     released = released_figures(name)
     if released:
         lines += _beside_released(rows["kept"], runs, released)
-    return lines
+    return short, lines
 
 
 def _notes(runs: Sequence[str], in_paper: bool) -> list[str]:
@@ -287,7 +315,7 @@ def results_page(
     chosen: ChosenValues,
     output: Path,
 ) -> None:
-    """Write the page of results (Markdown): data, true cut-offs, what is recommended, and what the paper has.
+    """Write the page of results (Markdown): who is ahead, data, true cut-offs, recommendations, the paper's values.
 
     Args:
         ranks: DATASET/runs/RUN/seed-N/ranks.parquet (read) of all data sets, runs and seeds.
@@ -309,12 +337,23 @@ def results_page(
             f"--references: expected runs of the page ({', '.join(runs)}), found {', '.join(references)}; "
             "correct tables.reference and tables.variants or add the run to tables.main"
         )
+    top = [
+        f"# Results on {', '.join(layout.dataset_of(file) for file in statistics)}",
+        "",
+        "This page is written by `python -m decorec results-page` from files of other steps; no number is typed "
+        "by hand.",
+        "",
+        "## In short",
+        "",
+    ]
     lines = _protocol(references, evaluate, statistics) + _statistics(statistics, paper)
     measured = read_csv(beyond)
     lines += _notes(runs, any(paper.root.values()))
     for dataset, blocks in groupby(read_runs(ranks, runs).items(), key=lambda entry: entry[0].dataset):
         found = {block.history: group for block, group in blocks}
         values = chosen.root.get(dataset, {})
-        lines += _section(dataset, found, references, evaluate, paper.of(dataset), values, measured)
-    write_text(output, "\n".join(lines).rstrip() + "\n")
+        short, section = _section(dataset, found, references, evaluate, paper.of(dataset), values, measured)
+        top += short
+        lines += section
+    write_text(output, "\n".join(top + lines).rstrip() + "\n")
     logging.getLogger("decorec").info("%s: %d files of ranks in", output, len(ranks))

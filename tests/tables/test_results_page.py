@@ -15,6 +15,7 @@ from decorec.artifacts.files import write_csv
 from decorec.cli import main
 from decorec.errors import DecorecError
 from decorec.evaluation.metrics import REPORTED
+from decorec.evaluation.significance import holm, paired_test
 from decorec.steps import step_function
 from decorec.tables.collect import Block
 from decorec.tables.labels import LABELS, PaperNames, label, note
@@ -35,6 +36,7 @@ from tests.support.fabricated_ranks import (
     seed_means,
     statistics_file,
     under,
+    user_means,
 )
 
 
@@ -65,6 +67,26 @@ def test_results_page_shows_what_is_recommended(tmp_path: Path) -> None:
     assert masked[0] == ["run", "Coverage@10", "Novelty@10"]
     with pytest.raises(DecorecError, match=r"--beyond: expected the runs .*, found none of the rows of 'my-run'"):
         page(files, tmp_path, beyond=beyond_file(tmp_path / "other", RUNS[:2]))
+
+
+def test_results_page_begins_with_who_is_ahead_of_whom(tmp_path: Path) -> None:
+    files, ranks = fabricate(tmp_path)
+    top = page(files, tmp_path, references=["decorec", "my-run"]).split("## In short\n")[1].split("\n## ")[0]
+    kept, masked = (
+        next(line for line in top.splitlines() if line.startswith(f"**shop, history {history}:**"))
+        for history in HISTORIES
+    )
+    for told, history in ((kept, "kept"), (masked, "masked")):
+        values = {run: np.array(user_means("NDCG@10", under(history, ranks["shop"][run]))) for run in RUNS}
+        order = sorted(RUNS, key=lambda run: -values[run].mean())
+        first, second = (f"{label(run)} {values[run].mean():.4f}" for run in order[:2])
+        assert f"by NDCG@10, {first} is the first of 3, before {second}." in told
+        for reference in ("decorec", "my-run"):
+            gaps = [values[reference] - values[run] for run in RUNS if run != reference]
+            sure = holm([float(paired_test(gap[:, None])[0]) for gap in gaps]) < 0.05
+            ahead = sum(gap.mean() > 0 for gap, yes in zip(gaps, sure, strict=True) if yes)
+            said = f"is ahead of {ahead} of the others, behind {sum(sure) - ahead}, and not to be told from"
+            assert f"number {order.index(reference) + 1}) {said} {2 - sum(sure)} " in told
 
 
 def page(files: list[Path], tmp_path: Path, **changes: Any) -> str:
