@@ -12,7 +12,7 @@ __all__ = ["STEPS", "TENSORS", "steps", "tensors"]
 
 USERS, ITEMS, INTERACTIONS = 100_000_000, 10_000_000, 1_000_000_000
 EPOCHS = 30
-"""Passes over the interactions until a training ends; the best epochs of docs/results.md lie below and above."""
+"""Passes over the interactions until a training ends: an assumption, of the order of what models need on Scientific."""
 WIDTH, FEATURES = 256, 512
 """Of a model, and of the features of one modality."""
 SECONDS = {"s": 1.0, "ms": 1e-3, "ns": 1e-9}
