@@ -137,7 +137,7 @@ def test_a_call_of_snakemake_starts_as_many_jobs_as_there_are_gpus(
     result = workplace.snakemake("--cores", "5", "--", *targets)
     assert result.returncode == 0, result.stdout + result.stderr
     said = {path: path.read_text() for path in (workplace.folder / "logs").rglob("*.log")}
-    used = {path.stem: set(re.findall(r"computes on GPU (\S+), in slot", text)) for path, text in said.items()}
-    assert all(used[path.stem] for path in said if "seed-" in str(path) or path.stem == "features")
+    used = {path: set(re.findall(r"computes on GPU (\S+), in slot", text)) for path, text in said.items()}
+    assert all(used[path] for path in said if "seed-" in str(path) or path.stem == "features")
     assert set().union(*used.values()) == {"7", "8"}
     assert not [path for path, text in said.items() if "waiting for a GPU" in text]
