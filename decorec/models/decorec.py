@@ -26,9 +26,9 @@ from decorec.data.batches import Batch
 from decorec.models import decorec_released
 from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
+from decorec.models.sampled import SampledRecommender
 from decorec.nn.losses import SampledNegatives, cross_modal_loss, intra_modal_loss
 from decorec.nn.matmul import Linear, product
-from decorec.nn.sampled_softmax import read_items
 from decorec.nn.sparse import Propagation, rows_of, table_rows
 from decorec.nn.transformer import SequenceEncoder, initialise
 
@@ -179,10 +179,9 @@ def _same_clusters(now: Tensor, then: Tensor, items: Tensor) -> Tensor:
     return torch.where(most > 0, which, -1)
 
 
-class DeCoRec(Recommender):
+class DeCoRec(SampledRecommender):
     """The model of both stages; it has ids and interests from stage 2 on (in joint training from the start)."""
 
-    supports_sampled_softmax = True
     supports_horizon = True
 
     def __init__(self, config: DecorecConfig, item_data: ItemData, stage: str) -> None:
@@ -299,19 +298,11 @@ class DeCoRec(Recommender):
             return functional.normalize(states, dim=-1), functional.normalize(representations, dim=-1)
         return states, representations
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss_over(self, representations: Tensor, batch: Batch, drawn: SampledNegatives | None = None) -> Tensor:
         """Eq. 12 to 15: each state retrieves the target in all modalities (see ``cross_modal_loss``).
 
         ``cross: false``: in its own modality alone (see ``intra_modal_loss``).
         """
-        drawn = self.sampled_negatives()
-        if drawn is None:
-            return self.loss_over(self.item_representations(), batch)
-        items, batch, drawn = read_items(batch, drawn)
-        return self.loss_over(self.representations_of(items), batch, drawn)
-
-    def loss_over(self, representations: Tensor, batch: Batch, drawn: SampledNegatives | None = None) -> Tensor:
-        """The same over items with these ``representations`` [M, N, D], by which the batch and the draw number them."""
         states = self._states(batch, representations)
         if self.config.padding_negative:
             padding = decorec_released.padding_row(self.adapters, self.widths, self.item_data.device)

@@ -7,25 +7,23 @@ from typing import Any
 from torch import Tensor, nn
 
 from decorec.data.batches import Batch
-from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
+from decorec.models.sampled import SampledRecommender
 from decorec.nn.losses import SampledNegatives, cross_modal_loss
 from decorec.nn.matmul import product
-from decorec.nn.sampled_softmax import read_items
 from decorec.nn.sparse import rows_of, table_rows
 from decorec.nn.transformer import initialise
 
 __all__ = ["TiedRecommender"]
 
 
-class TiedRecommender(Recommender):
+class TiedRecommender(SampledRecommender):
     """Item embeddings, a causal encoder of the sequence, dot product with the item embeddings.
 
     A model sets ``encoder``, a module from the inputs [1, T, D] and the batch to the states of its predictions
     [1, P, D].
     """
 
-    supports_sampled_softmax = True
     supports_horizon = True
     encoder: nn.Module
 
@@ -51,16 +49,8 @@ class TiedRecommender(Recommender):
         states: Tensor = self.encoder(rows_of(representations, batch.items), batch)
         return states
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy over all items, or over sampled ones; then the other items are not read."""
-        drawn = self.sampled_negatives()
-        if drawn is None:
-            return self.loss_over(self.item_representations(), batch)
-        items, batch, drawn = read_items(batch, drawn)
-        return self.loss_over(self.representations_of(items), batch, drawn)
-
     def loss_over(self, representations: Tensor, batch: Batch, drawn: SampledNegatives | None = None) -> Tensor:
-        """The loss over items with these ``representations`` [1, N, D]; the batch and the draw number items by them."""
+        """Cross-entropy."""
         states = self._states(batch, representations)
         return cross_modal_loss(states, representations, batch.targets, 1.0, 1.0, drawn)
 

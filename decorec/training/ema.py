@@ -34,8 +34,7 @@ class ExponentialMovingAverage:
             rows = self._changed(index)
             own = self.parameters[index].detach().index_select(0, rows)
             average = self.tensors[index].index_select(0, rows)
-            missed = self._decay ** (self.updates - seen.index_select(0, rows)).to(own.dtype)
-            self.tensors[index].index_copy_(0, rows, average.sub_(own).mul_(missed[:, None]).add_(own))
+            self.tensors[index].index_copy_(0, rows, self._late(average, own, seen.index_select(0, rows)))
 
     def update(self) -> None:
         """After a step: update the average with the current weights."""
@@ -56,6 +55,11 @@ class ExponentialMovingAverage:
             self.tensors[index].index_copy_(0, rows, average.lerp_(new, 1 - self._decay))
             seen.index_fill_(0, rows, self.updates)
 
+    def _late(self, average: Tensor, own: Tensor, seen: Tensor) -> Tensor:
+        """Make up in place for the updates that rows [N, D] have missed, in which the weights were ``own``."""
+        missed = self._decay ** (self.updates - seen).to(own.dtype)
+        return average.sub_(own).mul_(missed[:, None]).add_(own)
+
     def _changed(self, index: int) -> Tensor:
         """[N] the rows of a parameter that its gradient changes."""
         gradient = self.parameters[index].grad
@@ -66,9 +70,7 @@ class ExponentialMovingAverage:
     def applied(self) -> Iterator[None]:
         """Give the model the averaged weights while the context is open."""
         for index, seen in self.seen.items():
-            own = self.parameters[index].detach()
-            missed = self._decay ** (self.updates - seen).to(own.dtype)
-            self.tensors[index].sub_(own).mul_(missed[:, None]).add_(own)
+            self._late(self.tensors[index], self.parameters[index].detach(), seen)
             seen.fill_(self.updates)
         self._swap()
         try:

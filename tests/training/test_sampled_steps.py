@@ -12,7 +12,7 @@ from torch import Tensor
 
 from decorec.config.training import StageConfig
 from decorec.data.batches import Batch, training_windows
-from decorec.models.base import Recommender
+from decorec.models.sampled import SampledRecommender
 from decorec.nn.losses import SampledNegatives
 from decorec.nn.sampled_softmax import Sampler, read_items
 from decorec.nn.sparse import Propagation
@@ -43,11 +43,12 @@ SAMPLED: list[tuple[str, dict[str, Any]]] = [
 by_model = pytest.mark.parametrize(("stage", "options"), SAMPLED, ids=[f"{a} {b}" for a, b in SAMPLED])
 
 
-def sampled(stage: str, options: dict[str, Any]) -> tuple[Recommender, Batch]:
+def sampled(stage: str, options: dict[str, Any]) -> tuple[SampledRecommender, Batch]:
     """A model in double precision, with two negatives a step, and the sequence of one user with a horizon of two."""
     data = small.sequences(users=5)
     run = small.run(**options)
     model = small.model(data, run, stage).double().train()
+    assert isinstance(model, SampledRecommender)
     model.observe(data.training())
     with torch.no_grad():  # several parameters start at zero, where an error would not be seen
         for parameter in model.parameters():
@@ -57,16 +58,21 @@ def sampled(stage: str, options: dict[str, Any]) -> tuple[Recommender, Batch]:
     return model, windows.batch(np.arange(1))
 
 
-@by_model
-def test_loss_and_gradients_are_those_over_all_items(stage: str, options: dict[str, Any]) -> None:
-    model, batch = sampled(stage, options)
+def next_draw(model: SampledRecommender) -> SampledNegatives:
+    """What the model's next step will draw."""
     assert model.sampler is not None
     state = model.sampler.generator.get_state()
     drawn = model.sampler.draw(torch.device("cpu"))
-    expected = model.loss_over(model.item_representations(), batch, drawn)  # type: ignore[operator]
+    model.sampler.generator.set_state(state)
+    return drawn
+
+
+@by_model
+def test_loss_and_gradients_are_those_over_all_items(stage: str, options: dict[str, Any]) -> None:
+    model, batch = sampled(stage, options)
+    expected = model.loss_over(model.item_representations(), batch, next_draw(model))
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     whole = torch.autograd.grad(expected, parameters, allow_unused=True)
-    model.sampler.generator.set_state(state)
     found = model.loss(batch)
     own = torch.autograd.grad(found, parameters, allow_unused=True)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
@@ -90,10 +96,7 @@ def test_loss_and_gradients_are_those_over_all_items(stage: str, options: dict[s
 )
 def test_nothing_of_an_item_out_of_reach_is_read(stage: str, options: dict[str, Any]) -> None:
     model, batch = sampled(stage, options)
-    assert model.sampler is not None
-    state = model.sampler.generator.get_state()
-    items, _, _ = read_items(batch, model.sampler.draw(torch.device("cpu")))
-    model.sampler.generator.set_state(state)
+    items, _, _ = read_items(batch, next_draw(model))
     near = torch.zeros(ITEMS, dtype=torch.bool)
     near[items] = True
     if getattr(model.config, "modal_layers", 0):
@@ -229,11 +232,8 @@ def test_rows_that_were_not_read_are_averaged_later() -> None:
 @pytest.mark.parametrize(("stage", "options"), [("fit", {"name": "sasrec"}), ("fit", {"phased": False})])
 def test_a_step_moves_the_rows_that_it_reads_and_no_others(stage: str, options: dict[str, Any]) -> None:
     model, batch = sampled(stage, options)
-    assert model.sampler is not None
     config = small.run(**options).train.stage(stage)
-    state = model.sampler.generator.get_state()
-    items, _, _ = read_items(batch, model.sampler.draw(torch.device("cpu")))
-    model.sampler.generator.set_state(state)
+    items, _, _ = read_items(batch, next_draw(model))
     (table,) = model.id_tables()
     before = table.detach().clone()
     train_step(model, batch, build_optimizer(model, config), config, 1.0)
