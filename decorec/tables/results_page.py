@@ -39,6 +39,8 @@ Effects = dict[str, list[Effect]]
 """Run -> a reference minus this run, in each reported metric."""
 ORDER = "NDCG@10"
 LEVEL = 0.05
+FEW = 3
+"""Most runs that are named one by one."""
 
 
 class ChosenValues(RootModel[dict[str, dict[str, TunedDifference]]]):
@@ -70,16 +72,22 @@ def _in_short(dataset: str, history: History, rows: Rows, effects: Mapping[str, 
     for reference, against in effects.items():
         if not against:
             continue
-        found = [each[REPORTED.index(ORDER)] for each in against.values()]
-        told = holm([effect.p_value for effect in found]) < LEVEL
-        ahead = sum(bool(sure) and effect.difference > 0 for sure, effect in zip(told, found, strict=True))
-        behind = int(told.sum()) - ahead
+        found = {run: each[REPORTED.index(ORDER)] for run, each in against.items()}
+        told = holm([effect.p_value for effect in found.values()]) < LEVEL
+        ahead, behind, near = [], [], []
+        for (run, effect), sure in zip(found.items(), told, strict=True):
+            (near if not sure else ahead if effect.difference > 0 else behind).append(run)
         parts.append(
             f"{label(reference)} ({rows[reference, ORDER].mean:.4f}, number {runs.index(reference) + 1}) is ahead of "
-            f"{ahead} of the others, behind {behind}, and not to be told from {len(found) - ahead - behind} (p < "
+            f"{_named(ahead)} of the others, behind {_named(behind)}, and not to be told from {_named(near)} (p < "
             f"{LEVEL} after Holm, over these {len(found)} comparisons)."
         )
     return [f"**{dataset}, history {history}:** {' '.join(parts)}", ""]
+
+
+def _named(runs: Sequence[str]) -> str:
+    """How many, and which where they are few."""
+    return f"{len(runs)}" + (f" ({', '.join(map(label, runs))})" if 0 < len(runs) <= FEW else "")
 
 
 def _protocol(references: Sequence[str], evaluate: EvaluateConfig, statistics: Sequence[Path]) -> list[str]:

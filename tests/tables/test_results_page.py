@@ -82,11 +82,19 @@ def test_results_page_begins_with_who_is_ahead_of_whom(tmp_path: Path) -> None:
         first, second = (f"{label(run)} {values[run].mean():.4f}" for run in order[:2])
         assert f"by NDCG@10, {first} is the first of 3, before {second}." in told
         for reference in ("decorec", "my-run"):
-            gaps = [values[reference] - values[run] for run in RUNS if run != reference]
-            sure = holm([float(paired_test(gap[:, None])[0]) for gap in gaps]) < 0.05
-            ahead = sum(gap.mean() > 0 for gap, yes in zip(gaps, sure, strict=True) if yes)
-            said = f"is ahead of {ahead} of the others, behind {sum(sure) - ahead}, and not to be told from"
-            assert f"number {order.index(reference) + 1}) {said} {2 - sum(sure)} " in told
+            gaps = {run: values[reference] - values[run] for run in RUNS if run != reference}
+            told_apart = holm([float(paired_test(gap[:, None])[0]) for gap in gaps.values()]) < 0.05
+            sure = {run for run, yes in zip(gaps, told_apart, strict=True) if yes}
+            groups = (
+                [run for run in gaps if run in sure and gaps[run].mean() > 0],
+                [run for run in gaps if run in sure and gaps[run].mean() < 0],
+                [run for run in gaps if run not in sure],
+            )
+            ahead, behind, near = (
+                f"{len(runs)}" + (f" ({', '.join(map(label, runs))})" if runs else "") for runs in groups
+            )
+            said = f"is ahead of {ahead} of the others, behind {behind}, and not to be told from {near} (p <"
+            assert f"number {order.index(reference) + 1}) {said}" in told
 
 
 def page(files: list[Path], tmp_path: Path, **changes: Any) -> str:
