@@ -26,6 +26,7 @@ SMALL = {
     "ranking": "--users 200 --items 300 --checked 10",
     "recommend": "--customers 100 --items 50 --width 8 --python /nowhere",
     "sample": "--drawn 1",
+    "seeds": "--sizes sample --models sasrec --steps 1",
 }
 
 
