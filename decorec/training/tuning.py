@@ -88,9 +88,15 @@ def tune(
         threads: number of threads of torch.
 
     Raises:
-        DecorecError: the model has nothing to choose, or an input is missing or does not fit the vocabulary.
+        DecorecError: the model has nothing to choose, the run starts from an earlier model (train.start), or an input
+            is missing or does not fit the vocabulary.
     """
     torch.set_num_threads(threads)
+    if run.train.start is not None:
+        raise DecorecError(
+            f"tune: expected a run that starts from nothing, found train.start: {run.train.start}; trials of other "
+            "sizes cannot start from it, so remove train.start while values are chosen"
+        )
     items, data = read_vocab(vocab), Sequences.read(sequences)
     inputs = ModelInputs.of(features, interests, cooccurrence)
 

@@ -21,6 +21,7 @@ from decorec.config import load
 from decorec.config.runs import Run, nested
 from decorec.config.training import TuningConfig
 from decorec.data.sequences import Sequences
+from decorec.errors import DecorecError
 from decorec.models.registry import MODELS
 from decorec.plan.plan import Plan
 from decorec.tables.trials import tuned, tuning_table
@@ -153,6 +154,12 @@ def test_a_floor_is_tuned_without_epochs_and_a_trial_is_what_the_step_train_vali
     chosen = with_values(run, json.loads(best["values"][0]))
     train(run=chosen, stage="fit", seed=0, **common, **written)
     assert pl.read_parquet(written["history"])["NDCG@10"].to_list() == best["NDCG@10"].to_list()
+
+
+def test_a_run_that_starts_from_an_earlier_model_has_no_trials(tmp_path: Path) -> None:
+    run = with_values(RUN, {"train.start": "results/shop/runs/sasrec/seed-0"})
+    with pytest.raises(DecorecError, match=r"found train\.start: results/shop/runs/sasrec/seed-0; .* remove"):
+        tune(run=run, settings=TuningConfig(trials=1), **files(tmp_path, small.sequences()))
 
 
 def test_trials_of_other_inputs_or_code_are_not_used(tmp_path: Path) -> None:
