@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -205,21 +205,49 @@ def test_the_failure_of_a_rank_is_that_of_the_step(error: Exception) -> None:
     assert re.search(r"in rank 1 of 2:\nTraceback .*, in failing\n", str(raised.value.__cause__), re.DOTALL)
 
 
-def test_a_signal_to_the_whole_job_keeps_the_state_and_the_command_continues(tmp_path: Path) -> None:
-    """As from a scheduler, which sends its SIGTERM to every process of the job."""
+@contextmanager
+def started(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path, Path]]:
+    """The step train with two ranks after its first epoch, in a session of its own; its log, and the state."""
     run: Run = run_of("sasrec", {"train.devices": 2, "train.epochs": 400, "train.patience": 400})
-    given = arguments(tmp_path, run, "fit") | places(tmp_path / "stopped")
+    given = arguments(folder, run, "fit") | places(folder / "stopped")
     flags = [sys.executable, "-m", "decorec", "train", "--threads", "2", "--run", run.model_dump_json()]
     for name, value in given.items():
         if name != "run":
             flags += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
-    log = tmp_path / "log"
+    log = folder / "log"
     with log.open("wb") as stream, subprocess.Popen(flags, stderr=stream, start_new_session=True) as process:
         while ": epoch 0," not in log.read_text():
             assert process.poll() is None, log.read_text()
             time.sleep(0.05)
+        yield process, log, given["state"]
+
+
+def test_a_signal_to_the_whole_job_keeps_the_state_and_the_command_continues(tmp_path: Path) -> None:
+    """As from a scheduler, which sends its SIGTERM to every process of the job."""
+    with started(tmp_path) as (process, log, state):
         os.killpg(process.pid, signal.SIGTERM)
         assert process.wait() == 143, log.read_text()
     assert log.read_text().count("stopped by SIGTERM; the same command continues here") == 1
     assert "Traceback" not in log.read_text()
-    assert given["state"].is_file()
+    assert state.is_file()
+
+
+def test_the_ranks_of_a_step_that_is_killed_end_with_it(tmp_path: Path) -> None:
+    with started(tmp_path) as (process, _, _):
+        ranks = living(process.pid) - {process.pid}
+        assert len(ranks) >= 2
+        process.kill()
+        process.wait()
+        while living(process.pid):
+            time.sleep(0.05)
+
+
+def living(session: int) -> set[int]:
+    """The processes of a session that have not ended."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            state, _, _, own = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(own) == session and state != "Z":
+                found.add(int(stat.parent.name))
+    return found
