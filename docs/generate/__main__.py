@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from decorec.errors import DecorecError
-from docs.generate import REPOSITORY, configuration, figures
+from docs.generate import REPOSITORY, configuration, curves, figures
 
 if sys.argv[1:] == ["pictures"]:
     from docs.generate import pictures  # it needs Chromium and results
@@ -17,3 +17,4 @@ if sys.argv[1:] == ["pictures"]:
 else:
     (REPOSITORY / "config/README.md").write_text(configuration.readme(), encoding="utf-8")
     figures.write()
+    curves.write()

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 from docs.generate import REPOSITORY
 
-__all__ = ["Cell"]
+__all__ = ["SECONDS", "Cell", "points"]
+
+SECONDS = {"s": 1.0, "ms": 1e-3, "ns": 1e-9}
+"""Units of time."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,27 @@ class Cell:
     def anchor(self) -> str:
         """Page and section, as a link from another page of docs/."""
         return f"{self.page}#{re.sub(r'[^a-z0-9- ]', '', self.section.lower()).replace(' ', '-')}"
+
+
+def points(page: str, section: str, amount: str, column: str) -> list[tuple[float, float]]:
+    """Amount and seconds of every row that has both, the least amount first; of all tables with these columns.
+
+    A time without a unit is in seconds.
+
+    Raises:
+        ValueError: the section has fewer than two such rows.
+    """
+    found = []
+    for header, *rows in _tables((REPOSITORY / "docs" / page).read_text(encoding="utf-8"), section):
+        if {amount, column} <= set(header):
+            for row in rows:
+                x, y = (row[header.index(name)].split() for name in (amount, column))
+                if x and y:
+                    unit = SECONDS[y[1]] if y[1:] else 1.0
+                    found.append((float(x[0].replace(",", "")), float(y[0].replace(",", "")) * unit))
+    if len(found) < 2:
+        raise ValueError(f"{page}: {section}: expected two rows with {amount!r} and {column!r}, found {len(found)}")
+    return sorted(found)
 
 
 def _tables(text: str, section: str) -> Iterator[list[list[str]]]:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from docs.generate import REPOSITORY
-from docs.generate.cells import Cell
+from docs.generate.cells import SECONDS, Cell
 
 __all__ = ["STEPS", "TENSORS", "steps", "tensors"]
 
@@ -15,7 +15,6 @@ EPOCHS = 30
 """Passes over the interactions until a training ends: an assumption, of the order of what models need on Scientific."""
 WIDTH, FEATURES = 256, 512
 """Of a model, and of the features of one modality."""
-SECONDS = {"s": 1.0, "ms": 1e-3, "ns": 1e-9}
 DATA, TRAINING, ACQUISITION = "performance/data.md", "performance/training.md", "performance/acquisition.md"
 
 

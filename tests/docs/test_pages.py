@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ import yaml
 
 from decorec.cli import _parser_of
 from decorec.steps import STEPS, step_function
-from docs.generate import commands, configuration, scale
+from docs.generate import cells, commands, configuration, curves, scale
 from docs.generate.figures import FIGURES, Bar, drawn
 from docs.generate.source import definition
 from tests.support.workplace import REPOSITORY
@@ -112,6 +113,22 @@ def test_a_chart_without_its_cell_is_refused() -> None:
     for without in (replace(figure, bars=(Bar("no row", "nobody"),)), replace(figure, column="colour")):
         with pytest.raises(ValueError, match=r"Crawl beside img2dataset: expected a number in '"):
             drawn(without)
+
+
+def test_curves_go_through_all_rows_of_their_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawing = curves.drawn()
+    assert curves.FILE.read_text(encoding="utf-8") == drawing, "run: python -m docs.generate"
+    assert f"](images/{curves.FILE.name})" in text_of("docs/scale.md")
+    shutil.copytree(REPOSITORY / "docs/performance", tmp_path / "docs/performance")
+    page = tmp_path / "docs/performance/data.md"
+    text, row = page.read_text(encoding="utf-8"), "| 10,000,000 | 11.90 s | 1.66 GB |\n"
+    assert row in text
+    page.write_text(text.replace(row, f"{row}| 100,000,000 | 90.5 s | |\n| 200,000,000 | | |\n"), encoding="utf-8")
+    monkeypatch.setattr(cells, "REPOSITORY", tmp_path)
+    assert curves.drawn().count('class="mark"') == drawing.count('class="mark"') + 1
+    page.write_text(text.replace("| 3,000,000 | 5.08 s", "|").replace(row, ""), encoding="utf-8")
+    with pytest.raises(ValueError, match="expected two rows with 'interactions' and 'co-occurrence', found 1"):
+        curves.drawn()
 
 
 def test_the_tables_of_scale_follow_from_the_pages_that_they_name() -> None:
