@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from decorec.config.dask import DaskConfig
+from decorec.config.prepare import GraphConfig
+from decorec.data.parts import leave_one_out
+from decorec.data.sequences import Sequences, write_vocab
+from decorec.prepare.cooccurrence import cooccurrence
 from tests.support.cluster import cluster, missing
 from tests.support.workplace import REPOSITORY, TINY, Workplace
 
@@ -128,6 +136,40 @@ def test_a_job_that_needs_more_memory_gets_it_and_one_that_loses_its_node_runs_a
     ]
     assert [job["TimeLimit"] for job in tried[:2]] == ["08:00:00", "16:00:00"]
     assert tried[-1]["JobState"] == "COMPLETED" and "COMPLETED" not in {job["JobState"] for job in tried[:-1]}
+
+
+@needs_slurm
+def test_workers_of_dask_that_are_jobs_count_what_one_process_counts(tmp_path: Path, slurm: None) -> None:
+    """They are started as docs/how-to/big-data.md says."""
+    page = (REPOSITORY / "docs/how-to/big-data.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    for there, here in (('queue="cpu"', 'queue="all"'), ("maximum_jobs=20", "maximum_jobs=1")):
+        assert there in script
+        script = script.replace(there, here)
+    (tmp_path / "workers.py").write_text(script, encoding="utf-8")
+    walks = np.random.default_rng(0).integers(0, 30, (50, 8), dtype=np.int32)
+    users = [f"u{index}" for index in range(50)]
+    data = Sequences(users, np.arange(0, 401, 8), walks.ravel(), split=leave_one_out(np.full(50, 8)))
+    data.write(tmp_path / "sequences.parquet")
+    write_vocab(tmp_path / "vocab.parquet", [f"i{index}" for index in range(30)])
+
+    def counted(scheduler: str | None) -> bytes:
+        files = {name: tmp_path / f"{name}.parquet" for name in ("vocab", "sequences")}
+        section, matrix = DaskConfig(scheduler=scheduler), tmp_path / "s.npz"
+        cooccurrence(settings=GraphConfig(), **files, matrix=matrix, dask=section, threads=1)
+        return matrix.read_bytes()
+
+    command = [sys.executable, "workers.py"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as cluster:
+        try:
+            assert cluster.stdout is not None
+            assert counted(cluster.stdout.readline().strip()) == counted(None)
+            (job,) = jobs()
+            assert (job["JobName"], job["JobState"]) == ("dask-worker", "RUNNING")
+        finally:
+            cluster.send_signal(signal.SIGINT)
+    while jobs()[0]["JobState"] != "CANCELLED":  # a node that goes away would leave its jobs behind
+        time.sleep(0.1)
 
 
 def test_rules_ask_for_a_gpu_where_the_environment_has_one() -> None:
