@@ -20,7 +20,7 @@ from decorec.errors import DecorecError
 __all__ = ["RANK_METRICS", "Metric", "MetricFunction", "Ranks", "parse_metric"]
 
 Array = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.signedinteger[Any]]
 
 
 @dataclass(frozen=True, eq=False)

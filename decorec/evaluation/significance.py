@@ -3,6 +3,12 @@
 Users are sampled, seeds are repetitions on the same users: most functions take one row per user, with the mean over the
 seeds. The same random seed gives the same results. All columns share the same resamples, so that the result of a column
 does not depend on the other columns.
+
+A resample costs what the users cost. Of more than MANY users it is drawn from what it depends on alone, in time and
+memory that do not grow with the users: how many have which value (``_grouped``). How often the users of a value are
+drawn with replacement is multinomial, and how many of them keep their sign is binomial, so the distribution is the same
+but for values that lie so close that they count as one. Where seeds are drawn as well, a user is a value for each seed,
+of which there are too many to count; there the means of that many users are drawn from the normal distribution.
 """
 
 from __future__ import annotations
@@ -13,7 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "BLOCK",
     "FLIPS",
+    "MANY",
     "bootstrap_interval",
     "holm",
     "interval_over_seeds",
@@ -28,6 +36,12 @@ FLIPS = 10_000
 """Number of sign patterns for each p-value."""
 ELEMENTS = 1 << 23
 """Size of the largest array that is drawn at once, in elements."""
+MANY = 250_000
+"""The most users that are drawn one by one."""
+BLOCK = 1 << 17
+"""Users that are looked at at once, among more: what is computed of them stays in the caches."""
+GROUPS = 1_024
+"""The most values that are told apart among more users: those within a GROUPS-th of their range count as their mean."""
 
 
 def _blocks(total: int, width: int) -> Iterator[int]:
@@ -52,12 +66,14 @@ def bootstrap_interval(
         lower ends [M] and upper ends [M].
     """
     users = len(values)
+    if users > MANY:
+        columns = [_means_of_many(column, resamples, np.random.default_rng(seed)) for column in values.T]
+        return _ends(np.stack(columns, axis=1), level)
     generator = np.random.default_rng(seed)
     means = []
     for rows in _blocks(resamples, users):
         means.append(_counts(generator, rows, users) @ values / users)
-    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low, high
+    return _ends(np.concatenate(means), level)
 
 
 def interval_over_seeds(
@@ -79,6 +95,10 @@ def interval_over_seeds(
         lower ends [M] and upper ends [M] of the mean of ``one`` minus that of ``other``.
     """
     users = one.shape[1]
+    if users > MANY:
+        pairs = zip(np.moveaxis(one, 2, 0), np.moveaxis(other, 2, 0), strict=True)
+        columns = [_differences_of_many(*pair, resamples, np.random.default_rng(seed)) for pair in pairs]
+        return _ends(np.stack(columns, axis=1), level)
     generator = np.random.default_rng(seed)
     differences = []
     for rows in _blocks(resamples, users):
@@ -89,7 +109,12 @@ def interval_over_seeds(
             share = _counts(generator, rows, len(values)) / len(values)
             means.append(np.einsum("rs,rsm->rm", share, per_seed))
         differences.append(means[0] - means[1])
-    low, high = np.quantile(np.concatenate(differences), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return _ends(np.concatenate(differences), level)
+
+
+def _ends(means: Array, level: float) -> tuple[Array, Array]:
+    """The percentile interval of resampled means, [resamples, M]."""
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
 
 
@@ -98,6 +123,43 @@ def _counts(generator: np.random.Generator, rows: int, size: int) -> Array:
     drawn = generator.integers(0, size, size=(rows, size))
     drawn += np.arange(rows)[:, None] * size
     return np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size).astype(np.float64)
+
+
+def _grouped(values: Array) -> tuple[Array, npt.NDArray[np.int64]]:
+    """Values [D] and how many of ``values`` [U] each stands for, [D]; their mean is that of ``values``.
+
+    Their variance lacks that within the groups, at most (range / GROUPS)^2 / 4.
+    """
+    low, span = values.min(), np.ptp(values) or 1.0
+    counts, sums = np.zeros(GROUPS, dtype=np.int64), np.zeros(GROUPS)
+    for start in range(0, len(values), BLOCK):
+        part = values[start : start + BLOCK]
+        places = np.minimum((part - low) * (GROUPS / span), GROUPS - 1).astype(np.int64)
+        counts += np.bincount(places, minlength=GROUPS)
+        sums += np.bincount(places, part, GROUPS)
+    return sums[counts > 0] / counts[counts > 0], counts[counts > 0]
+
+
+def _means_of_many(values: Array, resamples: int, generator: np.random.Generator) -> Array:
+    """Means [resamples] of users drawn with replacement; values: [U]."""
+    means, counts = _grouped(values)
+    shares = counts / len(values)
+    drawn = [generator.multinomial(len(values), shares, rows) @ means for rows in _blocks(resamples, len(means))]
+    result: Array = np.concatenate(drawn) / len(values)
+    return result
+
+
+def _differences_of_many(one: Array, other: Array, resamples: int, generator: np.random.Generator) -> Array:
+    """Differences [resamples] of the means of two runs, with users and seeds drawn; [S, U] and [T, U]."""
+    values = np.concatenate([one, other])  # [S + T, U], users drawn for all together
+    centre = values.mean(axis=1)
+    values -= centre[:, None]
+    users = values.shape[1]
+    means = generator.multivariate_normal(centre, values @ values.T / users / users, resamples, method="eigh")
+    first, second = np.split(means, [len(one)], axis=1)
+    shares = [_counts(generator, resamples, len(run)) / len(run) for run in (one, other)]
+    result: Array = (shares[0] * first).sum(axis=1) - (shares[1] * second).sum(axis=1)
+    return result
 
 
 def paired_test(differences: Array, *, flips: int = FLIPS, seed: int = 0) -> Array:
@@ -119,6 +181,8 @@ def paired_test(differences: Array, *, flips: int = FLIPS, seed: int = 0) -> Arr
         [M] p-values.
     """
     users, columns = differences.shape
+    if users > MANY:
+        return np.array([_paired_test_of_many(column, flips, np.random.default_rng(seed)) for column in differences.T])
     total = differences.sum(axis=0)
     # Sums of the same numbers in another order differ in the last bits, and ties are frequent with discrete metrics.
     threshold = np.abs(total) - 1e-12 * np.abs(differences).sum(axis=0)
@@ -130,6 +194,19 @@ def paired_test(differences: Array, *, flips: int = FLIPS, seed: int = 0) -> Arr
         extreme += (np.abs(2 * (signs @ differences) - total) >= threshold).sum(axis=0)
     result: Array = (extreme + 1) / (flips + 1)
     return result
+
+
+def _paired_test_of_many(differences: Array, flips: int, generator: np.random.Generator) -> float:
+    """The same for one column [U]. A sum depends on how many of the users of each distance from 0 keep their sign."""
+    distances = np.abs(differences[differences != 0])
+    if not len(distances):
+        return 1.0
+    sums = np.zeros(flips)
+    for distance, users in zip(*_grouped(distances), strict=True):
+        sums += distance * (2 * generator.binomial(users, 0.5, flips) - users)
+    # As above; the mean of a group is a sum over up to all users.
+    threshold = np.abs(differences.sum()) - 1e-9 * distances.sum()
+    return float((np.abs(sums) >= threshold).sum() + 1) / (flips + 1)
 
 
 def two_groups(one: Array, other: Array, *, level: float = 0.95) -> tuple[float, float, float, float]:

@@ -36,7 +36,7 @@ def _groups(
     some = {name: run.of(cold) for name, run in runs.items()}
     yield group("cold", "all", some)
     if block.history == "kept":
-        among = {name: RunRanks(run.seeds, run.cold, run.users) for name, run in some.items() if run.cold is not None}
+        among = {name: RunRanks(run.seeds, run.cold) for name, run in some.items() if run.cold is not None}
         yield group("cold", "cold", among)
     if not cold.all():
         others = {name: run.of(~cold) for name, run in runs.items()}

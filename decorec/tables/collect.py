@@ -39,21 +39,24 @@ class RunRanks:
     seeds: tuple[int, ...]
     """Ascending."""
     ranks: Ranks
-    """[S, U] where each user's target stands, per seed."""
-    users: tuple[str, ...]
-    """Ascending."""
+    """[S, U] where each user's target stands, per seed; users in ascending order of their ids."""
     lengths: npt.NDArray[np.int64] | None = None
     """[U] training interactions of each user; None for ranks of a mode, and on validation items."""
     cold: Ranks | None = None
     """[S, U] where the target stands among the cold items alone, -1 where it has a training interaction itself; None
     for ranks of a mode, and on validation items."""
 
+    @property
+    def users(self) -> int:
+        """U."""
+        count: int = self.ranks.higher.shape[1]
+        return count
+
     def of(self, chosen: npt.NDArray[np.bool_]) -> RunRanks:
         """The same run on some of its users; ``chosen`` [U]."""
-        users = tuple(user for user, keep in zip(self.users, chosen, strict=True) if keep)
         lengths = None if self.lengths is None else self.lengths[chosen]
         cold = None if self.cold is None else self.cold[:, chosen]
-        return RunRanks(self.seeds, self.ranks[:, chosen], users, lengths, cold)
+        return RunRanks(self.seeds, self.ranks[:, chosen], lengths, cold)
 
 
 COUNTED = [name for names in COUNTS.values() for name in names]
@@ -64,7 +67,9 @@ def _read(file: Path, mode: str | None, split: Split) -> pl.DataFrame:
     frame = read_table(file, columns)
     if mode is not None:
         frame = frame.filter(mode=mode)
-    frame = frame.select(*columns).sort("user", "target")
+    frame = frame.select(*columns)
+    if not frame["user"].is_sorted():
+        frame = frame.sort("user", "target")
     if frame.is_empty():
         raise DecorecError(f"{file}: expected one row per user, found none; run its step again")
     for name in [name for name in columns if name != "user"]:
@@ -73,7 +78,7 @@ def _read(file: Path, mode: str | None, split: Split) -> pl.DataFrame:
             raise DecorecError(
                 f"{file}: expected numbers of at least 0 in column {name!r}, found others; run its step again"
             )
-    repeated = frame.filter(pl.col("user").is_duplicated())["user"]
+    repeated = frame.filter(pl.col("user") == pl.col("user").shift(1))["user"]
     if len(repeated):
         raise DecorecError(f"{file}: expected one row per user, found several of {repeated[0]!r}; run its step again")
     return frame
@@ -81,9 +86,9 @@ def _read(file: Path, mode: str | None, split: Split) -> pl.DataFrame:
 
 def _check_same_users(first: Path, expected: pl.DataFrame, file: Path, found: pl.DataFrame) -> None:
     """Raise unless both files have the same users, each with the same target, history and training part."""
-    key = [name for name in expected.columns if name not in (*COUNTED, *COLD)]
-    if expected.select(key).equals(found.select(key)):
+    if expected.equals(found):
         return
+    key = expected.columns
     only = found.join(expected, on=key, how="anti", maintain_order="left")
     if only.is_empty():
         only = expected.join(found, on=key, how="anti", maintain_order="left")
@@ -157,27 +162,28 @@ def read_runs(
     pattern = modes if mode is not None else layout.RANKS if split == "test" else layout.VALIDATION
     for dataset, group in by_dataset(files, runs, pattern).items():
         reference: tuple[Path, pl.DataFrame] | None = None
+        lengths = None
         result |= {Block(dataset, history): {} for history in HISTORIES}
         for run, seeds in group.items():
             frames: list[pl.DataFrame] = []
             for seed in sorted(seeds):
-                frames.append(_read(seeds[seed], mode, split))
-                reference = reference or (seeds[seed], frames[0])
-                _check_same_users(*reference, seeds[seed], frames[-1])
+                frame = _read(seeds[seed], mode, split)
+                told = frame.drop(COUNTED, *COLD, strict=False)
+                reference = reference or (seeds[seed], told)
+                _check_same_users(*reference, seeds[seed], told)
+                frames.append(frame.drop(told.columns))
             assert reference is not None  # every run has a file
-            users = tuple(reference[1]["user"])
-            lengths = cold = None
+            cold = None
             if mode is None and split == "test":
-                lengths = reference[1]["training_length"].to_numpy().astype(np.int64)
+                if lengths is None:
+                    lengths = reference[1]["training_length"].to_numpy().astype(np.int64)
                 cold = _stacked(frames, COLD)
             for history, names in COUNTS.items():
                 ranks = _stacked(frames, names)
-                result[Block(dataset, history)][run] = RunRanks(tuple(sorted(seeds)), ranks, users, lengths, cold)
+                result[Block(dataset, history)][run] = RunRanks(tuple(sorted(seeds)), ranks, lengths, cold)
     return result
 
 
 def _stacked(frames: Sequence[pl.DataFrame], names: tuple[str, str]) -> Ranks:
     """Two columns of counts of every seed, [S, U]; -1 where there is none."""
-    return Ranks(
-        *(np.stack([frame[name].fill_null(-1).to_numpy().astype(np.int64) for frame in frames]) for name in names)
-    )
+    return Ranks(*(np.stack([frame[name].fill_null(-1).to_numpy() for frame in frames]) for name in names))

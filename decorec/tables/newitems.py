@@ -62,9 +62,7 @@ def newitems_table(
     groups = []
     for dataset, history in product(items, HISTORIES):
         block = Block(dataset, history)
-        total = sum(
-            len(found[kind, "all"][block][runs[0]].users) for kind in ("new", "known") if (kind, "all") in found
-        )
+        total = sum(found[kind, "all"][block][runs[0]].users for kind in ("new", "known") if (kind, "all") in found)
         new = max(1, round(held_out * items[dataset]))
         among = {"all": "all items", "new": f"the {new:,} new items alone", "known": "the known items alone"}
         for (targets, candidates), blocks in found.items():

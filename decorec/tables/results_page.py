@@ -159,8 +159,8 @@ def _true(rows: Rows, runs: Sequence[str], history: History) -> list[str]:
 
 def _against(reference: str, group: Mapping[str, RunRanks], evaluate: EvaluateConfig) -> Effects:
     """``reference`` minus each other run of a block."""
-    means = {run: per_user(ranks) for run, ranks in group.items()}
-    return {run: compare(means[reference] - own, evaluate) for run, own in means.items() if run != reference}
+    means = per_user(group[reference])
+    return {run: compare(means - per_user(own), evaluate) for run, own in group.items() if run != reference}
 
 
 def _differences(reference: str, history: History, effects: Effects) -> list[str]:

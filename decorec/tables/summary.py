@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from decorec.config.evaluation import EvaluateConfig
 from decorec.errors import DecorecError
 from decorec.evaluation.metrics import REPORTED, parse_metric
-from decorec.evaluation.significance import bootstrap_interval, interval_over_seeds, paired_test
+from decorec.evaluation.significance import BLOCK, MANY, bootstrap_interval, interval_over_seeds, paired_test
 from decorec.progress import track
 from decorec.tables.collect import Block, RunRanks, read_runs
 
@@ -69,9 +70,17 @@ def compare(differences: npt.NDArray[np.float64], evaluate: EvaluateConfig) -> l
 
 def compare_runs(one: RunRanks, other: RunRanks, evaluate: EvaluateConfig) -> list[Effect]:
     """One effect per reported metric, of ``one`` minus ``other``; the intervals are over users and each run's seeds."""
-    values = per_seed(one), per_seed(other)
-    interval = interval_over_seeds(*values, resamples=evaluate.bootstrap, level=evaluate.level)
-    return _effects(values[0].mean(axis=0) - values[1].mean(axis=0), interval)
+    effects = []
+    for metrics in _at_once(REPORTED, one.users):
+        values = per_seed(one, metrics), per_seed(other, metrics)
+        interval = interval_over_seeds(*values, resamples=evaluate.bootstrap, level=evaluate.level)
+        effects += _effects(values[0].mean(axis=0) - values[1].mean(axis=0), interval)
+    return effects
+
+
+def _at_once(metrics: Sequence[str], users: int) -> list[Sequence[str]]:
+    """All metrics; of many users one after another, so that memory holds the values of one."""
+    return [metrics] if users <= MANY else [(metric,) for metric in metrics]
 
 
 def _effects(
@@ -83,8 +92,7 @@ def _effects(
 
 def per_user(run: RunRanks, metrics: Sequence[str] = REPORTED) -> npt.NDArray[np.float64]:
     """[U, M] value of each metric per user, the mean over seeds."""
-    means: npt.NDArray[np.float64] = per_seed(run, metrics).mean(axis=0)
-    return means
+    return np.stack([per_seed(run, (metric,))[..., 0].mean(axis=0) for metric in metrics], axis=-1)
 
 
 def paper_compatible(metric: str) -> str:
@@ -95,7 +103,12 @@ def paper_compatible(metric: str) -> str:
 
 def per_seed(run: RunRanks, metrics: Sequence[str] = REPORTED) -> npt.NDArray[np.float64]:
     """[S, U, M] value of each metric per seed and user."""
-    return np.stack([parse_metric(metric)(run.ranks) for metric in metrics], axis=-1)
+    values = np.empty((*run.ranks.higher.shape, len(metrics)))
+    for column, metric in enumerate(map(parse_metric, metrics)):
+        for seed, start in product(range(len(values)), range(0, run.users, BLOCK)):
+            part = slice(start, start + BLOCK)
+            values[seed, part, column] = metric(run.ranks[seed, part])
+    return values
 
 
 def summarise_block(
@@ -106,30 +119,31 @@ def summarise_block(
     metrics: Sequence[str] = REPORTED,
 ) -> list[Summary]:
     """Summaries of ``runs`` in one block, in the order metric, run; without a reference there are no tests."""
-    values = {name: per_seed(run, metrics) for name, run in runs.items()}
-    means = {name: value.mean(axis=0) for name, value in values.items()}  # [U, M]
-    rows: dict[tuple[int, str], Summary] = {}
-    for name, run in track(runs.items(), f"{block.title()}: intervals and tests", unit="run"):
-        repeated = values[name].mean(axis=1)  # [S, M]
-        std = repeated.std(axis=0, ddof=1) if len(repeated) > 1 else None
-        low, high = bootstrap_interval(means[name], resamples=evaluate.bootstrap, level=evaluate.level)
-        p_values = None
-        if reference is not None and reference != name:
-            p_values = paired_test(means[reference] - means[name])
-        for index, metric in enumerate(metrics):
-            rows[index, name] = Summary(
-                block=block,
-                metric=metric,
-                run=name,
-                mean=float(repeated[:, index].mean()),
-                std=None if std is None else float(std[index]),
-                seeds=len(run.seeds),
-                ci_low=float(low[index]),
-                ci_high=float(high[index]),
-                p_value=None if p_values is None else float(p_values[index]),
-                users=len(run.users),
-            )
-    return [rows[index, name] for index in range(len(metrics)) for name in runs]
+    rows: dict[tuple[str, str], Summary] = {}
+    for part in _at_once(metrics, next(iter(runs.values())).users):
+        compared = None if reference is None else per_user(runs[reference], part)
+        for name, run in track(runs.items(), f"{block.title()}: intervals and tests", unit="run"):
+            values = per_seed(run, part)
+            repeated, means = values.mean(axis=1), values.mean(axis=0)  # [S, M], [U, M]
+            std = repeated.std(axis=0, ddof=1) if len(repeated) > 1 else None
+            low, high = bootstrap_interval(means, resamples=evaluate.bootstrap, level=evaluate.level)
+            p_values = None
+            if compared is not None and reference != name:
+                p_values = paired_test(compared - means)
+            for index, metric in enumerate(part):
+                rows[metric, name] = Summary(
+                    block=block,
+                    metric=metric,
+                    run=name,
+                    mean=float(repeated[:, index].mean()),
+                    std=None if std is None else float(std[index]),
+                    seeds=len(run.seeds),
+                    ci_low=float(low[index]),
+                    ci_high=float(high[index]),
+                    p_value=None if p_values is None else float(p_values[index]),
+                    users=run.users,
+                )
+    return [rows[metric, name] for metric in metrics for name in runs]
 
 
 def summarise(

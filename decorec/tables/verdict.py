@@ -166,7 +166,7 @@ class _Question:
             end = f"{they} do{'es' if they == 'it' else ''} not help"
             end += f"; without {'it' if they == 'it' else 'them'} it is better" if high < 0 else ""
         else:
-            users = len(self.runs["kept"][self.whole].users)
+            users = self.runs["kept"][self.whole].users
             needed = customers_needed(users, low, high, self.smallest)
             end = f"whether {they} help{'s' if they == 'it' else ''} cannot be told from these data; "
             end += f"about {needed:,} customers would tell"
@@ -254,7 +254,7 @@ def _encoder(found: Mapping[str, RunRanks], evaluate: EvaluateConfig) -> list[st
 
 def _notes(question: _Question) -> list[str]:
     evaluate, smallest = question.evaluate, per_thousand(question.smallest)
-    users = len(question.runs["kept"][question.whole].users)
+    users = question.runs["kept"][question.whole].users
     return [
         f"{METRIC} on the test targets of {users:,} customers, all items ranked, the history kept among them; a tie "
         "counts as the mean over its orders. With and without are the same model with the same values but for "

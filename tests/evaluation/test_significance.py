@@ -80,6 +80,67 @@ def test_paired_test_at_its_ends() -> None:
     assert paired_test(mixed)[0] == paired_test(-mixed)[0], "two-sided"
 
 
+def many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has more than one user has many."""
+    monkeypatch.setattr(significance, "MANY", 1)
+
+
+def test_intervals_of_many_users_are_those_of_users_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(12)
+    hits = (random.random((2_000, 3)) < 0.1).mean(axis=1)  # of three seeds: four values
+    gains = random.normal(0.02, 0.3, 2_000)  # more values than are told apart
+    rare = np.where(np.arange(2_000) < 5, 1.0, 0.0)  # far from normal
+    values = np.stack([hits, gains, rare], axis=1)
+    usual = np.array(bootstrap_interval(values, resamples=4_000))
+    many(monkeypatch)
+    monkeypatch.setattr(significance, "GROUPS", 512)
+    found = np.array(bootstrap_interval(values, resamples=4_000))
+    assert (np.abs(found - usual) < 0.15 * values.std(axis=0) / np.sqrt(2_000)).all()
+    np.testing.assert_array_equal(found[:, 1:2], bootstrap_interval(values[:, 1:2], resamples=4_000))
+
+
+def test_tests_of_many_users_are_those_of_signs_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(13)
+    columns = {
+        "few values": random.choice([-1.0, -1 / 3, 0.0, 0.0, 1 / 3, 1.0], 900, p=[0.05, 0.1, 0.6, 0.05, 0.12, 0.08]),
+        "as many as users": random.normal(0.06, 1.0, 900),
+        "hardly any": np.where(np.arange(900) < 9, [0.2, 0.4, 0.2, -0.2, 0.6, 0.1, 0.2, -0.4, 1.0] * 100, 0.0),
+        "none": np.zeros(900),
+    }
+    values = np.stack(list(columns.values()), axis=1)
+    usual = paired_test(values)
+    assert ((usual > 0.01) & (usual < 0.9))[:3].all()
+    many(monkeypatch)
+    monkeypatch.setattr(significance, "GROUPS", 512)
+    found = paired_test(values)
+    np.testing.assert_allclose(found, usual, atol=0.02)
+    assert found[3] == 1.0 and paired_test(np.ones((50, 1)))[0] == pytest.approx(1 / 10_001), "never zero"
+    np.testing.assert_array_equal(found, paired_test(-values), err_msg="two-sided")
+
+
+def test_intervals_over_users_and_seeds_of_many_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(14)
+    hard = random.normal(size=(2_000, 2))
+    one, other = (random.normal(level, 1, (seeds, 2_000, 2)) + hard for level, seeds in ((-1.0, 3), (-1.1, 2)))
+    one, other = (one > 0).astype(float), (other > 0).astype(float)
+    usual = np.array(interval_over_seeds(one, other, resamples=4_000))
+    many(monkeypatch)
+    found = np.array(interval_over_seeds(one, other, resamples=4_000))
+    assert (np.abs(found - usual) < 0.05 * (usual[1] - usual[0])).all()
+
+
+def test_values_that_are_far_apart_are_counted_as_they_are_and_others_as_their_mean() -> None:
+    values = np.array([0.5, 0.0, 1 / 3, 0.5, 1.0, 0.0, 0.5])
+    found, counts = significance._grouped(values)
+    np.testing.assert_allclose(found, [0.0, 1 / 3, 0.5, 1.0], rtol=1e-15)
+    assert counts.tolist() == [2, 1, 3, 1]
+    values = np.random.default_rng(15).normal(size=50_000)
+    found, counts = significance._grouped(values)
+    assert len(found) <= significance.GROUPS and counts.sum() == 50_000
+    assert found @ counts / 50_000 == pytest.approx(values.mean(), rel=1e-9)
+    assert found**2 @ counts / 50_000 == pytest.approx((values**2).mean(), rel=1e-5)
+
+
 def test_holm_by_hand() -> None:
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(holm([0.5, 0.6]), [1.0, 1.0])

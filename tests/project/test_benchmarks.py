@@ -27,6 +27,7 @@ SMALL = {
     "recommend": "--customers 100 --items 50 --width 8 --python /nowhere",
     "sample": "--drawn 1",
     "seeds": "--sizes sample --models sasrec --steps 1",
+    "statistics": "--users 300 --runs 2 --seeds 1",
 }
 
 

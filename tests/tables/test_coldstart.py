@@ -43,7 +43,7 @@ def table(folder: Path, files: list[Path], baseline: str = "sasrec") -> list[dic
 
 
 def of_lengths(lengths: np.ndarray) -> RunRanks:
-    return RunRanks((0,), np.ones((1, len(lengths))), tuple(map(str, lengths)), lengths)
+    return RunRanks((0,), np.ones((1, len(lengths))), lengths)
 
 
 def test_users_of_equal_length_stay_together() -> None:

@@ -10,7 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from decorec.config.evaluation import EvaluateConfig
+from decorec.evaluation import significance
 from decorec.evaluation.metrics import REPORTED
+from decorec.tables import summary
 from decorec.tables.labels import label
 from decorec.tables.paper import paper_figure
 from decorec.tables.render import Cell, Group, Table, emphasise, write
@@ -60,6 +63,21 @@ def test_every_number_of_the_main_table(tmp_path: Path) -> None:
         assert row["paper"] == ("" if figure is None or row["history"] == "masked" else f"{figure:.6f}")
     assert {row["paper"] for row in rows if row["dataset"] == "shop"} == {""}
     assert rows[0]["paper"] == "0.177900"
+
+
+def test_many_users_get_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their metrics are looked at one after another, and their intervals and tests drawn otherwise."""
+    files, _ = fabricate(tmp_path)
+    evaluate = EvaluateConfig(bootstrap=4_000)
+    usual = summarise(files, RUNS, "decorec", evaluate)
+    for module in (significance, summary):
+        monkeypatch.setattr(module, "MANY", USERS - 1)
+    for found, expected in zip(summarise(files, RUNS, "decorec", evaluate), usual, strict=True):
+        assert (found.block, found.metric, found.run) == (expected.block, expected.metric, expected.run)
+        assert (found.seeds, found.users, found.mean) == pytest.approx((expected.seeds, USERS, expected.mean))
+        assert found.std == (None if expected.std is None else pytest.approx(expected.std, abs=1e-12))
+        assert (found.ci_low, found.ci_high) == pytest.approx((expected.ci_low, expected.ci_high), abs=1.1 / USERS)
+        assert found.p_value == (None if expected.p_value is None else pytest.approx(expected.p_value, abs=0.03))
 
 
 def test_intervals_and_tests_of_the_main_table(tmp_path: Path) -> None:
