@@ -74,7 +74,9 @@ def _in_short(dataset: str, history: History, rows: Rows, effects: Mapping[str, 
             continue
         found = {run: each[REPORTED.index(ORDER)] for run, each in against.items()}
         told = holm([effect.p_value for effect in found.values()]) < LEVEL
-        ahead, behind, near = [], [], []
+        ahead: list[str] = []
+        behind: list[str] = []
+        near: list[str] = []
         for (run, effect), sure in zip(found.items(), told, strict=True):
             (near if not sure else ahead if effect.difference > 0 else behind).append(run)
         parts.append(
