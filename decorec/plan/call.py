@@ -30,7 +30,8 @@ CLOSING = 5.0
 """Seconds that the last events have at the end of a run."""
 SETTLED = 2.0
 """Seconds between an event and what is told of it: until then Snakemake has started the next jobs."""
-Kind = Literal["waiting", "running", "done", "failed"]
+Kind = Literal["waiting", "running", "done", "failed", "unneeded"]
+"""unneeded: it was planned, and a job before it has left its inputs as they were."""
 
 
 @dataclass
@@ -93,7 +94,7 @@ class Call:
         now = float(event["time"])
         if "end" in event:
             self.end = now
-        kinds: tuple[Kind, ...] = ("running", "done", "failed")
+        kinds: tuple[Kind, ...] = ("running", "done", "failed", "unneeded")
         for kind in kinds:
             for name in event.get(kind, ()):
                 before = self.states[name]
@@ -103,7 +104,7 @@ class Call:
     @property
     def over(self) -> bool:
         """Whether nothing more happens: it has ended, or all of its jobs have."""
-        return self.end is not None or all(state.kind in ("done", "failed") for state in self.states.values())
+        return self.end is not None or not (self.of("waiting") or self.of("running"))
 
     def of(self, kind: Kind) -> list[Job]:
         """The jobs in a state."""
@@ -120,12 +121,24 @@ class Watcher(logging.Handler):
         names: Mapping[int, str],
         complain: Callable[[str], object],
         tell: Callable[[Call], object] = lambda call: None,
+        needed: Callable[[], Iterable[int]] | None = None,
     ) -> None:
-        """``folder``: .snakemake; ``names``: Snakemake's number of a job -> its name; ``tell``: after changes."""
+        """Begin to write the record.
+
+        Args:
+            folder: .snakemake.
+            call: what has to run.
+            names: Snakemake's number of a job -> its name.
+            complain: prints a warning.
+            tell: called after changes.
+            needed: the numbers of all jobs that have run or have to, which may become fewer while it runs; None: all.
+        """
         super().__init__(logging.INFO)
         self.folder, self.call, self.names, self.complain, self.tell = folder, call, names, complain, tell
-        self.queue: SimpleQueue[logging.LogRecord | None] = SimpleQueue()
-        """Records of events; None for the end."""
+        self.needed, self.left, self.total = needed, dict(names), -1
+        """``left``: as ``names``, without jobs that are unneeded; ``total``: as Snakemake said it last."""
+        self.queue: SimpleQueue[logging.LogRecord | dict[str, Any]] = SimpleQueue()
+        """Records of events, and events."""
         self.thread = Thread(target=self._work, daemon=True)
         self.thread.start()
 
@@ -133,11 +146,16 @@ class Watcher(logging.Handler):
         """Queue a record; the thread finds out what it says."""
         if self.thread.is_alive():
             self.queue.put(record)
+            total = record.__dict__.get("total")  # of the event progress: fewer jobs, if some need not run any more
+            if total not in (None, self.total):
+                self.total = total
+                self._queue_unneeded()
 
     def close(self) -> None:
         """Note the end of the run; what is queued is written first."""
         if self.thread.is_alive():
-            self.queue.put(None)
+            self._queue_unneeded()
+            self.queue.put({"time": time.time(), "end": True})
             self.thread.join(CLOSING)
         super().close()
 
@@ -157,11 +175,18 @@ class Watcher(logging.Handler):
 
     def _take(self, file: Any, timeout: float | None) -> None:
         """Record the next event; raises Empty if there is none in time."""
-        record = self.queue.get(timeout=timeout)
-        event = self._event(record) if record is not None else {"time": time.time(), "end": True}
+        queued = self.queue.get(timeout=timeout)
+        event = queued if isinstance(queued, dict) else self._event(queued)
         if event is not None:
             self._write(file, event)
             self.call.note(event)
+
+    def _queue_unneeded(self) -> None:
+        """Queue which jobs need not run any more; in Snakemake's own thread, the only one that may ask it."""
+        needed = self.left.keys() if self.needed is None else set(self.needed())
+        if gone := [name for number, name in self.left.items() if number not in needed]:
+            self.left = {number: name for number, name in self.left.items() if number in needed}
+            self.queue.put({"time": time.time(), "unneeded": gone})
 
     def _event(self, record: logging.LogRecord) -> dict[str, Any] | None:
         """The line for a record that changes where jobs stand; None for every other one."""

@@ -56,7 +56,7 @@ def _call(call: Call, steps: Sequence[dict[str, Any]]) -> list[str]:
     running, failed, waiting = call.of("running"), call.of("failed"), call.of("waiting")
     cut = [] if alive else running
     parts = {"done": call.of("done"), "running": running if alive else [], "failed": failed}
-    parts |= {"cut off": cut, "waiting": waiting}
+    parts |= {"cut off": cut, "waiting": waiting, "not needed any more": call.of("unneeded")}
     counts = ", ".join(f"{len(jobs)} {what}" for what, jobs in parts.items() if jobs or what == "done")
     lines = [f"{call.run.command}", _life(call, alive), f"{len(call.jobs)} jobs: {counts}"]
     lines += _cost(call, steps)

@@ -33,14 +33,14 @@ class Teller:
     def __call__(self, call: Call) -> None:
         """Say a line if jobs have ended since the last one, and that is long enough ago or these are all."""
         ended = len(call.of("done")) + len(call.of("failed"))
-        if ended == self._told or (time.monotonic() - self._last < self.between and ended < len(call.jobs)):
+        if ended == self._told or (time.monotonic() - self._last < self.between and not call.over):
             return
         self._told, self._last = ended, time.monotonic()
         self.say(self._line(call))
 
     def _line(self, call: Call) -> str:
-        failed = len(call.of("failed"))
-        words = f"{len(call.of('done'))} of {len(call.jobs)} jobs done" + (f", {failed} failed" if failed else "")
+        done, failed, unneeded = (len(call.of(kind)) for kind in ("done", "failed", "unneeded"))
+        words = f"{done} of {len(call.jobs) - unneeded} jobs done" + (f", {failed} failed" if failed else "")
         words += f", {duration(time.time() - call.start)} passed"
         if call.of("waiting") or call.of("running"):
             words += f", {in_words(call, self._known(call))}"

@@ -197,6 +197,28 @@ def test_what_is_told_has_the_jobs_that_took_the_place_of_one_that_is_done(
     assert told == [(1, 1)]
 
 
+def test_jobs_that_are_not_needed_any_more_are_told_apart_from_those_that_wait(project: Path) -> None:
+    said: list[str] = []
+    (project / ".snakemake").mkdir()
+    left = {0, *COMMANDS}
+    call = Call.this(COMMANDS.values(), 1)
+    watcher = Watcher(
+        project / ".snakemake", call, names_of(COMMANDS), said.append, Teller(said.append, 3600.0), lambda: left
+    )
+    watcher.handle(logging.makeLogRecord({"event": "progress", "done": 0, "total": 6}))
+    watcher.handle(logging.makeLogRecord({"event": "job_started", "jobs": [1]}))
+    left -= {2, 3, 5}
+    watcher.handle(logging.makeLogRecord({"event": "job_finished", "job_id": 1}))
+    watcher.handle(logging.makeLogRecord({"event": "progress", "done": 1, "total": 3}))
+    watcher.handle(logging.makeLogRecord({"event": "job_started", "jobs": [4]}))
+    watcher.handle(logging.makeLogRecord({"event": "job_finished", "job_id": 4}))
+    watcher.close()
+    found = Call.read(project / ".snakemake")
+    assert found is not None
+    assert {kind: len(found.of(kind)) for kind in ("done", "unneeded")} == {"done": 2, "unneeded": 3}
+    assert found.over and "5 jobs: 2 done, 3 not needed any more" in report(found)
+
+
 def test_what_goes_wrong_in_the_record_is_a_line_and_no_more(project: Path) -> None:
     said: list[str] = []
     (project / ".snakemake").mkdir()

@@ -41,7 +41,8 @@ KEEPING = {"features", "train", "production_train", "tune", "gradient_probe", "n
 def rules() -> dict[str, str]:
     """Rule -> its text; of a rule that is made from another one, with the text of that one behind it."""
     text = "\n".join(path.read_text() for path in sorted((REPOSITORY / "workflow" / "rules").glob("*.smk")))
-    pattern = r"^(?:use rule (\w+) as (\w+) with|rule (\w+)):\n(.*?)(?=^use rule |^rule |\Z)"
+    head = r"^(?:use rule (\w+) as (\w+) with|(?:rule|checkpoint) (\w+)):\n"
+    pattern = head + r"(.*?)(?=^use rule |^rule |^checkpoint |\Z)"
     found = re.findall(pattern, text, re.MULTILINE | re.DOTALL)
     own = {rule: body for _, _, rule, body in found if rule}
     return own | {made: body + own[base] for base, made, _, body in found if made}
@@ -110,10 +111,10 @@ def test_a_job_that_needs_more_memory_gets_it_and_one_that_loses_its_node_runs_a
     submitted = Workplace(tmp_path / "submitted", TINY, TABLE)
     rules = submitted.folder / "workflow/rules/acquire.smk"
     text = rules.read_text()
-    for rule, usual, other in (("features", "8, 2", "0.8"), ("ingest", "4, 4", "1, 1e5")):
-        head, body = text.split(f"rule {rule}:")
+    for rule, usual, other in (("rule features", "8, 2", "0.8"), ("checkpoint ingest", "4, 4", "1, 1e5")):
+        head, body = text.split(f"{rule}:")
         assert f"mem=memory({usual})" in body
-        text = f"{head}rule {rule}:{body.replace(f'mem=memory({usual})', f'mem=memory({other})', 1)}"
+        text = f"{head}{rule}:{body.replace(f'mem=memory({usual})', f'mem=memory({other})', 1)}"
     rules.write_text(text)
     with ThreadPoolExecutor(1) as pool:
         result = pool.submit(submit, submitted, "--retries", "9")

@@ -372,7 +372,7 @@ def rules() -> list[tuple[str, str]]:
     """(name, body) of every rule that calls a step of its own."""
     found = []
     for file in RULES:
-        pattern = r"^rule (\w+):\n(.*?)(?=^rule |^use rule |\Z)"
+        pattern = r"^(?:rule|checkpoint) (\w+):\n(.*?)(?=^rule |^checkpoint |^use rule |\Z)"
         for name, body in re.findall(pattern, file.read_text(), re.MULTILINE | re.DOTALL):
             if re.search(r"^ +step\(", body, re.MULTILINE):
                 found.append((name, body))

@@ -59,7 +59,8 @@ rule download:
         )
 
 
-rule ingest:
+# Which items the new tables have is known when it has run: then the DAG is evaluated again (see `catalogue_of`).
+checkpoint ingest:
     input:
         unpack(ask(plan.raw_files)),
     output:
@@ -124,7 +125,7 @@ rule histories:
 
 rule crawl:
     input:
-        catalogue=rules.ingest.output.catalogue,
+        catalogue=catalogue_of,
         files=ask(plan.shop_files),
     output:
         images=layout.IMAGES,
@@ -159,7 +160,7 @@ rule crawl:
 
 rule features:
     input:
-        catalogue=rules.ingest.output.catalogue,
+        catalogue=catalogue_of,
         images=rules.crawl.output.images,
         weights=plan.weights(),
     output:

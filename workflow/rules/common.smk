@@ -140,6 +140,14 @@ onstart:
                 names_of(needed),
                 logger.warning,
                 Teller(say),
+                lambda: {
+                    job.jobid
+                    for jobs in (
+                        workflow.dag.needrun_jobs(),
+                        workflow.dag.finished_jobs,
+                    )
+                    for job in jobs
+                },
             )
         )
 
@@ -172,3 +180,12 @@ def ask_untracked(question):
     """The same for what no result depends on: values of functions that take the output start nothing again."""
     answer = ask(question)
     return lambda wildcards, output: answer(wildcards)
+
+
+def catalogue_of(wildcards):
+    """items.parquet of a data set, for the rules that need no other file of ingest.
+
+    It is asked for again when ingest has run. If the tables have other interactions and the same items, its content is
+    the old one, and what reads it alone does not run.
+    """
+    return checkpoints.ingest.get(dataset=wildcards.dataset).output.catalogue
