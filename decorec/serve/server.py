@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import select
 import signal
 import socket
 from collections.abc import Iterator
@@ -25,14 +26,38 @@ __all__ = ["serve"]
 
 GRACE = 30
 """Seconds that requests have to end in after the signal to end."""
+PAUSE = 0.05
+"""Seconds between two looks whether all connections are closed."""
 log = logging.getLogger("decorec")
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, linger: float) -> None:
+        super().__init__(config)
+        self._linger = linger
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals are handled in ``_run``: an asked end is no failure."""
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, and answer what has been sent by then.
+
+        uvicorn alone closes the listener over clients that wait to be accepted, and idle connections over requests that
+        are on their way: these clients see a reset. Here the ones are accepted first, and the others have a while to
+        ask once more; every answer tells that its connection ends.
+        """
+        while sockets and select.select(sockets, [], [], 0)[0]:
+            await asyncio.sleep(0)  # the event loop accepts them
+        for server in self.servers:
+            server.close()
+        self.server_state.default_headers.append((b"connection", b"close"))
+        end = asyncio.get_running_loop().time() + self._linger
+        await asyncio.sleep(PAUSE)  # those that were accepted last become connections
+        while self.server_state.connections and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(PAUSE)
+        await super().shutdown(sockets)
 
 
 def serve(
@@ -44,6 +69,7 @@ def serve(
     images: Path | None = None,
     cache: Path | None = None,
     watch: float = 2.0,
+    linger: float = 2.0,
 ) -> None:
     """Answer over HTTP with a trained run until SIGTERM or Ctrl-C.
 
@@ -59,12 +85,16 @@ def serve(
         images: images.parquet (read): which pictures the products have; default as for catalogue.
         cache: folder of the stored pictures (read); default as for catalogue.
         watch: seconds between two looks at the run's files.
+        linger: seconds after the signal to end in which open connections may ask once more, and hear that they end.
 
     Raises:
         DecorecError: there is no trained model, a file is damaged, or the address is taken.
     """
-    if not (0 <= port < 65536 and watch > 0):
-        raise DecorecError(f"serve: expected 0 <= port < 65536 and watch > 0, found {port} and {watch}; correct them")
+    if not (0 <= port < 65536 and watch > 0 and linger >= 0):
+        raise DecorecError(
+            f"serve: expected 0 <= port < 65536, watch > 0 and linger >= 0, found {port}, {watch} and {linger}; "
+            "correct them"
+        )
     with _listening(host, port) as listener:
         state = state_of(run)
         loaded, meters = load_warm(run), Meters()
@@ -73,10 +103,10 @@ def serve(
         reloader = Reloader(run, worker, meters, watch, state)
         known = sum(item in loaded.trained.index for item in products.titles)
         log.info("%d items, %d of them in the catalogue (%s)", len(loaded.trained.items), known, products.path)
-        asyncio.run(_run(build_app(worker, reloader, products, meters), reloader, listener))
+        asyncio.run(_run(build_app(worker, reloader, products, meters), reloader, listener, linger))
 
 
-async def _run(app: object, reloader: Reloader, listener: socket.socket) -> None:
+async def _run(app: object, reloader: Reloader, listener: socket.socket, linger: float) -> None:
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         log_config=None,
@@ -85,7 +115,7 @@ async def _run(app: object, reloader: Reloader, listener: socket.socket) -> None
         server_header=False,
         timeout_graceful_shutdown=GRACE,
     )
-    server, loop = _Server(config), asyncio.get_running_loop()
+    server, loop = _Server(config, linger), asyncio.get_running_loop()
 
     def end() -> None:
         server.should_exit = True

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -267,6 +270,57 @@ def test_a_new_model_takes_over_without_a_lost_request(service: Service, folder:
     assert "new" in [each["item"] for each in service.recommend([ITEMS[5]], k=len(ITEMS))]
     assert service.end() == 0
     assert not any("Traceback" in line for line in service.lines)
+
+
+def test_no_request_is_dropped_when_the_server_ends(folder: Path, trained: TrainedRun) -> None:
+    """Clients that keep their connection, clients that open one for each request, and one that never asks."""
+    expected = shown([vars(each) for each in trained.recommend([ITEMS[5]])])
+    body, begun = json.dumps({"history": [ITEMS[5]]}), threading.Barrier(9)
+
+    with serving(folder, "--linger", "60") as service:
+        host, port = service.address.removeprefix("http://").split(":")
+
+        def client(kept: bool) -> int:
+            """Ask until the server refuses; the number of answers."""
+            try:
+                return ask_until_refused(HTTPConnection(host, int(port)), kept)
+            except BaseException:
+                begun.abort()  # nobody is to wait for this client
+                raise
+
+        def ask_until_refused(connection: HTTPConnection, kept: bool) -> int:
+            answers = 0
+            while True:
+                try:
+                    if connection.sock is None:
+                        connection.connect()
+                except ConnectionRefusedError:
+                    return answers
+                new = answers == 0 or not kept
+                try:
+                    connection.request("POST", "/recommend", body, {"Content-Type": "application/json"})
+                    answer = connection.getresponse()
+                except ConnectionError:  # between the last look at who waits and the end of the listener
+                    assert new, "a connection that the server had answered on"
+                    return answers
+                found = json.loads(answer.read())["items"]  # or IncompleteRead
+                assert shown(found) == expected
+                answers += 1
+                if answers == 3:
+                    begun.wait()
+                if not kept:
+                    connection.close()
+
+        with ThreadPoolExecutor(8) as pool, socket.create_connection((host, int(port))) as silent:
+            clients = [pool.submit(client, kept) for kept in [True, False] * 4]
+            try:
+                begun.wait()
+            finally:
+                service.process.send_signal(signal.SIGTERM)
+            assert all(each.result() >= 3 for each in clients)
+            silent.close()
+        assert service.end() == 0
+        assert not any("Traceback" in line for line in service.lines)
 
 
 class Client:
