@@ -13,6 +13,8 @@ from decorec.evaluation.rank_metrics import Ranks
 __all__ = ["ranks", "top", "top_without", "without"]
 
 EXACT = 1 << 24
+GROUPED = 8
+"""Items of a group of which ``_best`` looks at the maximum first."""
 
 
 def ranks(scores: torch.Tensor, target: torch.Tensor) -> Ranks:
@@ -96,11 +98,11 @@ def top(scores: torch.Tensor, count: int) -> torch.Tensor:
     """
     items = scores.shape[1]
     count = min(count, items)
-    found = scores.topk(min(count + 1, items), dim=1)
-    chosen = found.indices[:, :count]
+    values, indices = _best(scores, min(count + 1, items))
+    chosen = indices[:, :count]
     if count < items:
-        cut = (found.values[:, count - 1] == found.values[:, count]).nonzero().squeeze(1)
-        part, last = scores[cut], found.values[cut, count - 1].unsqueeze(1)
+        cut = (values[:, count - 1] == values[:, count]).nonzero().squeeze(1)
+        part, last = scores[cut], values[cut, count - 1].unsqueeze(1)
         better, equal = part > last, part == last
         room = count - better.sum(1, keepdim=True)
         chosen[cut] = (better | (equal & (equal.cumsum(1) <= room))).nonzero()[:, 1].view(-1, count)
@@ -125,6 +127,27 @@ def top_without(scores: torch.Tensor, taken: torch.Tensor, most: int, count: int
     gone = taken.gather(1, best)
     left = gone.byte().sort(dim=1, stable=True).indices[:, :count]
     return best.gather(1, left).masked_fill(gone.gather(1, left), -1)
+
+
+def _best(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Values and items of ``scores.topk(count)``, [B, count] each; which items of the last value is open there as well.
+
+    On the CPU ``topk`` moves every score of a row. Of many items, only those of the groups with the ``count`` largest
+    maxima can be among the best: every other score is at most as large as each of these maxima.
+    """
+    users, items = scores.shape
+    width = items // GROUPED
+    if scores.device.type != "cpu" or 4 * count > width:
+        found = scores.topk(count, dim=1)
+        return found.values, found.indices
+    grouped = scores[:, : GROUPED * width].view(users, GROUPED, width)  # a group stands in a column
+    groups = grouped.amax(1).topk(count, dim=1, sorted=False).indices
+    among = grouped.gather(2, groups.unsqueeze(1).expand(-1, GROUPED, -1)).flatten(1)
+    rest = scores[:, GROUPED * width :]
+    places = torch.arange(GROUPED * width, items).expand(users, -1)
+    known = (torch.arange(GROUPED).unsqueeze(1) * width + groups.unsqueeze(1)).flatten(1)
+    found = torch.cat([among, rest], 1).topk(count, dim=1)
+    return found.values, torch.cat([known, places], 1).gather(1, found.indices)
 
 
 def _count(flags: torch.Tensor) -> torch.Tensor:

@@ -228,6 +228,7 @@ class TrainedRun:
             items = best if among is None else among[best.clamp_min(0)].masked_fill(best < 0, -1)
             found.items[there[block]] = items.cpu().numpy()
             found.scores[there[block]] = values.float().cpu().numpy()
+            del ranked, scores  # or they lie in memory while the next block is scored
 
     def similar(self, item: str, k: int = 12) -> list[Recommendation]:
         """The ``k`` items that are most similar to ``item``, without itself.

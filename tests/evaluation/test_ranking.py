@@ -95,3 +95,15 @@ def test_the_best_items_stand_in_the_order_of_score_and_then_of_item(
     scores[1::2, 5:9] = -0.0  # ties with 0.0
     expected = [sorted(range(37), key=lambda item: (-float(row[item]), item))[:count] for row in scores]
     assert top(scores, count).tolist() == expected
+
+
+@pytest.mark.parametrize("levels", [2, 50, 1_000_000])
+@pytest.mark.parametrize("items", [400, 403])
+@pytest.mark.parametrize("count", [1, 11, 12, 13])
+def test_the_best_of_many_items_are_found_in_groups(levels: int, items: int, count: int) -> None:
+    scores = draw(30, items, levels)[0]
+    scores[::2, ::3] = -torch.inf
+    scores[1] = scores[1].sort().values  # the best of a row beside each other, at its end
+    scores[2] = -torch.inf
+    expected = [sorted(range(items), key=lambda item: (-float(row[item]), item))[:count] for row in scores]
+    assert top(scores, count).tolist() == expected
