@@ -10,9 +10,10 @@ from __future__ import annotations
 import fcntl
 import glob
 import json
+import mmap
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -48,6 +49,8 @@ T = TypeVar("T")
 
 KEY = "seal"
 """Key of the seal among the metadata of a parquet or safetensors file, and in a JSON object."""
+MAPPED = {"F16": "<f2", "F32": "<f4"}
+"""Types of arrays that can stay on the disk, as safetensors and numpy name them."""
 COMMENTS = {".html": ("<!-- ", " -->\n"), ".svg": ("<!-- ", " -->\n")}
 """What surrounds the seal at the end of a text file; other text has none, as no step reads it."""
 
@@ -268,8 +271,13 @@ def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
     return len(encoded).to_bytes(8, "little") + encoded + content[8 + size :]
 
 
-def read_arrays(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+def read_arrays(path: Path, mapped: Collection[str] = ()) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
     """Read a safetensors file; returns (arrays by name, metadata without the seal).
+
+    Args:
+        path: the file.
+        mapped: names of arrays that stay on the disk: parts of them are read when they are used. What is written into
+            such an array stays in memory and does not change the file.
 
     Raises:
         DecorecError: the file is missing, is not safetensors, or is not as it was written.
@@ -281,9 +289,28 @@ def read_arrays(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]
         with safe_open(file, framework="numpy") as handle:
             metadata = handle.metadata() or {}
             metadata.pop(KEY, None)
-            return {name: handle.get_tensor(name) for name in handle.keys()}, metadata  # noqa: SIM118
+            names = set(handle.keys())
+            arrays = {name: handle.get_tensor(name) for name in sorted(names - set(mapped))}
+        return arrays | _mapped(file, names & set(mapped)), metadata
 
     return _read(path, "a safetensors file", reader)
+
+
+def _mapped(file: Path, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of a safetensors file (see ``_with_metadata``) that are not read yet."""
+    found: dict[str, npt.NDArray[Any]] = {}
+    with file.open("rb") as handle:
+        size = int.from_bytes(handle.read(8), "little")
+        header = json.loads(handle.read(size))
+    for name in sorted(names):
+        kind, shape = np.dtype(MAPPED[header[name]["dtype"]]), tuple(header[name]["shape"])
+        if 0 in shape:  # which cannot be mapped
+            found[name] = np.empty(shape, kind)
+            continue
+        array = np.memmap(file, kind, "c", 8 + size + header[name]["data_offsets"][0], shape)
+        array._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]  # or each row brings 128 KB with it
+        found[name] = array
+    return found
 
 
 def write_sparse(path: Path, matrix: Any) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "close",
     "counted",
     "current",
+    "digest_in",
     "opened",
     "place_in",
     "provenance",
@@ -166,6 +167,12 @@ def sources_of(path: Path) -> list[str]:
     """Places of the artifacts that ``path`` says it was made from; it holds its seal itself."""
     found = _read(path, path.suffix)
     return [] if found is None else list(_parsed(found.record)[1])
+
+
+def digest_in(path: Path) -> str:
+    """The digest of the content of ``path``, as its seal says; "" for a file without one."""
+    found = _read(path, path.suffix) if path.is_file() else None
+    return "" if found is None else found.content
 
 
 def place_in(path: Path) -> str:

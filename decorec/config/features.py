@@ -29,7 +29,7 @@ class FeaturesConfig(Section):
     """Encodes pictures and texts, unless text or image name another way. clip: an open_clip model with published
     weights. fit: a small open_clip model that is trained on the data set's own (picture, text) pairs and needs no
     weights. The path of a copy of results/DATASET/encoder.safetensors: that encoder, of texts as well; nothing is
-    fitted, and of the other keys of this section only device counts."""
+    fitted, and of the other keys of this section only device and storage count."""
     text: str | None = Field(
         None,
         pattern=rf"^(encoder|lsa|open_clip|sentence-transformers|{VECTORS})$",
@@ -59,7 +59,11 @@ class FeaturesConfig(Section):
     weights: str = "openai"
     """open_clip weights tag, or the path of a local weights file (encoder clip)."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Arithmetic of the encoder; the features are stored in float32."""
+    """Arithmetic of the encoder; how its results are stored is the key storage."""
+    storage: Literal["float32", "float16"] = Field("float32", exclude_if=lambda storage: storage == "float32")
+    """Type of the stored features. float16 halves the files, and what is read of them in a step: values keep 11 binary
+    digits (a relative error up to 0.0005), and those below 0.00006 fewer; larger ones than 65,504 are refused. Models
+    compute with them in float32 in any case. Vectors of a data set in atomic files stay in float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: the GPU if there is one."""
     batch_size: int = Field(128, ge=1)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,9 @@ from decorec.artifacts.files import read_arrays, write_arrays
 from decorec.data.contract import check_finite
 from decorec.errors import DecorecError
 
-__all__ = ["FeatureFile", "items_digest"]
+__all__ = ["FeatureFile", "Storage", "items_digest"]
+
+Storage = Literal["float32", "float16"]
 
 
 def items_digest(items: Sequence[str]) -> str:
@@ -26,7 +29,8 @@ def items_digest(items: Sequence[str]) -> str:
 class FeatureFile:
     """Features of one modality.
 
-    ``x`` [items, width] float32, not normalised; rows of absent items are zero. ``present`` [items] bool.
+    ``x`` [items, width] float32, or float16 where it stays on the disk; not normalised; rows of absent items are zero.
+    ``present`` [items] bool.
     ``items``: the item of each row. ``metadata``: encoder, weights, ... as text. ``origin``: where it was read from.
     """
 
@@ -36,19 +40,27 @@ class FeatureFile:
     metadata: Mapping[str, str] = field(default_factory=dict)
     origin: str = field(default="features", compare=False)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path, storage: Storage = "float32") -> None:
         """Write as safetensors: x, present, items (uint8: utf-8 ids joined by newlines), items_sha256 in the metadata.
 
+        ``storage``: the type of x in the file.
+
         Raises:
-            DecorecError: rows, presence and items differ in length, or an id holds a newline.
+            DecorecError: rows, presence and items differ in length, an id holds a newline, or a value is too large for
+                the type.
         """
         _check_shapes(path, self.x, self.present, self.items)
         if any("\n" in item for item in self.items):
             raise DecorecError(
                 f"{path}: expected item ids without line breaks, found one with a line break; rename the item"
             )
+        if storage == "float16" and np.abs(self.x).max(initial=0) > np.finfo(np.float16).max:
+            raise DecorecError(
+                f"{path}: expected values up to {np.finfo(np.float16).max} (features.storage: float16), found "
+                f"{np.abs(self.x).max()}; set features.storage to float32"
+            )
         arrays = {
-            "x": self.x.astype(np.float32, copy=False),
+            "x": self.x.astype(storage, copy=False),
             "present": self.present,
             "items": np.frombuffer("\n".join(self.items).encode(), dtype=np.uint8),
         }
@@ -56,13 +68,15 @@ class FeatureFile:
         write_arrays(path, arrays, {**self.metadata, "items_sha256": items_digest(self.items)})
 
     @classmethod
-    def read(cls, path: Path) -> FeatureFile:
+    def read(cls, path: Path, mapped: bool = False) -> FeatureFile:
         """Read a file written by :meth:`write`.
+
+        ``mapped``: x stays on the disk, in the type of the file; its rows are read when they are used.
 
         Raises:
             DecorecError: this is not a features file, lengths or types are wrong, or the ids do not match the checksum.
         """
-        arrays, metadata = read_arrays(path)
+        arrays, metadata = read_arrays(path, {"x"} if mapped else ())
         missing = {"x", "present", "items"} - set(arrays)
         if missing:
             raise DecorecError(
@@ -71,10 +85,10 @@ class FeatureFile:
         x, present = arrays["x"], arrays["present"]
         ids = arrays["items"].tobytes().decode()
         items = ids.split("\n") if ids else []
-        if x.dtype != np.float32 or present.dtype != np.bool_:
+        if x.dtype not in (np.float32, np.float16) or present.dtype != np.bool_:
             raise DecorecError(
-                f"{path}: expected x of type float32 and present of type bool, found {x.dtype} and {present.dtype}; "
-                "run its step again"
+                f"{path}: expected x of type float32 or float16 and present of type bool, found {x.dtype} and "
+                f"{present.dtype}; run its step again"
             )
         _check_shapes(path, x, present, items)
         if metadata.get("items_sha256") != items_digest(items):
@@ -82,10 +96,22 @@ class FeatureFile:
                 f"{path}: expected item ids with the checksum {metadata.get('items_sha256')}, found "
                 f"{items_digest(items)}; the file is damaged, delete it and run its step again"
             )
-        return cls(x, present, items, metadata, str(path))
+        return cls(x if mapped else x.astype(np.float32, copy=False), present, items, metadata, str(path))
 
     def aligned(self, items: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """Rows and presence in the order of ``items``; rows of absent items are zero.
+        """Rows and presence in the order of ``items``, in memory; rows of absent items are zero.
+
+        Raises:
+            DecorecError: an item has no row in this file.
+        """
+        rows = self.rows_of(items)
+        present = self.present[rows]
+        x = np.asarray(self.x[rows]).astype(np.float32, copy=False)
+        x[~present] = 0
+        return x, present
+
+    def rows_of(self, items: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Where the rows of ``items`` stand, [items].
 
         Raises:
             DecorecError: an item has no row in this file.
@@ -97,11 +123,7 @@ class FeatureFile:
                 f"{self.origin}: expected a row for each of {len(items)} items, found none for {len(unknown)} of them "
                 f"(first: {unknown[0]!r}); run the features step again"
             )
-        rows = np.fromiter((row[item] for item in items), dtype=np.int64, count=len(items))
-        present = self.present[rows]
-        x = self.x[rows]
-        x[~present] = 0
-        return x, present
+        return np.fromiter((row[item] for item in items), dtype=np.int64, count=len(items))
 
 
 def _check_shapes(path: Path, x: npt.NDArray[np.float32], present: npt.NDArray[np.bool_], items: list[str]) -> None:

@@ -17,7 +17,7 @@ GROUPED = 8
 """Items of a group of which ``_best`` looks at the maximum first."""
 
 
-def ranks(scores: torch.Tensor, target: torch.Tensor) -> Ranks:
+def ranks(scores: torch.Tensor, target: torch.Tensor, own: torch.Tensor | None = None) -> Ranks:
     """Count for each user the items scored higher than the target, and the other items scored equal.
 
     Scores are compared as they are, without rounding or tolerance: equal is what has the same value in the type of
@@ -27,6 +27,8 @@ def ranks(scores: torch.Tensor, target: torch.Tensor) -> Ranks:
     Args:
         scores: [B, I] score of every item for each user, any floating type.
         target: [B] index of the true next item, integer, 0 <= target < I.
+        own: [B] score of the target, where ``scores`` are those of some items alone; then a target outside of
+            0 <= target < I is none of them.
 
     Returns:
         counts, each [B].
@@ -35,11 +37,13 @@ def ranks(scores: torch.Tensor, target: torch.Tensor) -> Ranks:
         DecorecError: a score is not a number.
     """
     broken = torch.isnan(scores.amax(1)).long()  # the maximum of a row with NaN is NaN
-    own = scores.gather(1, target.long().unsqueeze(1))  # [B, 1]
+    there = (target >= 0) & (target < scores.shape[1])
+    at = scores.gather(1, target.long().clamp(0, scores.shape[1] - 1).unsqueeze(1))  # [B, 1]
+    own = at if own is None else own.unsqueeze(1)
     # Counting comparisons stored as 0.0 and 1.0 is many times faster than counting booleans.
     flags = torch.empty(scores.shape, dtype=torch.float32, device=scores.device)
-    higher = _count(torch.gt(scores, own, out=flags))
-    equal = _count(torch.eq(scores, own, out=flags)) - 1
+    higher = _count(torch.gt(scores, own, out=flags)) - (there & (at > own).squeeze(1)).long()
+    equal = _count(torch.eq(scores, own, out=flags)) - (there & (at == own).squeeze(1)).long()
     broken, higher, equal = torch.stack([broken, higher, equal]).cpu()  # a GPU is waited for once
     if broken.any():
         raise DecorecError(
@@ -55,6 +59,7 @@ def without(
     target: torch.Tensor,
     rows: npt.NDArray[np.int64],
     items: npt.NDArray[np.int64],
+    own: torch.Tensor | None = None,
 ) -> Ranks:
     """The same counts among fewer candidates.
 
@@ -65,6 +70,7 @@ def without(
         rows: [X] places of users in the batch, 0 <= row < B.
         items: [X] for each of them an item that is no candidate. A pair may come several times; the target itself stays
             a candidate.
+        own: as for ``ranks``.
 
     Returns:
         counts, each [B].
@@ -74,7 +80,8 @@ def without(
     other = items != target.cpu().numpy()[rows]
     rows, items = rows[other], items[other]
     row, item = moved((torch.from_numpy(rows), torch.from_numpy(items)), scores.device)
-    own = scores.gather(1, target.long().unsqueeze(1)).squeeze(1).index_select(0, row)
+    own = scores.gather(1, target.long().unsqueeze(1)).squeeze(1) if own is None else own
+    own = own.index_select(0, row)
     taken = scores[row, item]
     gone = torch.stack([taken > own, taken == own]).cpu().numpy()
 

@@ -1,8 +1,10 @@
 """Trained models on disk: weights, the item data they were trained with, and the configuration of the run.
 
-A stage's folder is self-contained: model.safetensors holds weights (``model.*``), the tensors of the item data
-(``item_data.*``), the item ids (``items``, utf-8, newline-joined) and the number of training interactions of each item
-(``counts``, int64); config.json the run, stage, seed and versions.
+model.safetensors holds weights (``model.*``), the tensors of the item data (``item_data.*``), the item ids (``items``,
+utf-8, newline-joined) and the number of training interactions of each item (``counts``, int64); config.json the run,
+stage, seed and versions. So a stage's folder is self-contained, but for features that are too large to be copied:
+where these stayed in their file during training, model.safetensors has the row of each item in it
+(``item_data.features.MODALITY.rows``), and in its metadata the path and the digest of the file.
 """
 
 from __future__ import annotations
@@ -20,12 +22,15 @@ from torch import Tensor
 
 from decorec import __version__
 from decorec.artifacts.files import read_arrays, write_arrays, write_json
+from decorec.artifacts.layout import path_of, place_of, results_of
+from decorec.artifacts.seal import digest_in
 from decorec.config.runs import Run
 from decorec.config.stored import read_stored
+from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import read_vocab
 from decorec.errors import DecorecError
 from decorec.models.base import Recommender
-from decorec.models.item_data import ItemData
+from decorec.models.item_data import ItemData, MappedRows
 from decorec.models.registry import build
 
 __all__ = ["Checkpoint", "load", "load_for", "save", "versions"]
@@ -72,13 +77,22 @@ def save(
 
     ``counts``: [I] number of training interactions of each item.
     """
-    arrays = {f"item_data.{name}": _array(tensor) for name, tensor in model.item_data.tensors().items()}
+    mapped = model.item_data.mapped
+    arrays = {
+        f"item_data.{name}": _array(model.item_data[name]) for name in model.item_data.names if name not in mapped
+    }
+    arrays |= {f"item_data.{name}.rows": _array(file.rows) for name, file in mapped.items()}
     arrays |= {f"model.{name}": _array(tensor) for name, tensor in model.own_state().items()}
     arrays["items"] = np.frombuffer("\n".join(items).encode(), dtype=np.uint8)
     arrays["counts"] = counts.astype(np.int64)
     # First, so that the weights say which configuration belongs to them.
     write_json(config, {"run": run.dump(), "stage": model.stage, "seed": seed, "versions": versions()})
-    write_arrays(weights, arrays)
+    write_arrays(weights, arrays, {name: f"{file.digest} {_shown(file.path)}" for name, file in mapped.items()})
+
+
+def _shown(path: Path) -> str:
+    """From the folder of results/ on, where it lies in it."""
+    return path_of(place_of(path)) if place_of(path) else str(path.absolute())
 
 
 def versions() -> dict[str, str]:
@@ -93,7 +107,7 @@ def load(weights: Path, config: Path) -> Checkpoint:
         DecorecError: a file is missing or damaged, or the two do not belong together.
     """
     facts = read_stored(config, _Facts, "train the run again")
-    arrays, _ = read_arrays(weights)
+    arrays, metadata = read_arrays(weights)
     if not {"items", "counts"} <= arrays.keys():
         raise DecorecError(
             f"{weights}: expected weights with the ids of the items and their counts, found {sorted(arrays)[:5]}; "
@@ -102,7 +116,9 @@ def load(weights: Path, config: Path) -> Checkpoint:
     items = arrays.pop("items").tobytes().decode(errors="replace").split("\n")
     counts = arrays.pop("counts")
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    item_data = ItemData(len(items), _within(tensors, "item_data."))
+    held = _within(tensors, "item_data.")
+    mapped = {name: _mapped(weights, value, held.pop(f"{name}.rows"), name) for name, value in metadata.items()}
+    item_data = ItemData(len(items), held, mapped)
     try:
         model = build(facts.run, item_data, facts.stage)
         model.load_state_dict(_within(tensors, "model."), strict=False)
@@ -117,6 +133,24 @@ def load(weights: Path, config: Path) -> Checkpoint:
             "train the run again"
         )
     return Checkpoint(model.eval(), facts.run, facts.stage, facts.seed, items, counts)
+
+
+def _mapped(weights: Path, named: str, rows: Tensor, name: str) -> MappedRows:
+    """The features that ``weights`` names by digest and path, relative to the folder that holds results/.
+
+    Raises:
+        DecorecError: the file is missing or another one.
+    """
+    digest, _, path = named.partition(" ")
+    place = results_of(weights)
+    file = (place[0] if place else Path()) / path
+    x = FeatureFile.read(file, mapped=True).x
+    if (found := digest_in(file)) != digest:
+        raise DecorecError(
+            f"{file}: expected the {name} that {weights} was trained with (digest {digest}), found others (digest "
+            f"{found}); put those back, or train the run again"
+        )
+    return MappedRows(torch.from_numpy(x), rows, file, digest)
 
 
 def load_for(vocab: Path, weights: Path, config: Path) -> Checkpoint:

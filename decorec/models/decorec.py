@@ -188,7 +188,7 @@ class DeCoRec(SampledRecommender):
         super().__init__(config, item_data, stage)
         fused = stage != "stage1"
         count = item_data.item_count
-        self.widths = {name: item_data[f"features.{name}"].shape[1] for name in config.modalities}
+        self.widths = {name: item_data.width(f"features.{name}") for name in config.modalities}
         self.adapters = nn.ModuleDict({name: ModalAdapter(config, width, count) for name, width in self.widths.items()})
         self.encoder = SequenceEncoder(config.dim, config.encoder)
         if config.initialisation == "torch":
@@ -257,10 +257,12 @@ class DeCoRec(SampledRecommender):
         hops = max(self.config.modal_layers, self.config.id_layers if self.ids is not None else 0)
         if self.graph is not None and hops:
             around, graph = self.graph.around(items, hops)
-        if self._has_frozen_adapters or not self.adapters:
+        if not self.adapters:
+            representation = torch.zeros(1, len(items), self.config.dim, device=items.device)
+        elif self._has_frozen_adapters and self.holds_whole:
             representation = self.modal().index_select(1, items)
         else:
-            rows = {name: self.item_data[f"features.{name}"].index_select(0, around) for name in self.adapters}
+            rows = {name: self.item_data.rows(f"features.{name}", around) for name in self.adapters}
             each = [adapter(rows[name], graph, around) for name, adapter in self.adapters.items()]
             representation = torch.stack(each)[:, : len(items)]
         if self.ids is not None:
@@ -313,33 +315,44 @@ class DeCoRec(SampledRecommender):
             return intra_modal_loss(states, representations, batch.targets, temperature, drawn)
         return cross_modal_loss(states, representations, batch.targets, temperature, alpha, drawn)
 
-    def _logits(self, states: Tensor, whole: Tensor) -> Tensor:
+    def logits(self, states: Tensor, representations: Tensor) -> Tensor:
         """Eq. 12. Rows are the states in all modalities; columns are the items in all modalities, or in the row's own.
 
         Args:
             states: [M, P, D].
-            whole: [M, I, D].
+            representations: [M, N, D].
 
         Returns:
-            [M * P, M * I]; with ``cross: false`` [M * P, I].
+            [M * P, M * N]; with ``cross: false`` [M * P, N].
         """
+        states, representations = self._comparable(states, representations)
         states = states / self.config.temperature
         if self.config.cross:
-            return product(states.flatten(0, 1), whole.flatten(0, 1))
-        return torch.cat([product(one, items) for one, items in zip(states, whole, strict=True)])
+            return product(states.flatten(0, 1), representations.flatten(0, 1))
+        return torch.cat([product(one, items) for one, items in zip(states, representations, strict=True)])
 
-    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
-        """Eq. 16 to 18, [P, I]."""
-        states, whole = self._comparable(self._states(batch, representations), representations)
-        modalities, items, _ = whole.shape
-        logits = self._logits(states, whole)
+    def total(self, logits: Tensor, modalities: int, before: Tensor | None) -> Tensor | None:
+        """[M * P] logarithm of the denominator of eq. 16, or what stands in its place."""
+        if self.config.scoring == "logits":
+            return None
         if self.config.scoring == "exponentials":
-            shares = decorec_released.shared_exponentials(logits, modalities)
+            largest = decorec_released.largest_logit(logits, modalities)
+            return largest if before is None else torch.maximum(largest, before)
+        total = torch.logsumexp(logits, 1)
+        return total if before is None else torch.logaddexp(total, before)
+
+    def scores_from(self, logits: Tensor, modalities: int, total: Tensor | None = None) -> Tensor:
+        """Eq. 16 to 18, [P, N]."""
+        if self.config.scoring == "exponentials":
+            shares = decorec_released.shared_exponentials(logits, modalities, total)
         elif self.config.scoring == "logits":
             shares = logits
-        else:
+        elif total is None:
             shares = torch.softmax(logits, 1, out=logits)  # eq. 16, row by row, in place
-        parts = shares.view(modalities, len(batch.predict), -1, items)
+        else:
+            shares = logits.sub_(total[:, None]).exp_()
+        items = logits.shape[1] // (modalities if self.config.cross else 1)
+        parts = shares.view(modalities, len(logits) // modalities, -1, items)
         total = torch.zeros_like(parts[0, :, 0])
         for own, part in enumerate(parts.unbind()):  # eq. 18: the sum over the modalities of eq. 17
             for other, share in enumerate(part.unbind(1)):

@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from decorec.nn.attention import SelfAttention
 from decorec.nn.sparse import Propagation, table_rows
 
-__all__ = ["InterestTable", "MeanOfHops", "padding_row", "shared_exponentials", "start_attention_as_torch_does"]
+__all__ = [
+    "InterestTable",
+    "MeanOfHops",
+    "largest_logit",
+    "padding_row",
+    "shared_exponentials",
+    "start_attention_as_torch_does",
+]
 
 
 class MeanOfHops(nn.Module):
@@ -52,14 +59,20 @@ def padding_row(adapters: nn.ModuleDict, widths: dict[str, int], device: torch.d
     )
 
 
-def shared_exponentials(logits: Tensor, modalities: int) -> Tensor:
+def largest_logit(logits: Tensor, modalities: int) -> Tensor:
+    """The largest of a user's ``logits`` [M * P, M * N] in all modalities, [M * P], M times the same."""
+    return logits.view(modalities, -1, logits.shape[1]).amax((0, 2)).repeat(modalities)
+
+
+def shared_exponentials(logits: Tensor, modalities: int, largest: Tensor | None = None) -> Tensor:
     """``scoring: exponentials``, for eq. 16: exponentials divided by one common constant instead of a softmax per user.
 
     Args:
-        logits: [M * P, M * I]; overwritten.
+        logits: [M * P, M * N]; overwritten.
         modalities: M.
+        largest: ``largest_logit`` over all items; None: these are all.
     """
-    largest = logits.view(modalities, -1, logits.shape[1]).amax((0, 2)).repeat(modalities)
+    largest = largest_logit(logits, modalities) if largest is None else largest
     return logits.sub_(largest[:, None]).exp_()
 
 

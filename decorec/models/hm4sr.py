@@ -159,7 +159,7 @@ class HM4SR(TiedRecommender):
     def __init__(self, config: Hm4srConfig, item_data: ItemData, stage: str) -> None:
         super().__init__(config, item_data, stage)
         dim = config.dim
-        self.adapters = nn.ModuleDict({name: Linear(item_data[f"features.{name}"].shape[1], dim) for name in FEATURES})
+        self.adapters = nn.ModuleDict({name: Linear(item_data.width(f"features.{name}"), dim) for name in FEATURES})
         self.adapters.apply(initialise)
         self.clock = Clock(dim)
         self.encoder = Streams(config)
@@ -186,7 +186,7 @@ class HM4SR(TiedRecommender):
 
     def representations_of(self, items: Tensor) -> Tensor:
         """The same of some items, [1, N, 3 D]."""
-        rows = {name: self.item_data[f"features.{name}"].index_select(0, items) for name in self.adapters}
+        rows = {name: self.item_data.rows(f"features.{name}", items) for name in self.adapters}
         adapted = [adapter(rows[name]) for name, adapter in self.adapters.items()]
         return torch.cat([super().representations_of(items)[0], *adapted], 1)[None]
 

@@ -11,13 +11,17 @@ import torch
 from torch import Tensor
 
 from decorec.artifacts.files import by_stem, read_arrays, read_sparse
+from decorec.artifacts.seal import digest_in
 from decorec.config.runs import Run
 from decorec.data.graph import normalise
 from decorec.data.item_features import FeatureFile
 from decorec.errors import DecorecError
-from decorec.models.item_data import ItemData
+from decorec.models.item_data import ItemData, MappedRows
 
-__all__ = ["ModelInputs"]
+__all__ = ["ModelInputs", "mapped_rows"]
+
+IN_MEMORY = 1 << 28
+"""Elements of the largest features that are held in memory (1 GB) by a training that reads some of their rows alone."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,15 @@ class ModelInputs:
             DecorecError: a needed file is missing, or does not fit the list of items.
         """
         tensors: dict[str, Tensor] = {}
+        mapped: dict[str, MappedRows] = {}
         for need in run.needs(stage):
-            tensors |= self._read(need, items, run, stage)
-        return ItemData(len(items), tensors)
+            tensors |= self._read(need, items, run, stage, mapped)
+        return ItemData(len(items), tensors, mapped)
 
-    def _read(self, need: str, items: Sequence[str], run: Run, stage: str) -> dict[str, Tensor]:
+    def _read(
+        self, need: str, items: Sequence[str], run: Run, stage: str, mapped: dict[str, MappedRows]
+    ) -> dict[str, Tensor]:
+        """The tensors of ``need``; what stays in its file is added to ``mapped``."""
         kind, _, modality = need.partition(".")
         holder = "interests" if kind == "centroids" else kind
         path = self.cooccurrence if kind == "graph" else getattr(self, holder).get(modality)
@@ -66,7 +74,11 @@ class ModelInputs:
             what = "the co-occurrence matrix" if kind == "graph" else f"the file {modality}.safetensors"
             raise DecorecError(f"{stage} of {run.model.name}: expected {what} at {flag}, found none; pass it")
         if kind == "features":
-            x, present = FeatureFile.read(path).aligned(items)
+            file = FeatureFile.read(path, mapped=True)
+            if run.train.stage(stage).negatives != "all" and len(items) * file.x.shape[1] > IN_MEMORY:
+                mapped[need] = mapped_rows(path, file, items)
+                return {f"present.{modality}": torch.from_numpy(file.present[mapped[need].rows.numpy()])}
+            x, present = file.aligned(items)
             return {need: torch.from_numpy(x), f"present.{modality}": torch.from_numpy(present)}
         if kind == "interests":
             assignment = read_arrays(path)[0]["assignment"]
@@ -81,6 +93,15 @@ class ModelInputs:
             "graph.col": torch.from_numpy(matrix.indices.astype(np.int32)),
             "graph.values": torch.from_numpy(matrix.data.astype(np.float32)),
         }
+
+
+def mapped_rows(path: Path, file: FeatureFile, items: Sequence[str]) -> MappedRows:
+    """Features of ``items`` that stay in their ``file``, which was read with ``mapped``.
+
+    Raises:
+        DecorecError: an item has no row in the file.
+    """
+    return MappedRows(torch.from_numpy(file.x), torch.from_numpy(file.rows_of(items)), path, digest_in(path))
 
 
 def _expect(path: Path, found: int, expected: int) -> None:

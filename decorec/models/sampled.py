@@ -1,9 +1,11 @@
-"""What models have in common whose loss can be taken over a part of the items, as with sampled negatives."""
+"""What models have in common that need no more of the items at a time than a part of them: to train and to rank."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from decorec.data.batches import Batch
@@ -13,14 +15,25 @@ from decorec.nn.sampled_softmax import read_items
 
 __all__ = ["SampledRecommender"]
 
+WHOLE = 1 << 20
+"""Items of the largest catalogue whose representations are held at once (2 GB with two modalities and width 256)."""
+
 
 class SampledRecommender(Recommender):
-    """A model that trains on all items, or with sampled negatives on those that a step reads.
+    """A model that trains on all items, or with sampled negatives on those that a step reads, and ranks in tiles.
 
-    Shapes: M modalities, N items that are read, D width.
+    Scores are computed from logits, which an item has by itself, and in some models from one number per row of logits
+    that depends on all items, its total.
+
+    Shapes: M modalities, N items that are read, D width, P predictions, R rows of logits.
     """
 
     supports_sampled_softmax = True
+
+    @property
+    def holds_whole(self) -> bool:
+        """Whether there are so few items that the representations of all are made at once."""
+        return self.item_data.item_count <= WHOLE
 
     def loss(self, batch: Batch) -> Tensor:
         """Over all items, or over sampled ones; then the other items are not read."""
@@ -33,3 +46,29 @@ class SampledRecommender(Recommender):
     @abstractmethod
     def loss_over(self, representations: Tensor, batch: Batch, drawn: SampledNegatives | None = None) -> Tensor:
         """The loss over items with these ``representations`` [M, N, D]; the batch and the draw number items by them."""
+
+    @abstractmethod
+    def _states(self, batch: Batch, representations: Tensor) -> Tensor:
+        """What items are compared with, [M, P, D]; the batch numbers items by ``representations`` [M, N, D]."""
+
+    @abstractmethod
+    def logits(self, states: Tensor, representations: Tensor) -> Tensor:
+        """Of items with these ``representations`` [M, N, D], for ``states`` [M, P, D]; [R, columns]."""
+
+    def total(self, logits: Tensor, modalities: int, before: Tensor | None) -> Tensor | None:
+        """[R] what scores need of all items: from the logits of some, and ``before``, that of the items before them."""
+        return None
+
+    def scores_from(self, logits: Tensor, modalities: int, total: Tensor | None = None) -> Tensor:
+        """[P, N], from ``logits``, which may be overwritten; without ``total`` they are those of all items."""
+        return logits
+
+    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
+        """Scores of all items at the batch's predictions, [P, I]."""
+        logits = self.logits(self._states(batch, representations), representations)
+        return self.scores_from(logits, len(representations))
+
+    def queries(self, batch: Batch) -> Tensor:
+        """The states of the batch, [M, P, D], for which no items but its own are read."""
+        items, places = torch.unique(batch.items, return_inverse=True)
+        return self._states(replace(batch, items=places), self.representations_of(items))

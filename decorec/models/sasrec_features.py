@@ -38,7 +38,7 @@ class SASRecFeatures(TiedRecommender):
         super().__init__(config, item_data, stage)
         self.encoder = SequenceEncoder(config.dim, config.encoder)
         self.adapters = nn.ModuleDict(
-            {name: Linear(item_data[f"features.{name}"].shape[1], config.dim, bias=False) for name in FEATURES}
+            {name: Linear(item_data.width(f"features.{name}"), config.dim, bias=False) for name in FEATURES}
         )
         self.adapters.apply(initialise)
         if config.fusion == "concat":
@@ -51,8 +51,8 @@ class SASRecFeatures(TiedRecommender):
         """Id, text and picture of some items or of all, in one vector each, [1, N, D]; ``ids`` [N, D] of these."""
         parts = [ids]
         for name, adapter in self.adapters.items():
-            x = self.item_data[f"features.{name}"]
-            x = x if items is None else x.index_select(0, items)
+            key = f"features.{name}"
+            x = self.item_data[key] if items is None else self.item_data.rows(key, items)
             parts.append(adapter(functional.normalize(x, dim=1) if self.config.feature_norm == "unit" else x))
         whole: Tensor = self.fusion(torch.cat(parts, 1)) if self.config.fusion == "concat" else sum(parts, self.bias)
         return whole[None]
@@ -73,6 +73,10 @@ class SASRecFeatures(TiedRecommender):
             return super().loss(batch)
         # The two sides have different vectors of an item, which one list of the items that are read cannot hold.
         return self.loss_over(self.item_representations(), batch, self.sampled_negatives())
+
+    def queries(self, batch: Batch) -> Tensor:
+        """[1, P, D]; the ids of all items are in memory anyway."""
+        return super().queries(batch) if self.config.sides == "both" else self._states(batch, self.items.weight[None])
 
     def _states(self, batch: Batch, representations: Tensor) -> Tensor:
         """[1, P, D]."""

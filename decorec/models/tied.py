@@ -54,6 +54,6 @@ class TiedRecommender(SampledRecommender):
         states = self._states(batch, representations)
         return cross_modal_loss(states, representations, batch.targets, 1.0, 1.0, drawn)
 
-    def scores(self, batch: Batch, representations: Tensor) -> Tensor:
-        """Dot products, [P, I]."""
-        return product(self._states(batch, representations)[0], representations[0])
+    def logits(self, states: Tensor, representations: Tensor) -> Tensor:
+        """Dot products, which are the scores, [P, N]."""
+        return product(states[0], representations[0])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from decorec.artifacts.files import read_arrays, write_arrays
-from decorec.data.item_features import FeatureFile
+from decorec.data.item_features import FeatureFile, Storage
 from decorec.errors import DecorecError
 
 
@@ -70,3 +71,33 @@ def test_an_id_with_a_line_break(tmp_path: Path) -> None:
     wrong = FeatureFile(example().x[:1], example().present[:1], ["a\nb"])
     with pytest.raises(DecorecError, match="without line breaks"):
         wrong.write(tmp_path / "f")
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_rows_that_stay_on_the_disk_are_those_in_memory(storage: Storage, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(4, 3)).astype(np.float32)
+    x[1] = 0
+    replace(example(), x=x).write(tmp_path / "f", storage)
+    before = (tmp_path / "f").read_bytes()
+    whole, mapped = FeatureFile.read(tmp_path / "f"), FeatureFile.read(tmp_path / "f", mapped=True)
+    assert whole.x.dtype == np.float32 and mapped.x.dtype == storage and isinstance(mapped.x, np.memmap)
+    assert np.array_equal(whole.x, mapped.x.astype(np.float32))
+    np.testing.assert_allclose(whole.x, x, rtol=0 if storage == "float32" else 2**-11, atol=2**-25)
+    rows, _ = mapped.aligned(["d", "ä", "b"])
+    assert rows.dtype == np.float32 and np.array_equal(rows, whole.x[[3, 1, 0]])
+    mapped.x[:] = 7
+    assert (tmp_path / "f").read_bytes() == before
+
+
+def test_a_value_that_float16_cannot_hold_is_refused(tmp_path: Path) -> None:
+    large = replace(example(), x=example().x * 1e4)
+    with pytest.raises(DecorecError, match=r"f: expected values up to 65504.*float16\), found 110000"):
+        large.write(tmp_path / "f", "float16")
+    assert not (tmp_path / "f").exists()
+    large.write(tmp_path / "f")
+
+
+def test_no_rows_stay_on_the_disk(tmp_path: Path) -> None:
+    FeatureFile(np.empty((0, 3), np.float32), np.empty(0, np.bool_), []).write(tmp_path / "f")
+    assert FeatureFile.read(tmp_path / "f", mapped=True).x.shape == (0, 3)
