@@ -53,7 +53,9 @@ class InterestsConfig(Section):
     """Clusters of enriched raw features (eq. 3 to 5)."""
 
     ratio: float = Field(0.1, gt=0, le=1)
-    """Number of clusters per item, in each modality."""
+    """Number of clusters per item, in each modality. Up to 2^29 pairs of an item and a cluster (73,271 items at 0.1)
+    k-means compares all pairs; beyond, it makes about as many groups as the square root of the number of clusters, and
+    the clusters within each group."""
     seed: int = Field(0, ge=0)
     """Seed of k-means."""
     normalisation: Normalisation = "symmetric"

@@ -53,6 +53,10 @@ class StageConfig(Section):
     clipped, as in the released code."""
     beta2: float = Field(0.999, gt=0, lt=1)
     """Decay of Adam's second moment."""
+    id_momentum: bool = Field(True, exclude_if=bool)
+    """Adam's first moment of ids in a training with sampled negatives, an array of the size of the ids. false: an id
+    moves by the gradient of the step alone, and there is no such array. Without sampled negatives it has no effect. Not
+    written if true, so that the tracked values of a run are the same as before the key existed."""
     restart: bool = True
     """Reset Adam's moments every epoch, as the released code does; better on validation items than without resets."""
     warmup_epochs: float = Field(0.0, ge=0)

@@ -21,8 +21,12 @@ class RowAdam(torch.optim.Adam):
     """Adam, of which a parameter with a sparse gradient takes a step in the rows of this gradient alone.
 
     A row's moments are as old as the steps that read it: they do not fade while others are read. Its second moment is
-    one number, the mean over the row, so that the state of a table costs little more than the table.
+    one number, the mean over the row, so that the state of a table costs little more than the table; without a first
+    moment (``row_momentum``) it costs nearly nothing.
     """
+
+    row_momentum = True
+    """Whether rows have a first moment."""
 
     @torch.no_grad()
     def step(self, closure: Step | None = None) -> float | None:  # type: ignore[override]
@@ -46,15 +50,20 @@ class RowAdam(torch.optim.Adam):
         state = self.state[parameter]
         if not state:
             state["step"] = parameter.new_zeros(len(parameter), 1, dtype=torch.float32)
-            state["exp_avg"] = torch.zeros_like(parameter)
+            if self.row_momentum:
+                state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = parameter.new_zeros(len(parameter), 1)
-        first, second = group["betas"]
+        first, second = group["betas"] if self.row_momentum else (0.0, group["betas"][1])
         own = parameter.index_select(0, rows)
         gradient = gradient.add(own, alpha=group["weight_decay"])
         step = state["step"].index_select(0, rows).add_(1)
-        mean = state["exp_avg"].index_select(0, rows).lerp_(gradient, 1 - first)
+        new = {"step": step}
+        if self.row_momentum:
+            new["exp_avg"] = state["exp_avg"].index_select(0, rows).lerp_(gradient, 1 - first)
+        mean = new.get("exp_avg", gradient)
         square = state["exp_avg_sq"].index_select(0, rows).lerp_(gradient.square().mean(1, keepdim=True), 1 - second)
-        for name, values in (("step", step), ("exp_avg", mean), ("exp_avg_sq", square)):
+        new["exp_avg_sq"] = square
+        for name, values in new.items():
             state[name].index_copy_(0, rows, values)
         step = step.to(own.dtype)
         rate = group["lr"] / (1 - first**step)
@@ -85,7 +94,9 @@ def build_optimizer(model: Recommender, config: StageConfig) -> RowAdam:
         raise ValueError(f"optimizer groups do not contain each trainable parameter exactly once: {wrong}")
     for group in groups:
         group["base_lr"] = group["lr"]
-    return RowAdam(groups, betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True)
+    adam = RowAdam(groups, betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True)
+    adam.row_momentum = config.id_momentum
+    return adam
 
 
 def warmup(step: int, samples: Samples, config: StageConfig) -> float:

@@ -17,7 +17,8 @@ from decorec.data.graph import normalise
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import write_vocab
 from decorec.errors import DecorecError
-from decorec.prepare.clustering import cluster, enrich, kmeans, nearest
+from decorec.prepare import clustering
+from decorec.prepare.clustering import _shares, cluster, enrich, kmeans, nearest, two_levels
 
 ITEMS, WIDTH = 60, 5
 
@@ -55,6 +56,54 @@ def test_kmeans_finds_the_groups_and_their_means() -> None:
     for group in range(6):
         np.testing.assert_allclose(centroids[group], x[assignment == group].mean(axis=0), rtol=1e-4)
     assert centroids.dtype == np.float32 and assignment.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("sizes", "k", "expected"),
+    [
+        ([30, 20, 10], 6, [3, 2, 1]),
+        ([30, 20, 10], 7, [4, 2, 1]),
+        ([100, 1, 1, 1], 5, [2, 1, 1, 1]),
+        ([100, 1, 1, 1], 50, [47, 1, 1, 1]),
+        ([3, 2, 1], 6, [3, 2, 1]),
+        ([1], 1, [1]),
+    ],
+)
+def test_groups_get_clusters_in_proportion_to_their_items(sizes: list[int], k: int, expected: list[int]) -> None:
+    assert _shares(np.array(sizes), k) == expected
+
+
+def test_clusters_in_two_levels_are_nearly_as_tight_as_those_of_all_pairs() -> None:
+    """300 items around 30 points: both find clusters in which an item is nearest to its own mean, on any threads."""
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(30, WIDTH)) * 10
+    x = (np.repeat(centres, 10, axis=0) + random.normal(size=(300, WIDTH))).astype(np.float32)
+
+    def inertia(centroids: npt.NDArray[np.float32], assignment: npt.NDArray[np.int64]) -> float:
+        return float(np.square(x - centroids[assignment]).sum())
+
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(two_levels(x.copy(), 30, 1))
+    (centroids, assignment), other = found
+    assert centroids.tobytes() == other[0].tobytes() and assignment.tobytes() == other[1].tobytes()
+    assert centroids.shape == (30, WIDTH) and centroids.dtype == np.float32 and assignment.dtype == np.int64
+    for number in range(30):
+        np.testing.assert_allclose(centroids[number], x[assignment == number].mean(axis=0), rtol=1e-3, atol=1e-4)
+    exact = inertia(*kmeans(x.copy(), 30, 1))
+    assert inertia(centroids, assignment) < 1.5 * exact < 0.1 * float(np.square(x - x.mean(0)).sum())
+
+
+def test_a_large_catalogue_is_clustered_in_two_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, config = files(tmp_path), InterestsConfig(ratio=0.1, layers=0)
+    written = []
+    for limit in (ITEMS * 6, ITEMS * 6 - 1):
+        monkeypatch.setattr(clustering, "EXACT", limit)
+        cluster(settings=config, **given, features=tmp_path / "text", interests=tmp_path / "interests")
+        written.append(read_arrays(tmp_path / "interests")[0]["assignment"].tolist())
+    assert written == [each(blobs(), 6, config.seed)[1].tolist() for each in (kmeans, two_levels)]
+    assert written[0] != written[1]
 
 
 def files(folder: Path) -> dict[str, Path]:

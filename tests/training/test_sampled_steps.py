@@ -165,12 +165,15 @@ def sparse_gradient(rows: list[int], values: Tensor, size: tuple[int, ...]) -> T
     return torch.sparse_coo_tensor(torch.tensor([rows]), values, size, check_invariants=True).coalesce()
 
 
-def test_a_row_takes_the_steps_of_adam_with_one_second_moment() -> None:
+@pytest.mark.parametrize("momentum", [True, False])
+def test_a_row_takes_the_steps_of_adam_with_one_second_moment(momentum: bool) -> None:
     random = np.random.default_rng(0)
     table = torch.nn.Parameter(torch.from_numpy(random.normal(size=(5, 3))))
     plain = torch.nn.Parameter(torch.from_numpy(random.normal(size=4)))
     twin = torch.nn.Parameter(plain.detach().clone())
     adam = RowAdam([{"params": [table, plain], "lr": 0.1}], betas=(0.9, 0.99), weight_decay=0.01)
+    adam.row_momentum = momentum
+    beta = 0.9 if momentum else 0.0
     usual = torch.optim.Adam([twin], lr=0.1, betas=(0.9, 0.99), weight_decay=0.01)
     expected = table.detach().numpy().copy()
     first, second, steps = np.zeros((5, 3)), np.zeros(5), np.zeros(5)
@@ -184,10 +187,11 @@ def test_a_row_takes_the_steps_of_adam_with_one_second_moment() -> None:
         for row, own in zip(rows, gradient, strict=True):
             own = own + 0.01 * expected[row]
             steps[row] += 1
-            first[row] = 0.9 * first[row] + 0.1 * own
+            first[row] = beta * first[row] + (1 - beta) * own
             second[row] = 0.99 * second[row] + 0.01 * (own**2).mean()
             length = np.sqrt(second[row] / (1 - 0.99 ** steps[row])) + 1e-8
-            expected[row] -= 0.1 * first[row] / (1 - 0.9 ** steps[row]) / length
+            expected[row] -= 0.1 * first[row] / (1 - beta ** steps[row]) / length
+    assert ("exp_avg" in adam.state[table]) == momentum
     np.testing.assert_allclose(table.detach().numpy(), expected, rtol=1e-12)
     assert torch.equal(plain, twin)
 
