@@ -28,9 +28,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks._worlds import describe_machine, generated
 from benchmarks.training import clock
@@ -65,6 +67,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=224, help="values of a row of these features")
     parser.add_argument("--steps", type=int, default=6, help="steps of this model")
     parser.add_argument("--momentum", action="store_true", help="give its ids a first moment")
+    parser.add_argument("--parts", nargs="+", choices=("step", "rank"), default=["step", "rank"])
     parser.add_argument("--alone", choices=("memory", "step", "rank"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -91,17 +94,17 @@ def _on_disk(items: int, options: argparse.Namespace) -> dict[str, float]:
             _write_features(Path(folder) / name, items, options.width)
         return {
             name: value
-            for part in ("step", "rank")
+            for part in options.parts
             for name, value in _in_a_process(items, options, part, "--disk", folder).items()
         }
 
 
 def _write_features(path: Path, items: int, width: int) -> None:
-    """Rows in float16; they repeat, but for a factor, since drawing them all takes longer than all that is measured."""
-    block = np.random.default_rng(len(path.name)).normal(0, 0.4, (1 << 16, width)).astype(np.float32)
+    """Rows in float16; they repeat, since drawing them all takes longer than all that is measured."""
+    block = np.random.default_rng(len(path.name)).normal(0, 0.4, (1 << 16, width)).astype(np.float16)
     with path.open("wb") as file:
-        for number, begin in enumerate(range(0, items, len(block))):
-            file.write((block[: items - begin] * (1 + number / 1000)).astype(np.float16).tobytes())
+        for begin in range(0, items, len(block)):
+            file.write(block[: items - begin].data)
 
 
 def _in_a_process(items: int, options: argparse.Namespace, part: str, *more: str) -> dict[str, float]:
@@ -155,7 +158,20 @@ def _model_on_disk(options: argparse.Namespace) -> tuple[Recommender, Run, Seque
         x = np.memmap(options.disk / name, np.float16, "c", shape=(items, options.width))
         mapped[f"features.{name}"] = MappedRows(torch.from_numpy(x), order, options.disk / name, "")
     present = {f"present.{name}": torch.ones(items, dtype=torch.bool) for name in MODALITIES}
-    return build(run, ItemData(items, present, mapped), "fit"), run, world.sequences
+    with _quick_start():
+        return build(run, ItemData(items, present, mapped), "fit"), run, world.sequences
+
+
+@contextmanager
+def _quick_start() -> Iterator[None]:
+    """While it is open, all ids begin with the same value: to draw them takes longer than all that is measured."""
+    drawn = torch.nn.init.normal_
+
+    def filled(tensor: Tensor, *given: float, **named: float) -> Tensor:
+        return tensor.detach().fill_(0.02) if len(tensor) >= 10_000 else drawn(tensor, *given, **named)
+
+    with patch.object(torch.nn.init, "normal_", filled):
+        yield
 
 
 def _step_on_disk(options: argparse.Namespace) -> dict[str, float]:
