@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from decorec.evaluation.full_ranking import ITEMS_AT_ONCE
 from docs.generate import REPOSITORY
 from docs.generate.cells import SECONDS, Cell
 
@@ -49,11 +50,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Tensor:
-    """What stands in memory at once: its sides, of 4 bytes an element."""
+    """What stands in memory at once, or on the disk: its sides, and the bytes of an element."""
 
     name: str
     shape: tuple[int, ...]
     bends: str
+    size: int = 4
 
 
 STEPS = (
@@ -114,7 +116,7 @@ STEPS = (
         ("200,000", "2,000"),
         "pairs of an item and a centroid, with a tenth as many centroids as items",
         ITEMS * ITEMS // 10,
-        "exact k-means ends here: a smaller `interests.ratio`, or no interests",
+        "all pairs: above 2^29 of them k-means works in two levels, a thousandth of this with a million clusters",
     ),
     Step(
         "stage 1, one modality, sampled negatives",
@@ -145,10 +147,20 @@ STEPS = (
     ),
 )
 TENSORS = (
-    Tensor("features of one modality", (ITEMS, FEATURES), "every training holds them, every checkpoint has a copy"),
-    Tensor("representations of two modalities", (2, ITEMS, WIDTH), "they are computed whole before users are ranked"),
-    Tensor("ids, their moment and their average", (3, ITEMS, WIDTH), "`train.averaging: 0` saves a third"),
-    Tensor("scores of 16 users", (16, ITEMS), ""),
+    Tensor(
+        "features of one modality, in float16",
+        (ITEMS, FEATURES),
+        "on the disk with `train.negatives`, and checkpoints refer to them; otherwise twice that, in memory",
+        2,
+    ),
+    Tensor("representations of two modalities", (2, ITEMS, WIDTH), "never whole in models that rank in tiles"),
+    Tensor("representations of a tile", (2, ITEMS_AT_ONCE, WIDTH), ""),
+    Tensor("ids", (ITEMS, WIDTH), "always in memory, in float32"),
+    Tensor("their first moment", (ITEMS, WIDTH), "none with `train.id_momentum: false`"),
+    Tensor("their second moments and counts of steps", (2, ITEMS), ""),
+    Tensor("their average", (ITEMS, WIDTH), "none with `train.averaging: 0`"),
+    Tensor("those of the best epoch", (ITEMS, WIDTH), "held from the first epoch on"),
+    Tensor("the file of a checkpoint that is being written", (2, ITEMS, WIDTH), "it is made in memory, twice"),
     Tensor("coefficients of EASE", (ITEMS, ITEMS), "refused above 20,000 items: `neighbours`"),
 )
 
@@ -177,7 +189,7 @@ def tensors() -> str:
     lines = ["| what | elements | GB | where it bends |", "|---|---|---|---|"]
     for one in TENSORS:
         shape = " x ".join(f"{side:,}" for side in one.shape)
-        lines.append(f"| {one.name} | {shape} | {_round(4 * math.prod(one.shape) / 1e9)} | {one.bends} |")
+        lines.append(f"| {one.name} | {shape} | {_round(one.size * math.prod(one.shape) / 1e9)} | {one.bends} |")
     return "\n".join(lines)
 
 
