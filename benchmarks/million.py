@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -167,7 +168,7 @@ def _quick_start() -> Iterator[None]:
     """While it is open, all ids begin with the same value: to draw them takes longer than all that is measured."""
     drawn = torch.nn.init.normal_
 
-    def filled(tensor: Tensor, *given: float, **named: float) -> Tensor:
+    def filled(tensor: Tensor, *given: Any, **named: Any) -> Tensor:
         if len(tensor) < 10_000:
             return drawn(tensor, *given, **named)
         return tensor.detach().fill_(named["std"]) if named else tensor  # what torch itself draws is drawn again

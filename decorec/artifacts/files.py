@@ -49,8 +49,21 @@ T = TypeVar("T")
 
 KEY = "seal"
 """Key of the seal among the metadata of a parquet or safetensors file, and in a JSON object."""
-MAPPED = {"F16": "<f2", "F32": "<f4"}
-"""Types of arrays that can stay on the disk, as safetensors and numpy name them."""
+KINDS = {
+    "bool": "BOOL",
+    "uint8": "U8",
+    "int8": "I8",
+    "int16": "I16",
+    "uint16": "U16",
+    "float16": "F16",
+    "int32": "I32",
+    "uint32": "U32",
+    "float32": "F32",
+    "float64": "F64",
+    "int64": "I64",
+    "uint64": "U64",
+}
+"""Types as numpy and safetensors name them; those at the end come first in a file."""
 COMMENTS = {".html": ("<!-- ", " -->\n"), ".svg": ("<!-- ", " -->\n")}
 """What surrounds the seal at the end of a text file; other text has none, as no step reads it."""
 
@@ -247,28 +260,26 @@ def _parquet(file: Path, names: set[str] | None) -> pl.DataFrame:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
-    """Write named arrays and text metadata as safetensors."""
-    from safetensors.numpy import save
+    """Write named arrays and text metadata as safetensors, array by array, so that memory holds none of them twice.
 
-    content = save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, None)
-    with sealed_path(path) as (temporary, mark):
-        temporary.write_bytes(_with_metadata(content, {**(metadata or {}), KEY: mark}))
-
-
-def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
-    """Add ``metadata`` to a serialised safetensors file, keys sorted.
-
-    The library writes metadata in an order that differs between processes, but equal content must give equal bytes.
-    Format: 8 bytes little-endian header length, JSON header padded with blanks
-    to a multiple of 8, data.
+    Format: 8 bytes little-endian header length, JSON header padded with blanks to a multiple of 8, data. The library
+    writes metadata in an order that differs between processes, but equal content must give equal bytes.
     """
-    size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + size])
-    header.pop("__metadata__", None)
-    text = json.dumps({"__metadata__": dict(sorted(metadata.items())), **header}, separators=(",", ":"))
-    encoded = text.encode()
-    encoded += b" " * (-len(encoded) % 8)
-    return len(encoded).to_bytes(8, "little") + encoded + content[8 + size :]
+    order = list(KINDS)
+    names = sorted(arrays, key=lambda name: (-order.index(arrays[name].dtype.name), name))
+    contents = {name: np.ascontiguousarray(arrays[name]) for name in names}
+    with sealed_path(path) as (temporary, mark), temporary.open("wb") as handle:
+        header: dict[str, Any] = {"__metadata__": dict(sorted({**(metadata or {}), KEY: mark}.items()))}
+        end = 0
+        for name, array in contents.items():
+            begin, end = end, end + array.nbytes
+            kind = KINDS[array.dtype.name]
+            header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [begin, end]}
+        encoded = json.dumps(header, separators=(",", ":")).encode()
+        encoded += b" " * (-len(encoded) % 8)
+        handle.write(len(encoded).to_bytes(8, "little") + encoded)
+        for array in contents.values():
+            handle.write(array.data)
 
 
 def read_arrays(path: Path, mapped: Collection[str] = ()) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
@@ -297,13 +308,14 @@ def read_arrays(path: Path, mapped: Collection[str] = ()) -> tuple[dict[str, npt
 
 
 def _mapped(file: Path, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
-    """Arrays of a safetensors file (see ``_with_metadata``) that are not read yet."""
+    """Arrays of a safetensors file (see ``write_arrays``) that are not read yet."""
     found: dict[str, npt.NDArray[Any]] = {}
+    kinds = {kind: np.dtype(name) for name, kind in KINDS.items()}
     with file.open("rb") as handle:
         size = int.from_bytes(handle.read(8), "little")
         header = json.loads(handle.read(size))
     for name in sorted(names):
-        kind, shape = np.dtype(MAPPED[header[name]["dtype"]]), tuple(header[name]["shape"])
+        kind, shape = kinds[header[name]["dtype"]], tuple(header[name]["shape"])
         if 0 in shape:  # which cannot be mapped
             found[name] = np.empty(shape, kind)
             continue

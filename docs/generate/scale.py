@@ -155,12 +155,11 @@ TENSORS = (
     ),
     Tensor("representations of two modalities", (2, ITEMS, WIDTH), "never whole in models that rank in tiles"),
     Tensor("representations of a tile", (2, ITEMS_AT_ONCE, WIDTH), ""),
-    Tensor("ids", (ITEMS, WIDTH), "always in memory, in float32"),
+    Tensor("ids", (ITEMS, WIDTH), "always in memory, in float32; twice while a checkpoint is read"),
     Tensor("their first moment", (ITEMS, WIDTH), "none with `train.id_momentum: false`"),
     Tensor("their second moments and counts of steps", (2, ITEMS), ""),
     Tensor("their average", (ITEMS, WIDTH), "none with `train.averaging: 0`"),
     Tensor("those of the best epoch", (ITEMS, WIDTH), "held from the first epoch on"),
-    Tensor("the file of a checkpoint that is being written", (2, ITEMS, WIDTH), "it is made in memory, twice"),
     Tensor("coefficients of EASE", (ITEMS, ITEMS), "refused above 20,000 items: `neighbours`"),
 )
 

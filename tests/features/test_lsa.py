@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
 import pytest
 
+from decorec.artifacts.files import read_arrays
 from decorec.config.features import FeaturesConfig
 from decorec.data.item_features import FeatureFile
 from decorec.features.lsa import NORM, Lsa
@@ -54,13 +56,15 @@ def test_few_texts_give_narrow_rows(texts: list[str], width: int) -> None:
     assert x.shape == (len(texts), width) and np.isfinite(x).all()
 
 
-def test_texts_alone_need_no_encoder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_texts_alone_need_no_encoder(storage: Literal["float32", "float16"], tmp_path: Path) -> None:
     write_tables(tmp_path, [*TEXTS, None], [(0, "permanent", None)])
     files = step_files(tmp_path)
-    features(settings=FeaturesConfig(encoder="fit", text="lsa", text_width=3), **files)
+    features(settings=FeaturesConfig(encoder="fit", text="lsa", text_width=3, storage=storage), **files)
     text, image = FeatureFile.read(files["text"]), FeatureFile.read(files["image"])
     assert text.present.tolist() == [True] * 6 + [False] and not image.present.any()
-    assert np.array_equal(text.x[:6], Lsa.fit(TEXTS, 3, 0).encode(TEXTS))
+    assert np.array_equal(text.x[:6], Lsa.fit(TEXTS, 3, 0).encode(TEXTS).astype(storage))
+    assert read_arrays(files["text"])[0]["x"].dtype == storage
     assert (text.metadata["encoder"], image.metadata["encoder"]) == ("lsa", "none")
 
 
