@@ -117,7 +117,8 @@ def _in_a_process(items: int, options: argparse.Namespace, part: str, *more: str
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     found: dict[str, float] = json.loads(out.partition("RESULT ")[2])
     memory = ", ".join(f"{name} {value:.2f} GB" for name, value in found.items() if name.endswith("memory"))
-    print(f"{items:,} items: most memory until {memory}", flush=True)
+    times = ", ".join(f"{name} {value:.2e}" for name, value in found.items() if not name.endswith("memory"))
+    print(f"{items:,} items: most memory until {memory}; seconds per target: {times}", flush=True)
     return found
 
 
