@@ -85,8 +85,8 @@ def train(
             epochs this one trains, without validation.
         code: fingerprint of the code; a state that other code has kept is not used.
         state: the state of the training (read and written, removed at the end), kept between runs of the step.
-        model: model.safetensors (written): the weights of the best epoch and the constant item data; of features of more
-            than 1 GB, with train.negatives, the path and the digest of their file.
+        model: model.safetensors (written): the weights of the best epoch and the constant item data; with
+            train.negatives, of features of more than 1 GB the path and the digest of their file.
         history: history.parquet (written), one row per epoch: epoch, loss, validation metrics, best.
         config: config.json (written): run, stage, seed and versions; together with the model file it rebuilds the
             trained model.

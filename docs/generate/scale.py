@@ -116,7 +116,7 @@ STEPS = (
         ("200,000", "2,000"),
         "pairs of an item and a centroid, with a tenth as many centroids as items",
         ITEMS * ITEMS // 10,
-        "all pairs: above 2^29 of them k-means works in two levels, a thousandth of this with a million clusters",
+        "of all pairs: above 2^29 of them k-means works in two levels, which needs 2 in 1,000 of a million clusters",
     ),
     Step(
         "stage 1, one modality, sampled negatives",
