@@ -89,7 +89,7 @@ def drawn(dataset: SampleDataset) -> World:
     filtered.drop(twice, "duplicates", "duplicate")
     filtered.keep(~lost, "items with a picture", "item without picture")
     filtered.core(5, "")
-    user, item, day, _ = rows[:, filtered.rows]
+    user, item, day, _ = rows[:, filtered.left]
     # Reviews lie in the file product by product, so this is the order of purchases of one day.
     order = np.lexsort([item, day, user])
     known, items = np.unique(item[order], return_inverse=True)

@@ -78,14 +78,14 @@ def main() -> None:
         print(f"both keep {kept:,} interactions")
 
 
-def steps(folder: Path, kcore: int) -> tuple[Cost, Cost]:
+def steps(folder: Path, kcore: int, interactions: str = "interactions.csv") -> tuple[Cost, Cost]:
     """What ingest and split of the shop in a folder cost; they leave kept.parquet there, and the files of both."""
     threads = str(os.cpu_count())
     section = json.dumps({"kcore": kcore, "require": []})
     command = [sys.executable, "-m", "decorec"]
     given = ["--threads", threads, "--filter", section]
     files = ["--interactions", str(folder / "kept.parquet"), "--catalogue", str(folder / "items.parquet")]
-    table = json.dumps({"source": "table", "path": str(folder)})
+    table = json.dumps({"source": "table", "path": str(folder), "interactions": interactions})
     ingest = [*command, "ingest", *given, *files, "--dataset", table, "--counts", str(folder / "counts.json")]
     split = [*command, "split", *given, *files, "--settings", SplitConfig().model_dump_json(), "--features"]
     for name in ("vocab.parquet", "sequences.parquet", "statistics.json"):

@@ -5,9 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import numpy as np
-import polars as pl
-
 from decorec.acquire.ingest import opened
 from decorec.acquire.sources.losses import expect_understood
 from decorec.artifacts.files import write_table
@@ -49,6 +46,6 @@ def histories(
     source = opened(dataset, reviews, meta, checksums)
     found, account = source.read_interactions()
     expect_understood(source.interactions_origin, account, source.unreadable)
-    kept = found.table(np.flatnonzero(~repeated(found, filter.duplicates)))
-    write_table(histories, kept.select(*HISTORIES).cast(pl.Schema(HISTORIES)))
+    kept = found.table(~repeated(found, filter.duplicates))
+    write_table(histories, kept.select(*HISTORIES), HISTORIES)
     log.info("histories: %d interactions of %d customers", len(kept), kept["user"].n_unique())

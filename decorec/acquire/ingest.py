@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,7 +23,7 @@ from decorec.config.prepare import FilterConfig
 from decorec.config.stored import read_stored
 from decorec.data.contract import check_interactions
 from decorec.data.filtering import Filtered
-from decorec.data.interactions import Interactions, repeated
+from decorec.data.interactions import Account, repeated
 from decorec.errors import DecorecError
 
 __all__ = ["ingest", "opened"]
@@ -68,31 +69,26 @@ def ingest(
             interaction has an item with metadata, or the k-core is empty.
     """
     source = opened(dataset, reviews, meta, checksums)
-    found, account = source.read_interactions()
-    counted(Path(source.interactions_origin), account.summary["records"])
-    expect_understood(source.interactions_origin, account, source.unreadable)
-    filtered, metadata = _reduce(found, filter, source)
-    counted(Path(source.items_origin), metadata.account.summary["records"])
-    kept = found.table(filtered.rows)
-    order = kept.select(pl.col("item").unique(maintain_order=True))
+    kept, account, steps, metadata = _reduce(source, filter)
+    order = kept.select(pl.col("item").unique(maintain_order=True).cast(pl.String))
     records = order.join(metadata.records, on="item", how="left", maintain_order="left")
     rows, repaired = make_catalogue(records, source.row, threads)
     repairs = dict(sorted((repaired + Counter(metadata.account.repaired)).items()))
     summary = {
         "interactions": {**account.summary, "dropped": account.dropped, "repaired": account.repaired},
         "items": {**metadata.account.summary, "dropped": metadata.account.dropped, "repaired": repairs},
-        "filter": filtered.steps,
+        "filter": steps,
         "kept": {"users": kept["user"].n_unique(), "items": len(rows), "interactions": len(kept)},
     }
     check_interactions(interactions, kept, rows["item"], filter.kcore)
     # First, so that the same items are the same bytes whatever was bought of them: what is made from the items alone
     # need not be made again.
     write_table(catalogue, rows)
-    write_table(interactions, kept)
+    write_table(interactions, kept, {"user": pl.String, "item": pl.String})
     write_json(counts, summary)
     losses = [
         account.dropped,
-        *(step["dropped"] for step in filtered.steps if step["step"] in ("duplicates", "metadata")),
+        *(step["dropped"] for step in steps if step["step"] in ("duplicates", "metadata")),
     ]
     dropped = "".join(f", {count} dropped ({reason})" for loss in losses for reason, count in loss.items() if count)
     log.info(
@@ -124,25 +120,34 @@ def opened(dataset: Dataset, reviews: Path | None, meta: Path | None, checksums:
     return open_source(dataset, reviews, meta)
 
 
-def _reduce(found: Interactions, filter: FilterConfig, source: Source) -> tuple[Filtered, Metadata]:
+def _reduce(source: Source, filter: FilterConfig) -> tuple[pl.DataFrame, Account, list[dict[str, Any]], Metadata]:
     """Drop duplicates, interactions with an item without metadata, and those outside of the k-core.
 
     Complete metadata are read only for items with at least k interactions, because the core contains no others.
+
+    Returns:
+        what is left, as ``Interactions.table`` has it, with ids as categories; the account of the interactions that
+        were read; the steps of the filter; the metadata.
     """
+    found, account = source.read_interactions()
+    counted(Path(source.interactions_origin), account.summary["records"])
+    expect_understood(source.interactions_origin, account, source.unreadable)
     filtered = Filtered.start(found.user, found.item)
     filtered.drop(repeated(found, filter.duplicates), "duplicates", f"duplicate ({filter.duplicates})")
-    often = np.bincount(found.item[filtered.rows], minlength=len(found.items)) >= filter.kcore
-    wanted = found.items.filter(pl.Series(often))
+    items = found.items
+    often = np.bincount(filtered.item[filtered.left], minlength=len(items)) >= filter.kcore
+    wanted = items.filter(pl.Series(often))
     metadata = source.read_items(wanted)
     expect_understood(source.items_origin, metadata.account, source.unreadable)
     expect_same_ids(source.items_origin, wanted, metadata.ids, source.unreadable)
-    filtered.keep(found.items.is_in(metadata.ids.implode()).to_numpy(), "metadata", "item without metadata")
-    if not len(filtered.rows):
+    filtered.keep(items.is_in(metadata.ids.implode()).to_numpy(), "metadata", "item without metadata")
+    if not filtered.left.any():
         lost = "".join(f", {reason}: {count}" for reason, count in metadata.account.dropped.items() if count)
         raise DecorecError(
-            f"{source.items_origin}: expected metadata of the {len(found.items)} items with interactions (such as "
-            f"{found.items[0]!r}), found {len(metadata.ids)} other items{lost}; check that both files belong to "
-            "one data set"
+            f"{source.items_origin}: expected metadata of the {account.summary['items']} items with interactions (such "
+            f"as {found.rows['item'][0]!r}), found {len(metadata.ids)} other items{lost}; check that both files belong "
+            "to one data set"
         )
     filtered.core(filter.kcore, "lower filter.kcore or add data")
-    return filtered, metadata
+    counted(Path(source.items_origin), metadata.account.summary["records"])
+    return found.table(filtered.left), account, filtered.steps, metadata

@@ -23,6 +23,7 @@ from zipfile import ZipFile
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from decorec.artifacts import seal
 from decorec.errors import DecorecError, explain, explaining
@@ -64,6 +65,8 @@ KINDS = {
     "uint64": "U64",
 }
 """Types as numpy and safetensors name them; those at the end come first in a file."""
+ROW_GROUP = 122_880
+"""Rows that polars has in a row group, as nearly as it can."""
 COMMENTS = {".html": ("<!-- ", " -->\n"), ".svg": ("<!-- ", " -->\n")}
 """What surrounds the seal at the end of a text file; other text has none, as no step reads it."""
 
@@ -220,8 +223,16 @@ def read_json(path: Path) -> Any:
     return _read(path, "a JSON file", reader)
 
 
-def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame) -> None:
-    """Write ``frame`` as parquet (zstd); a lazy one part by part, so that it is never whole in memory."""
+def write_table(
+    path: Path, frame: pl.DataFrame | pl.LazyFrame, types: Mapping[str, pl.DataType | type[pl.DataType]] | None = None
+) -> None:
+    """Write ``frame`` as parquet (zstd); a lazy one part by part, so that it is never whole in memory.
+
+    Columns in ``types`` become of these types only as they are written, part by part; the file has the bytes that it
+    would have if they were so before.
+    """
+    if types and isinstance(frame, pl.DataFrame):
+        frame = _becoming(frame, types)
     with sealed_path(path) as (temporary, mark):
         if isinstance(frame, pl.LazyFrame):
             frame.sink_parquet(temporary, compression="zstd", metadata={KEY: mark}, engine="streaming")
@@ -232,31 +243,55 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame) -> None:
     seal.counted(path, rows, written=True)
 
 
+def _becoming(frame: pl.DataFrame, types: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.LazyFrame:
+    """The table with other types, one row group after the other, as polars divides a whole table into them."""
+    few = max(len(frame) // ROW_GROUP, 1)
+    count = min(few, few + 1, key=lambda groups: abs(len(frame) / groups - ROW_GROUP))
+    sizes = [len(frame) // count + (number < len(frame) % count) for number in range(count)]
+
+    def parts(columns: list[str] | None, rows: pl.Expr | None, most: int | None, size: int | None) -> Any:
+        begin = 0
+        for height in sizes:
+            yield frame[begin : begin + height].cast(pl.Schema(types))
+            begin += height
+
+    return register_io_source(parts, schema={**frame.schema, **types})
+
+
 def read_table(
     path: Path, columns: Mapping[str, pl.DataType | type[pl.DataType]] | None = None, *, only: bool = False
 ) -> pl.DataFrame:
     """Read a parquet table and check that it has ``columns`` (name -> type); others are kept, but for ``only``.
 
+    With ``only``, a column of strings may be asked for as categories: it is then never in memory as strings.
+
     Raises:
         DecorecError: the file is missing, is not parquet, is not as it was written, or lacks such a column.
     """
-    frame = _read(path, "a parquet table", lambda file: _parquet(file, set(columns or {}) if only else None))
+    frame = _read(path, "a parquet table", lambda file: _parquet(file, columns or {}, only))
     seal.counted(path, frame.height)
     for name, dtype in (columns or {}).items():
         if name not in frame.columns:
             raise DecorecError(f"{path}: expected a column {name!r}, found {frame.columns}; run its step again")
         if frame.schema[name] != dtype:
+            stored = pl.String if isinstance(dtype, pl.Categorical) else dtype
             raise DecorecError(
-                f"{path}: expected column {name!r} of type {dtype}, found {frame.schema[name]}; run its step again"
+                f"{path}: expected column {name!r} of type {stored}, found {frame.schema[name]}; run its step again"
             )
     return frame
 
 
-def _parquet(file: Path, names: set[str] | None) -> pl.DataFrame:
-    """The table, or those columns of ``names`` that it has."""
-    if names is None:
+def _parquet(file: Path, columns: Mapping[str, pl.DataType | type[pl.DataType]], only: bool) -> pl.DataFrame:
+    """The table, or those of the columns that it has."""
+    if not only:
         return pl.read_parquet(file, glob=False)
-    return pl.read_parquet(file, glob=False, columns=[name for name in pl.read_parquet_schema(file) if name in names])
+    found = {name: dtype for name, dtype in pl.read_parquet_schema(file).items() if name in columns}
+    categories = {
+        name: pl.col(name).cast(columns[name])
+        for name, dtype in found.items()
+        if dtype == pl.String and isinstance(columns[name], pl.Categorical)
+    }
+    return pl.scan_parquet(file, glob=False).select(list(found)).with_columns(**categories).collect(engine="streaming")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:

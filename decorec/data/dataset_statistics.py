@@ -60,15 +60,15 @@ def _targets(sequences: Sequences, items: int, quantile: float) -> dict[str, Any
     part. ``early``: before the point in time that ``quantile`` of all interactions do not exceed. ``same_day``: on
     the day (UTC) of the interaction before it.
     """
-    training, tested = sequences.training(), sequences.having("test")
-    counts, places = training.counts(items), tested.places("test")
+    training, tested = sequences.training().items, sequences.having("test")
+    counts, places = np.bincount(training, minlength=items), tested.places("test")
     times = tested.timestamps
     early = same_day = None
     if sequences.timestamps is not None and times is not None:
         early = float(np.mean(times[places] < point_in_time(sequences.timestamps, quantile)))
         same_day = float(np.mean(times[places] // DAY == times[places - 1] // DAY))
     return {
-        "training": len(training.items),
+        "training": len(training),
         "cold_items": int(np.count_nonzero(counts == 0)),
         "validation_targets": len(sequences.having("valid").users),
         "test_targets": len(places),

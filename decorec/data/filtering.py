@@ -1,4 +1,4 @@
-"""Filters interactions: which rows are left, and how many each step dropped for which reason."""
+"""Filters interactions: which are left, and how many each step dropped for which reason."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from decorec.errors import DecorecError
 
 __all__ = ["Filtered"]
 
+Flags = npt.NDArray[np.bool_]
+
 
 @dataclass
 class Filtered:
-    """``user``, ``item`` [interactions]: codes from 0; ``rows``: the interactions that are left, ascending.
+    """``user``, ``item`` [interactions]: codes from 0; ``left`` [interactions]: which of them are left.
 
     ``steps``: one entry per filter pass: step, dropped (interactions by reason), and the users, items and interactions
     that are left.
@@ -25,22 +27,23 @@ class Filtered:
 
     user: Codes
     item: Codes
-    rows: Codes
+    left: Flags
     steps: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def start(cls, user: Codes, item: Codes) -> Filtered:
-        """All rows, no step yet."""
-        return cls(user, item, np.arange(len(user)))
+        """All interactions, no step yet."""
+        return cls(user, item, np.ones(len(user), dtype=bool))
 
-    def drop(self, rows: npt.NDArray[np.bool_], step: str, reason: str) -> None:
-        """Drop some of the remaining interactions (``rows``: one flag for each of them) for ``reason``."""
-        self.rows = self.rows[~rows]
-        self.note(step, {reason: int(rows.sum())})
+    def drop(self, interactions: Flags, step: str, reason: str) -> None:
+        """Drop ``interactions`` (one flag for each, also for those that are gone already) for ``reason``."""
+        before = np.count_nonzero(self.left)
+        self.left &= ~interactions
+        self.note(step, {reason: int(before - np.count_nonzero(self.left))})
 
-    def keep(self, items: npt.NDArray[np.bool_], step: str, reason: str) -> None:
+    def keep(self, items: Flags, step: str, reason: str) -> None:
         """Keep the interactions of some items (``items``: one flag per code); the others are dropped for ``reason``."""
-        self.drop(~items[self.item[self.rows]], step, reason)
+        self.drop(~items[self.item], step, reason)
 
     def core(self, k: int, advice: str) -> None:
         """Reduce to the k-core.
@@ -48,10 +51,10 @@ class Filtered:
         Raises:
             DecorecError: it is empty; the message says what each step left, and ends with ``advice``.
         """
-        core = kcore(self.user[self.rows], self.item[self.rows], k)
-        self.rows = self.rows[core.keep]
+        core = kcore(self.user[self.left], self.item[self.left], k)
+        self.left[self.left] = core.keep
         self.steps += core.passes
-        if not len(self.rows):
+        if not self.left.any():
             history = "; ".join(
                 f"{step['step']}: {step['users']} users, {step['items']} items, {step['interactions']} interactions"
                 for step in self.steps
@@ -64,8 +67,8 @@ class Filtered:
     def note(self, step: str, dropped: dict[str, int]) -> None:
         """Record a step and what it left."""
         left = {
-            "users": distinct(self.user[self.rows]),
-            "items": distinct(self.item[self.rows]),
-            "interactions": len(self.rows),
+            "users": distinct(self.user[self.left]),
+            "items": distinct(self.item[self.left]),
+            "interactions": int(np.count_nonzero(self.left)),
         }
         self.steps.append({"step": step, "dropped": dropped, **left})

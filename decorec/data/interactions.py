@@ -11,17 +11,30 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from decorec.data.id_codes import Codes, factorise
+from decorec.data.id_codes import categories, distinct, numbers
 from decorec.errors import DecorecError
 
-__all__ = ["SHOWN", "Account", "Examples", "Interactions", "complete", "examples", "repeated", "shortened"]
+__all__ = [
+    "RECORD",
+    "SHOWN",
+    "Account",
+    "Examples",
+    "Interactions",
+    "complete",
+    "examples",
+    "examples_of",
+    "in_one_piece",
+    "repeated",
+    "shortened",
+]
 
 REQUIRED = ("user", "item", "timestamp")
 SHOWN = 3
 """Number of records that a message shows."""
 LONGEST = 80
 """Longest text of one of them."""
-
+RECORD = "record"
+"""Column of the number of a row in its source, from 1."""
 
 Examples = Callable[[], list[str]]
 """Shows some records; called for messages only."""
@@ -53,34 +66,43 @@ def shortened(text: str) -> str:
 class Interactions:
     """Interactions in the order of the source.
 
-    ``user``, ``item`` [interactions]: positions in ``users`` and ``items``, the distinct ids in order of first
-    appearance. ``rating``: float32, null where unknown. ``timestamp``: int64, ``per_second`` units in a second.
+    ``rows``: user and item (each a column of categories of its own), rating (float32, null where unknown) and timestamp
+    (int64, ``per_second`` units in a second). ``user`` and ``item``: the numbers of the categories, [interactions].
     """
 
-    user: Codes
-    item: Codes
-    users: pl.Series
-    items: pl.Series
-    rating: pl.Series
-    timestamp: pl.Series
+    rows: pl.DataFrame
     per_second: int
 
-    def table(self, rows: Codes) -> pl.DataFrame:
-        """The table user, item, rating, timestamp (seconds) of some interactions.
+    @property
+    def user(self) -> npt.NDArray[np.int32]:
+        return numbers(self.rows["user"])
+
+    @property
+    def item(self) -> npt.NDArray[np.int32]:
+        return numbers(self.rows["item"])
+
+    @property
+    def items(self) -> pl.Series:
+        """The ids of the items by their numbers; also of some that are in no row."""
+        return categories(self.rows["item"])
+
+    def table(self, left: npt.NDArray[np.bool_]) -> pl.DataFrame:
+        """The table user, item, rating, timestamp (seconds) of the interactions that are ``left``.
 
         Rows keep the order of the source; where times are finer than a second, which the table does not hold, they are
         ordered by time.
         """
-        fine = self.timestamp.gather(rows)
-        if (fine % self.per_second != 0).any():
-            rows = rows[np.argsort(fine.to_numpy(), kind="stable")]
-        columns = {
-            "user": self.users.gather(self.user[rows]),
-            "item": self.items.gather(self.item[rows]),
-            "rating": self.rating.gather(rows),
-            "timestamp": self.timestamp.gather(rows) // self.per_second,
-        }
-        return pl.DataFrame(columns)
+        flags = pl.Series(left)
+        # In one piece: how a table is cut in memory can be seen in the bytes of its file.
+        rows = pl.DataFrame([column.filter(flags).rechunk() for column in self.rows])
+        if (rows["timestamp"] % self.per_second != 0).any():
+            rows = rows.sort("timestamp", maintain_order=True)
+        return rows.with_columns(pl.col("timestamp") // self.per_second)
+
+
+def in_one_piece(frame: pl.DataFrame) -> pl.DataFrame:
+    """The columns of a table that was read in parts, each in one piece; ``frame`` loses them, one after the other."""
+    return pl.DataFrame([frame.drop_in_place(name).rechunk() for name in frame.columns])
 
 
 def complete(
@@ -91,10 +113,10 @@ def complete(
     expected: str,
     written: pl.DataFrame | None = None,
 ) -> tuple[Interactions, Account]:
-    """Drop rows without user, item or timestamp, counted by the first one that is missing, and number the ids.
+    """Drop rows without user, item or timestamp, counted by the first one that is missing.
 
     Args:
-        frame: user, item (strings), rating (float32), timestamp (int64).
+        frame: user, item (categories), rating (float32), timestamp (int64).
         account: of what was read so far.
         per_second: number of units of the timestamp in a second.
         origin: the file, for messages.
@@ -106,10 +128,12 @@ def complete(
     """
     lost = Counter(account.dropped)
     shown = {**_examples(frame, frame if written is None else written), **account.examples}
+    filled = pl.repeat(True, len(frame), eager=True)
     for name in REQUIRED:
-        filled = frame.filter(pl.col(name).is_not_null()) if frame[name].null_count() else frame
-        lost[f"no {name}"] = len(frame) - len(filled)
-        frame = filled
+        lost[f"no {name}"] = len((filled & frame[name].is_null()).arg_true())
+        filled &= frame[name].is_not_null()
+    if not filled.all():
+        frame = frame.filter(filled)
     if frame.is_empty():
         reasons = {reason: count for reason, count in lost.items() if count}
         counted = ", ".join(f"{reason}: {count}" for reason, count in reasons.items()) or "the file is empty"
@@ -117,12 +141,9 @@ def complete(
         raise DecorecError(
             f"{origin}: expected {expected}, found none ({counted}){such_as}; check that it is the right file"
         )
-    # One after the other: together, their tables would take more memory than the data.
-    user, users = factorise(frame["user"])
-    item, items = factorise(frame["item"])
-    summary = {**account.summary, "users": len(users), "items": len(items)}
+    found = Interactions(frame, per_second)
+    summary = {**account.summary, "users": distinct(found.user), "items": distinct(found.item)}
     repaired = {reason: count for reason, count in account.repaired.items() if count}
-    found = Interactions(user, item, users, items, frame["rating"], frame["timestamp"], per_second)
     return found, Account(summary, dict(lost), repaired, shown)
 
 
@@ -138,12 +159,18 @@ def _examples(frame: pl.DataFrame, written: pl.DataFrame) -> dict[str, Examples]
 
 def examples(frame: pl.DataFrame, lost: pl.Series, names: Sequence[str]) -> Examples:
     """Shows the first rows of ``frame`` where ``lost`` is true: their numbers from 1, and their values of ``names``."""
-    rows = frame.select(pl.int_range(1, pl.len() + 1).alias("record"), *names).filter(lost).head(SHOWN)
+    places = lost.arg_true().head(SHOWN)
+    return examples_of(frame.select(names)[places].with_columns((places + 1).alias(RECORD)))
+
+
+def examples_of(rows: pl.DataFrame) -> Examples:
+    """Shows the first of the ``rows``, which have their numbers in the source in the column ``RECORD``."""
+    rows = rows.head(SHOWN)
 
     def show() -> list[str]:
         values = ({name: value for name, value in row.items() if value is not None} for row in rows.to_dicts())
         return [
-            f"record {row.pop('record')}: "
+            f"record {row.pop(RECORD)}: "
             + shortened(", ".join(f"{name} {value!r}" for name, value in row.items()) or "nothing")
             for row in values
         ]
@@ -159,17 +186,13 @@ def repeated(found: Interactions, kind: Literal["exact", "pair"]) -> npt.NDArray
     """
     from decorec.data.kernels import possible_repeats
 
-    pair = found.user * len(found.items) + found.item
+    item = found.item
+    pair = found.user * np.int64(int(item.max()) + 1)
+    pair += item
     # Eight to sixteen marks per interaction: one row in ten is marked by chance.
     rows = np.flatnonzero(possible_repeats(pair, np.zeros(1 << len(pair).bit_length(), np.uint8)))
-    table = pl.DataFrame(
-        {
-            "row": rows,
-            "pair": pair[rows],
-            "rating": found.rating.gather(rows),
-            "timestamp": found.timestamp.gather(rows),
-        }
-    )
+    marked = found.rows.select("rating", "timestamp")[rows]
+    table = marked.with_columns(row=pl.Series(rows), pair=pl.Series(pair[rows]))
     key = ["pair"] if kind == "pair" else ["pair", "rating", "timestamp"]
     ranked = table.sort("timestamp", "row") if kind == "pair" else table
     stay = ranked.unique(key, keep="first", maintain_order=True)["row"].to_numpy()

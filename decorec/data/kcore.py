@@ -33,22 +33,21 @@ def kcore(users: Codes, items: Codes, k: int) -> Core:
     """
     from decorec.data.kernels import peel, tally
 
-    keep, rows, stay = np.zeros(len(users), dtype=bool), np.arange(len(users)), np.empty(len(users), dtype=bool)
     user_counts, item_counts = (np.zeros(int(codes.max(initial=-1)) + 1, np.int32) for codes in (users, items))
     users_left, items_left = tally(users, user_counts), tally(items, item_counts)
-    # Copies of half the size, which shrink pass by pass.
-    user, item = users.astype(np.int32), items.astype(np.int32)
+    # Copies of four bytes an entry, which shrink pass by pass.
+    user, item, stay = users.astype(np.int32), items.astype(np.int32), np.empty(len(users), dtype=bool)
     passes: list[dict[str, object]] = []
     while True:
-        left, small_users, small_items, users_gone, items_gone = peel(
-            user, item, rows, stay, user_counts, item_counts, k
-        )
-        if left == len(rows):
+        left, small_users, small_items, users_gone, items_gone = peel(user, item, stay, user_counts, item_counts, k)
+        if left == len(user):
             break
-        user, item, rows = user[:left], item[:left], rows[:left]
+        user, item = user[:left], item[:left]
         users_left, items_left = users_left - users_gone, items_left - items_gone
         dropped = {f"user below {k}": small_users, f"item below {k}": small_items}
         counts = {"users": users_left, "items": items_left, "interactions": left}
         passes.append({"step": f"{k}-core, pass {len(passes) + 1}", "dropped": dropped, **counts})
-    keep[rows] = True
+    # A user or an item that is not in the core has lost all of its interactions.
+    keep = (user_counts > 0)[users]
+    keep &= (item_counts > 0)[items]
     return Core(keep, passes)

@@ -1,68 +1,22 @@
-"""Compiled loops over millions of interactions: numbering of hashes, repeated numbers, the k-core.
+"""Compiled loops over millions of interactions: repeated numbers and the k-core.
 
 All of them are limited by memory access: a random access takes a hundred times as long as an addition.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["number", "peel", "possible_repeats", "tally"]
+__all__ = ["peel", "possible_repeats", "tally"]
 
-Codes = npt.NDArray[np.int64]
-Hashes = npt.NDArray[np.uint64]
+Codes = npt.NDArray[np.signedinteger[Any]]
 Bytes = npt.NDArray[np.uint8]
-Slots = npt.NDArray[np.uint32]
 Counts = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
-
-BATCH = 32
-"""Rows whose memory accesses are started together, so that their waiting times overlap."""
-
-
-@njit(nogil=True, cache=True)
-def number(hashes: Hashes, slots: Slots, codes: Codes, firsts: Codes) -> int:
-    """Number hashes by first appearance.
-
-    Args:
-        hashes: [rows] is overwritten: its first entries become the hash of each number.
-        slots: zeros; their count is a power of two and larger than the number of rows.
-        codes: [rows] is filled with the number of each row.
-        firsts: [rows] its first entries become the row in which each number appears first.
-
-    Returns:
-        the number of different hashes.
-    """
-    mask = np.uint64(len(slots) - 1)
-    places, held = np.empty(BATCH, np.int64), np.empty(BATCH, np.uint64)
-    found = 0
-    for start in range(0, len(hashes), BATCH):
-        size = min(BATCH, len(hashes) - start)
-        for index in range(size):
-            places[index] = slots[hashes[start + index] & mask]
-        for index in range(size):
-            held[index] = hashes[max(places[index] - 1, 0)]
-        for index in range(size):
-            row = start + index
-            value = hashes[row]
-            code = places[index] - 1
-            if code < 0 or held[index] != value:
-                # Free when it was looked up, or taken by another hash.
-                slot = value & mask
-                code = np.int64(slots[slot]) - 1
-                while code >= 0 and hashes[code] != value:
-                    slot = (slot + np.uint64(1)) & mask
-                    code = np.int64(slots[slot]) - 1
-                if code < 0:
-                    code = found
-                    hashes[code] = value  # this row has its number already
-                    firsts[code] = row
-                    found += 1
-                    slots[slot] = found
-            codes[row] = code
-    return found
 
 
 @njit(nogil=True, cache=True)
@@ -109,13 +63,12 @@ def tally(codes: Codes, counts: Counts) -> int:
 
 @njit(nogil=True, cache=True)
 def peel(
-    users: Counts, items: Counts, rows: Codes, stay: Flags, user_counts: Counts, item_counts: Counts, k: int
+    users: Counts, items: Counts, stay: Flags, user_counts: Counts, item_counts: Counts, k: int
 ) -> tuple[int, int, int, int, int]:
     """One pass of the k-core: interactions that stay move to the start, in order; the counts lose the others.
 
     Args:
         users, items: [interactions] codes.
-        rows: [interactions] is moved in the same way.
         stay: [interactions] working memory.
         user_counts, item_counts: interactions of each code.
         k: least number of interactions of a user and of an item.
@@ -125,15 +78,15 @@ def peel(
         items that have none left.
     """
     left = small_users = small_items = users_gone = items_gone = 0
-    for index in range(len(rows)):
+    for index in range(len(users)):
         user, item = user_counts[users[index]] >= k, item_counts[items[index]] >= k
         small_users += not user
         small_items += user & (not item)
         stay[index] = user & item
-    for index in range(len(rows)):
+    for index in range(len(users)):
         user, item = users[index], items[index]
         if stay[index]:
-            users[left], items[left], rows[left] = user, item, rows[index]
+            users[left], items[left] = user, item
             left += 1
         else:
             user_counts[user] -= 1

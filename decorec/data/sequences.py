@@ -29,6 +29,8 @@ COLUMNS: dict[str, Any] = {
 }
 """sequences.parquet. training: number of items in the training part, a user's first ones. valid, test: position (from
 0) of the target in the user's items, null where the user has none."""
+BLOCK = 1 << 18
+"""Users whose lists are made at once."""
 
 
 def write_vocab(path: Path, items: list[str]) -> None:
@@ -107,8 +109,8 @@ class Sequences:
 
     def _until(self, ends: IntArray) -> Sequences:
         """The first ``ends`` [users] items of each user, all of them for training."""
-        position = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], self.lengths)
-        keep = position < np.repeat(ends, self.lengths)
+        kept_and_not = np.stack([ends, self.lengths - ends], axis=1).ravel()
+        keep = np.repeat(np.tile([True, False], len(ends)), kept_and_not)
         timestamps = None if self.timestamps is None else self.timestamps[keep]
         offsets = np.concatenate([[0], np.cumsum(ends)])
         return Sequences(self.users, offsets, self.items[keep], timestamps, whole(ends), self.among)
@@ -142,22 +144,28 @@ class Sequences:
 
     def write(self, path: Path) -> None:
         """Write user, items (list of int32), timestamps (list of int64 or of nulls), training, valid, test."""
-        times: Any = self.timestamps
-        flat = pl.DataFrame(
-            {
-                "row": np.repeat(np.arange(len(self.users)), self.lengths),
-                "items": pl.Series(self.items, dtype=pl.Int32),
-                "timestamps": pl.Series(times if times is not None else [None] * len(self.items), dtype=pl.Int64),
-            }
-        )
-        lists = flat.group_by("row", maintain_order=True).agg("items", "timestamps")
+        lists = pl.concat([self._lists(begin) for begin in range(0, max(len(self.users), 1), BLOCK)], rechunk=True)
         parts = {name: getattr(self.parts, name) for name in ("training", "valid", "test")}
         columns = [
             pl.Series("user", self.users, dtype=pl.String),
-            *lists.select("items", "timestamps"),
+            *lists,
             *(pl.Series(name, values, dtype=pl.Int32).replace(-1, None) for name, values in parts.items()),
         ]
         write_table(path, pl.DataFrame(columns))
+
+    def _lists(self, begin: int) -> pl.DataFrame:
+        """The columns items and timestamps of the users ``begin`` to ``begin + BLOCK``."""
+        offsets = self.offsets[begin : begin + BLOCK + 1]
+        inside = slice(int(offsets[0]), int(offsets[-1]))
+        items, times = self.items[inside], None if self.timestamps is None else self.timestamps[inside]
+        flat = pl.DataFrame(
+            {
+                "row": np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)),
+                "items": pl.Series(items, dtype=pl.Int32),
+                "timestamps": pl.Series([None] * len(items) if times is None else times, dtype=pl.Int64),
+            }
+        )
+        return flat.group_by("row", maintain_order=True).agg("items", "timestamps").drop("row")
 
     @classmethod
     def read(cls, path: Path) -> Sequences:

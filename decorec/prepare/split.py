@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from decorec.artifacts.files import by_stem, read_table, write_json
 from decorec.config.prepare import FilterConfig, SplitConfig
 from decorec.data.dataset_statistics import describe
 from decorec.data.filtering import Filtered
-from decorec.data.id_codes import Codes, codes_in, factorise, first_appearances, sorted_by
+from decorec.data.id_codes import Codes, categories, codes_in, factorise, first_appearances, ids, numbers, sorted_by
 from decorec.data.item_features import FeatureFile
 from decorec.data.parts import by_time
 from decorec.data.sequences import Sequences, check_sequences, write_vocab
@@ -24,7 +25,6 @@ from decorec.errors import DecorecError
 __all__ = ["split"]
 
 log = logging.getLogger("decorec")
-COLUMNS: dict[str, Any] = {"user": pl.String, "item": pl.String, "timestamp": pl.Int64}
 
 
 def split(
@@ -62,12 +62,40 @@ def split(
         DecorecError: a file is missing or damaged, an interaction has an unknown item or (where it is divided by time)
             an unknown time, none is left, or no user has a target.
     """
-    table = read_table(interactions, COLUMNS)
-    names = read_table(catalogue, {"item": pl.String})["item"]
-    item = codes_in(table["item"], names)
+    result, items, steps = _filtered(filter, settings, interactions, catalogue, by_stem(features))
+    if settings.protocol == "temporal":
+        assert result.timestamps is not None
+        result = replace(result, split=by_time(result.offsets, result.timestamps, settings.quantile))
+    summary = describe(result, len(items), steps, settings.protocol, settings.quantile)
+    check_sequences(sequences, result, len(items), complete=True)
+    write_vocab(vocab, items)
+    result.write(sequences)
+    write_json(statistics, summary)
+    log.info(
+        "split: %d interactions in, %d of %d users and %d items out",
+        steps[0]["interactions"],
+        len(result.items),
+        len(result.users),
+        len(items),
+    )
+
+
+def _filtered(
+    filter: FilterConfig, settings: SplitConfig, interactions: Path, catalogue: Path, features: Mapping[str, Path]
+) -> tuple[Sequences, list[str], list[dict[str, Any]]]:
+    """The sequences of what the filter leaves, the items in the order of their index, and the steps of the filter."""
+    table = read_table(interactions, {"user": ids(), "item": ids(), "timestamp": pl.Int64}, only=True)
+    names = read_table(catalogue, {"item": pl.String}, only=True)["item"]
+    if missing := len(table) - len(table.select("user", "item").drop_nulls()):
+        raise DecorecError(
+            f"{interactions}: expected a user and an item in every row, found {missing} rows without; run the ingest "
+            "step again"
+        )
+    user, users = factorise(table.drop_in_place("user"))
+    item = codes_in(categories(table["item"]), names).astype(np.int32)[numbers(table["item"])]
     if len(item) and item.min() < 0:
         raise DecorecError(
-            f"{interactions}: expected items of {catalogue}, found {int((item < 0).sum())} interactions of others "
+            f"{interactions}: expected items of {catalogue}, found {np.count_nonzero(item < 0)} interactions of others "
             f"(such as {table['item'][int(item.argmin())]!r}); run the ingest step again"
         )
     if settings.protocol == "temporal" and (unknown := table["timestamp"].null_count()):
@@ -75,30 +103,20 @@ def split(
             f"{interactions}: expected a timestamp in every row (split.protocol: temporal), found {unknown} without; "
             "add the times, or set split.protocol to leave-one-out"
         )
-    user, users = factorise(table["user"])
+    time = table["timestamp"].to_numpy()
+    del table
     filtered = Filtered.start(user, item)
     filtered.note("given", {})
-    files = by_stem(features)
     for modality in ("text", "image"):
         if modality in filter.require:
-            if modality not in files:
+            if modality not in features:
                 raise DecorecError(f"--features: expected {modality}.safetensors (filter.require), found none; pass it")
-            _, present = FeatureFile.read(files[modality]).aligned(names.to_list())
+            _, present = FeatureFile.read(features[modality]).aligned(names.to_list())
             filtered.keep(present, f"items with {modality}", f"item without {modality}")
     filtered.core(filter.kcore, "lower filter.kcore, shorten filter.require, or add data")
-    time = table["timestamp"].to_numpy()
-    rows = sorted_by(user, sorted_by(time, filtered.rows))
+    rows = sorted_by(user, sorted_by(time, np.flatnonzero(filtered.left)))
     result, known = _sequences(user[rows], item[rows], time[rows], users)
-    if settings.protocol == "temporal":
-        result = replace(result, split=by_time(result.offsets, time[rows], settings.quantile))
-    summary = describe(result, len(known), filtered.steps, settings.protocol, settings.quantile)
-    check_sequences(sequences, result, len(known), complete=True)
-    write_vocab(vocab, names.gather(known).to_list())
-    result.write(sequences)
-    write_json(statistics, summary)
-    log.info(
-        "split: %d interactions in, %d of %d users and %d items out", len(table), len(rows), len(users), len(known)
-    )
+    return result, names.gather(known).to_list(), filtered.steps
 
 
 def _sequences(user: Codes, item: Codes, time: npt.NDArray[np.int64], users: pl.Series) -> tuple[Sequences, Codes]:

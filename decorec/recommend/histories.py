@@ -14,7 +14,7 @@ from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
 from decorec.artifacts.schemas.histories import HISTORIES
 from decorec.config.datasets import TableDataset
-from decorec.data.id_codes import codes_in, factorise, sorted_by
+from decorec.data.id_codes import Codes, codes_in, factorise, sorted_by
 from decorec.data.interactions import repeated
 from decorec.data.parts import whole
 from decorec.data.sequences import Sequences, read_vocab
@@ -86,8 +86,8 @@ def read_histories(path: Path, items: list[str]) -> Sequences:
     else:
         section = TableDataset(source="table", path=str(path.parent), interactions=path.name)
         found, _ = opened(section).read_interactions()
-        user, users, item, names = found.user, found.users, found.item, found.items
-        stamps, per_second = found.timestamp.to_numpy(), found.per_second
+        (user, users), (item, names) = (factorise(found.rows[name]) for name in ("user", "item"))
+        stamps, per_second = found.rows["timestamp"].to_numpy(), found.per_second
         kept = ~repeated(found, "exact")
     index = codes_in(names, pl.Series(items, dtype=pl.String))
     rows = sorted_by(user, sorted_by(stamps, np.flatnonzero(kept & (index[item] >= 0))))
@@ -96,7 +96,7 @@ def read_histories(path: Path, items: list[str]) -> Sequences:
     return Sequences(users.to_list(), offsets, known, stamps[rows] // per_second, whole(lengths))
 
 
-def _numbered(path: Path, column: str) -> tuple[npt.NDArray[np.int64], pl.Series]:
+def _numbered(path: Path, column: str) -> tuple[Codes, pl.Series]:
     """The number of the id in each row, and the ids; one column at a time, since these texts are most of the memory."""
     return factorise(read_table(path, {column: HISTORIES[column]}, only=True)[column])
 

@@ -1,4 +1,4 @@
-"""Compiled loops against plain ones: numbers by first appearance, and what may be a repetition."""
+"""Compiled loops against plain ones: what may be a repetition."""
 
 from __future__ import annotations
 
@@ -6,22 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decorec.data.kernels import number, possible_repeats
-
-# Few different values, many of which begin at one slot, and more rows than memory is asked for at once.
-Hashes = st.lists(st.sampled_from([0, 1, 2, 3, 256, 512, 1024, 2**63, 2**64 - 1, 2**64 - 256]), max_size=120)
-
-
-@given(Hashes)
-@settings(deadline=None)
-def test_numbers_follow_the_first_appearance(values: list[int]) -> None:
-    rows = len(values)
-    codes, firsts = np.empty(rows, np.int64), np.empty(rows, np.int64)
-    found = number(np.array(values, np.uint64), np.zeros(256, np.uint32), codes, firsts)
-    order = list(dict.fromkeys(values))
-    assert found == len(order)
-    assert codes.tolist() == [order.index(value) for value in values]
-    assert firsts[:found].tolist() == [values.index(value) for value in order]
+from decorec.data.kernels import possible_repeats
 
 
 @given(st.lists(st.one_of(st.integers(0, 20), st.integers(0, 2**62)), max_size=60), st.sampled_from([1, 4, 1024]))

@@ -80,9 +80,15 @@ def test_codes_of_nothing() -> None:
     assert len(codes) == len(names) == 0
 
 
-def test_values_of_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = pl.Series.hash
-    monkeypatch.setattr(pl.Series, "hash", lambda values, seed=0: real(values, seed) % (2 if seed < 3 else 2**63))
-    codes, names = factorise(pl.Series("v", ["a", "b", None, "a", "c", None]))
-    assert codes.tolist() == [0, 1, 2, 0, 3, 2]
-    assert names.to_list() == ["a", "b", None, "c"]
+def test_bytes_do_not_depend_on_how_many_lists_are_made_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = np.arange(3, 12)
+    flat = np.arange(lengths.sum())
+    found = Sequences(
+        [f"u{n}" for n in lengths], np.concatenate([[0], np.cumsum(lengths)]), flat.astype(np.int32), flat
+    )
+    found.write(tmp_path / "whole")
+    monkeypatch.setattr("decorec.data.sequences.BLOCK", 2)
+    found.write(tmp_path / "parts")
+    assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()

@@ -111,6 +111,14 @@ def test_ties_keep_the_order_of_the_source(tmp_path: Path) -> None:
     assert walks["u2"] == ["i2", "i3", "i0", "i1"]
 
 
+def test_rows_without_a_user_are_refused(tmp_path: Path) -> None:
+    inputs = write(tmp_path, everybody(), 4, set(range(4)), set(range(4)))
+    rows = pl.read_parquet(inputs["interactions"])
+    rows.with_columns(pl.when(pl.col("timestamp") > 0).then("user").alias("user")).write_parquet(inputs["interactions"])
+    with pytest.raises(DecorecError, match="expected a user and an item in every row, found 4 rows without"):
+        run(tmp_path, inputs)
+
+
 def test_timestamps_go_along(tmp_path: Path) -> None:
     rows = everybody()[::-1]
     run(tmp_path, write(tmp_path, rows, 4, set(range(4)), set(range(4))))

@@ -110,7 +110,7 @@ def _dated(text: pl.Expr, form: str) -> pl.Expr:
     return text.str.to_datetime(form, time_unit="us", strict=False).dt.epoch("us")
 
 
-def unread_times(written: pl.Series, times: pl.Series) -> pl.Series:
-    """The texts that are ``written`` as times and were not read as such; words for nothing are not among them."""
-    text = written.filter(times.is_null() & written.is_not_null()).cast(pl.String).str.strip_chars()
+def unread_times(written: pl.Series) -> pl.Series:
+    """Of what is ``written`` where no time could be read, the texts; words for nothing are not among them."""
+    text = written.drop_nulls().cast(pl.String).str.strip_chars()
     return text.filter((text != "") & ~text.str.to_lowercase().is_in(NO_TIMES))

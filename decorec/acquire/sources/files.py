@@ -139,34 +139,39 @@ class Parquet(LocalTable):
             with reading(self.path, what):
                 yield _stripped(self.path, pl.scan_parquet(self.path, glob=False)), NOTHING_LOST
             return
-        parts = {path: self._part(path, what, fields) for path in self.paths()}
+        parts = {path: self._part(path, what) for path in self.paths()}
         if not parts:
             raise DecorecError(
                 f"{self.path}: expected {what}, found a folder without parquet files; write them into it"
             )
-        (first, (like, _)), *_ = parts.items()
-        for path, (part, _) in parts.items():
+        schemas = {path: part.collect_schema() for path, part in parts.items()}
+        first = next(iter(parts))
+        for path, schema in schemas.items():
             for name in fields:
-                if part.schema.get(name) != like.schema.get(name):
+                if schema.get(name) != schemas[first].get(name):
                     raise DecorecError(
-                        f"{path}, column {name!r}: expected {like.schema.get(name, 'none')} as in {first}, found "
-                        f"{part.schema.get(name, 'none')}; write all files of the folder with the same columns"
+                        f"{path}, column {name!r}: expected {schemas[first].get(name, 'none')} as in {first}, found "
+                        f"{schema.get(name, 'none')}; write all files of the folder with the same columns"
                     )
-        yield (
-            joined([part for part, _ in parts.values()], {name for _, rest in parts.values() for name in rest}),
-            NOTHING_LOST,
-        )
+        read = [name for name in schemas[first] if name in fields]
+        others = {name for schema in schemas.values() for name in schema} - set(read)
+        parts = {path: part.select(read) for path, part in parts.items()}
+        try:
+            yield joined(list(parts.values()), others), NOTHING_LOST
+        except (OSError, pl.exceptions.PolarsError):
+            for path, part in parts.items():  # the damaged one is named
+                with reading(path, what):
+                    part.collect(engine="streaming")
+            raise
 
-    def _part(self, path: Path, what: str, fields: Sequence[str]) -> tuple[pl.DataFrame, set[str]]:
-        """Of one file, with the columns that its folders name, those of ``fields``, and the names of the others."""
+    def _part(self, path: Path, what: str) -> pl.LazyFrame:
+        """One file, with the columns that its folders name."""
         pairs = (folder.partition("=") for folder in path.relative_to(self.path).parts[:-1])
         named = {name: None if value == NO_PARTITION else unquote(value) for name, is_one, value in pairs if is_one}
         with reading(path, what):
-            table = _stripped(path, pl.scan_parquet(path, glob=False)).with_columns(
+            return _stripped(path, pl.scan_parquet(path, glob=False)).with_columns(
                 pl.lit(value, pl.String).alias(name) for name, value in named.items()
             )
-            names = table.collect_schema().names()
-            return table.select(name for name in names if name in fields).collect(), set(names) - set(fields)
 
 
 def _by_numbers(path: Path) -> list[tuple[str, int]]:
@@ -174,11 +179,9 @@ def _by_numbers(path: Path) -> list[tuple[str, int]]:
     return [(word, int(number or 0)) for word, number in re.findall(r"(\D*)(\d*)", str(path))]
 
 
-def joined(parts: Sequence[pl.DataFrame], others: Iterable[str]) -> pl.LazyFrame:
+def joined(parts: Sequence[pl.LazyFrame], others: Iterable[str]) -> pl.LazyFrame:
     """The rows of all parts; columns that were not read stand there empty, so that a message names them."""
-    present = parts[0].columns
-    missing = [pl.lit(None).alias(name) for name in sorted(others) if name not in present]
-    return pl.concat(parts).lazy().with_columns(missing)
+    return pl.concat(parts).with_columns(pl.lit(None).alias(name) for name in sorted(others))
 
 
 @dataclass(frozen=True)

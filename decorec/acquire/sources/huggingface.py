@@ -98,7 +98,7 @@ class _Saved(TableFile):
         if not parts:
             raise self._other(STATE, "no Arrow file")
         with reading(self.folder / STATE, what):
-            yield joined([self._named(part) for part in parts], others), NOTHING_LOST
+            yield joined([self._named(part).lazy() for part in parts], others - set(parts[0].columns)), NOTHING_LOST
 
     def _named(self, table: pl.DataFrame) -> pl.DataFrame:
         """The table with the names of classes in place of their numbers."""

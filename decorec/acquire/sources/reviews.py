@@ -11,7 +11,8 @@ import polars as pl
 
 from decorec.acquire.json_lines import read_records
 from decorec.acquire.sources.losses import lines_not_json
-from decorec.data.interactions import Account, Interactions, complete
+from decorec.data.id_codes import ids
+from decorec.data.interactions import Account, Interactions, complete, in_one_piece
 
 __all__ = ["AmazonFormat", "read_reviews"]
 
@@ -45,20 +46,21 @@ def read_reviews(path: Path, source: AmazonFormat) -> tuple[Interactions, Accoun
     """
     fields = FIELDS[source]
     time = _integer(fields.time)
+    user, item = (_filled(name).cast(ids()) for name in (fields.user, fields.item))
     expected = f"reviews with {fields.user}, {fields.item} and {fields.time}"
     frame, counts = read_records(
         path,
         [fields.user, fields.item, fields.rating, fields.time, fields.date],
         expected,
         lambda records: records.select(
-            user=_filled(fields.user),
-            item=_filled(fields.item),
+            user=user,
+            item=item,
             rating=pl.col(fields.rating).cast(pl.Float32, strict=False),
             timestamp=time,
             date=pl.when(time.is_null()).then(pl.col(fields.date)),
         ),
     )
-    frame, dated = _dated(frame, fields.per_second)
+    frame, dated = _dated(in_one_piece(frame), fields.per_second)
     account = Account(
         {"lines": counts["lines"], "records": len(frame)},
         {name: counts[name] for name in ("not JSON", "line too long")},

@@ -20,7 +20,8 @@ from decorec.acquire.item_text import clean, is_code, sentences
 from decorec.acquire.sources import columns
 from decorec.acquire.sources.files import Opened, TableFile
 from decorec.acquire.sources.source import Metadata, Row, Source
-from decorec.data.interactions import Account, Interactions, complete, examples
+from decorec.data.id_codes import ids, present
+from decorec.data.interactions import RECORD, Account, Interactions, complete, examples, examples_of, in_one_piece
 from decorec.errors import DecorecError
 
 __all__ = ["Table", "Tables", "table_row"]
@@ -93,25 +94,31 @@ class Table:
             rating = pl.col("rating") if "rating" in schema else pl.lit(None)
             if schema.get("rating") == pl.String:
                 rating = rating.str.strip_chars()
+            time = columns.microseconds(schema["timestamp"], self.per_second)
+            texts = {name: pl.col(name).cast(pl.String) for name in ("user", "item")}
             frame = table.select(
-                user=pl.col("user").cast(pl.String),
-                item=pl.col("item").cast(pl.String),
+                **{name: text.cast(ids()) for name, text in texts.items()},
                 rating=rating.cast(pl.Float32, strict=False),
-                timestamp=columns.microseconds(schema["timestamp"], self.per_second),
-                written=pl.col("timestamp"),
+                timestamp=time,
             ).collect(engine="streaming")
+            without = pl.DataFrame(schema=[*texts, "timestamp"])
+            if frame["timestamp"].null_count():  # only then are the times needed as they are written
+                without = (
+                    table.with_row_index(RECORD, offset=1)
+                    .filter(time.is_null())
+                    .select(**texts, timestamp="timestamp", record=RECORD)
+                    .collect(engine="streaming")
+                )
+        frame = in_one_piece(frame)
         self.file.expect_records(len(frame))
-        self._expect_times(columns.unread_times(frame["written"], frame["timestamp"]))
-        without = frame["timestamp"].is_null()
-        timeless = examples(frame.select("user", "item", timestamp="written"), without, ["user", "item", "timestamp"])
-        frame = frame.drop("written")
+        self._expect_times(columns.unread_times(without["timestamp"]))
         number = partial(
             complete,
             account=Account(
                 {**lost.summary, "records": len(frame)},
                 lost.dropped,
                 lost.repaired,
-                {**lost.examples, "no timestamp": timeless},
+                {**lost.examples, "no timestamp": examples_of(without)},
             ),
             per_second=columns.PER_SECOND,
             origin=self.file.origin,
@@ -121,9 +128,11 @@ class Table:
         )
         found, account = number(frame)
         # Blanks around ids and words for nothing are searched among the distinct ids, because these are fewer.
-        if all(columns.are_clean(ids) for ids in (found.users, found.items)):
+        if all(columns.are_clean(present(found.rows[name])) for name in texts):
             return found, account
-        return number(frame.with_columns(columns.identified("user"), columns.identified("item")))
+        del found
+        identified = [columns.identified(name).cast(ids()) for name in texts]
+        return number(in_one_piece(frame.lazy().with_columns(identified).collect(engine="streaming")))
 
     def read_items(self, wanted: pl.Series | None = None) -> Metadata:
         """Ids of all items and the columns of the ``wanted`` items (None: of all); an item's first row is used.

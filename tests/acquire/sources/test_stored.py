@@ -81,6 +81,15 @@ def test_folders_of_parquet_files_that_do_not_fit_together(tmp_path: Path) -> No
         ingested(tmp_path, section | {"columns": {"user": "buyer"}})
 
 
+def test_a_file_that_is_damaged_inside_is_named(tmp_path: Path) -> None:
+    section = parts(tmp_path)
+    late = tmp_path / "sales" / "item=003" / "part-10.parquet"
+    content = late.read_bytes()
+    late.write_bytes(content[:4] + b"\xff" * 40 + content[44:])
+    with pytest.raises(DecorecError, match=r"part-10\.parquet: expected a table of interactions, found a file that"):
+        ingested(tmp_path, section)
+
+
 # --- Hugging Face --------------------------------------------------------------------------------------------------
 
 

@@ -57,6 +57,17 @@ def test_a_folder_whose_name_is_a_pattern_is_that_folder_alone(tmp_path: Path, n
     assert len(read) == 16 and read["user"].str.starts_with("u").all()
 
 
+def test_many_files_give_the_bytes_of_one(tmp_path: Path) -> None:
+    interactions, items = frames()
+    items.write_csv(tmp_path / "items.csv")
+    interactions.write_parquet(tmp_path / "one.parquet")
+    (tmp_path / "many").mkdir()
+    for number, row in enumerate(interactions.iter_slices(3)):
+        row.write_parquet(tmp_path / "many" / f"part-{number}.parquet")
+    one, many = ([path.read_bytes() for path in run(tmp_path, name).values()] for name in ("one.parquet", "many"))
+    assert one == many
+
+
 def test_csv(tmp_path: Path) -> None:
     interactions, items = frames()
     interactions.write_csv(tmp_path / "interactions.csv")
