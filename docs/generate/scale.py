@@ -34,7 +34,7 @@ class Step:
     bends: str
     """What of the design does not hold at that size."""
     memory: Cell | None = None
-    """Measured beside the time, in GB."""
+    """Measured beside the time, in GB; or what one more takes, in bytes."""
     seconds: str = ""
     """Unit of the time, where the cell itself does not name it."""
 
@@ -46,6 +46,12 @@ class Step:
         """Core hours there."""
         unit = self.seconds or self.cell.text().split(", ")[0].split()[1]
         return self.cell.number() * SECONDS[unit] * self.growth() / 3600
+
+    def held(self) -> str:
+        """GB at once there; "" where none were measured."""
+        if self.memory is None:
+            return ""
+        return _round(self.memory.number() * (self.there / 1e9 if "bytes" in self.memory.text() else self.growth()))
 
 
 @dataclass(frozen=True)
@@ -61,21 +67,21 @@ class Tensor:
 STEPS = (
     Step(
         "ingest",
-        Cell(DATA, "Filter and split", "ingest", "processor"),
-        ("9,998,475",),
+        Cell(DATA, "Many files", "4,000,000", "ingest, processor"),
+        ("4,000,000",),
         "interactions",
         INTERACTIONS,
-        "one process holds all of it",
-        Cell(DATA, "Filter and split", "ingest", "memory"),
+        "one process holds all of it, as numbers",
+        Cell(DATA, "Many files", "growth, an interaction", "ingest, memory"),
     ),
     Step(
         "split",
-        Cell(DATA, "Filter and split", "split", "processor"),
-        ("9,998,475",),
+        Cell(DATA, "Many files", "4,000,000", "split, processor"),
+        ("4,000,000",),
         "interactions",
         INTERACTIONS,
         "as ingest",
-        Cell(DATA, "Filter and split", "split", "memory"),
+        Cell(DATA, "Many files", "growth, an interaction", "split, memory"),
     ),
     Step(
         "crawl",
@@ -178,8 +184,7 @@ def steps() -> str:
         measured = f"[{step.cell.text().split(', ')[0]}{' ' * bool(step.seconds)}{step.seconds}]({step.cell.anchor})"
         measured += f" for {' x '.join(step.amount)}" if step.amount else " for one"
         there = f"{_count(step.there)} {step.unit}"
-        held = "" if step.memory is None else _round(step.memory.number() * step.growth())
-        lines.append(f"| {step.name} | {measured} | {there} | {_round(step.hours())} | {held} | {step.bends} |")
+        lines.append(f"| {step.name} | {measured} | {there} | {_round(step.hours())} | {step.held()} | {step.bends} |")
     return "\n".join(lines)
 
 

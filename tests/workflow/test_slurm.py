@@ -111,7 +111,7 @@ def test_a_job_that_needs_more_memory_gets_it_and_one_that_loses_its_node_runs_a
     submitted = Workplace(tmp_path / "submitted", TINY, TABLE)
     rules = submitted.folder / "workflow/rules/acquire.smk"
     text = rules.read_text()
-    for rule, usual, other in (("rule features", "8, 2", "0.8"), ("checkpoint ingest", "4, 4", "1, 1e5")):
+    for rule, usual, other in (("rule features", "8, 2", "0.8"), ("checkpoint ingest", "4, 6", "1, 1e5")):
         head, body = text.split(f"{rule}:")
         assert f"mem=memory({usual})" in body
         text = f"{head}{rule}:{body.replace(f'mem=memory({usual})', f'mem=memory({other})', 1)}"

@@ -76,7 +76,7 @@ checkpoint ingest:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem=memory(4, 4),
+        mem=memory(4, 6),
         runtime=runtime(2),
     params:
         dataset=ask(plan.dataset),
@@ -106,7 +106,7 @@ rule histories:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem=memory(4, 4),
+        mem=memory(4, 6),
         runtime=runtime(2),
     params:
         dataset=ask(plan.dataset),

@@ -23,7 +23,7 @@ rule split:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem=memory(4, 12),
+        mem=memory(4, 6),
         runtime=runtime(1),
     params:
         filter=plan.section("filter"),
