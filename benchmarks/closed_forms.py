@@ -9,7 +9,7 @@ of a generated set of many items without features. Each is a process of its own,
 from __future__ import annotations
 
 import argparse
-import resource
+import os
 import subprocess
 import sys
 import time
@@ -17,6 +17,7 @@ import time
 import torch
 
 from benchmarks._worlds import SCIENTIFIC, World, describe_machine, generated, scientific
+from decorec.artifacts.step_log import largest_memory
 from decorec.config.runs import resolve
 from decorec.data.sequences import Sequences
 from decorec.evaluation.full_ranking import rank_users
@@ -56,7 +57,7 @@ def main() -> None:
 def _measure(label: str, world: World, model: dict[str, object], ranked: int) -> None:
     run = resolve({}, "described", {"model": model})
     training = world.sequences.training()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = largest_memory(os.getpid())
     start = time.process_time()
     fitted = build(run, world.item_data, "fit")
     fitted.observe(training)
@@ -64,7 +65,7 @@ def _measure(label: str, world: World, model: dict[str, object], ranked: int) ->
     some = _first_users(world.sequences, ranked)
     rank_users(fitted, some, "valid")
     rank = (time.process_time() - start) / len(some.users)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    most = largest_memory(os.getpid())
     size = sum(tensor.numel() * tensor.element_size() for tensor in fitted.own_state().values())
     print(
         f"{label:<22} {world.item_data.item_count:>8,} items: fit {fit:7.2f} s, ranking {1e3 * rank:6.2f} ms a user, "

@@ -35,18 +35,18 @@ __all__ = ["drawn", "main"]
 Floats = npt.NDArray[np.float32]
 WIDTH = 512
 LARGE = """
-import resource, sys
+import os, sys, time
 import numpy as np
 from benchmarks.clusters import drawn
+from decorec.artifacts.step_log import largest_memory
 from decorec.prepare import clustering
 items, k = int(sys.argv[1]), int(sys.argv[2])
 x = drawn(items, k)
 centroids, assignment = getattr(clustering, sys.argv[3])(x, k, 0)
-usage = resource.getrusage(resource.RUSAGE_SELF)
 sizes = np.bincount(assignment, minlength=k)
 print(f"{sys.argv[3]}, {items:,} x 512 into {k:,}: {sizes.min()} to {sizes.max()} items each,",
-      f"{usage.ru_utime + usage.ru_stime:.0f} s of processor time,",
-      f"peak {usage.ru_maxrss * 1024 / 1e9:.2f} GB with features of {x.nbytes / 1e9:.2f} GB")
+      f"{time.process_time():.0f} s of processor time,",
+      f"peak {largest_memory(os.getpid()) * 1024 / 1e9:.2f} GB with features of {x.nbytes / 1e9:.2f} GB")
 """
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -37,6 +37,7 @@ from torch import Tensor
 
 from benchmarks._worlds import describe_machine, generated
 from benchmarks.training import clock
+from decorec.artifacts.step_log import largest_memory
 from decorec.config.runs import Run, resolve
 from decorec.data.batches import training_windows
 from decorec.data.sequences import Sequences
@@ -237,4 +238,4 @@ def _step(model: Recommender, run: Run, sequences: Sequences, sampler: Sampler |
 
 def _memory() -> float:
     """Largest resident memory so far, GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    return largest_memory(os.getpid()) * 1024 / 1e9

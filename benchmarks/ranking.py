@@ -10,7 +10,7 @@ with the representations of both.
 from __future__ import annotations
 
 import argparse
-import resource
+import os
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 
 from benchmarks._worlds import World, describe_machine, generated
 from benchmarks.training import clock, peak
+from decorec.artifacts.step_log import largest_memory
 from decorec.config.runs import resolve
 from decorec.data.batches import histories
 from decorec.data.sequences import Sequences
@@ -47,11 +48,11 @@ def main() -> None:
             parameter.mul_(3)  # away from the start, where all scores are nearly equal
         model.item_representations()
     first = peak(torch.float32)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = largest_memory(os.getpid())
     start = clock()
     found = rank_users(model, world.sequences, "test")
     seconds = clock() - start
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    after = largest_memory(os.getpid())
     top = max(first, peak(torch.float32))
     users = options.users
     print(f"{users:,} users x {options.items:,} items, both modalities, mean rank {found.mean_rank().mean():.0f}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,6 +26,7 @@ from benchmarks._shopping import purchases
 from benchmarks._worlds import describe_machine
 from benchmarks.peers import PYTHON
 from decorec.artifacts.files import write_table
+from decorec.artifacts.step_log import largest_memory
 from decorec.config.recommend import RecommendConfig
 from decorec.config.runs import resolve
 from decorec.models import checkpoint
@@ -97,7 +98,7 @@ def _write(options: argparse.Namespace, folder: Path) -> None:
 def _ours(options: argparse.Namespace, folder: Path) -> None:
     torch.set_num_threads(1)
     load(folder).recommend(["1"])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = largest_memory(os.getpid())
     start = time.process_time()
     recommend(
         run=folder,
@@ -106,7 +107,7 @@ def _ours(options: argparse.Namespace, folder: Path) -> None:
         output=folder / "lists.parquet",
     )
     seconds = time.process_time() - start
-    memory = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    memory = 1024 * (largest_memory(os.getpid()) - before)
     print("ANSWER " + json.dumps({"seconds": seconds, "memory": memory}))
 
 

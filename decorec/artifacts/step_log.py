@@ -27,7 +27,7 @@ from typing import Any, Literal
 from decorec.artifacts import layout
 from decorec.artifacts.seal import Provenance
 
-__all__ = ["Entry", "Used", "append", "count_ended", "descendants", "read"]
+__all__ = ["Entry", "Used", "append", "count_ended", "descendants", "largest_memory", "read"]
 
 Outcome = Literal["done", "failed", "stopped"]
 LONGEST = 1_000
@@ -58,7 +58,7 @@ class Used:
             seconds=time.monotonic() - start,
             processor_seconds=sum(used.ru_utime + used.ru_stime for used in (own, ended))
             + sum(map(_ticks, living)) / TICK,
-            memory=max(own.ru_maxrss + sum(map(_peak, living)), ended.ru_maxrss, 1024 * max(_ended)) / 1024,
+            memory=max(sum(map(largest_memory, [os.getpid(), *living])), ended.ru_maxrss, 1024 * max(_ended)) / 1024,
         )
 
     def write(self, file: Path) -> None:
@@ -153,8 +153,12 @@ def _ticks(process: int) -> int:
     return 0
 
 
-def _peak(process: int) -> int:
-    """Largest resident memory of a process, in KB; 0 if it has ended."""
+def largest_memory(process: int) -> int:
+    """Largest resident memory of a process, in KB; 0 if it has ended.
+
+    The system's account of what a process has used (getrusage) would not do: where a program is started by a larger
+    process, it begins with the memory of that one.
+    """
     with suppress(OSError, ValueError):
         for line in Path(f"/proc/{process}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

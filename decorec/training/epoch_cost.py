@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
+import os
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from decorec.artifacts.step_log import largest_memory
 from decorec.config.runs import Run
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
@@ -102,5 +103,5 @@ def _measure(training: Training, threads: int) -> EpochCost:
     if len(ends) == 1:  # a floor
         ends.append(now())
     epoch = ends[-1] - ends[-2]
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = largest_memory(os.getpid()) / 1024
     return EpochCost(max(0.0, ends[1] - ends[0] - epoch), epoch, memory)

@@ -12,7 +12,6 @@ import logging
 import multiprocessing
 import os
 import pickle
-import resource
 import signal
 import sys
 import tempfile
@@ -217,7 +216,7 @@ def _run(
     except BaseException as failure:
         text = "".join(traceback.format_exception(failure))
         error = failure if _can_be_sent(failure) else RuntimeError(repr(failure))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = step_log.largest_memory(os.getpid()) / 1024
     channel.send(_Answer(status, error, text, known if number == 0 else None, memory))
     sys.stderr.flush()
     os._exit(status)  # the threads of the backends do not end by themselves where another rank is gone

@@ -100,6 +100,15 @@ def test_the_work_of_processes_that_still_run_counts() -> None:
     assert during.memory - before.memory > 140
 
 
+SMALL = "import time; from decorec.artifacts import step_log; print(step_log.Used.so_far(time.monotonic()).memory)"
+
+
+def test_the_memory_of_a_process_is_not_that_of_the_one_that_started_it() -> None:
+    ballast = b"x" * 500_000_000
+    used = subprocess.run([sys.executable, "-c", SMALL], capture_output=True, text=True, check=True)
+    assert 1 < float(used.stdout) < len(ballast) / 1e6
+
+
 def test_a_job_of_the_workflow_has_what_it_took_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     small.sequences().write(Path("results/shop/sequences.parquet"))
