@@ -12,6 +12,7 @@ from torch import Tensor
 
 from decorec.artifacts.schemas.ranks import HISTORIES, History
 from decorec.data.batches import Windows, histories
+from decorec.data.id_codes import unique
 from decorec.data.parts import Split
 from decorec.data.sequences import Sequences
 from decorec.data.transfer import moved
@@ -276,7 +277,7 @@ def candidates(sequences: Sequences, split: Split, items: int) -> dict[History, 
     everyone = np.arange(len(sequences.users))
     rows, past = past_of(sequences, split, everyone)
     targets = sequences.targets(split)
-    taken = np.unique((rows * items + past)[past != targets[rows]])
+    taken = unique((rows * items + past)[past != targets[rows]])
     kept = np.full(len(everyone), items, np.int64)
     return {"kept": kept, "masked": kept - np.bincount(taken // items, minlength=len(everyone))}
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from decorec.data.id_codes import unique
 from decorec.data.sequences import Sequences
 
 __all__ = ["HEAD", "Items", "coverage", "gini", "tail_of", "user_metrics"]
@@ -45,7 +46,7 @@ class Items:
     def of(cls, data: Sequences, items: int, features: Mapping[str, npt.NDArray[np.float32]]) -> Items:
         """Counted in the training part of ``data``; ``features``: modality -> [N, width], not normalised."""
         training = data.training()
-        pairs = np.unique(np.repeat(np.arange(len(data.users)), training.lengths) * items + training.items)
+        pairs = unique(np.repeat(np.arange(len(data.users)), training.lengths) * items + training.items)
         counts = training.counts(items)
         owners = np.bincount(pairs % items, minlength=items)
         unit = {name: _unit(x) for name, x in features.items()}
@@ -67,7 +68,7 @@ def tail_of(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
 
 def coverage(lists: Lists, items: int) -> float:
     """Share of all items that stand in some list."""
-    return float(len(np.unique(lists[lists >= 0])) / items)
+    return float(len(unique(lists[lists >= 0])) / items)
 
 
 def gini(lists: Lists, items: int) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from decorec.data.id_codes import unique
 from decorec.data.transfer import moved
 from decorec.errors import DecorecError
 from decorec.evaluation.rank_metrics import Ranks
@@ -75,7 +76,7 @@ def without(
     Returns:
         counts, each [B].
     """
-    pairs = np.unique(rows * scores.shape[1] + items)
+    pairs = unique(rows * scores.shape[1] + items)
     rows, items = pairs // scores.shape[1], pairs % scores.shape[1]
     other = items != target.cpu().numpy()[rows]
     rows, items = rows[other], items[other]

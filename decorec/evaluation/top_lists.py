@@ -13,6 +13,7 @@ import torch
 from decorec.artifacts.schemas.lists import LENGTH, LISTS
 from decorec.artifacts.schemas.ranks import HISTORIES, History
 from decorec.data.contract import check_lists
+from decorec.data.id_codes import unique
 from decorec.data.parts import Split
 from decorec.data.sequences import Sequences
 from decorec.evaluation.full_ranking import Scores, among_items, masked_items, past_of
@@ -72,7 +73,7 @@ class TopLists:
         rows, past = past_of(self.sequences, self.split, np.arange(len(self.sequences.users)))
         taken: dict[History, npt.NDArray[np.int64]] = {
             "kept": np.empty(0, np.int64),
-            "masked": np.unique(rows * self.items + past),
+            "masked": unique(rows * self.items + past),
         }
         frames = []
         for history, lists in self.lists.items():

@@ -16,6 +16,7 @@ from torch import Tensor
 from decorec.artifacts.schemas.ranks import History
 from decorec.config.experts import ExpertsConfig
 from decorec.data.batches import Batch
+from decorec.data.id_codes import unique
 from decorec.data.sequences import Sequences
 from decorec.models.base import Experts, Recommender
 from decorec.models.item_data import ItemData
@@ -86,7 +87,7 @@ def _with_repeats(logs: Tensor, batch: Batch, rate: Tensor) -> Tensor:
 def repeat_rate(training: Sequences, item_count: int) -> float:
     """Share of interactions with an item that the user had before, among all but each user's first interaction."""
     users = np.repeat(np.arange(len(training.users)), training.lengths)
-    first = len(np.unique(users * item_count + training.items))
+    first = len(unique(users * item_count + training.items))
     again, chances = len(training.items) - first, len(training.items) - int((training.lengths > 0).sum())
     return (again + 1) / (chances + 2)  # rule of succession: the rate is never exactly 0
 

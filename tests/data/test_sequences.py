@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decorec.data.id_codes import codes_in, factorise, first_appearances, sorted_by
+from decorec.data.id_codes import codes_in, factorise, first_appearances, sorted_by, unique
 from decorec.data.sequences import COLUMNS, Sequences, read_vocab, write_vocab
 from decorec.errors import DecorecError
 
@@ -92,3 +93,11 @@ def test_bytes_do_not_depend_on_how_many_lists_are_made_at_once(
     monkeypatch.setattr("decorec.data.sequences.BLOCK", 2)
     found.write(tmp_path / "parts")
     assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+@pytest.mark.parametrize("values", [[], [5], [3, 1, 3, 3, -2], [7] * 4, list(range(9, 0, -1))])
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+def test_unique_values_are_those_of_numpy(values: list[int], kind: type[np.signedinteger[Any]]) -> None:
+    array = np.array(values, dtype=kind)
+    found = unique(array)
+    assert found.dtype == kind and found.tolist() == np.unique(array).tolist()
