@@ -19,7 +19,7 @@ from decorec.plan import costs, estimate
 from decorec.plan.estimate import forecast
 from decorec.plan.jobs import Job, planned
 from tests.support import small
-from tests.support.workplace import PAGE, REPOSITORY, Workplace
+from tests.support.workplace import INDEX, PAGE, REPOSITORY, Workplace
 
 FLOORS = ("content-ease", "ease", "hybrid-knn", "vstan", "item-knn", "content-knn", "popularity")
 
@@ -49,12 +49,26 @@ def finished(run: str, stage: str, seed: int, best: int, length: int, seconds: f
     measured.write_text(f"s\tmax_rss\tcpu_time\n{9 * seconds}\t800\t{seconds}\n")
 
 
-def test_a_first_look_trains_only_what_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory of a project with a data set of its own in shop.yaml."""
     workplace = Workplace(tmp_path / "work", {})
     shutil.copy(REPOSITORY / "config.yaml", workplace.folder)
     shutil.copytree(REPOSITORY / "config", workplace.folder / "config")
     (workplace.folder / "shop.yaml").write_text("datasets: {first: {source: sample}}\nseeds: [0, 1, 2, 3, 4]\n")
     monkeypatch.chdir(workplace.folder)
+
+
+@pytest.mark.usefixtures("shop")
+def test_floors_alone_are_fitted_once_for_table_page_and_lists() -> None:
+    targets = ["results/tables/main.csv", INDEX, "results/first/recommendations.parquet"]
+    jobs = planned(targets, [Path("shop.yaml"), Path("config/floors.yaml")])
+    trained = [(job.run, job.value("stage"), job.seed) for job in jobs if costs.stages_of(job)]
+    assert sorted(trained) == sorted((run, "fit", "0") for run in FLOORS)
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_first_look_trains_only_what_it_names() -> None:
     jobs = planned([PAGE, "results/results.md"], [Path("shop.yaml"), Path("config/quick.yaml")])
     trained = [(job.run, job.value("stage"), job.seed) for job in jobs if costs.stages_of(job)]
     phased = ("decorec", "decorec-plus", "text-only", "image-only")
