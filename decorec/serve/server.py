@@ -26,6 +26,9 @@ __all__ = ["serve"]
 
 GRACE = 30
 """Seconds that requests have to end in after the signal to end."""
+KEPT = 75
+"""Seconds that an idle connection is kept open: longer than proxies keep theirs (60 is common), so that none of them
+asks on one that ends at the same moment."""
 PAUSE = 0.05
 """Seconds between two looks whether all connections are closed."""
 log = logging.getLogger("decorec")
@@ -113,6 +116,7 @@ async def _run(app: object, reloader: Reloader, listener: socket.socket, linger:
         log_level="warning",
         access_log=False,
         server_header=False,
+        timeout_keep_alive=KEPT,
         timeout_graceful_shutdown=GRACE,
     )
     server, loop = _Server(config, linger), asyncio.get_running_loop()

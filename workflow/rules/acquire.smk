@@ -64,8 +64,9 @@ checkpoint ingest:
     input:
         unpack(ask(plan.raw_files)),
     output:
-        interactions=layout.INTERACTIONS,
+        # The first one: until the checkpoint has run, Snakemake plans with it in place of what `catalogue_of` gives.
         catalogue=layout.CATALOGUE,
+        interactions=layout.INTERACTIONS,
         counts=layout.COUNTS,
     log:
         layout.log("{dataset}/ingest"),
