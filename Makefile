@@ -10,10 +10,9 @@ STAMP := .venv/.installed
 main: setup
 	$(BIN)/snakemake --cores $(CORES) results/tables/main.csv
 
-# Files of tests in the order of tests/conftest.py, each by one worker; one worker more than the cores that are expected,
-# because SLURM, servers and browsers are waited for.
+# Files of tests in the order of tests/conftest.py, each by one worker.
 test: setup programs
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Damages what a user writes at random, 20,000 times in all: only messages may come out. Four minutes or more.
 fuzz: setup
