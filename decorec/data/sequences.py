@@ -81,6 +81,11 @@ class Sequences:
         """Items per user, [users]."""
         return np.diff(self.offsets)
 
+    @property
+    def owners(self) -> IntArray:
+        """The index of the user of each interaction, [interactions]."""
+        return np.repeat(np.arange(len(self.users)), self.lengths)
+
     @cached_property
     def parts(self) -> Parts:
         """Where each user's training part ends, and which items are the targets: the one place that says so.

@@ -46,7 +46,7 @@ class Items:
     def of(cls, data: Sequences, items: int, features: Mapping[str, npt.NDArray[np.float32]]) -> Items:
         """Counted in the training part of ``data``; ``features``: modality -> [N, width], not normalised."""
         training = data.training()
-        pairs = unique(np.repeat(np.arange(len(data.users)), training.lengths) * items + training.items)
+        pairs = unique(training.owners * items + training.items)
         counts = training.counts(items)
         owners = np.bincount(pairs % items, minlength=items)
         unit = {name: _unit(x) for name, x in features.items()}

@@ -107,7 +107,7 @@ def predict(data: Sequences, near: Neighbours, count: int) -> pl.DataFrame:
     ``count`` if the view has as many.
     """
     history = np.arange(len(data.items)) < np.repeat(data.places("test"), data.lengths)
-    user = np.repeat(np.arange(len(data.users)), data.lengths)[history]
+    user = data.owners[history]
     seen = pl.DataFrame({"user": user, "item": data.items[history].astype(np.int64)}).unique(maintain_order=True)
     pairs = pl.DataFrame({"item": near.item, "other": near.other, "level": near.level, "score": near.score})
     found = pl.DataFrame()

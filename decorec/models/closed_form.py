@@ -127,7 +127,7 @@ def co_counts(training: Sequences, items: int) -> Any:
     """Number of users that have both items, X'X of the binary histories X; scipy CSR float64 [I, I]."""
     import scipy.sparse
 
-    users = np.repeat(np.arange(len(training.users)), training.lengths)
+    users = training.owners
     ones = np.ones(len(users))
     histories = scipy.sparse.csr_array((ones, (users, training.items)), shape=(len(training.users), items))
     histories.sum_duplicates()

@@ -9,7 +9,6 @@ Shapes: I items, P predictions.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -86,8 +85,7 @@ def _with_repeats(logs: Tensor, batch: Batch, rate: Tensor) -> Tensor:
 
 def repeat_rate(training: Sequences, item_count: int) -> float:
     """Share of interactions with an item that the user had before, among all but each user's first interaction."""
-    users = np.repeat(np.arange(len(training.users)), training.lengths)
-    first = len(unique(users * item_count + training.items))
+    first = len(unique(training.owners * item_count + training.items))
     again, chances = len(training.items) - first, len(training.items) - int((training.lengths > 0).sum())
     return (again + 1) / (chances + 2)  # rule of succession: the rate is never exactly 0
 

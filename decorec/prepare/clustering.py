@@ -32,9 +32,9 @@ def cluster(*, settings: InterestsConfig, cooccurrence: Path, vocab: Path, featu
     """Cluster the enriched features of one modality.
 
     The number of clusters is k = ratio x items, at least 1; with more than 2^29 pairs of an item and a cluster they are
-    found in two levels. An item without the modality starts as the zero vector and
-    is clustered by the features of its neighbours in the co-occurrence graph; it stays in that cluster with ``assign:
-    nearest``, since it has no features of its own that could be nearer to another one.
+    found in two levels. An item without the modality starts as the zero vector and is clustered by the features of its
+    neighbours in the co-occurrence graph; it stays in that cluster with ``assign: nearest``, since it has no features
+    of its own that could be nearer to another one.
 
     Args:
         settings: the section interests of the configuration.

@@ -121,7 +121,7 @@ def _release() -> None:
 
 def _bought(found: Sequences, items: int) -> npt.NDArray[np.int64]:
     """user x items + item of everything that the users bought, ascending."""
-    return np.sort(np.repeat(np.arange(len(found.lengths)), found.lengths) * items + found.items)
+    return np.sort(found.owners * items + found.items)
 
 
 def _histories(trained: TrainedRun, histories: Path | None, sequences: Path | None, vocab: Path | None) -> Sequences:

@@ -85,7 +85,7 @@ class _World:
     @cached_property
     def past(self) -> npt.NDArray[np.int64]:
         """user x items + item of everything that the users had before their test items."""
-        owner = np.repeat(np.arange(len(self.data.users)), self.data.lengths)
+        owner = self.data.owners
         before = np.arange(len(owner)) < self.data.places("test")[owner]
         return owner[before] * self.size + self.data.items[before]
 

@@ -74,7 +74,7 @@ def hold_out(data: Sequences, items: int, share: float) -> HeldOut:
     order = np.concatenate([np.flatnonzero(~held), np.flatnonzero(held)])
     index = np.empty(items, np.int32)
     index[order] = np.arange(items, dtype=np.int32)
-    users = np.repeat(np.arange(len(data.users)), data.lengths)
+    users = data.owners
     position = np.arange(len(data.items)) - np.repeat(data.offsets[:-1], data.lengths)
     trained = (position < data.parts.training[users]) & ~held[data.items]
     valid = (position == data.parts.valid[users]) & ~held[data.items]
