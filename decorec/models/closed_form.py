@@ -74,6 +74,7 @@ class ClosedForm(Floor):
 
     def observe(self, training: Sequences) -> None:
         """Count, and solve."""
+        super().observe(training)
         items = self.item_data.item_count
         if self.sources is None and items > MOST:
             raise DecorecError(

@@ -76,11 +76,9 @@ def _with_repeats(logs: Tensor, batch: Batch, rate: Tensor) -> Tensor:
     """
     past = torch.zeros_like(logs, dtype=torch.bool)
     past[batch.rows(), batch.items] = True
-    mass = (torch.softmax(logs, 1) * past).sum(1, keepdim=True)
-    tiny = torch.finfo(logs.dtype).tiny
-    up = torch.log(rate / mass.clamp_min(tiny))
-    down = torch.log((1 - rate) / (1 - mass).clamp_min(tiny))
-    return logs + torch.where(past, up, down)
+    # Each sum by itself: where the history has nearly all shares, 1 - its sum has no digit left in float32.
+    inside, outside = (logs.masked_fill(other, -torch.inf).logsumexp(1, keepdim=True) for other in (~past, past))
+    return logs + torch.where(past, torch.log(rate) - inside, torch.log1p(-rate) - outside)
 
 
 def repeat_rate(training: Sequences, item_count: int) -> float:

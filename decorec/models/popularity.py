@@ -26,6 +26,7 @@ class Popularity(Floor):
 
     def observe(self, training: Sequences) -> None:
         """Count the interactions."""
+        super().observe(training)
         self.counts.copy_(torch.from_numpy(training.counts(self.item_data.item_count)))
 
     def item_representations(self) -> Tensor:

@@ -88,6 +88,7 @@ class Vstan(SizedByTraining, Floor):
 
     def observe(self, training: Sequences) -> None:
         """Keep the training sequences."""
+        super().observe(training)
         there = np.flatnonzero(training.lengths)
         ends = np.zeros(len(there), dtype=np.int64)
         if training.timestamps is not None:

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from decorec.config.experts import ExpertsConfig
 from decorec.data.batches import Batch, histories
 from decorec.data.sequences import Sequences
 from decorec.evaluation.full_ranking import rank_by_history
 from decorec.models.base import Recommender
-from decorec.models.experts import repeat_rate
+from decorec.models.experts import ProductOfExperts, repeat_rate
+from decorec.models.item_data import ItemData
 from decorec.models.registry import MODELS
 from tests.support import small
 
@@ -107,6 +109,34 @@ def test_repeats_have_the_share_that_they_had_in_training(name: str) -> None:
         torch.testing.assert_close(after[past].sum(), torch.tensor(rate))
         for side in (past, ~past):
             torch.testing.assert_close(after[side] / after[side].sum(), (before[side] / before[side].sum()).float())
+
+
+@pytest.mark.parametrize("gap", [1.0, 16.0, 40.0])
+def test_repeats_have_their_share_where_nearly_all_shares_are_those_of_the_history(gap: float) -> None:
+    """Or nearly none: in float32, 1 - 0.99999998 is 0."""
+    data = Sequences(["u"], np.array([0, 3]), np.array([0, 1, 2], dtype=np.int32))
+    section = ExpertsConfig(repeats="counted")
+    experts = ProductOfExperts(section, ItemData(6, {}), None)
+    experts.observe(data.training(), 6)
+    rate = repeat_rate(data.training(), 6)
+    for history in (gap, -gap):
+        logs = torch.log_softmax(torch.tensor([[history, history - 1, 0, -1, -2, -3]]), 1)
+        product = experts(logs.clone(), at_test(data, 0))["kept"].double().exp()[0]
+        assert product[:2].sum() == pytest.approx(rate, rel=1e-5)
+        assert product[2:].sum() == pytest.approx(1 - rate, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_tells_its_experts_what_was_in_training(name: str) -> None:
+    """A floor counts for itself as well."""
+    data = small.sequences(users=12)
+    run = small.run({"floor": {"name": "popularity"}, "repeats": "counted"}, name=name)
+    model = small.model(data, run, run.stages[-1])
+    model.observe(data.training())
+    experts = model.experts
+    assert isinstance(experts, ProductOfExperts) and experts.repeat_rate is not None and experts.floor is not None
+    assert float(experts.repeat_rate) == pytest.approx(repeat_rate(data.training(), 40))
+    assert experts.floor.counts.tolist() == data.training().counts(40).tolist()  # type: ignore[operator]
 
 
 def test_counted_repeats_change_no_rank_where_the_history_is_masked() -> None:
