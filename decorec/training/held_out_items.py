@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import torch
 from decorec.artifacts.files import write_table
 from decorec.artifacts.schemas.ranks import HISTORIES, History
 from decorec.config.runs import Run
+from decorec.data.id_codes import codes_in
 from decorec.data.item_features import FeatureFile
 from decorec.data.parts import Parts
 from decorec.data.sequences import Sequences, read_vocab
@@ -50,13 +51,15 @@ class HeldOut:
     training: Sequences
     """Without the items that are held out and without test targets, of the known items alone."""
     evaluation: Sequences
-    """Histories of known items, each with its test target: one of all items, in the new order."""
+    """Histories of known items, each with its test target: one of all items, in the new order. Users have the numbers
+    that they have in ``training``, -1 for one who is not there."""
 
 
 def hold_out(data: Sequences, items: int, share: float) -> HeldOut:
     """Take a share of the items, drawn at random, out of a data set as if they were not for sale yet.
 
-    Every test target stays one. Users of whom nothing before it is left are left out.
+    Every test target stays one. Users of whom nothing before it is left are left out, as are validation targets before
+    which nothing is left.
 
     Args:
         data: the sequences of the data set.
@@ -76,12 +79,15 @@ def hold_out(data: Sequences, items: int, share: float) -> HeldOut:
     index[order] = np.arange(items, dtype=np.int32)
     users = data.owners
     position = np.arange(len(data.items)) - np.repeat(data.offsets[:-1], data.lengths)
-    trained = (position < data.parts.training[users]) & ~held[data.items]
-    valid = (position == data.parts.valid[users]) & ~held[data.items]
-    test = position == data.parts.test[users]
-    training = _part(data, index, users, trained | valid, trained, valid, None)
-    before = (position < data.parts.test[users]) & ~held[data.items]
+    parts, known = data.parts, ~held[data.items]
+    trained, valid = (position < parts.training[users]) & known, (position == parts.valid[users]) & known
+    until_valid = (position < np.maximum(parts.training, parts.valid + 1)[users]) & known
+    training = _part(data, index, users, until_valid, trained, valid, None)
+    test = position == parts.test[users]
+    before = (position < parts.test[users]) & known
     evaluation = _part(data, index, users, before | test, trained & before, None, test)
+    names = (pl.Series(some.users, dtype=pl.String) for some in (evaluation, training))
+    evaluation = replace(evaluation, among=codes_in(*names))
     evaluation = evaluation.of(np.flatnonzero(evaluation.parts.test > 0))
     if not (evaluation.targets("test") >= items - number).any():
         raise DecorecError(
@@ -99,13 +105,16 @@ def _part(
     valid: npt.NDArray[np.bool_] | None,
     test: npt.NDArray[np.bool_] | None,
 ) -> Sequences:
-    """The interactions ``keep`` of the users that have one; a target stands last in a sequence, if it has one."""
+    """The interactions ``keep`` of the users that have one; a target stands last in a sequence, if it has one.
+
+    A target with nothing before it is none.
+    """
     count = partial(np.bincount, minlength=len(data.users))
     lengths = count(users[keep])
     there = np.flatnonzero(lengths)
     offsets = np.concatenate([[0], np.cumsum(lengths[there])])
     last = [
-        np.where(count(users[target])[there] > 0, lengths[there] - 1, -1)
+        np.where((count(users[target])[there] > 0) & (lengths[there] > 1), lengths[there] - 1, -1)
         if target is not None
         else -np.ones(len(there))
         for target in (valid, test)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,35 @@ def test_what_is_held_out_is_in_no_training_and_no_history() -> None:
     none = Sequences(data.users, data.offsets, np.where(data.items == held.order[-1], 0, data.items).astype(np.int32))
     with pytest.raises(DecorecError, match="expected test targets among the 1 items that are held out, found none"):
         hold_out(none, 40, 0.02)
+
+
+@pytest.mark.parametrize("divided", [lambda data: data, small.by_time])
+def test_a_user_is_the_same_in_training_and_evaluation_and_a_target_has_a_history(
+    divided: Callable[[Sequences], Sequences],
+) -> None:
+    """Half of the items are held out, so that some users have nothing left to train on, or only a validation item."""
+    data = divided(small.sequences(users=200))
+    held = hold_out(data, 40, 0.5)
+    training, evaluation = held.training, held.evaluation
+    place = {user: number for number, user in enumerate(training.users)}
+    assert evaluation.numbers.tolist() == [place.get(user, -1) for user in evaluation.users]
+    assert len(training.users) < len(data.users)
+    given = dict(zip(data.users, range(len(data.users)), strict=True))
+    validated, alone = set(training.having("valid").users), 0
+    for user, number in given.items():
+        position = int(data.parts.valid[number])
+        own = data.items[data.offsets[number] : data.offsets[number + 1]]
+        known = np.isin(own, held.order[: held.known])
+        before = own[:position][known[:position]].tolist()
+        assert (user in validated) == (position >= 0 and known[position] and len(before) > 0)
+        if user in validated:
+            target = training.parts.valid[place[user]]
+            kept = training.items[training.offsets[place[user]] :][: target + 1]
+            assert held.order[kept].tolist() == [*before, own[position]]
+        alone += position >= 0 and known[position] and not before
+    assert alone, "a validation item with nothing before it"
+    trained = int((np.isin(data.training().items, held.order[: held.known])).sum())
+    assert len(training.training().items) == trained
 
 
 def test_content_knn_has_the_new_items_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
