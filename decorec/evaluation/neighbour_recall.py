@@ -57,7 +57,8 @@ def _ranked(item: Any, other: Any, score: Any) -> Neighbours:
     """Pairs with their level; sorted by decreasing score, then by item."""
     order = np.lexsort((other, -score, item))
     item, other, score = item[order], other[order], score[order]
-    new = np.append(True, (item[1:] != item[:-1]) | (score[1:] != score[:-1]))  # where a tie, or a single pair, begins
+    new = np.ones(len(item), np.bool_)  # where a tie, or a single pair, begins
+    new[1:] = (item[1:] != item[:-1]) | (score[1:] != score[:-1])
     begin = np.flatnonzero(new)
     size = np.diff(np.append(begin, len(item)))
     place = begin - np.searchsorted(item, item[begin]) + 1
@@ -103,21 +104,21 @@ def predict(data: Sequences, near: Neighbours, count: int) -> pl.DataFrame:
     """Predictions of the lowest levels over all users, in order: user (index), other (item), level, score.
 
     An item is predicted once per user, at its lowest level over the user's history (all items before the test item).
-    Items of the history itself are not predicted. Within a level, higher scores come first. There are at least
-    ``count`` if the view has as many.
+    Items of the history itself are not predicted. Within a level, higher scores come first, of the pairs of this level.
+    There are at least ``count`` if the view has as many.
     """
     history = np.arange(len(data.items)) < np.repeat(data.places("test"), data.lengths)
     user = data.owners[history]
     seen = pl.DataFrame({"user": user, "item": data.items[history].astype(np.int64)}).unique(maintain_order=True)
     pairs = pl.DataFrame({"item": near.item, "other": near.other, "level": near.level, "score": near.score})
-    found = pl.DataFrame()
+    new = pl.DataFrame()
     for limit in _doubling():
-        expanded = seen.join(pairs.filter(pl.col("level") <= limit), on="item")
+        expanded = seen.join(pairs.filter(pl.col("level") <= limit), on="item").drop("item")
         new = expanded.join(seen, left_on=["user", "other"], right_on=["user", "item"], how="anti")
-        found = new.group_by("user", "other").agg(pl.col("level").min(), pl.col("score").max())
-        if len(found) >= count:
+        if len(new.unique(["user", "other"])) >= count:
             break
-    return found.sort("level", "score", "user", "other", descending=[False, True, False, False])
+    ordered = new.sort("level", "score", "user", "other", descending=[False, True, False, False])
+    return ordered.unique(["user", "other"], keep="first", maintain_order=True)
 
 
 def first(ordered: pl.DataFrame, count: int) -> pl.DataFrame:

@@ -123,7 +123,8 @@ def _of_runs(
     measured = {run: paper_name(run) for run in runs if run != reference}
     for run, name in measured.items():
         effects = _compared(found.runs.get(reference), found.runs.get(run), evaluate)
-        printed = _paper_effects(kind, dataset, paper_name(reference), name)
+        # A run may be read against the row of the reference itself: the paper then has no difference of the two.
+        printed = _paper_effects(kind, dataset, paper_name(reference), name) if name in others else {}
         yield Claim(kind, f"{short(reference)} beats {short(run)}", effects, name in others, printed)
     for name in others:
         if name not in measured.values():
@@ -218,7 +219,7 @@ def _known_mean(values: Values) -> Values:
 def _of_recall(found: _Evidence, evaluate: EvaluateConfig) -> Iterator[Claim]:
     for view in ("interest", "modal-similarity"):
         effects = _untested((HITS,))
-        if found.recall is not None:
+        if found.recall is not None and found.recall["predictions"].sum() > 0:
             both, one = (found.recall.filter(view=name)["hits"].to_numpy() for name in ("modality-interest", view))
             (effect,) = compare((both - one)[:, None].astype(np.float64), evaluate)
             effects = {HITS: effect}

@@ -60,14 +60,14 @@ def recall_table(*, recalls: list[Path], paper: PaperNames, csv: Path, tex: Path
         for view in VIEWS:
             counted = frame.filter(view=view)
             hits, predictions = float(counted["hits"].sum()), round(counted["predictions"].sum())
-            precision = hits / predictions if predictions else 0.0
+            precision = hits / predictions if predictions else None
             printed = _printed(view, paper.of(dataset))
             figures = {"hits": hits, "predictions": predictions, "precision": precision}
             rows.append(
                 {"dataset": dataset, "history": "masked", "view": view, "users": len(counted), **figures, **printed}
             )
             lines.append((view, figures, printed["paper_precision"]))
-        values = [f"{figures['precision']:.5f}" for _, figures, _ in lines]
+        values = ["" if (found := figures["precision"]) is None else f"{found:.5f}" for _, figures, _ in lines]
         marks = emphasise(values)
         groups.append(
             Group(

@@ -78,15 +78,15 @@ class Table:
 
 
 def emphasise(values: Sequence[str]) -> list[Emphasis]:
-    """Best and second best of printed values; larger is better, and a single value is neither.
+    """Best and second best of printed values; larger is better, and a single value is neither, nor is an empty one.
 
     ``values`` are compared as printed, so that values that look equal are marked equally.
     """
-    distinct = sorted({float(value) for value in values}, reverse=True)
+    distinct = sorted({float(value) for value in values if value}, reverse=True)
     marks: dict[float, Emphasis] = {}
     if len(values) > 1:
         marks = dict(zip(distinct, ("best", "second"), strict=False))
-    return [marks.get(float(value), "") for value in values]
+    return [marks.get(float(value), "") if value else "" for value in values]
 
 
 def _tex(text: str) -> str:

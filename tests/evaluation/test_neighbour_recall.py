@@ -81,6 +81,17 @@ def test_predictions_by_hand() -> None:
     assert sorted(predict(data, near, 99)["other"].to_list()) == [5, 6, 7, 9]
 
 
+def test_within_a_level_the_scores_of_that_level_decide_however_many_are_asked_for() -> None:
+    """Item 5 is third beside item 0 (score 0.5) and fourth beside item 1 (0.9); item 6 is third beside item 2 (0.6)."""
+    data = Sequences(["u", "v"], np.array([0, 3, 6]), np.array([0, 1, 9, 3, 2, 9], dtype=np.int32))
+    columns = zip((0, 5, 3, 0.5), (1, 5, 4, 0.9), (2, 6, 3, 0.6), (0, 7, 1, 5.0), (2, 7, 2, 5.0), strict=True)
+    item, other, level, score = map(np.array, columns)
+    near = Neighbours(item, other, level.astype(float), score.astype(float))
+    every = [(0, 7, 1.0, 5.0), (1, 7, 2.0, 5.0), (1, 6, 3.0, 0.6), (0, 5, 3.0, 0.5)]
+    for count, limited in ((1, 1), (2, 2), (3, 4), (4, 4), (99, 4)):
+        assert predict(data, near, count).rows() == every[:limited]
+
+
 def test_the_last_predictions_share_what_is_left() -> None:
     ordered = pl.DataFrame({"level": [1.0, 2.0, 2.0, 2.0, 2.0, 3.0], "score": [1.0, 5.0, 4.0, 4.0, 4.0, 4.0]})
     expected = {1: [1], 2: [1, 1], 3: [1, 1] + 3 * [1 / 3], 4: [1, 1] + 3 * [2 / 3], 5: 5 * [1], 6: 6 * [1], 9: 6 * [1]}
@@ -144,6 +155,19 @@ def test_the_table_sums_up(tmp_path: Path) -> None:
     assert rows[3]["paper_hits"] == ""
     assert_tex_is_well_formed(outputs["tex"].read_text(), columns=5)
     assert len(html_root(outputs["html"]).findall(".//tbody")) == 2
+
+
+def test_without_predictions_there_is_no_precision(tmp_path: Path) -> None:
+    """Three users of 11 items with one training item each: nothing occurs together, so no view predicts anything."""
+    data = Sequences(["u", "v", "w"], np.array([0, 3, 6, 9]), np.array([0, 1, 2, 3, 4, 5, 6, 7, 8], dtype=np.int32))
+    found, recall = files(tmp_path, data), tmp_path / "shop" / "recall.parquet"
+    recall.parent.mkdir()
+    neighbour_recall(**found, predictions=10, recall=recall)
+    outputs = {kind: tmp_path / f"recall.{kind}" for kind in ("csv", "tex", "html", "md")}
+    recall_table(recalls=[recall], paper=NAMES, **outputs)
+    rows = records(outputs["csv"])
+    assert [(row["hits"], row["predictions"], row["precision"]) for row in rows] == [("0.000000", "0", "")] * 3
+    assert "<strong>" not in outputs["html"].read_text()
 
 
 def test_a_graph_of_other_items_is_refused(tmp_path: Path) -> None:

@@ -423,27 +423,19 @@ def nearest(scores: np.ndarray, possible: np.ndarray) -> dict[tuple[int, int], t
     return found
 
 
-def predictions(
-    world: World, near: dict[tuple[int, int], tuple[float, float]], count: int
-) -> list[tuple[float, float, str, int]]:
-    """(place, minus score, user, item) over all users, in order; the ``count`` nearest are among them."""
+def predictions(world: World, near: dict[tuple[int, int], tuple[float, float]]) -> list[tuple[float, float, str, int]]:
+    """(place, minus score, user, item) over all users, in order."""
     users = list(world.sequences)
     histories = [set(world.sequences[user][:-1]) for user in users]
     others: dict[int, list[tuple[int, float, float]]] = {}
     for (item, other), (place, score) in near.items():
         others.setdefault(item, []).append((other, place, score))
-    limit = 1
-    while True:  # places are looked at in doubling numbers, until there are enough predictions
-        best: dict[tuple[int, int], tuple[float, float]] = {}
-        for number, history in enumerate(histories):
-            for other, place, score in (near for item in history for near in others.get(item, [])):
-                if place <= limit and other not in history:
-                    old = best.get((number, other), (place, score))
-                    best[number, other] = (min(old[0], place), max(old[1], score))
-        if len(best) >= count or limit >= 200:
-            break
-        limit = min(2 * limit, 200)
-    return sorted((place, -score, users[number], item) for (number, item), (place, score) in best.items())
+    best: dict[tuple[int, int], tuple[float, float]] = {}
+    for number, history in enumerate(histories):
+        for other, place, score in (near for item in history for near in others.get(item, [])):
+            if other not in history:
+                best[number, other] = min(best.get((number, other), (place, -score)), (place, -score))
+    return sorted((*first, users[number], item) for (number, item), first in best.items())
 
 
 def kept(found: list[tuple[float, float, str, int]], count: int) -> Iterator[tuple[float, str, int]]:
@@ -469,7 +461,7 @@ def recall(world: World) -> Iterator[Row]:
     one, two = views
     views.append({pair: (max(one[pair][0], two[pair][0]), one[pair][1]) for pair in one if pair in two})
     wanted = 10 * len(world.sequences)
-    found = [predictions(world, near, wanted) for near in views]
+    found = [predictions(world, near) for near in views]
     made = min(wanted, *map(len, found))
     for view, predicted in zip(VIEWS, found, strict=True):
         hits = sum(share for share, user, item in kept(predicted, made) if world.sequences[user][-1] == item)

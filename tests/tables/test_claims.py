@@ -60,7 +60,7 @@ def write_gradients(shop: Path, seed: int, first: float, last: float) -> Path:
 def make(
     folder: Path,
     modes: bool = True,
-    recalls: bool = True,
+    recalls: bool | list[Path] = True,
     offsets: dict[str, int] = OFFSETS,  # of the places of a run's targets, where they are not random
     **changes: object,
 ) -> list[dict[str, str]]:
@@ -84,7 +84,7 @@ def make(
     arguments: dict[str, object] = {
         "ranks": ranks,
         "modes": files,
-        "recalls": [shop / "recall.parquet"] if recalls else [],
+        "recalls": [shop / "recall.parquet"] if recalls is True else recalls or [],
         "histories": [],
         "gradients": [],
         "fusion": [],
@@ -167,6 +167,28 @@ def test_the_effect_of_the_paper_stands_beside_ours_and_decides_with_the_interva
         inside = float(row["ci_low"]) <= effect <= float(row["ci_high"])
         assert row["verdict"] == ("undecided" if inside else "contradicted")
     assert {row["paper"] for row in rows if row["kind"] in ("recall", "modes", "single", "cold")} == {""}
+
+
+def test_the_paper_has_no_difference_of_runs_that_are_read_against_one_of_its_rows(tmp_path: Path) -> None:
+    rows = make(
+        tmp_path,
+        offsets=OFFSETS | {"decorec-plus": 0},
+        main=["decorec", "decorec-plus", "sasrec", "popularity"],
+        paper=PaperNames({"shop": "Scientific"}),
+    )
+    printed = {row["claim"]: row["paper"] for row in rows if (row["metric"], row["history"]) == ("NDCG@10", "kept")}
+    assert printed["DeCoRec beats DeCoRec-plus"] == "" and float(printed["DeCoRec beats SASRec"]) > 0
+
+
+def test_a_recall_without_predictions_tests_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "other" / "shop" / "recall.parquet"
+    file.parent.mkdir(parents=True)
+    frames = [
+        pl.DataFrame({"view": view, "user": ["u", "v"], "hits": [0.0] * 2, "predictions": [0.0] * 2}) for view in VIEWS
+    ]
+    write_table(file, pl.concat(frames))
+    rows = make(tmp_path, recalls=[file])
+    assert set(verdicts(rows, "recall", "hits per user").values()) == {"not testable here"}
 
 
 @pytest.mark.parametrize(
