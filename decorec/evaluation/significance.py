@@ -42,6 +42,9 @@ BLOCK = 1 << 17
 """Users that are looked at at once, among more: what is computed of them stays in the caches."""
 GROUPS = 1_024
 """The most values that are told apart among more users: those within a GROUPS-th of their range count as their mean."""
+ROUNDING = 1e-12
+"""Values of metrics that differ by less are equal. The last bits of a mean over seeds depend on their order and number,
+maybe for all users to the same side: a test would tell two runs with the same ranks apart."""
 
 
 def _blocks(total: int, width: int) -> Iterator[int]:
@@ -183,6 +186,7 @@ def paired_test(differences: Array, *, flips: int = FLIPS, seed: int = 0) -> Arr
     users, columns = differences.shape
     if users > MANY:
         return np.array([_paired_test_of_many(column, flips, np.random.default_rng(seed)) for column in differences.T])
+    differences = np.where(np.abs(differences) > ROUNDING, differences, 0.0)
     total = differences.sum(axis=0)
     # Sums of the same numbers in another order differ in the last bits, and ties are frequent with discrete metrics.
     threshold = np.abs(total) - 1e-12 * np.abs(differences).sum(axis=0)
@@ -198,7 +202,8 @@ def paired_test(differences: Array, *, flips: int = FLIPS, seed: int = 0) -> Arr
 
 def _paired_test_of_many(differences: Array, flips: int, generator: np.random.Generator) -> float:
     """The same for one column [U]. A sum depends on how many of the users of each distance from 0 keep their sign."""
-    distances = np.abs(differences[differences != 0])
+    differences = differences[np.abs(differences) > ROUNDING]
+    distances = np.abs(differences)
     if not len(distances):
         return 1.0
     sums = np.zeros(flips)
@@ -223,7 +228,7 @@ def two_groups(one: Array, other: Array, *, level: float = 0.95) -> tuple[float,
     from scipy.stats import ttest_ind
 
     difference = float(one.mean() - other.mean())
-    if not (np.ptp(one) or np.ptp(other)):
+    if max(np.ptp(one), np.ptp(other)) <= ROUNDING:
         return difference, difference, difference, 1.0
     test = ttest_ind(one, other, equal_var=False)
     low, high = test.confidence_interval(level)
@@ -243,7 +248,7 @@ def mean_of_few(values: Array, *, level: float = 0.95) -> tuple[float, float, fl
     from scipy.stats import ttest_1samp
 
     mean = float(values.mean())
-    if not np.ptp(values):
+    if np.ptp(values) <= ROUNDING:
         return mean, mean, mean, 1.0
     test = ttest_1samp(values, 0.0)
     low, high = test.confidence_interval(level)
@@ -260,7 +265,7 @@ def within(values: Array, low: float, high: float) -> float:
     """
     from scipy.stats import ttest_1samp
 
-    if not np.ptp(values):
+    if np.ptp(values) <= ROUNDING:
         return 1.0
     above = ttest_1samp(values, low, alternative="greater").pvalue
     below = ttest_1samp(values, high, alternative="less").pvalue

@@ -9,7 +9,15 @@ import pytest
 from scipy import stats
 
 from decorec.evaluation import significance
-from decorec.evaluation.significance import bootstrap_interval, holm, interval_over_seeds, paired_test
+from decorec.evaluation.significance import (
+    bootstrap_interval,
+    holm,
+    interval_over_seeds,
+    mean_of_few,
+    paired_test,
+    two_groups,
+    within,
+)
 
 
 def test_bootstrap_equals_a_plain_loop() -> None:
@@ -83,6 +91,20 @@ def test_paired_test_at_its_ends() -> None:
 def many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has more than one user has many."""
     monkeypatch.setattr(significance, "MANY", 1)
+
+
+@pytest.mark.parametrize("many", [10, 1_000])
+def test_the_last_bits_of_means_over_seeds_are_no_difference(many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean of three equal values need not be the value, and that of three values depends on their order."""
+    monkeypatch.setattr(significance, "MANY", many)
+    equal = np.full(100, np.spacing(0.5))
+    assert paired_test(equal[:, None])[0] == 1.0
+    assert paired_test(np.append(equal, [0.5] * 12)[:, None])[0] == pytest.approx(2 / 2**12, abs=5e-4)
+    noisy = np.array([0.5, 0.5 + np.spacing(0.5)])
+    assert np.ptp(noisy) > 0
+    assert two_groups(noisy, np.zeros(2))[3] == mean_of_few(noisy)[3] == within(noisy, 0.4, 0.6) == 1.0
+    apart = np.array([0.5, 0.5 + 1e-6])
+    assert two_groups(apart, np.zeros(2))[3] < 1e-3 and mean_of_few(apart)[3] < 1e-3 and within(apart, 0.4, 0.6) < 1e-3
 
 
 def test_intervals_of_many_users_are_those_of_users_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
