@@ -111,9 +111,9 @@ def cold(tables: Tables) -> Figure:
     metrics, datasets = ["Hit@10", "NDCG@10"], distinct(tables["coldstart"], "dataset")
     drawing, axes = grid(datasets, metrics, 3.0)
     for row, dataset in enumerate(datasets):
-        compared = distinct(table.filter(dataset=dataset), "model")
-        every = distinct(tables["coldstart"].filter(dataset=dataset), "model")
-        baseline = [short_name(run) for run in every if compared and run not in compared]
+        of_dataset = tables["coldstart"].filter(dataset=dataset)
+        compared = distinct(of_dataset.filter(pl.col("difference").is_not_null()), "model")
+        baseline = [short_name(run) for run in distinct(of_dataset, "model") if compared and run not in compared]
         for column, metric in enumerate(metrics):
             panel = axes[row][column]
             part = table.filter(dataset=dataset, metric=metric)
@@ -131,17 +131,22 @@ def cold(tables: Tables) -> Figure:
                 panel.margins(y=0.35)  # room for the legend
                 panel.legend(ncols=2)
             else:
-                panel.text(0.5, 0.5, "the baseline was not run", ha="center", va="center", transform=panel.transAxes)
+                missing = "the baseline has 0 here" if compared else "the baseline was not run"
+                panel.text(0.5, 0.5, missing, ha="center", va="center", transform=panel.transAxes)
     return drawing
 
 
 def pareto(tables: Tables) -> Figure:
-    """Quality and training time; the line connects runs for which no other run is both better and faster."""
+    """Quality and training time; the line connects runs for which no other run is both better and faster.
+
+    A run is drawn if each of its trainings was measured.
+    """
     import polars as pl
     from matplotlib.lines import Line2D
 
     training = pl.col("step").is_in(["stage1", "stage2", "fit"])
-    seconds = tables["cost"].filter(training).group_by("dataset", "run").agg(pl.col("seconds").sum())
+    measured = pl.when(pl.col("seconds").is_not_null().all()).then(pl.col("seconds").sum())
+    seconds = tables["cost"].filter(training).group_by("dataset", "run").agg(measured)
     table = (
         tables["main"]
         .filter(metric="NDCG@10")

@@ -154,9 +154,11 @@ class Targets(Recommending):
         )
 
     def histories(self) -> list[str]:
-        """Histories of training on ids alone (the baseline) and on modalities alone (the reference's stage 1)."""
+        """Histories of training on ids alone (the baseline), and on modalities alone (a stage 1 of the reference)."""
         tables = self.config.tables
-        stages = [(run, self.runs[run].stages[0]) for run in (tables.baseline, tables.reference) if run in self.runs]
+        named = [run for run in dict.fromkeys((tables.baseline, tables.reference)) if run in self.runs]
+        stages = [(run, self.runs[run].stages[0]) for run in named]
+        stages = [(run, stage) for run, stage in stages if run == tables.baseline or stage == "stage1"]
         return [
             layout.fill(layout.HISTORY, dataset=dataset, run=self.first_stage_run(run, dataset), seed=seed, stage=stage)
             for dataset in self.config.datasets

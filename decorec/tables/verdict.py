@@ -224,7 +224,9 @@ def _choice(rows: Sequence[VerdictRow], level: float) -> tuple[str, str]:
     text += "" if taken.seconds is None else f", {taken.seconds:,.0f} processor seconds"
     text += "" if taken.memory is None else f", {taken.memory:,.0f} MB"
     if taken.run == best.run:
-        return f"{text}. It is the best one on validation items, and no simpler one is within noise of it.", taken.run
+        known = any(row.seconds is not None for row in rows)
+        others = "no simpler one is within noise of it" if known else "which ones are simpler was not measured"
+        return f"{text}. It is the best one on validation items, and {others}.", taken.run
     difference, low, high = (per_thousand(value, "+") for value in taken.difference["kept"])
     text += f". On validation items it is the simplest one within noise of the best, {short(best.run)} with "
     text += f"{per_thousand(best.mean['kept'])} of 1,000"

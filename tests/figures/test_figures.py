@@ -99,8 +99,9 @@ def tables(folder: Path, datasets: tuple[str, ...] = DATASETS) -> dict[str, Path
         ),
         "coldstart": pl.DataFrame(
             [
-                {**row, "group": group, "improvement_percent": None if row["model"] == "sasrec" else 3.0}
+                {**row, "group": group, **dict.fromkeys(("difference", "improvement_percent"), gain)}
                 for row in rows
+                for gain in (None if row["model"] == "sasrec" else 3.0,)
                 for group in ("cold", "other")
             ]
         ),
@@ -162,9 +163,24 @@ def test_a_single_seed_has_no_deviation(tmp_path: Path) -> None:
 
 def test_gains_that_were_not_measured_are_said_to_be_missing(tmp_path: Path) -> None:
     files = tables(tmp_path)
-    frame = pl.read_csv(files["coldstart"]).with_columns(improvement_percent=pl.lit(None, dtype=pl.Float64))
+    nothing = pl.lit(None, dtype=pl.Float64)
+    frame = pl.read_csv(files["coldstart"]).with_columns(improvement_percent=nothing)
     write_csv(files["coldstart"], frame)
+    svg = draw("fig9", files, tmp_path)[0]
+    assert b"the baseline has 0 here" in svg and b"improvement over SASRec" in svg, "no share of 0"
+    write_csv(files["coldstart"], frame.with_columns(difference=nothing))
     assert b"the baseline was not run" in draw("fig9", files, tmp_path)[0]
+
+
+def test_a_run_is_drawn_by_its_time_if_all_of_its_trainings_were_measured(tmp_path: Path) -> None:
+    files = tables(tmp_path, ("shop",))
+    whole = draw("pareto", files, tmp_path)[0]
+    step = pl.col("step") == "stage1"
+    write_csv(files["cost"], pl.read_csv(files["cost"]).with_columns(seconds=pl.when(~step).then("seconds")))
+    partly = draw("pareto", files, tmp_path)[0]
+    filled = [f'style="fill: {colour}; stroke'.encode() for colour in COLOURS[:2]]
+    marks = [[svg.count(style) for svg in (whole, partly)] for style in filled]
+    assert marks == [[2, 1], [2, 2]], "decorec stands in the legend alone"
 
 
 def circles(svg: bytes, colour: str) -> int:

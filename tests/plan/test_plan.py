@@ -198,6 +198,10 @@ def test_tables_and_figures_follow_the_runs_that_there_are() -> None:
         "results/shop/runs/sasrec/seed-3/fit/history.parquet",
         "results/shop/runs/decorec/seed-3/stage1/history.parquet",
     ]
+    floor, own = runs | {"ease": {"model": {"name": "ease"}}}, "results/shop/runs/sasrec/seed-3/fit/history.parquet"
+    for reference in ("ease", "sasrec"):  # it has no stage of modalities alone
+        main = {"main": ["ease", "sasrec"], "reference": reference}
+        assert plan(tables=main, runs=floor, seeds=[3]).histories() == [own], "once, whatever it is besides"
     assert whole.models(["decorec", "no-cluster"]) == [
         "results/shop/runs/decorec/seed-3/stage1/model.safetensors",
         "results/shop/runs/decorec/seed-3/stage2/model.safetensors",
