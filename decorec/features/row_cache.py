@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +39,13 @@ class RowCache:
     def read(self, keys: Sequence[bytes]) -> dict[int, tuple[npt.NDArray[np.float32], bool]]:
         """Position in ``keys`` -> row [width] and whether its text was cut, of those that are known.
 
+        The time of the folder says when its rows were last asked for, so that what is not used can be found.
+
         Raises:
             DecorecError: a file is damaged.
         """
+        with suppress(FileNotFoundError):
+            os.utime(self.folder)
         positions = {key: position for position, key in enumerate(keys)}
         found: dict[int, tuple[npt.NDArray[np.float32], bool]] = {}
         for path in sorted(self.folder.glob("*.safetensors")):

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from decorec.config.features import FeaturesConfig
+from decorec.features.row_cache import RowCache, input_key
 from tests.support.small_shop import step_files, write_shop
 
 CONFIG = {"encoder": "fit", "epochs": 1, "batch_size": 4, "device": "cpu"}
@@ -97,3 +99,18 @@ def test_killed_ten_times_gives_the_same_bytes(tmp_path: Path, context: ForkServ
     assert _run(context, killed) == 0
     assert list(_outputs(killed)) == list(_outputs(undisturbed))
     assert {path.name for path in _chunks(killed)} == {path.name for path in _chunks(undisturbed)}
+
+
+def test_rows_that_were_not_used_for_long_can_be_removed(tmp_path: Path) -> None:
+    """By the command of the documentation; a row that is asked for counts as used."""
+    key, row = input_key("text", "a hat"), (np.ones((1, 2), np.float32), np.zeros(1, bool))
+    used, unused = (RowCache(tmp_path / "results" / "cache", {"encoder": name}, 4) for name in ("one", "other"))
+    assert used.read([key]) == {}, "there is no folder yet"
+    for rows in (used, unused):
+        rows.add([key], *row)
+        os.utime(rows.folder, (0, 0))
+    assert set(used.read([key])) == {0}
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "using.md").read_text()
+    (command,) = (line for line in page.splitlines() if line.strip().startswith("find results/cache/features"))
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    assert used.folder.is_dir() and not unused.folder.exists()
