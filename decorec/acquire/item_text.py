@@ -11,7 +11,7 @@ import html
 import re
 from collections.abc import Iterable
 
-__all__ = ["clean", "is_code", "sentences"]
+__all__ = ["TOO_LONG", "clean", "is_code", "sentences"]
 
 TOO_LONG = 2_000
 """Fields of at least this many characters are dropped."""

@@ -57,9 +57,9 @@ class Account:
         return f", such as {'; '.join(shown)}" if shown else ""
 
 
-def shortened(text: str) -> str:
-    """``text`` in at most 80 characters."""
-    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """``text`` in at most ``longest`` characters."""
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 @dataclass(frozen=True)

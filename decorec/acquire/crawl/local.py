@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import stat
+import unicodedata
 from pathlib import Path
 
 from decorec.acquire.crawl.outcome import PictureError
@@ -23,6 +24,9 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 def _inside(folder: Path, name: str) -> Path:
     """Path of ``name`` under ``folder``; ``..`` may not lead out; links of the user's own are followed.
 
+    A letter with an accent has two forms in Unicode. Archives that were packed on a Mac have the longer one, tables the
+    shorter one: the form that is there is taken.
+
     Raises:
         PictureError: permanent; "no-scheme" (an address such as //host/name) or "outside-folder".
     """
@@ -31,7 +35,11 @@ def _inside(folder: Path, name: str) -> Path:
     relative = os.path.normpath(name)
     if Path(relative).is_absolute() or Path(relative).parts[:1] == ("..",):
         raise PictureError("outside-folder", permanent=True)
-    return folder / relative
+    path = folder / relative
+    if relative.isascii() or os.path.lexists(path):
+        return path
+    others = (folder / unicodedata.normalize(form, relative) for form in ("NFC", "NFD"))
+    return next(filter(os.path.lexists, others), path)
 
 
 def is_local(address: str) -> bool:

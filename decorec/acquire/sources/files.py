@@ -13,7 +13,14 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from decorec.acquire.csv_files import check_csv, check_widths, count_records
+from decorec.acquire.csv_files import (
+    check_csv,
+    check_encoding,
+    check_header,
+    check_widths,
+    count_records,
+    lone_quote,
+)
 from decorec.acquire.json_lines import read_records, reading
 from decorec.acquire.sources.losses import lines_not_json
 from decorec.data.interactions import Account
@@ -28,6 +35,7 @@ __all__ = [
     "Parquet",
     "TableFile",
     "expect_folder",
+    "expect_widths",
     "joined",
     "table_file",
 ]
@@ -36,6 +44,9 @@ Opened = tuple[pl.LazyFrame, Account]
 """The rows in the order of the source, with the columns asked for, as far as there are such; and what was lost of them
 in reading: counts of lines, and records dropped or repaired by reason."""
 NOTHING_LOST = Account({}, {}, {})
+PARQUET = ".parquet"
+TABLES = (".csv", ".tsv", ".parq", ".pq", ".orc", ".avro", ".arrow", ".feather", ".jsonl", ".gz", ".zip", ".xlsx")
+"""Endings of files that may be parts of a table."""
 NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 """Stands for a missing value in the name of a folder."""
 
@@ -60,13 +71,13 @@ class TableFile(ABC):
             DecorecError: it is missing, damaged or of another format.
         """
 
-    def expect_records(self, found: int) -> None:
-        """Check that ``found`` is the number of its records.
+    def expect_records(self, found: int, columns: int) -> None:
+        """Check that ``found`` is the number of its records, of which so many ``columns`` were read.
 
         Raises:
-            DecorecError: the reader has swallowed some.
+            DecorecError: the reader has swallowed some, or taken a field for that of another column.
         """
-        return None  # most readers swallow none
+        return None  # most readers do neither
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,7 @@ class LocalTable(TableFile):
 
 def table_file(path: Path) -> TableFile:
     """A table of the user's own: a csv file, a parquet file, or a folder of parquet files."""
-    return Parquet(path) if path.suffix == ".parquet" or path.is_dir() else Csv(path)
+    return Parquet(path) if path.suffix.lower() == PARQUET or path.is_dir() else Csv(path)
 
 
 @dataclass(frozen=True)
@@ -95,27 +106,35 @@ class Csv(LocalTable):
     @contextmanager
     def opened(self, what: str, fields: Sequence[str]) -> Iterator[Opened]:
         with reading(self.path, what):
-            if self.path.suffix != ".csv":
+            if self.path.suffix.lower() != ".csv":
                 raise DecorecError(
                     f"{self.path}: expected a name ending in .csv or .parquet, found {self.path.suffix!r}; convert the "
                     "file"
                 )
             check_csv(self.path)
             try:
-                yield _stripped(self.path, pl.scan_csv(self.path, infer_schema=False, glob=False)), NOTHING_LOST
-            except pl.exceptions.ComputeError:  # wrong quotes or too many fields: the line is named
+                table = pl.scan_csv(self.path, infer_schema=False, glob=False)
+                check_header(self.path, table.collect_schema().names(), fields)
+                yield _stripped(self.path, table), NOTHING_LOST
+            except pl.exceptions.ComputeError as error:  # wrong quotes or too many fields: the line is named
+                check_encoding(self.path)
                 count_records(self.path)
                 check_widths(self.path)
-                raise
+                if lone_quote(self.path) is None:
+                    raise
+                raise self._quoted("rows with quotes around whole fields", "others") from error
 
-    def expect_records(self, found: int) -> None:
+    def expect_records(self, found: int, columns: int) -> None:
         expected = count_records(self.path)
         if expected is not None and expected != found:
-            raise DecorecError(
-                f"{self.path}: expected {expected} records, found {found}: a quote stands alone somewhere, and rows "
-                "behind it were taken for one field; put such fields in quotes and write a quote inside of them twice "
-                '("")'
-            )
+            raise self._quoted(f"{expected} records", str(found))
+        expect_widths(self.path, columns)
+
+    def _quoted(self, expected: str, found: str) -> DecorecError:
+        return DecorecError(
+            f"{self.path}: expected {expected}, found {found}: a quote stands alone {lone_quote(self.path)}, and rows "
+            'behind it were taken for one field; put such fields in quotes and write a quote inside of them twice ("")'
+        )
 
 
 @dataclass(frozen=True)
@@ -129,9 +148,25 @@ class Parquet(LocalTable):
     def paths(self) -> list[Path]:
         if not self.path.is_dir():
             return [self.path]
-        inside = (path.relative_to(self.path) for path in self.path.rglob("*.parquet") if path.is_file())
-        parts = [path for path in inside if not any(part.startswith((".", "_")) for part in path.parts)]
-        return [self.path / path for path in sorted(parts, key=_by_numbers)]
+        inside = [path for path in self._inside() if path.suffix.lower() == PARQUET]
+        return [path for path in sorted(inside, key=_by_numbers) if path.is_file()]
+
+    def _inside(self) -> Iterator[Path]:
+        """All that may be data in the folder."""
+        for path in self.path.rglob("*"):
+            if not any(part.startswith((".", "_")) for part in path.relative_to(self.path).parts):
+                yield path
+
+    def _expect_parquet(self) -> None:
+        """Refuse tables in the folder that would be left out."""
+        for path in self._inside():
+            linked = path.is_symlink() and path.is_dir()
+            if linked or (path.suffix.lower() in TABLES and path.is_file()):
+                raise DecorecError(
+                    f"{self.path}: expected parquet files, found {path.relative_to(self.path)} as well, "
+                    f"{'a link to a folder' if linked else 'a table of another format'}, which would be left out; "
+                    f"{'put the folder itself there' if linked else 'convert it'}, or take it out"
+                )
 
     @contextmanager
     def opened(self, what: str, fields: Sequence[str]) -> Iterator[Opened]:
@@ -144,6 +179,7 @@ class Parquet(LocalTable):
             raise DecorecError(
                 f"{self.path}: expected {what}, found a folder without parquet files; write them into it"
             )
+        self._expect_parquet()
         schemas = {path: part.collect_schema() for path, part in parts.items()}
         first = next(iter(parts))
         for path, schema in schemas.items():
@@ -199,6 +235,26 @@ class JsonLines(LocalTable):
         )
         with reading(self.path, what):
             yield rows.lazy(), lost
+
+
+def expect_widths(path: Path, columns: int, separator: str = ",") -> None:
+    """Check that no record of a csv file has more fields than its header, where polars has not: ``columns`` were read.
+
+    If these are not all of them, it counts the fields of no record: a comma in a title that is not in quotes moves the
+    values behind it by one column.
+
+    Raises:
+        DecorecError: one has more; the message names its line.
+    """
+    quote = '"' if separator == "," else None
+    table = pl.scan_csv(path, separator=separator, quote_char=quote, infer_schema=False, glob=False)
+    with reading(path, "records of equal length"):
+        try:
+            if columns < len(table.collect_schema()):
+                table.select(pl.all().null_count()).collect(engine="streaming")
+        except pl.exceptions.ComputeError:
+            check_widths(path, separator)
+            raise
 
 
 def expect_folder(folder: Path, what: str, key: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
+from decorec.acquire.sources.columns import plain
 from decorec.data.interactions import SHOWN, Account, shortened
 from decorec.errors import DecorecError
 
@@ -49,7 +50,11 @@ def expect_understood(origin: str, account: Account, allowed: float) -> None:
 
 
 def expect_same_ids(origin: str, wanted: pl.Series, found: pl.Series, allowed: float) -> None:
-    """Refuse ids that differ from those of the interactions in leading zeros alone, as spreadsheets write them.
+    """Refuse ids that differ from those of the interactions in their spelling alone.
+
+    Leading zeros and the fraction .0 are what spreadsheets and programs make of numbers; forms of Unicode and marks
+    without width cannot be seen. In upper and lower case ids may differ by chance, where they are short: they are
+    refused if there are more of them than ``allowed``.
 
     Args:
         origin: the file of items, for messages.
@@ -60,25 +65,29 @@ def expect_same_ids(origin: str, wanted: pl.Series, found: pl.Series, allowed: f
     Raises:
         DecorecError: there are such ids; the message shows three of them in both spellings.
     """
-    bare = pl.col("item").str.strip_chars_start("0").alias("bare")
-    numbers = pl.col("item").str.contains(r"^[0-9]+$")
-    absent = pl.DataFrame({"item": wanted.filter(~wanted.is_in(found.implode()))}).filter(numbers).with_columns(bare)
+    absent = pl.DataFrame({"item": wanted.filter(~wanted.is_in(found.implode()))})
     if absent.is_empty() or allowed >= 1:
         return
-    other = pl.DataFrame({"item": found}).filter(numbers).with_columns(bare)
-    pairs = (
-        absent.join(other, on="bare", how="inner", suffix="_found")
-        .sort("item", "item_found")
-        .unique("item", keep="first", maintain_order=True)
-    )
-    if len(pairs):
-        first, *others = pairs.head(SHOWN).select("item", "item_found").rows()
-        more = "".join(f", {one!r} and {two!r}" for one, two in others)
-        raise DecorecError(
-            f"{origin}: expected item {first[0]!r} of the interactions, found {first[1]!r}{more} ({len(pairs)} items "
-            f"differ in leading zeros alone); write the ids alike in both files, as text, or let them be dropped: "
-            f"{_key(1)}"
+    bare = plain("item").str.replace(r"^0+([0-9]+)$", "$1")
+    other = pl.DataFrame({"item": found})
+    for form, what, few in (
+        (bare, "leading zeros, a fraction .0 or what cannot be seen", 0.0),
+        (bare.str.to_lowercase(), "upper and lower case", allowed * len(absent)),
+    ):
+        pairs = (
+            absent.with_columns(bare=form)
+            .join(other.with_columns(bare=form), on="bare", how="inner", suffix="_found")
+            .sort("item", "item_found")
+            .unique("item", keep="first", maintain_order=True)
         )
+        if len(pairs) > few:
+            first, *others = pairs.head(SHOWN).select("item", "item_found").rows()
+            more = "".join(f", {one!a} and {two!a}" for one, two in others)
+            raise DecorecError(
+                f"{origin}: expected item {first[0]!a} of the interactions, found {first[1]!a}{more} ({len(pairs)} "
+                f"items differ in {what} alone); write the ids alike in both files, as text, or let them be dropped: "
+                f"{_key(1)}"
+            )
 
 
 def lines_not_json(path: Path) -> list[str]:

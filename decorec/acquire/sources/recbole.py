@@ -15,9 +15,9 @@ from pathlib import Path
 
 import polars as pl
 
-from decorec.acquire.csv_files import check_csv, check_widths
+from decorec.acquire.csv_files import check_csv, check_encoding, check_widths
 from decorec.acquire.json_lines import reading
-from decorec.acquire.sources.files import NOTHING_LOST, LocalTable, Opened
+from decorec.acquire.sources.files import NOTHING_LOST, LocalTable, Opened, expect_widths
 from decorec.acquire.sources.tables import Table, Tables
 from decorec.config.datasets import RecBoleDataset
 from decorec.data.interactions import shortened
@@ -65,8 +65,12 @@ class _AtomicFile(LocalTable):
                 ]
                 yield table.rename(names).with_columns(split), NOTHING_LOST
             except pl.exceptions.ComputeError:
+                check_encoding(self.path)
                 check_widths(self.path, "\t")
                 raise
+
+    def expect_records(self, found: int, columns: int) -> None:
+        expect_widths(self.path, columns, "\t")
 
     def _typed(self, heading: str) -> tuple[str, str]:
         """Name and type of a field.

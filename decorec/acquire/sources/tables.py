@@ -16,18 +16,29 @@ from typing import Any
 
 import polars as pl
 
-from decorec.acquire.item_text import clean, is_code, sentences
+from decorec.acquire.item_text import TOO_LONG, clean, is_code, sentences
 from decorec.acquire.sources import columns
 from decorec.acquire.sources.files import Opened, TableFile
 from decorec.acquire.sources.source import Metadata, Row, Source
 from decorec.data.id_codes import ids, present
-from decorec.data.interactions import RECORD, Account, Interactions, complete, examples, examples_of, in_one_piece
+from decorec.data.interactions import (
+    RECORD,
+    Account,
+    Interactions,
+    complete,
+    examples,
+    examples_of,
+    in_one_piece,
+    shortened,
+)
 from decorec.errors import DecorecError
 
 __all__ = ["Table", "Tables", "table_row"]
 
 LEVELS = " > "
 """Separates the levels of a category that is given as one string."""
+HEADINGS = 400
+"""Longest list of columns that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +78,8 @@ class Table:
             missing = [name for name in expected if name not in present]
             if missing:
                 raise DecorecError(
-                    f"{self.file.origin}: expected the columns {', '.join(expected)}, found {', '.join(present)}; add "
-                    f"or rename {', '.join(missing)}"
+                    f"{self.file.origin}: expected the columns {', '.join(expected)}, found "
+                    f"{shortened(', '.join(present), HEADINGS)}; add or rename {', '.join(missing)}"
                 )
             found = [name for name in wanted if set(needed[name]) <= set(present)]
             yield table.select(**{name: sources[name] for name in found}), lost
@@ -110,8 +121,8 @@ class Table:
                     .collect(engine="streaming")
                 )
         frame = in_one_piece(frame)
-        self.file.expect_records(len(frame))
-        self._expect_times(columns.unread_times(without["timestamp"]))
+        self.file.expect_records(len(frame), len(schema))
+        self._expect_times(columns.unread_times(without["timestamp"]), frame["timestamp"])
         number = partial(
             complete,
             account=Account(
@@ -128,11 +139,13 @@ class Table:
         )
         found, account = number(frame)
         # Blanks around ids and words for nothing are searched among the distinct ids, because these are fewer.
-        if all(columns.are_clean(present(found.rows[name])) for name in texts):
-            return found, account
-        del found
-        identified = [columns.identified(name).cast(ids()) for name in texts]
-        return number(in_one_piece(frame.lazy().with_columns(identified).collect(engine="streaming")))
+        if not all(columns.are_clean(present(found.rows[name])) for name in texts):
+            del found
+            identified = [columns.identified(name).cast(ids()) for name in texts]
+            found, account = number(in_one_piece(frame.lazy().with_columns(identified).collect(engine="streaming")))
+        for name in texts:
+            self._expect_exact(name, present(found.rows[name]))
+        return found, account
 
     def read_items(self, wanted: pl.Series | None = None) -> Metadata:
         """Ids of all items and the columns of the ``wanted`` items (None: of all); an item's first row is used.
@@ -146,8 +159,10 @@ class Table:
             self._expect_id(table, "item", schema["item"])
             texts = [self._described(name, dtype) for name, dtype in schema.items() if name != "item"]
             rows = table.select(columns.identified("item"), *texts).collect(engine="streaming")
-        self.file.expect_records(len(rows))
+        self.file.expect_records(len(rows), len(schema))
+        self._expect_no_lists(rows)
         named = rows.filter(pl.col("item").is_not_null())
+        self._expect_exact("item", named["item"])
         first = named.unique("item", keep="first", maintain_order=True)
         dropped = {**lost.dropped, "no item": len(rows) - len(named), "repeated item": len(named) - len(first)}
         records = first if wanted is None else first.filter(pl.col("item").is_in(wanted.implode()))
@@ -191,13 +206,48 @@ class Table:
             shown = table.select(pl.col(name).drop_nulls().head(3)).collect()[name].to_list()
             raise self._of_type(name, "ids as text or whole numbers", f"{dtype} (such as {', '.join(map(str, shown))})")
 
-    def _expect_times(self, unread: pl.Series) -> None:
-        """Refuse a table where a time is written but cannot be read, because its rows would be lost."""
+    def _expect_exact(self, name: str, found: pl.Series) -> None:
+        """Refuse ids that a program has changed, so that one stands for many customers or items, or several for one."""
+        place = f"{self.file.origin}, column {self.called(name)!r}"
+        cut = columns.rounded(found)
+        if len(cut):
+            raise DecorecError(
+                f"{place}: expected whole ids, found {cut.n_unique()} such as {cut[0]!r}, which a spreadsheet has "
+                "rounded; take the column from where it came from, as text"
+            )
+        pairs = columns.doubles(found)
+        if len(pairs):
+            raise DecorecError(
+                f"{place}: expected each id in one spelling, found {pairs['id'][0]!a} and {pairs['plain'][0]!a} "
+                f"({len(pairs)} such ids); write the ids alike"
+            )
+
+    def _expect_no_lists(self, rows: pl.DataFrame) -> None:
+        """Refuse lists of pictures or categories that were written into a column of texts."""
+        for name in ("category", "image"):
+            if rows.schema.get(name) == pl.String and len(found := columns.listed(rows[name])):
+                raise DecorecError(
+                    f"{self.file.origin}, column {self.called(name)!r}: expected one text, found {len(found)} lists, "
+                    f"such as {shortened(found[0])!r}; write one value, or a column of lists in parquet"
+                )
+
+    def _expect_times(self, unread: pl.Series, read: pl.Series) -> None:
+        """Refuse a table where a time is written but cannot be read, because its rows would be lost.
+
+        So are times that are ``read`` as seconds and are plainly none: their order would be right, and nothing else.
+        """
+        place = f"{self.file.origin}, column {self.called('timestamp')!r}"
+        unit = None if len(unread) else columns.wrong_unit(read)
+        if unit is not None:
+            raise DecorecError(
+                f"{place}: expected {self._times} or dates such as 2020-09-13, found {unit}, such as "
+                f"{read.drop_nulls()[0] / columns.PER_SECOND:.10g}; write the dates with hyphens"
+            )
         if len(unread):
             shown = ", ".join(map(repr, unread.unique(maintain_order=True).head(3)))
             raise DecorecError(
-                f"{self.file.origin}, column {self.called('timestamp')!r}: expected {self._times} or dates such as "
-                f"2020-09-13T12:26:40Z, found {len(unread)} of another form, such as {shown}; convert them"
+                f"{place}: expected {self._times} or dates such as 2020-09-13T12:26:40Z, of the years 1900 to 2199, "
+                f"found {len(unread)} of another form, such as {shown}; convert them"
                 + (" (what counts milliseconds is divided by 1000)" if self.per_second == 1 else "")
             )
 
@@ -212,6 +262,8 @@ def table_row(record: dict[str, Any], repaired: Counter[str]) -> dict[str, Any]:
     for name in texts:
         if not texts[name] and record.get(name) and is_code(record[name]):
             repaired[f"{name}: code dropped"] += 1
+        if len(texts[name].rstrip(".")) >= TOO_LONG - 1:
+            repaired[f"{name}: {TOO_LONG:,} characters or more, not in the text"] += 1
     category = record.get("category") or []
     levels = category.split(LEVELS) if isinstance(category, str) else category
     order = [texts["title"], clean(category), texts["brand"], texts["description"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -67,6 +68,7 @@ def test_dates_seconds_and_blanks_in_one_column(tmp_path: Path) -> None:
     times[2] = f"{ROWS[2][2]}.000"
     times[3] = (datetime.fromtimestamp(ROWS[3][2], UTC) + timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S+02:00")
     times[4] = f"{ROWS[4][2]:.9e}"
+    times[5] = (datetime.fromtimestamp(ROWS[5][2], UTC) - timedelta(hours=5)).strftime("%Y-%m-%d %H:%M:%S.0-05")
     assert read(tmp_path, interactions(times))[0] == ROWS
 
 
@@ -77,11 +79,28 @@ def test_dates_seconds_and_blanks_in_one_column(tmp_path: Path) -> None:
         ("13/09/2020", "1 of another form, such as '13/09/2020'"),
         ("1600000000000", "1 of another form, such as '1600000000000'"),
         ("1600000000000000000", "1 of another form, such as '1600000000000000000'"),
+        ("0001-01-01 00:00:00", "1 of another form, such as '0001-01-01 00:00:00'"),
+        ("9999-12-31", "1 of another form, such as '9999-12-31'"),
+        ("20-09-13", "1 of another form, such as '20-09-13'"),
     ],
 )
 def test_a_time_in_another_form_stops_the_step(tmp_path: Path, time: str, shown: str) -> None:
     with pytest.raises(DecorecError, match=r"interactions\.csv, column 'timestamp': .*found " + shown):
         read(tmp_path, interactions([time, *(str(row[2]) for row in ROWS[1:])]))
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([20200913 + row for row in range(16)], r"found dates without hyphens, such as 20200913; write"),
+        ([44087.25 + row for row in range(16)], r"found days, such as 44087\.25; write the dates with hyphens"),
+    ],
+)
+def test_dates_that_would_pass_for_seconds(tmp_path: Path, times: list[float], message: str) -> None:
+    with pytest.raises(DecorecError, match=r"interactions\.csv, column 'timestamp': .*" + message):
+        read(tmp_path, interactions(times))
+    relative = [1_000 * row for row in range(16)]
+    assert [time for _, _, time in read(tmp_path, interactions(relative))[0]] == relative
 
 
 def test_times_within_a_second_keep_their_order(tmp_path: Path) -> None:
@@ -118,6 +137,35 @@ def test_quotes_as_the_format_has_them(tmp_path: Path) -> None:
     assert read(tmp_path, text(rows, "user,item,timestamp,note"))[0] == ROWS
 
 
+def test_a_comma_in_a_text_without_quotes(tmp_path: Path) -> None:
+    # The column behind those that are read takes up the shift: without a look at all columns, nothing would be wrong.
+    lines = [f"i{item},A hat{', red' if item == 1 else ''},5,{item}.jpg,3" for item in range(4)]
+    (tmp_path / "items.txt.csv").write_text("\n".join(["item,title,price,image,stock", *lines]) + "\n")
+    (tmp_path / "interactions.csv").write_text(text(ROWS))
+    with pytest.raises(
+        DecorecError, match=r"items\.txt\.csv, line 3: expected 5 fields as in the header, found 6; put"
+    ):
+        read_folder(tmp_path, "items.txt.csv", tmp_path / "out")
+
+
+def test_blank_lines_and_stray_returns_beside_quotes(tmp_path: Path) -> None:
+    rows: list[tuple[Any, ...]] = [(*row, '"one, two"') for row in ROWS]
+    rows[3] = (*ROWS[3], "one\rtwo")
+    found, counts = read(tmp_path, "\n" + text(rows, "user,item,timestamp,note") + "\n\n")
+    assert found == ROWS and counts["interactions"]["dropped"]["no user"] == 2
+
+
+def test_a_quote_in_the_middle_of_a_text(tmp_path: Path) -> None:
+    rows: list[tuple[Any, ...]] = [(*row, "ok") for row in ROWS]
+    for lost in ((5,), (5, 9)):
+        for row in lost:
+            rows[row] = (*ROWS[row], '20" wide')
+        with pytest.raises(
+            DecorecError, match=r"interactions\.csv: .*a quote stands alone in line 7, and rows behind it"
+        ):
+            read(tmp_path, text(rows, "user,item,timestamp,note"))
+
+
 def test_a_quote_that_is_never_closed(tmp_path: Path) -> None:
     rows: list[tuple[Any, ...]] = [(*row, "ok") for row in ROWS]
     rows[8] = (*ROWS[8], '"20 wide')
@@ -149,12 +197,53 @@ def test_blanks_around_the_names_of_columns(tmp_path: Path) -> None:
         (text(ROWS).encode("utf-16"), r"expected UTF-8 text, found UTF-16"),
         (text([*ROWS[:5], (*ROWS[5], "more"), *ROWS[6:]]).encode(), r"line 7: expected 3 fields as in .* found 4"),
         (text(ROWS, "user,item, item,timestamp").encode(), r"expected each column once, found 'user', 'item', ' item'"),
+        (text([(*row, "u9") for row in ROWS], "user, item,timestamp, item").encode(), r"column once, found 'item' twice"),
+        (text(ROWS).replace(",", ";").encode(), r"line 1: expected names with commas .* found semicolons: 'user;item;"),
+        (text([*ROWS, ("u\xe9", "i0", START)]).encode("latin-1"), r"line 18: expected UTF-8 text, found b'u\\xe9,i0"),
+        (gzip.compress(text(ROWS * 99).encode()), r"expected UTF-8 text, found a gzip file; unpack it"),
+        (b"PK\x03\x04" + bytes(99), r"expected UTF-8 text, found a zip archive or a spreadsheet; unpack it"),
+        (b"PAR1\x15" + bytes(range(256)) * 99, r"expected UTF-8 text, found a parquet file"),
+        (text(ROWS).encode("utf-16-le"), r"expected UTF-8 text, found UTF-16"),
+        (b"x," * 9_999 + b"\n", r"expected the columns user, item, timestamp, found x, .*\.\.\.; add or rename user"),
     ],
 )
 def test_a_file_that_is_no_such_csv(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(DecorecError, match=r"interactions\.csv.*" + message) as caught:
         read(tmp_path, content)
-    assert str(caught.value).count("\n") == 0 and len(str(caught.value)) < 400
+    assert str(caught.value).count("\n") == 0 and len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("I1", r"expected item 'I1' of the interactions, found 'i1' \(1 items differ in upper and lower case alone"),
+        ("i1\u200b", r"expected item 'i1\\u200b' of the interactions, found 'i1' \(1 items differ in .*cannot be seen"),
+        ("1.00123E+12", r"column 'item': expected whole ids, found 1 such as '1.00123E\+12', which a spreadsheet has"),
+    ],
+)
+def test_items_in_another_spelling(tmp_path: Path, item: str, message: str) -> None:
+    with pytest.raises(DecorecError, match=message):
+        read(tmp_path, text([(user, item if name == "i1" else name, time) for user, name, time in ROWS]))
+
+
+def test_a_customer_in_two_spellings(tmp_path: Path) -> None:
+    for one, other in (("7.0", "7"), ("u\u0308", "\xfc"), ("\ufeffu", "u")):
+        rows = [((one if item == "i1" else other) if user == "u1" else user, item, time) for user, item, time in ROWS]
+        with pytest.raises(
+            DecorecError, match=r"column 'user': expected each id in one spelling, found .* \(1 such ids"
+        ):
+            read(tmp_path, text(rows))
+    versions = [("7.0", "i0", START), ("7", "i0", START), ("7.5", "i0", START)]
+    assert read(tmp_path, text([*ROWS, *versions]))[0] == ROWS, "here 7.0 and 7 may be two"
+
+
+def test_short_ids_may_differ_in_their_case_alone(tmp_path: Path) -> None:
+    unknown = [("u0", f"{letter}{number}", START) for letter in "Ix" for number in range(1, 20) for _ in range(3)]
+    rows = [row for row in unknown if row[1] not in {f"I{number}" for number in range(2, 20)}]
+    found, _ = read(
+        tmp_path, text([*ROWS, *((f"{user}{n % 3}", item, time) for n, (user, item, time) in enumerate(rows))])
+    )
+    assert found == ROWS
 
 
 def test_line_ends_of_windows(tmp_path: Path) -> None:
@@ -170,6 +259,12 @@ def test_line_ends_of_windows(tmp_path: Path) -> None:
         ("image", [[1], [2], [], []], r"expected text or lists of texts, found List\(Int64\)"),
         ("category", [[["a"]], [["b"]], [], []], r"expected text or lists of texts, found List\(List\(String\)\)"),
         ("description", [b"a", b"b", b"c", b"d"], r"expected text, found Binary"),
+        (
+            "image",
+            ["a.jpg", "['b.jpg', 'c.jpg']", None, "[]"],
+            r"""expected one text, found 2 lists, such as "\['b\.jpg""",
+        ),
+        ("category", ['["Hats", "New"]', "[x]", "", ""], r"""expected one text, found 1 lists, such as '\["Hats"""),
     ],
 )
 def test_columns_that_are_no_text(tmp_path: Path, name: str, values: list[Any], expected: str) -> None:
@@ -200,6 +295,28 @@ def test_numbered_categories_and_gaps_in_lists(tmp_path: Path) -> None:
     assert pl.read_parquet(tmp_path / "out" / "catalogue")["categories"].to_list() == [["A"], ["B"], [], []]
 
 
+def test_words_for_nothing_are_no_texts(tmp_path: Path) -> None:
+    words = {"title": ["nan", "NULL", "None", "A hat"], "brand": "None", "category": "nan", "image": ["NULL", *"abc"]}
+    read(
+        tmp_path,
+        interactions(),
+        ITEMS.with_columns(
+            **{name: pl.Series(value) if isinstance(value, list) else pl.lit(value) for name, value in words.items()}
+        ),
+    )
+    found = pl.read_parquet(tmp_path / "out" / "catalogue")
+    assert found["text"].to_list() == ["", "", "", "A hat."] and found["categories"].to_list() == [[]] * 4
+    assert found["image_urls"].to_list() == [[], ["a"], ["b"], ["c"]]
+
+
+def test_a_text_that_is_too_long_is_counted(tmp_path: Path) -> None:
+    _, counts = read(
+        tmp_path, interactions(), ITEMS.with_columns(description=pl.Series(["word " * 400 + "end", *"abc"]))
+    )
+    assert counts["items"]["repaired"] == {"description: 2,000 characters or more, not in the text": 1}
+    assert pl.read_parquet(tmp_path / "out" / "catalogue")["text"][0] == "A hat."
+
+
 def test_ids_that_are_fractions(tmp_path: Path) -> None:
     with pytest.raises(DecorecError, match=r"items\.parquet, column 'item': expected ids as text or whole .* Float64"):
         read(tmp_path, interactions(), ITEMS.with_columns(item=pl.Series([1.0, 2.0, 3.0, 4.0])), "parquet")
@@ -217,6 +334,15 @@ def test_blanks_around_every_value_of_a_table(tmp_path: Path) -> None:
     read(tmp_path, "\n".join([" user,item ,timestamp, rating ", *rows]) + "\n")
     found = pl.read_parquet(tmp_path / "out" / "interactions")
     assert found.rows() == [(user, item, 4.5, time) for user, item, time in ROWS]
+
+
+def test_names_of_pictures_in_either_form_of_unicode(tmp_path: Path) -> None:
+    (tmp_path / "u\u0308.jpg").write_bytes(b"from a Mac")
+    assert read_picture(tmp_path, "\xfc.jpg", 99) == b"from a Mac"
+    (tmp_path / "\xfc.jpg").write_bytes(b"as named")
+    assert read_picture(tmp_path, "\xfc.jpg", 99) == b"as named"
+    with pytest.raises(PictureError, match="missing-file"):
+        read_picture(tmp_path, "\xe4.jpg", 99)
 
 
 def test_each_refused_address_has_a_reason_of_its_own(tmp_path: Path) -> None:

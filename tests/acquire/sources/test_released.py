@@ -239,6 +239,12 @@ def test_recbole_refuses_other_headings_and_rows(tmp_path: Path) -> None:
         DecorecError, match=r"shop\.inter, line 18: expected 4 fields as in the header, found 5; take the"
     ):
         ingested(tmp_path, section)
+    for columns in ({"title": "movie_title"}, {"title": "movie_title", "category": "class"}):
+        section = recbole(tmp_path, RATED, [FILMS[0].replace(" Escape", "\tEscape"), *FILMS[1:]])
+        with pytest.raises(
+            DecorecError, match=r"shop\.item, line 2: expected 4 fields as in the header, found 5; take"
+        ):
+            ingested(tmp_path, section | {"item_columns": columns})
     section = recbole(tmp_path, RATED, FILMS) | {"item_columns": {"title": "name"}}
     with pytest.raises(
         DecorecError, match=r"shop\.item: expected the columns item_id, name, found .*add or rename name"

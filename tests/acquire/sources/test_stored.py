@@ -81,6 +81,27 @@ def test_folders_of_parquet_files_that_do_not_fit_together(tmp_path: Path) -> No
         ingested(tmp_path, section | {"columns": {"user": "buyer"}})
 
 
+def test_what_would_be_left_out_of_a_folder_is_refused(tmp_path: Path) -> None:
+    section = parts(tmp_path)
+    expected = ingested(tmp_path, section)[0]
+    late = tmp_path / "sales" / "item=003" / "part-10.parquet"
+    late.rename(late.with_suffix(".PARQUET"))
+    (tmp_path / "sales" / "README.txt").write_text("sales of a year")
+    assert ingested(tmp_path, section)[0].equals(expected)
+    late.with_suffix(".PARQUET").rename(late.with_suffix(".csv"))
+    with pytest.raises(
+        DecorecError, match=r"/sales: expected parquet files, found item=003/part-10\.csv as well, a table"
+    ):
+        ingested(tmp_path, section)
+    late.with_suffix(".csv").rename(late)
+    (tmp_path / "sales" / "item=003").rename(tmp_path / "elsewhere")
+    (tmp_path / "sales" / "item=003").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(
+        DecorecError, match=r"/sales: expected parquet files, found item=003 as well, a link to a folder"
+    ):
+        ingested(tmp_path, section)
+
+
 def test_a_file_that_is_damaged_inside_is_named(tmp_path: Path) -> None:
     section = parts(tmp_path)
     late = tmp_path / "sales" / "item=003" / "part-10.parquet"

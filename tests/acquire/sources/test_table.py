@@ -220,7 +220,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "interactions.csv").write_bytes(b"")
     refused(tmp_path, r"interactions\.csv: expected a table of interactions, found a file that cannot be read")
     (tmp_path / "interactions.csv").write_bytes(b"user,item,timestamp\nu1,\xff\xfe,5\n")
-    refused(tmp_path, r"interactions\.csv: expected a table of interactions, found a file that cannot be read")
+    refused(tmp_path, r"interactions\.csv, line 2: expected UTF-8 text, found b'u1,")
     (tmp_path / "interactions.parquet").write_bytes(b"user,item,timestamp\n")
     refused(
         tmp_path,
