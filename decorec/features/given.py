@@ -59,7 +59,18 @@ class GivenVectors:
         return {"encoder": "given", "source": str(self.path), "source_sha256": self.sha256}
 
     def of(self, items: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """Rows [items, width] and presence [items]; an item without a row, or with a row of zeros, has no vector."""
+        """Rows [items, width] and presence [items]; an item without a row, or with a row of zeros, has no vector.
+
+        Raises:
+            DecorecError: ids of the file differ from items in leading zeros alone, as numbers do.
+        """
+        bare = {name.lstrip("0"): name for name in self.rows.keys() - set(items) if name.isdecimal()}
+        lost = [item for item in items if item not in self.rows and item.isdecimal() and item.lstrip("0") in bare]
+        if lost:
+            raise DecorecError(
+                f"{self.path}: expected item {lost[0]!r} of the catalogue, found {bare[lost[0].lstrip('0')]!r} "
+                f"({len(lost)} items differ in leading zeros alone); write the ids as text"
+            )
         found = np.array([self.rows.get(item, -1) for item in items], dtype=np.int64)
         x = np.zeros((len(items), self.x.shape[1]), dtype=np.float32)
         x[found >= 0] = self.x[found[found >= 0]]

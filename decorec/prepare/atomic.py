@@ -90,7 +90,10 @@ def _read_columns(path: Path, count: int, what: str, header: bool) -> pl.DataFra
     try:
         table = pl.read_csv(path, separator="\t", has_header=header, quote_char=None, infer_schema=False, glob=False)
     except pl.exceptions.PolarsError as error:
-        raise DecorecError(f"{path}: expected {what}, found a file that cannot be read ({error})") from error
+        raise DecorecError(
+            f"{path}: expected {what}, found a file that cannot be read ({str(error).partition(chr(10))[0]}); write it "
+            "again"
+        ) from error
     if table.width != count:
         raise DecorecError(f"{path}: expected {what} in {count} tab-separated columns, found {table.width} columns")
     return table.rename(dict(zip(table.columns, "abc", strict=False))).with_columns(pl.all().str.strip_chars())
@@ -147,6 +150,11 @@ def _read_texts(path: Path, names: list[str]) -> list[str]:
     table = _read_columns(path, 2, "item ids and texts", header=True).unique("a", keep="first", maintain_order=True)
     _expect_header(path, TEXT, set(names).__contains__)
     texts = dict(zip(table["a"].to_list(), table["b"].fill_null("").str.strip_chars().to_list(), strict=True))
+    if texts and names and texts.keys().isdisjoint(names):
+        raise DecorecError(
+            f"{path}: expected texts of the items of .item2index, such as {names[0]!r}, found those of others, such as "
+            f"{next(iter(texts))!r}; take files that belong together, in UTF-8"
+        )
     return [texts.get(name, "") for name in names]
 
 

@@ -32,6 +32,7 @@ from decorec.errors import DecorecError, explain
 from decorec.features.clip import SMALL_CLIP, build_clip, load_clip
 from decorec.features.decode import Texts, batches, decode
 from decorec.features.encoder import Pixels
+from decorec.features.given import GivenVectors
 from decorec.features.item_encoder import encode_items
 from decorec.features.registry import KINDS
 from decorec.features.sentences import load_sentences
@@ -401,6 +402,13 @@ def test_vectors_of_ones_own(tmp_path: Path, sentences: Path) -> None:
     vectors(table, ["i0"], [[1, 2, 3]])
     with pytest.raises(DecorecError, match=r"mine\.parquet: expected vectors of width 2, with which .* found 3"):
         encoded(tmp_path, pinned)
+
+
+def test_vectors_whose_ids_have_lost_their_zeros(tmp_path: Path) -> None:
+    given = GivenVectors.read(Path(vectors(tmp_path / "mine.parquet", [7, 107], [[1.0], [2.0]])))
+    assert given.of(["107", "7", "007"])[1].tolist() == [True, True, False]
+    with pytest.raises(DecorecError, match=r"mine\.parquet: expected item '007' of the catalogue, found '7' \(1 items"):
+        given.of(["107", "007", "008"])
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,16 @@ def test_the_texts_may_be_missing(tmp_path: Path) -> None:
     assert pl.read_parquet(run(tmp_path)["catalogue"])["text"].to_list() == ["", "", ""]
 
 
+@pytest.mark.parametrize(("item", "encoding"), [("b1", "utf-8"), ("B1", "utf-16")])
+def test_texts_of_other_items_are_refused(tmp_path: Path, item: str, encoding: str) -> None:
+    write(tmp_path, [[0, 1, 2]], 3)
+    (tmp_path / "D.text").write_bytes(f"item_id:token\ttext:token_seq\n{item}\tTape.\n".encode(encoding))
+    with pytest.raises(
+        DecorecError, match=r"D\.text: expected texts of the items of \.item2index, such as 'B0', found"
+    ):
+        run(tmp_path)
+
+
 def refused(folder: Path, match: str) -> None:
     """The step atomic fails and writes nothing."""
     with pytest.raises(DecorecError, match=match):

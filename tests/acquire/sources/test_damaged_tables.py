@@ -197,7 +197,10 @@ def test_blanks_around_the_names_of_columns(tmp_path: Path) -> None:
         (text(ROWS).encode("utf-16"), r"expected UTF-8 text, found UTF-16"),
         (text([*ROWS[:5], (*ROWS[5], "more"), *ROWS[6:]]).encode(), r"line 7: expected 3 fields as in .* found 4"),
         (text(ROWS, "user,item, item,timestamp").encode(), r"expected each column once, found 'user', 'item', ' item'"),
-        (text([(*row, "u9") for row in ROWS], "user, item,timestamp, item").encode(), r"column once, found 'item' twice"),
+        (
+            text([(*row, "u9") for row in ROWS], "user, item,timestamp, item").encode(),
+            r"column once, found 'item' twice",
+        ),
         (text(ROWS).replace(",", ";").encode(), r"line 1: expected names with commas .* found semicolons: 'user;item;"),
         (text([*ROWS, ("u\xe9", "i0", START)]).encode("latin-1"), r"line 18: expected UTF-8 text, found b'u\\xe9,i0"),
         (gzip.compress(text(ROWS * 99).encode()), r"expected UTF-8 text, found a gzip file; unpack it"),
