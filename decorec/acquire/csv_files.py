@@ -16,7 +16,7 @@ from pathlib import Path
 from decorec.data.interactions import shortened
 from decorec.errors import DecorecError
 
-__all__ = ["check_csv", "check_encoding", "check_header", "check_widths", "count_records", "lone_quote"]
+__all__ = ["check_breaks", "check_csv", "check_encoding", "check_header", "check_widths", "count_records", "lone_quote"]
 
 BEGINNING = 1 << 16
 LONGEST_FIELD = 1 << 30
@@ -112,6 +112,31 @@ def count_records(path: Path) -> int | None:
                 f"{path}, line {reader.line_num}: expected a comma or the end of the line after a closing quote, found "
                 f'something else ({error}); inside of a quoted field, write a quote twice ("")'
             ) from error
+
+
+def check_breaks(path: Path) -> None:
+    """Check that no record of a csv file is broken in two, by a line break in a field that is not in quotes.
+
+    A record with fewer fields than the header is not broken for that alone: some programs leave out empty fields at the
+    end. It is if it begins with several words in place of an id, and is nothing else or has with the one before it all
+    the fields.
+
+    Raises:
+        DecorecError: one is broken; the message names the line of its rest.
+    """
+    csv.field_size_limit(LONGEST_FIELD)
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as handle:
+        reader = csv.reader(_lines(handle))
+        width, before = len(next(filter(None, reader), [])), 0
+        for record in filter(None, reader):
+            found = len(record)
+            if " " in record[0].strip() and found < width and (found == 1 or before + found == width + 1):
+                raise DecorecError(
+                    f"{path}, line {reader.line_num}: expected {width} fields as in the header, found {found}, which "
+                    "seem to be the rest of the line before; put fields with line breaks in quotes, and write the "
+                    "commas of empty fields"
+                )
+            before = found
 
 
 def check_widths(path: Path, separator: str = ",") -> None:

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from decorec.acquire.csv_files import (
+    check_breaks,
     check_csv,
     check_encoding,
     check_header,
@@ -79,6 +80,14 @@ class TableFile(ABC):
         """
         return None  # most readers do neither
 
+    def expect_unbroken(self) -> None:
+        """Check that no record is broken in two, where nothing else would show it.
+
+        Raises:
+            DecorecError: one is.
+        """
+        return None  # in most formats none can be
+
 
 @dataclass(frozen=True)
 class LocalTable(TableFile):
@@ -129,6 +138,9 @@ class Csv(LocalTable):
         if expected is not None and expected != found:
             raise self._quoted(f"{expected} records", str(found))
         expect_widths(self.path, columns)
+
+    def expect_unbroken(self) -> None:
+        check_breaks(self.path)
 
     def _quoted(self, expected: str, found: str) -> DecorecError:
         return DecorecError(

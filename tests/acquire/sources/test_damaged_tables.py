@@ -148,6 +148,26 @@ def test_a_comma_in_a_text_without_quotes(tmp_path: Path) -> None:
         read_folder(tmp_path, "items.txt.csv", tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [("i1,A hat,with\na feather,1.jpg", 4), ("i1,A hat,with feather,\nand a brim", 4), ("i1,A\n\nhat for\nall,,", 5)],
+)
+def test_a_line_break_in_a_text_without_quotes(tmp_path: Path, row: str, line: int) -> None:
+    def items(row: str) -> None:
+        (tmp_path / "items.csv").write_text(
+            f"item,title,description,image\ni0,A hat,,\n{row}\ni2,A hat,Nice\ni3,A hat\n"
+        )
+        (tmp_path / "interactions.csv").write_text(text(ROWS))
+
+    items(row)
+    with pytest.raises(
+        DecorecError, match=rf"items\.csv, line {line}: expected 4 fields as .* the rest of the line before"
+    ):
+        read_folder(tmp_path, "items.csv", tmp_path / "out")
+    items('i1,A hat,"with\na feather",1.jpg')
+    assert read_folder(tmp_path, "items.csv", tmp_path / "out")[0] == ROWS, "empty fields at the end may be left out"
+
+
 def test_blank_lines_and_stray_returns_beside_quotes(tmp_path: Path) -> None:
     rows: list[tuple[Any, ...]] = [(*row, '"one, two"') for row in ROWS]
     rows[3] = (*ROWS[3], "one\rtwo")
