@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["NEEDED", "cluster", "missing"]
+__all__ = ["NEEDED", "cluster", "configuration_of", "end_dead", "is_dead", "missing"]
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -53,6 +55,9 @@ PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 SYSTEM = Path("/etc/slurm/slurm.conf")
 """Where commands look that were not told of another configuration: those inside a job are not."""
+NAME = "decorec-tests.{process}.{start}.conf"
+"""Name of the configuration that ``SYSTEM`` links to: it says which process has started the cluster, and when (in clock
+ticks, as /proc does), also when its folder is gone."""
 
 
 def missing() -> str | None:
@@ -62,7 +67,57 @@ def missing() -> str | None:
         return f"needs SLURM and munge (as root: make programs), not found: {', '.join(absent)}"
     if os.geteuid() != 0:
         return "needs to be root to start SLURM's daemons"
-    return f"{SYSTEM} describes another cluster" if SYSTEM.exists() else None
+    there = os.path.lexists(SYSTEM) and not is_dead(SYSTEM)
+    return f"{SYSTEM} describes another cluster" if there else None
+
+
+def configuration_of(process: int) -> str:
+    """Name of the configuration of a cluster that this process starts; the process lives."""
+    start = _started(process)
+    assert start is not None, process
+    return NAME.format(process=process, start=start)
+
+
+def is_dead(link: Path) -> bool:
+    """Whether a test run has left this link to its configuration and lives no more."""
+    pattern = re.escape(NAME).replace(r"\{process\}", r"(\d+)").replace(r"\{start\}", r"(\d+)")
+    found = re.fullmatch(pattern, link.readlink().name) if link.is_symlink() else None
+    return found is not None and _started(int(found[1])) != int(found[2])
+
+
+def end_dead(link: Path) -> None:
+    """Remove the link that a killed test run has left, after its daemons, and the jobs that they have started.
+
+    Any other file stays.
+    """
+    if not is_dead(link):
+        return
+    told = f"SLURM_CONF={link.readlink()}".encode()
+    while left := [process for process in _processes() if told in _environment_of(process)]:
+        for process in left:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.05)
+    link.unlink()
+
+
+def _processes() -> list[int]:
+    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+
+
+def _started(process: int) -> int | None:
+    """When a process started, in clock ticks since that of the system; None if it has ended."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else int(fields[19])
+    return None
+
+
+def _environment_of(process: int) -> list[bytes]:
+    """NAME=VALUE that a process was started with; none if it has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+    return []
 
 
 @contextmanager
@@ -80,14 +135,14 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
         "controller": _free_port(),
         "daemon": _free_port(),
     }
-    configuration = folder / "slurm.conf"
+    configuration = folder / configuration_of(os.getpid())
     configuration.write_text(CONFIGURATION.format(**values))
     (folder / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
     SYSTEM.parent.mkdir(exist_ok=True)
-    SYSTEM.unlink(missing_ok=True)  # a link of a killed run, which leads nowhere
+    end_dead(SYSTEM)
     SYSTEM.symlink_to(configuration)
     environment = {**os.environ, "PATH": PATH, "SLURM_CONF": str(configuration)}
     munged = ["munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket"]

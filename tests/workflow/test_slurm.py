@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from decorec.config.prepare import GraphConfig
 from decorec.data.parts import leave_one_out
 from decorec.data.sequences import Sequences, write_vocab
 from decorec.prepare.cooccurrence import cooccurrence
-from tests.support.cluster import cluster, missing
+from tests.support.cluster import cluster, configuration_of, end_dead, is_dead, missing
 from tests.support.workplace import REPOSITORY, TINY, Workplace
 
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(7200)]
@@ -171,6 +173,37 @@ def test_workers_of_dask_that_are_jobs_count_what_one_process_counts(tmp_path: P
             cluster.send_signal(signal.SIGINT)
     while jobs()[0]["JobState"] != "CANCELLED":  # a node that goes away would leave its jobs behind
         time.sleep(0.1)
+
+
+def test_what_a_killed_test_run_left_is_ended_and_nothing_else(tmp_path: Path) -> None:
+    """Its daemons are those that were told of the configuration which its link names, also where that is gone."""
+    link = tmp_path / "slurm.conf"
+    with ExitStack() as stack:
+
+        def process(configuration: str = "") -> subprocess.Popen[bytes]:
+            told = {**os.environ, "SLURM_CONF": configuration}
+            started = stack.enter_context(subprocess.Popen(["sleep", "600"], env=told))
+            stack.callback(started.kill)
+            return started
+
+        link.write_text("ClusterName=real\n")
+        end_dead(link)
+        assert not is_dead(link) and link.read_text() == "ClusterName=real\n"
+        run, own = process(), configuration_of(os.getpid())
+        for name in ("slurm.conf", f"{own}.old", own, configuration_of(run.pid)):
+            link.unlink()
+            link.symlink_to(tmp_path / "gone" / name)
+            end_dead(link)
+            assert not is_dead(link) and link.is_symlink(), "of another cluster, or of a run that lives"
+        other, left = process(str(tmp_path / own)), process(str(link.readlink()))
+        run.kill()
+        run.wait()
+        assert is_dead(link)
+        end_dead(link)
+        assert not link.is_symlink() and left.wait() == -signal.SIGKILL and other.poll() is None
+    number, start = re.findall(r"\d+", own)
+    link.symlink_to(own.replace(start, str(int(start) - 1)))
+    assert is_dead(link), f"the number {number} belongs to another process now"
 
 
 def test_rules_ask_for_a_gpu_where_the_environment_has_one() -> None:
