@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["memory", "runtime"]
+__all__ = ["memory", "memory_of_rows", "runtime"]
+
+LIBRARIES = 0.7
+"""GB of a step that makes a table or a page, whatever the data are, with torch."""
+HELD = 5
+"""GB for each GB of all input files of such a step: what it keeps of them until it ends."""
+READ = 16
+"""GB for each GB of the largest table (parquet) among them: while one is read, its rows stand in memory unpacked."""
 
 
 def memory(
@@ -33,6 +40,22 @@ def memory(
         return amount(wildcards, attempt, input.size)
 
     return by_size
+
+
+def memory_of_rows(least: float) -> Callable[[Any, Any, int], str]:
+    """The resource ``mem`` of a rule that makes a table or a page from the rows of many files; as ``memory``.
+
+    Args:
+        least: GB; more only where the rows take more.
+    """
+
+    def amount(wildcards: Any, input: Any, attempt: int) -> str:
+        sizes = input.size_files
+        tables = [size for file, size in zip(input, sizes, strict=True) if file.endswith(".parquet")]
+        rows = LIBRARIES + HELD * sum(sizes) / 1e9 + READ * max(tables, default=0) / 1e9
+        return f"{round(1e3 * attempt * max(least, rows))}MB"
+
+    return amount
 
 
 def runtime(hours: float) -> Callable[[Any, int], int]:

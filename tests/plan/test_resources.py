@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 from decorec.config import load
 from decorec.plan.plan import Plan
-from decorec.plan.resources import memory
+from decorec.plan.resources import HELD, LIBRARIES, READ, memory, memory_of_rows
+from tests.support.workplace import REPOSITORY
+
+
+class Files(dict[str, float]):
+    """Input files and their sizes, as Snakemake gives them."""
+
+    @property
+    def size_files(self) -> list[float]:
+        return list(self.values())
+
+
+def test_a_table_asks_for_more_where_the_rows_of_its_inputs_take_more() -> None:
+    asked = memory_of_rows(2)
+    shop = {f"runs/{run}/ranks.parquet": 4e5 for run in range(70)} | {"statistics.json": 3e3}
+    assert [asked(None, Files(shop), attempt) for attempt in (1, 2)] == ["2000MB", "4000MB"], "of the paper's size"
+    assert asked(None, Files(), 1) == "2000MB"
+    large = Files({"a.parquet": 1e8, "b.parquet": 2e8, "text.safetensors": 1e9})
+    expected = LIBRARIES + HELD * 1.3 + READ * 0.2
+    assert asked(None, large, 1) == f"{round(1000 * expected)}MB", "what is held of all, and the largest table read"
+
+
+def test_rules_that_read_rows_ask_by_them() -> None:
+    """All tables and pages but those whose inputs do not grow with the data: trials, and tables that are drawn."""
+    text = "\n".join((REPOSITORY / "workflow/rules" / name).read_text() for name in ("tables.smk", "report.smk"))
+    bodies = dict(re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", text, re.MULTILINE | re.DOTALL))
+    fixed = {name for name, body in bodies.items() if "mem=memory(" in body}
+    assert fixed == {"tuning_table", "figure"}
+    assert all("mem=memory_of_rows(" in body for name, body in bodies.items() if name not in fixed)
 
 
 def test_a_training_in_several_processes_asks_for_what_each_of_them_takes() -> None:

@@ -33,7 +33,7 @@ from decorec.plan.estimate import forecast
 from decorec.plan.inputs import INGESTED
 from decorec.plan.jobs import names_of
 from decorec.plan.plan import Plan
-from decorec.plan.resources import memory, runtime
+from decorec.plan.resources import memory, memory_of_rows, runtime
 from decorec.plan.running import enter
 from decorec.plan.telling import Teller
 from decorec.prefork import Prefork, pays

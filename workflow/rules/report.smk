@@ -45,7 +45,7 @@ rule gallery:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem=memory(4),
+        mem=memory_of_rows(4),
         runtime=runtime(1),
     params:
         users=plan.config.report.users,
@@ -79,7 +79,7 @@ rule report_page:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem=memory(2),
+        mem=memory_of_rows(2),
         runtime=runtime(0.5),
     params:
         reference=plan.config.tables.reference,

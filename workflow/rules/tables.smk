@@ -21,7 +21,7 @@ rule table:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem=memory(2),
+        mem=memory_of_rows(2),
         runtime=runtime(0.5),
     params:
         call=ask(plan.table_call),
@@ -45,7 +45,7 @@ rule drawn_table:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem=memory(4),
+        mem=memory_of_rows(4),
         runtime=runtime(1),
     params:
         call=ask(plan.table_call),
@@ -62,7 +62,7 @@ rule tuning_table:
     output:
         csv=layout.TRIALS_TABLE,
     log:
-        layout.log("{dataset}/tuning/table"),
+        layout.log("{dataset}/tuning-table"),
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -89,7 +89,7 @@ rule verdict:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem=memory(2),
+        mem=memory_of_rows(2),
         runtime=runtime(0.5),
     params:
         twins=ask(plan.verdict_twins),
@@ -122,7 +122,7 @@ rule results_page:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem=memory(2),
+        mem=memory_of_rows(2),
         runtime=runtime(0.5),
     params:
         runs=plan.config.tables.main,

@@ -174,7 +174,7 @@ rule neighbour_recall:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem=memory(4),
+        mem=memory(4, 16),
         runtime=runtime(1),
     params:
         predictions=plan.config.tables.predictions,
