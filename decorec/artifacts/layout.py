@@ -120,6 +120,8 @@ RESULTS_PAGE = "results/results.md"
 VARIANT = "runs/{run}/"
 """Wildcard ``variant`` of a graph or of interests that belong to a run; "" for those of the base sections."""
 
+TAKEN = ("benchmarks", "cache", "figures", "report", RESULTS, "tables", "tensorboard", "tuning")
+"""Names that no data set can have: of the folders in results/ that belong to none, and of that folder itself."""
 
 DESCRIBED = re.compile(
     r"(?!(?:tables|figures|report|tensorboard)/)(?:tuning/)?(?P<dataset>[a-z0-9][a-z0-9-]*)/"

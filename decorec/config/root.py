@@ -9,8 +9,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from decorec.artifacts.layout import RESULTS, TAKEN
 from decorec.config.acquire import CrawlConfig, DownloadConfig
 from decorec.config.base import Distinct, Section, explain, merge
 from decorec.config.dask import DaskConfig
@@ -106,10 +107,16 @@ class Config(Section):
 
     @field_validator("datasets", "runs")
     @classmethod
-    def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
+    def _names(cls, value: dict[str, Any], field: ValidationInfo) -> dict[str, Any]:
+        taken = TAKEN if field.field_name == "datasets" else (RESULTS,)
         for name in value:
             if not NAME.fullmatch(name):
                 raise ValueError(f"names are lower-case letters, digits and hyphens, found {name!r}")
+            if name in taken:
+                raise ValueError(
+                    f"expected other names than {', '.join(taken)}, whose folders have other files, found {name!r}; "
+                    "rename it"
+                )
         return value
 
     @field_validator("model", mode="before")

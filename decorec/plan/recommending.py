@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from decorec.artifacts import layout
-from decorec.plan.inputs import INGESTED, Inputs
+from decorec.plan.inputs import INGESTED, Inputs, content_of
 from decorec.plan.sharing import as_json
 
 __all__ = ["Recommending"]
@@ -26,13 +26,21 @@ class Recommending(Inputs):
 
     def recommended(self, dataset: str) -> dict[str, Any]:
         """Input files of the step recommend: the model, the histories, and the files of ids that the section names."""
-        settings = self.config.recommend
+        categories = self.config.recommend.categories
         return {
             "model": self._recommending(dataset),
             **self.whole_histories(dataset),
-            "catalogue": layout.fill(layout.CATALOGUE, dataset=dataset) if settings.categories else [],
-            "ids": [path for path in (settings.exclude_items, settings.only) if path is not None],
+            "catalogue": layout.fill(layout.CATALOGUE, dataset=dataset) if categories else [],
+            "ids": self._ids(),
         }
+
+    def ids_content(self) -> str:
+        """``content_of`` the files of ids."""
+        return content_of(self._ids())
+
+    def _ids(self) -> list[str]:
+        settings = self.config.recommend
+        return [path for path in (settings.exclude_items, settings.only) if path is not None]
 
     def recommended_run(self) -> str:
         """The run whose model recommends."""

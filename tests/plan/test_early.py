@@ -49,6 +49,18 @@ def test_a_value_that_tuning_would_try(monkeypatch: pytest.MonkeyPatch) -> None:
     refused(r"runs\.sasrec, where tuning tries \{'model.dim': 33, 'model.encoder.heads': 2\}: ", runs=TWO)
 
 
+@pytest.mark.parametrize("name", layout.TAKEN)
+def test_a_data_set_cannot_have_the_folder_of_other_files(name: str) -> None:
+    with pytest.raises(DecorecError, match=rf"datasets: expected other names than .*, found '{name}'"):
+        load({"datasets": {name: {"source": "sample"}}})
+
+
+def test_a_run_cannot_have_the_name_of_the_folder_of_all_results() -> None:
+    """The path of its files would have it twice, and their place would begin at the second."""
+    refused(r"runs: expected other names than results, .*, found 'results'", runs={"results": {}})
+    assert load({"datasets": {"shop": {"source": "sample"}}, "runs": TWO | {"cache": {}}})
+
+
 def test_entries_that_stand_twice() -> None:
     refused(r"seeds: expected each entry once, found 3 more than once", seeds=[3, 1, 3])
     for table in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from decorec.config.datasets import INGESTED
 from decorec.errors import DecorecError
 from decorec.models.registry import MODELS
 from decorec.plan.fingerprints import closure, code_fingerprint, data_files
+from decorec.plan.inputs import content_of
 from decorec.plan.plan import Plan
 from decorec.plan.tables import TABLES
 from decorec.steps import STEPS
@@ -404,6 +406,28 @@ def test_the_model_for_production_is_made_from_everything() -> None:
     first = shared.production_training("shop", "stage1")
     assert first["epochs_of"] == "results/shop/runs/decorec/seed-0/stage1/history.parquet", "stage 1 is shared"
     assert first["start"] == []
+
+
+def test_a_file_in_the_place_of_another_changes_what_is_tracked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the time and the size of the other, and whether the files are read whole or too large for it."""
+    files = [str(tmp_path / name) for name in ("items.csv", "interactions.csv")]
+    assert content_of(files) == "", "what is not there yet says nothing"
+
+    def tracked(text: str, time: int) -> str:
+        for file in files:
+            Path(file).write_text(text)
+            os.utime(file, (time, time))
+        return content_of(files)
+
+    first = tracked("item,image\n1,a.jpg\n", 1000)
+    assert tracked("item,image\n1,a.jpg\n", 2000) == first != tracked("item,image\n1,b.jpg\n", 1000)
+    shop = plan(datasets={"shop": {"source": "table", "path": str(tmp_path)}})
+    assert shop.own_content("shop") == content_of(files)
+    monkeypatch.setattr("decorec.plan.inputs.SMALL", 20)
+    large = content_of(files)
+    assert tracked("item,image\n1,b.jpg\n", 999) != large != tracked("item,image\n1,bb.jpg\n", 1000)
 
 
 def test_what_tuning_chooses_from_is_tracked() -> None:

@@ -106,6 +106,16 @@ def test_another_table_of_interactions_runs_ingest_and_what_follows(shop: Workpl
     assert shop.planned() == {"ingest": 1, "crawl": 1, "features": 1, "split": 1, "total": 4}, "at most: see below"
 
 
+def test_a_table_with_a_time_from_before_the_results_is_read_again(shop: Workplace) -> None:
+    """As one has that was written some time ago and is moved into the place of another now."""
+    table = shop.folder / "data/interactions.csv"
+    before = table.stat().st_mtime - 3600
+    with table.open("a") as handle:
+        handle.write("u0,i39,1600000000\n")
+    os.utime(table, (before, before))
+    assert shop.planned()["ingest"] == 1
+
+
 def test_tables_that_are_read_again_run_only_what_their_content_changes(prepared: Workplace, tmp_path: Path) -> None:
     workplace = prepared.copy(tmp_path / "work", SHOP)
     before = len(steps(workplace))

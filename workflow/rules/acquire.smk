@@ -48,6 +48,7 @@ rule download:
         settings=plan.section("download"),
         shop=ask(plan.shop),
         cache=layout.CACHE,
+        own=ask(plan.own_content),
         code=plan.code("download"),
     message:
         "Downloading reviews and metadata of {wildcards.dataset}"
@@ -82,6 +83,7 @@ checkpoint ingest:
     params:
         dataset=ask(plan.dataset),
         filter=plan.section("filter"),
+        own=ask(plan.own_content),
         code=ask(partial(plan.code_of_source, "ingest")),
     message:
         "Reading interactions and items of {wildcards.dataset}"
@@ -112,6 +114,7 @@ rule histories:
     params:
         dataset=ask(plan.dataset),
         filter=plan.section("filter"),
+        own=ask(plan.own_content),
         code=ask(partial(plan.code_of_source, "histories")),
     message:
         "Reading what every customer of {wildcards.dataset} bought"
@@ -183,6 +186,7 @@ rule features:
     params:
         settings=plan.section("features"),
         cache=layout.CACHE,
+        weights=ask(plan.weights_content),
         code=plan.code("features"),
     message:
         "Encoding texts and pictures of {wildcards.dataset}"

@@ -60,6 +60,7 @@ rule atomic:
         runtime=runtime(1),
     params:
         dataset=ask(plan.dataset),
+        own=ask(plan.own_content),
         code=plan.code("atomic"),
     message:
         "Reading the given splits of {wildcards.dataset}"
@@ -88,6 +89,7 @@ rule atomic_features:
         runtime=runtime(1),
     params:
         dataset=ask(plan.dataset),
+        given=ask(plan.given_content),
         code=plan.code("atomic-features"),
     message:
         "Reading the given features ({wildcards.modality}) of {wildcards.dataset}"

@@ -20,6 +20,7 @@ rule recommend:
     params:
         run=ask(plan.recommended_folder),
         settings=plan.section("recommend"),
+        ids=ask(plan.ids_content),
         code=plan.code_of_runs("recommend", [plan.recommended_run()]),
     message:
         "Recommendations to all customers of {wildcards.dataset}"
