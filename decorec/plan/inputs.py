@@ -250,9 +250,9 @@ class Inputs(Sharing):
             "interests": modal("interests", layout.INTERESTS, variant=self.variant(run, "interests")),
             "cooccurrence": graph if "graph" in needs else [],
         }
-        return files | self._start(dataset, run, stage, seed) | {"epochs_of": []}
+        return files | self.start(dataset, run, stage, seed) | {"epochs_of": []}
 
-    def _start(self, dataset: str, run: str, stage: str, seed: str) -> dict[str, Any]:
+    def start(self, dataset: str, run: str, stage: str, seed: str = "0") -> dict[str, Any]:
         """The checkpoint from which a stage starts: an earlier one of ``train.start``, or stage 1 for stage 2."""
         if (earlier := self.earlier(dataset, run)) is not None:
             model, config = (Path(pattern).name for pattern in (layout.MODEL, layout.MODEL_CONFIG))

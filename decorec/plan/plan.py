@@ -12,7 +12,7 @@ from decorec.artifacts import layout
 from decorec.figures.registry import FIGURES
 from decorec.models.registry import modules_of
 from decorec.plan.fingerprints import code_fingerprint
-from decorec.plan.inputs import INGESTED
+from decorec.plan.inputs import INGESTED, content_of
 from decorec.plan.tables import TABLES, Tables
 from decorec.steps import STEPS
 
@@ -78,6 +78,17 @@ class Plan(Tables):
     def code_of_runs(self, step: str, runs: list[str]) -> str:
         """The same for the models of several runs."""
         return self.code(step, *{name for run in runs if run in self.runs for name in modules_of(self.runs[run])})
+
+    def code_of_training(self, dataset: str, run: str, stage: str) -> str:
+        """The same for a training; with ``content_of`` the checkpoint of one's own that ``train.start`` names."""
+        code, earlier = self.code_of_run("train", run), self.earlier(dataset, run)
+        if earlier is None or layout.place_of(earlier):
+            return code
+        return f"{code}-{content_of(self.start(dataset, run, stage).values())}"
+
+    def code_of_production_training(self, dataset: str, stage: str) -> str:
+        """The same for a training on all interactions."""
+        return self.code_of_training(dataset, self.recommended_run(), stage)
 
     def code_of_table(self, table: str) -> str:
         """Fingerprint of the modules that make a table."""

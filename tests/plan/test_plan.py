@@ -495,6 +495,13 @@ def test_a_training_starts_from_an_earlier_checkpoint(tmp_path: Path) -> None:
     earlier.mkdir()
     (earlier / "model.safetensors").touch()
     assert found.training("shop", "sasrec", "fit")["start"] == f"{earlier}/model.safetensors"
+    tracked = found.code_of_training("shop", "sasrec", "fit"), found.code_of_production_training("shop", "stage2")
+    time = (earlier / "model.safetensors").stat().st_mtime_ns
+    (earlier / "model.safetensors").write_text("another")
+    os.utime(earlier / "model.safetensors", ns=(time, time))
+    assert found.code_of_training("shop", "sasrec", "fit") != tracked[0], "another one in its place, with its time"
+    assert found.code_of_production_training("shop", "stage2") != tracked[1]
+    assert found.code_of_training("shop", "anew", "fit") == found.code_of_run("train", "anew")
     (earlier / "stage2").mkdir()
     (earlier / "model.safetensors").rename(earlier / "stage2/model.safetensors")
     found = plan(runs=runs, tables={"main": ["decorec"]})

@@ -71,7 +71,7 @@ use rule train as production_train with:
         run=ask(plan.production_run),
         seed=plan.config.seeds[0],
         state=layout.PRODUCTION_STATE,
-        code=plan.code_of_runs("train", [plan.recommended_run()]),
+        code=ask(plan.code_of_production_training),
         tensorboard=ask_untracked(plan.production_tensorboard),
     message:
         "Training the model for production of {wildcards.dataset}: {wildcards.stage}"

@@ -26,7 +26,7 @@ rule train:
         run=ask(plan.run),
         seed="{seed}",
         state=layout.training_state(),
-        code=ask(partial(plan.code_of_run, "train")),
+        code=ask(plan.code_of_training),
         tensorboard=ask_untracked(plan.tensorboard),
     message:
         "Training {wildcards.run} on {wildcards.dataset}: {wildcards.stage}, seed {wildcards.seed}"
