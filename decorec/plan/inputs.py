@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -335,7 +336,7 @@ def content_of(files: Iterable[str]) -> str:
     found = {path: path.stat() for path in sorted(map(Path, files)) if path.is_file()}
     whole = sum(facts.st_size for facts in found.values()) <= SMALL
     for path, facts in found.items():
-        digest.update(f"{path}\t{facts.st_size}\t{'' if whole else facts.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(path) + f"\t{facts.st_size}\t{'' if whole else facts.st_mtime_ns}\n".encode())
         with suppress(OSError):  # the step that reads it says why it cannot
             digest.update(path.read_bytes() if whole else b"")
     return digest.hexdigest()[:16] if found else ""
