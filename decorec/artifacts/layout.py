@@ -100,6 +100,8 @@ PRODUCTION_TENSORBOARD = "results/tensorboard/{dataset}/production/{stage}"
 """Curves of a training; no step reads them."""
 
 EXPORT = "results/{dataset}/export/{run}"
+SELF_CONTAINED = f"{EXPORT}/self-contained"
+"""A trained run as a folder that can be moved anywhere."""
 ADDED = "results/{dataset}/added/{run}"
 """A trained run with new items."""
 
@@ -229,14 +231,15 @@ def made_from(run: Path, pattern: str) -> Path:
     """Where a step writes what it makes from the folder of a run, if nothing else is asked for.
 
     Args:
-        run: a folder under results/DATASET/: of a run and seed, or the one for production.
+        run: a folder under results/DATASET/: of a run and seed, or the one for production, or of one of their stages.
         pattern: with the wildcards dataset and run.
 
     Raises:
         DecorecError: the run does not lie in results/.
     """
-    parts = run.absolute().parts
-    found = of_dataset(run, pattern, run=parts[parts.index("runs") + 1] if "runs" in parts[:-1] else run.name)
+    _, *kind = place_of(run.absolute()).split("/")
+    name = kind[1] if len(kind) > 1 and kind[0] in ("runs", "added", "export") else "".join(kind[:1])
+    found = of_dataset(run, pattern, run=name)
     if found is None:
         raise DecorecError(f"{run}: expected a run in results/, or --output, found neither; say where to write")
     return found

@@ -47,10 +47,8 @@ class Recommending(Inputs):
         return self.config.recommend.run or self.config.tables.reference
 
     def recommended_folder(self, dataset: str) -> str:
-        """The folder of its model: of the first seed, or that for production."""
-        if self.config.recommend.production:
-            return layout.fill(layout.PRODUCTION, dataset=dataset)
-        return layout.fill(layout.RUN, dataset=dataset, run=self.recommended_run(), seed=self.config.seeds[0])
+        """The folder of its model: of the last stage, since that of an earlier configuration may lie beside it."""
+        return str(Path(self._recommending(dataset)[0]).parent)
 
     def _recommending(self, dataset: str) -> list[str]:
         """The files of that model."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from decorec.artifacts import layout
+from decorec.artifacts.seal import current, provenance
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
 from decorec.models.added_items import WithAddedItems
@@ -50,22 +53,27 @@ class ExtensibleRun(TrainedRun):
             threads: number of threads for pictures and texts.
 
         Raises:
-            DecorecError: an input is missing or damaged, no item of the table is new, or items were added already.
+            DecorecError: an input is missing or damaged, no item of the table is new, items were added already, or
+                ``exposure`` is no number above 0.
         """
+        if not 0 < exposure < math.inf:
+            raise DecorecError(f"exposure: expected a number above 0, such as 1, found {exposure}; correct it")
         folder = self.folder or Path()
         if isinstance(self.model, WithAddedItems):
             raise DecorecError(
                 f"{folder}: expected a trained run, found one with added items; add all new items to the trained run"
             )
         given = [Path(file) for file in features] if features is not None else own_features(folder)
-        new = read_new_items(
-            Path(table),
-            self.items,
-            given,
-            Path(encoder) if encoder is not None else layout.existing(folder, layout.ENCODER),
-            layout.of_dataset(folder, layout.CACHE),
-            threads,
-        )
+        # Outside of a step too, features and encoder have to belong together.
+        with provenance() if current() is None else nullcontext():
+            new = read_new_items(
+                Path(table),
+                self.items,
+                given,
+                Path(encoder) if encoder is not None else layout.existing(folder, layout.ENCODER),
+                layout.of_dataset(folder, layout.CACHE),
+                threads,
+            )
         users = histories if histories is not None else own_histories(folder, self.items)
         if users is None:
             raise DecorecError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,21 @@ from decorec.data.parts import whole
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
 
-__all__ = ["chosen", "from_lists", "from_sequences", "own_histories", "read_histories", "read_ids"]
+__all__ = [
+    "LAST",
+    "chosen",
+    "expect_ids",
+    "expect_times",
+    "from_lists",
+    "from_sequences",
+    "own_histories",
+    "read_histories",
+    "read_ids",
+]
+
+log = logging.getLogger("decorec")
+LAST = 253_402_300_799
+"""Seconds to the end of the year 9999."""
 
 
 def from_lists(
@@ -34,13 +50,17 @@ def from_lists(
         times: time stamp of each of them, in seconds.
 
     Raises:
-        DecorecError: a history has another number of times than items.
+        DecorecError: an id is no text, a history has another number of times than items, or times are no seconds or
+            not in order.
     """
+    histories = [expect_ids("history", history) for history in histories]
     if times is not None and list(map(len, times)) != list(map(len, histories)):
         raise DecorecError(
             f"times: expected one for each item of each history, found {sum(map(len, times))} for "
             f"{sum(map(len, histories))} items; give one for each"
         )
+    for own in times or ():
+        expect_times(own)
     found = [[index.get(item, -1) for item in history] for history in histories]
     lengths = np.array([sum(item >= 0 for item in row) for row in found], dtype=np.int64)
     known = [item for row in found for item in row if item >= 0]
@@ -50,6 +70,40 @@ def from_lists(
         stamps = np.array([time for item, time in pairs if item >= 0], dtype=np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     return Sequences([""] * len(found), offsets, np.array(known, dtype=np.int32), stamps, whole(lengths))
+
+
+def expect_ids(name: str, ids: Iterable[str]) -> list[str]:
+    """The ids of an argument; other values would be unknown items, or none at all, without a word.
+
+    Raises:
+        DecorecError: it is one text, or holds what is no text.
+    """
+    if isinstance(ids, str):
+        raise DecorecError(f"{name}: expected several ids, found the text {ids!r}; give a list")
+    found = list(ids)
+    for one in found:
+        if not isinstance(one, str):
+            raise DecorecError(
+                f"{name}: expected ids as text, found {one!r} ({type(one).__name__}); write them as the catalogue does"
+            )
+    return found
+
+
+def expect_times(times: Sequence[int]) -> None:
+    """Of one history.
+
+    Raises:
+        DecorecError: one is no number of seconds, or they are not in order.
+    """
+    for time in times:
+        if not isinstance(time, int | float | np.number) or not 0 <= time <= LAST:
+            raise DecorecError(f"times: expected seconds since 1970, found {time!r}; convert them")
+    for before, after in pairwise(times):
+        if after < before:
+            raise DecorecError(
+                f"times: expected those of a history in order, the oldest first, found {after} behind {before}; sort "
+                "history and times"
+            )
 
 
 def from_sequences(sequences: Path, vocab: Path, items: list[str]) -> Sequences:
@@ -85,7 +139,10 @@ def read_histories(path: Path, items: list[str]) -> Sequences:
         per_second, kept = 1, np.ones(len(stamps), np.bool_)
     else:
         section = TableDataset(source="table", path=str(path.parent), interactions=path.name)
-        found, _ = opened(section).read_interactions()
+        found, account = opened(section).read_interactions()
+        for reason, count in account.dropped.items():
+            if count:
+                log.warning("%s: %d rows left out: %s%s", path, count, reason, account.such_as(reason))
         (user, users), (item, names) = (factorise(found.rows[name]) for name in ("user", "item"))
         stamps, per_second = found.rows["timestamp"].to_numpy(), found.per_second
         kept = ~repeated(found, "exact")

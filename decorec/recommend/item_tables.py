@@ -75,6 +75,9 @@ def read_new_items(
     new = records.filter(~pl.col("item").is_in(list(known)))
     if new.is_empty():
         raise DecorecError(f"{table}: expected an item that the model does not know, found {len(records)} known ones")
+    broken = new.filter(pl.col("item").str.contains("\n", literal=True))["item"].to_list()
+    if broken:  # the files of a run join ids by these
+        raise DecorecError(f"{table}: expected ids without line breaks, found {broken[0]!r}; rename the item")
     files = {modality: FeatureFile.read(path) for modality, path in by_stem(features).items()}
     given = set.intersection(*(set(file.items) for file in files.values()))
     missing = new.filter(~pl.col("item").is_in(list(given)))

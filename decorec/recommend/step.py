@@ -15,8 +15,8 @@ import polars as pl
 import torch
 from polars.io.plugins import register_io_source
 
+from decorec.artifacts import layout
 from decorec.artifacts.files import atomic_path, read_table, write_csv, write_table
-from decorec.artifacts.layout import place_of
 from decorec.artifacts.schemas.recommendations import REASONS, RECOMMENDATIONS
 from decorec.config.recommend import RecommendConfig
 from decorec.data.contract import check_recommendations
@@ -50,13 +50,14 @@ def recommend(
 
     Args:
         run: folder of a trained run and seed, such as results/shop/runs/decorec-plus/seed-0 (read).
-        settings: the section recommend of the configuration; its key run is not used here.
+        settings: the section recommend of the configuration; its keys run and production are not used here.
         histories: what customers bought (read): histories.parquet, or a table (csv, parquet) with user, item and
             timestamp, in the form of the source table's interactions.
         sequences: sequences.parquet (read), in place of histories, where the source has no others.
         vocab: vocab.parquet (read), with sequences.
-        catalogue: items.parquet (read), where settings.categories names some.
-        similar_to: id of an item: the k most similar ones are shown, and no histories are read.
+        catalogue: items.parquet (read), where settings.categories names some; default: that of the run's data set, if
+            the run lies in results/ or in a self-contained folder.
+        similar_to: id of an item: the k most similar ones that are candidates are shown, and no histories are read.
         output: the lists (written, parquet or csv): user, rank (from 1), item, score (comparable within one list only),
             reason (model, or popular); similar items: rank, item, score. By default they are printed as csv.
         threads: number of threads of torch.
@@ -66,11 +67,11 @@ def recommend(
     """
     torch.set_num_threads(threads)
     trained = load(run)
+    candidates = trained.candidates(*_restrictions(settings, catalogue, trained))
     if similar_to is not None:
-        _write(_similar(trained.similar(similar_to, settings.k)), output)
+        _write(_similar(_nearest(trained, similar_to, settings.k, candidates)), output)
         return
     found = _histories(trained, histories, sequences, vocab)
-    candidates = trained.candidates(*_restrictions(settings, catalogue))
     place = output or Path("recommendations")
     made = Counter[str]()
 
@@ -86,6 +87,8 @@ def recommend(
             _release()
 
     _write(_streamed(parts), output)
+    if len(found.lengths) and not len(found.items):
+        log.warning("recommend: nobody has an item of the model's, such as %r; do the ids agree?", trained.items[0])
     log.info(
         "recommend: %d customers, %d of them by popularity, %d without a list; %d items, %d of them candidates",
         len(found.lengths),
@@ -134,23 +137,52 @@ def _histories(trained: TrainedRun, histories: Path | None, sequences: Path | No
     )
 
 
-def _restrictions(settings: RecommendConfig, catalogue: Path | None) -> tuple[list[str], list[str] | None]:
+def _restrictions(
+    settings: RecommendConfig, catalogue: Path | None, trained: TrainedRun
+) -> tuple[list[str], list[str] | None]:
     """Items that nobody gets, and the only candidates (None: all)."""
-    excluded = [] if settings.exclude_items is None else read_ids(Path(settings.exclude_items))
-    only = None if settings.only is None else read_ids(Path(settings.only))
+    excluded = [] if settings.exclude_items is None else _named(Path(settings.exclude_items), trained)
+    only = None if settings.only is None else _named(Path(settings.only), trained)
     if not settings.categories:
         return excluded, only
+    if catalogue is None and trained.folder is not None:
+        catalogue = layout.existing(trained.folder, layout.CATALOGUE)
     if catalogue is None:
         raise DecorecError("recommend: settings.categories needs --catalogue (items.parquet), found none; pass it")
     items = read_table(catalogue, {"item": pl.String, "categories": pl.List(pl.String)})
-    inside = items.filter(pl.col("categories").list.set_intersection(settings.categories).list.len() > 0)["item"]
-    if inside.is_empty():
-        known = sorted(set(items["categories"].explode().drop_nulls()))
+    known = set(items["categories"].explode().drop_nulls())
+    missing = [name for name in settings.categories if name not in known]
+    if missing:
         raise DecorecError(
-            f"recommend.categories: expected categories of {catalogue} (such as {', '.join(known[:5])}), found "
-            f"{', '.join(settings.categories)}; correct them"
+            f"recommend.categories: expected categories of {catalogue} (such as {', '.join(sorted(known)[:5])}), found "
+            f"{', '.join(missing)}; correct them"
         )
+    inside = items.filter(pl.col("categories").list.set_intersection(settings.categories).list.len() > 0)["item"]
     return excluded, inside.to_list() if only is None else sorted(set(inside) & set(only))
+
+
+def _named(path: Path, trained: TrainedRun) -> list[str]:
+    """The ids in a file; how many the model knows is told, since the others change nothing."""
+    ids = read_ids(path)
+    known = sum(item in trained.index for item in ids)
+    log.log(
+        logging.INFO if known else logging.WARNING,
+        "%s: %d ids, %d of them of the model's items (such as %r and %r)",
+        path,
+        len(ids),
+        known,
+        ids[0],
+        trained.items[0],
+    )
+    return ids
+
+
+def _nearest(trained: TrainedRun, item: str, k: int, candidates: npt.NDArray[np.int64] | None) -> list[Recommendation]:
+    """The most similar items among the candidates (None: all)."""
+    if candidates is None:
+        return trained.similar(item, k)
+    allowed = {trained.items[place] for place in candidates}
+    return [one for one in trained.similar(item, len(trained.items)) if one.item in allowed][:k]
 
 
 def _table(names: list[str], users: list[str], lists: Lists) -> pl.DataFrame:
@@ -176,7 +208,7 @@ def _similar(found: list[Recommendation]) -> pl.LazyFrame:
 def _write(frame: pl.LazyFrame, output: Path | None) -> None:
     if output is None:
         sys.stdout.write(frame.collect().write_csv())
-    elif output.suffix == ".csv" and place_of(output):
+    elif output.suffix == ".csv" and layout.place_of(output):
         write_csv(output, frame.collect())
     elif output.suffix == ".csv":
         with atomic_path(output) as temporary:  # outside of results/ nobody expects a seal beside it

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Literal
+from pathlib import Path, PurePath
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from decorec.artifacts.layout import path_of
 from decorec.artifacts.schemas.ranks import History
+from decorec.artifacts.seal import current, place_in, provenance
 from decorec.config.recommend import Exclude, Fallback
 from decorec.data.batches import profiles
 from decorec.data.sequences import Sequences
@@ -23,7 +26,7 @@ from decorec.evaluation.full_ranking import items_until, masked_items, score_win
 from decorec.evaluation.ranking import top, top_without
 from decorec.models import checkpoint
 from decorec.models.checkpoint import Checkpoint
-from decorec.recommend.histories import chosen, from_lists
+from decorec.recommend.histories import chosen, expect_ids, from_lists
 from decorec.recommend.new_items import read_added
 
 __all__ = ["Lists", "Reason", "Recommendation", "TrainedRun", "load"]
@@ -63,7 +66,9 @@ class TrainedRun:
     """
 
     def __init__(self, trained: Checkpoint, folder: Path | None = None) -> None:
-        self.checkpoint, self.folder = trained, folder
+        self.checkpoint = trained
+        self.folder = folder
+        """Where its model lies."""
         self.model = trained.model.to_device().eval()
         self.run, self.stage, self.seed = trained.run, trained.stage, trained.seed
         self.items = trained.items
@@ -146,10 +151,10 @@ class TrainedRun:
         Raises:
             DecorecError: none is left.
         """
-        excluded = chosen(exclude_items, self.index)
+        excluded = chosen(expect_ids("exclude_items", exclude_items), self.index)
         if only is None and not len(excluded):
             return None
-        allowed = np.arange(len(self.items)) if only is None else chosen(only, self.index)
+        allowed = np.arange(len(self.items)) if only is None else chosen(expect_ids("only", only), self.index)
         left = np.setdiff1d(allowed, excluded)
         if not len(left):
             raise DecorecError(
@@ -178,13 +183,14 @@ class TrainedRun:
         Raises:
             DecorecError: see ``recommend``.
         """
-        if k < 1:
-            raise DecorecError(f"k: expected 1 or more, found {k}")
-        if self.model.needs_times and histories.timestamps is None:
+        _expect_one_of("exclude", exclude, Exclude)
+        _expect_one_of("fallback", fallback, Fallback)
+        _expect_length(k)
+        there = np.flatnonzero(histories.lengths)
+        if self.model.needs_times and histories.timestamps is None and len(there):
             raise DecorecError(
                 f"{self.run.model.name}: expected the time stamp of every item of the history, found none; give times"
             )
-        there = np.flatnonzero(histories.lengths)
         size = min(k, len(self.items) if candidates is None else len(candidates))
         shape = len(histories.lengths), size
         found = Lists(np.full(shape, -1, np.int32), np.full(shape, np.nan, np.float32), np.zeros(shape[0], np.bool_))
@@ -237,11 +243,12 @@ class TrainedRun:
         this item alone.
 
         Raises:
-            DecorecError: the model does not know the item.
+            DecorecError: the model does not know the item, or k is out of bounds.
         """
         place = self._place(item)
+        _expect_length(k)
         if not self._has_vectors:
-            return self.recommend([item], k)
+            return self.recommend([item], k, times=[0] if self.model.needs_times else None)
         vectors = self._vectors
         cosine = (vectors @ vectors[place])[None]
         taken = torch.zeros(cosine.shape, dtype=torch.bool, device=cosine.device)
@@ -266,7 +273,7 @@ class TrainedRun:
                 "by counts; take another run"
             )
         vectors: npt.NDArray[np.float32] = self._vectors.cpu().numpy()
-        return vectors if items is None else vectors[[self._place(item) for item in items]]
+        return vectors if items is None else vectors[[self._place(item) for item in expect_ids("items", items)]]
 
     def _place(self, item: str) -> int:
         if item not in self.index:
@@ -287,6 +294,16 @@ class TrainedRun:
         return each.transpose(0, 1).flatten(1)
 
 
+def _expect_length(k: int) -> None:
+    if not isinstance(k, int | np.integer) or k < 1:
+        raise DecorecError(f"k: expected 1 or more, found {k}; correct it")
+
+
+def _expect_one_of(name: str, found: str, words: Any) -> None:
+    if found not in get_args(words):
+        raise DecorecError(f"{name}: expected {' or '.join(get_args(words))}, found {found!r}; correct it")
+
+
 def load(folder: Path | str) -> TrainedRun:
     """A trained run from its folder.
 
@@ -295,7 +312,7 @@ def load(folder: Path | str) -> TrainedRun:
             and config.json; it may have been copied anywhere outside of a folder named results.
 
     Raises:
-        DecorecError: there is no trained model, or it is damaged.
+        DecorecError: there is no trained model, there are two, or a file is damaged.
     """
     folder = Path(folder)
     inside = [folder / stage for stage in ("", "stage2", "fit") if (folder / stage / "model.safetensors").is_file()]
@@ -304,10 +321,29 @@ def load(folder: Path | str) -> TrainedRun:
             f"{folder}: expected the folder of a trained run (with stage2/model.safetensors or fit/model.safetensors), "
             "found none; train the run, or correct the path"
         )
-    trained = checkpoint.load(inside[0] / "model.safetensors", inside[0] / "config.json")
+    if len(inside) > 1:
+        raise DecorecError(
+            f"{folder}: expected one model, found {' and '.join(map(str, inside))}: one of them is left from another "
+            "configuration; delete its folder, or give that of the other"
+        )
+    weights, config = inside[0] / "model.safetensors", inside[0] / "config.json"
+    # A step has to know what it reads; elsewhere the files are compared with each other alone.
+    with provenance() if current() is None else nullcontext():
+        _belong_together(weights, config)
+        trained = read_added(checkpoint.load(weights, config), inside[0])
     if trained.stage != trained.run.stages[-1]:
         raise DecorecError(
             f"{inside[0]}: expected the last stage of the run ({trained.run.stages[-1]}), found {trained.stage}; give "
             "the folder of that stage"
         )
-    return TrainedRun(read_added(trained, inside[0]), folder)
+    return TrainedRun(trained, inside[0])
+
+
+def _belong_together(weights: Path, config: Path) -> None:
+    """Files of two runs fit each other in their shapes, often."""
+    own, other = place_in(weights), place_in(config)
+    if own and other and PurePath(own).parent != PurePath(other).parent:
+        raise DecorecError(
+            f"{config}: expected the file that was written beside {path_of(own)}, found {path_of(other)}; put the "
+            "right one there, or train the run again"
+        )

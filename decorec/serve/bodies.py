@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from decorec.config.recommend import Exclude, Fallback
+from decorec.recommend.histories import LAST
 from decorec.recommend.trained import Reason
 
 __all__ = [
@@ -55,8 +56,8 @@ class Recommend(_Asked):
     fallback: Fallback = "popular"
     """popular: the items with the most training interactions, where the model knows no item of the history; none: no
     item."""
-    times: list[int] | None = Field(None, max_length=MOST_HISTORY)
-    """Time stamp of each item of the history in seconds, for models that read them."""
+    times: list[Annotated[int, Field(ge=0, le=LAST)]] | None = Field(None, max_length=MOST_HISTORY)
+    """Time stamp of each item of the history in seconds, in order, for models that read them."""
     explain: bool = False
     """Whether the nearest item of the history is named for each recommendation."""
 
@@ -64,6 +65,8 @@ class Recommend(_Asked):
     def _times_belong_to_items(self) -> Self:
         if self.times is not None and len(self.times) != len(self.history):
             raise ValueError(f"times: expected one for each of {len(self.history)} items, found {len(self.times)}")
+        if self.times is not None and self.times != sorted(self.times):
+            raise ValueError("times: expected the oldest first, found one behind a later one")
         return self
 
 

@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 
 import decorec
+from decorec.artifacts.files import read_arrays, write_arrays
+from decorec.artifacts.seal import provenance
 from decorec.config.features import FeaturesConfig
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import write_vocab
@@ -104,6 +106,20 @@ def test_what_cannot_be_added_is_refused_with_words(tmp_path: Path) -> None:
     (tmp_path / "bare.csv").write_text("item,title\nbare,\n")
     with pytest.raises(DecorecError, match="expected a text or a picture of a new item, found none of 1"):
         add_items(run=run, items=tmp_path / "bare.csv", encoder=tmp_path / "encoder.safetensors")
+    pl.DataFrame({"item": ["a\nb"], "title": ["a red circle"]}).write_parquet(tmp_path / "broken.parquet")
+    with pytest.raises(DecorecError, match=r"ids without line breaks, found 'a\\nb'"):
+        add_items(run=run, items=tmp_path / "broken.parquet", encoder=tmp_path / "encoder.safetensors")
+    with pytest.raises(DecorecError, match="exposure: expected a number above 0, such as 1, found -1"):
+        add_items(run=run, items=table, encoder=tmp_path / "encoder.safetensors", exposure=-1)
+    place = tmp_path / "results/shop"
+    arrays, metadata = read_arrays(tmp_path / "encoder.safetensors")
+    with provenance():
+        write_arrays(place / "encoder.safetensors", arrays, metadata)
+        for file in sorted((place / "features").iterdir()):
+            FeatureFile.read(file).write(file)
+    write_arrays(place / "encoder.safetensors", arrays, {**metadata, "fitted": "again"})
+    with pytest.raises(DecorecError, match=r"made from results/shop/encoder.safetensors as it is"):
+        decorec.load(run).add_items(table)
     elsewhere, _ = saved(tmp_path / "elsewhere", name="sasrec")
     with pytest.raises(DecorecError, match="--features: expected the features of the known items"):
         add_items(run=elsewhere, items=table, output=tmp_path / "out")

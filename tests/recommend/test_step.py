@@ -85,7 +85,7 @@ def test_categories_limit_the_candidates(tmp_path: Path) -> None:
     found = lists(pl.read_parquet(run(tmp_path, settings={"categories": ["Lamps"], "k": 4}, **files)))
     assert found == expected(tmp_path, k=4, only=ITEMS[::4])
     with pytest.raises(DecorecError, match=r"categories of .*items.parquet \(such as Home, Lamps\), found Shoes"):
-        run(tmp_path, settings={"categories": ["Shoes"]}, **files)
+        run(tmp_path, settings={"categories": ["Lamps", "Shoes"]}, **files)
 
 
 def test_the_histories_of_a_source_hold_everyone(tmp_path: Path) -> None:
@@ -119,6 +119,24 @@ def test_similar_items_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture
     assert [row.split(",")[:2] for row in rows] == [
         [str(rank), one.item] for rank, one in enumerate(decorec.load(model).similar("item 4", 2), 1)
     ]
+    (tmp_path / "stock.txt").write_text("item 30\nitem 4\n")
+    recommend(run=model, similar_to="item 4", settings=RecommendConfig(only=str(tmp_path / "stock.txt")))
+    assert [row.split(",")[1] for row in capsys.readouterr().out.splitlines()[1:]] == ["item 30"]
+
+
+def test_what_changes_nothing_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Ids that the model does not know, in a file of the wrong form, and rows without an item or a time."""
+    (tmp_path / "banned.txt").write_text("item,why\nitem 6,recalled\n")
+    (tmp_path / "baskets.csv").write_text("user,item,timestamp\nann,x 3,1\nann,item 4,\nbob,,3\n")
+    with caplog.at_level("WARNING"):
+        run(tmp_path, settings={"exclude_items": str(tmp_path / "banned.txt")}, histories=tmp_path / "baskets.csv")
+    for words in (
+        "banned.txt: 2 ids, 0 of them of the model's items (such as 'item,why' and 'item 0')",
+        "baskets.csv: 1 rows left out: no timestamp, such as record 2: user 'ann', item 'item 4'",
+        "baskets.csv: 1 rows left out: no item",
+        "nobody has an item of the model's, such as 'item 0'",
+    ):
+        assert words in caplog.text
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from decorec.evaluation.full_ranking import rank_by_history
 from decorec.evaluation.top_lists import TopLists
 from decorec.recommend.trained import TrainedRun
 from tests.support import small
+from tests.support.service import train
 
 ITEMS = [f"item {number}" for number in range(40)]
 EXPERTS = {"floor": {"name": "content-ease"}, "weight": 0.3, "neighbourhood": 0.3, "repeats": "counted"}
@@ -130,6 +131,35 @@ def test_only_and_exclude_items(tmp_path: Path) -> None:
         trained.recommend(history, 0)
 
 
+def test_arguments_that_would_change_nothing_are_refused(tmp_path: Path) -> None:
+    """Numbers and a text in place of a list are unknown ids; another word for exclude would exclude nothing."""
+    trained, data = load(tmp_path, name="sasrec")
+    history: Any = names(data, 0)
+    for call, message in (
+        (lambda: trained.recommend([1, 2]), r"history: expected ids as text, found 1 \(int\)"),  # type: ignore[list-item]
+        (lambda: trained.recommend("item 1"), "history: expected several ids, found the text 'item 1'"),
+        (lambda: trained.recommend_many(history), "history: expected several ids, found the text"),
+        (lambda: trained.recommend(history, exclude_items="item 1"), "exclude_items: expected several ids"),
+        (lambda: trained.recommend(history, exclude_items=[3]), "exclude_items: expected ids as text"),  # type: ignore[list-item]
+        (lambda: trained.recommend(history, only="item 1"), "only: expected several ids"),
+        (lambda: trained.recommend(history, exclude="Bought"), "exclude: expected bought or nothing, found 'Bought'"),  # type: ignore[arg-type]
+        (lambda: trained.recommend([], fallback="no"), "fallback: expected popular or none, found 'no'"),  # type: ignore[arg-type]
+        (lambda: trained.recommend(history, 2.5), "k: expected 1 or more, found 2.5"),  # type: ignore[arg-type]
+        (lambda: trained.similar("item 1", 0), "k: expected 1 or more, found 0"),
+        (
+            lambda: trained.recommend(history, times=[5] * (len(history) - 1) + [4]),
+            "in order, the oldest first, found 4",
+        ),
+        (
+            lambda: trained.recommend(["item 1"], times=[1_600_000_000_000]),
+            "expected seconds since 1970, found 16000000",
+        ),
+    ):
+        with pytest.raises(DecorecError, match=message):
+            call()
+    assert trained.recommend_many([]) == []
+
+
 def test_a_history_of_everything_leaves_nothing(tmp_path: Path) -> None:
     trained, _ = load(tmp_path)
     assert trained.recommend(ITEMS) == []
@@ -142,6 +172,7 @@ def test_models_that_read_times_ask_for_them(tmp_path: Path) -> None:
     history = names(data, 0)
     with pytest.raises(DecorecError, match="expected the time stamp of every item of the history, found none"):
         trained.recommend(history)
+    assert ids(trained.recommend([], 1)) == ["item 39"], "there is no time to give"
     assert data.timestamps is not None
     times = data.timestamps[: len(history)].tolist()
     with_unknown = trained.recommend(["unknown", *history], times=[0, *times])
@@ -173,6 +204,8 @@ def test_models_without_vectors_have_neighbours_and_say_so(tmp_path: Path) -> No
     assert trained.similar("item 7", 5) == trained.recommend(["item 7"], 5)
     with pytest.raises(DecorecError, match="ease: expected a model with a vector for each item"):
         trained.embed()
+    timed, _ = load(tmp_path / "timed", name="vstan", l2=10.0)
+    assert timed.similar("item 7", 5) == timed.recommend(["item 7"], 5, times=[0])
 
 
 def test_a_copy_is_the_same_model(tmp_path: Path) -> None:
@@ -180,6 +213,29 @@ def test_a_copy_is_the_same_model(tmp_path: Path) -> None:
     copied = tmp_path / "elsewhere"
     shutil.copytree(folder / "stage2", copied)
     assert decorec.load(copied).recommend(names(data, 0)) == decorec.load(folder).recommend(names(data, 0))
+
+
+def test_models_of_two_runs_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    """Beside the model of a run that was configured anew, and with its configuration beside other weights."""
+    folder = tmp_path / "results/shop/production"
+    saved(folder)
+    saved(folder, name="sasrec")
+    with pytest.raises(DecorecError, match=r"expected one model, found .*/stage2 and .*/fit"):
+        decorec.load(folder)
+    assert decorec.load(folder / "fit").run.model.name == "sasrec"
+    other, _ = saved(tmp_path / "results/shop/runs/logits/seed-0", scoring="logits")
+    mixed = tmp_path / "mixed"
+    shutil.copytree(folder / "stage2", mixed)
+    shutil.copy(other / "stage2" / "config.json", mixed)
+    with pytest.raises(DecorecError, match=r"written beside .*production/stage2/model.* found .*runs/logits/seed-0/"):
+        decorec.load(mixed)
+    train(folder.parent / "again" / "seed-0")
+    weights = folder.parent / "again" / "seed-0" / "stage2"
+    content = (weights / "model.safetensors").read_bytes()
+    train(folder.parent / "again" / "seed-0", scoring="logits")
+    (weights / "model.safetensors").write_bytes(content)
+    with pytest.raises(DecorecError, match=r"expected a file that was made from .*config\.json as it is"):
+        decorec.load(weights)
 
 
 def test_what_is_no_trained_run_is_refused(tmp_path: Path) -> None:

@@ -132,6 +132,8 @@ def test_refusals_say_why(service: Service) -> None:
         ({"history": [], "exclude_items": ITEMS}, "candidates: expected items of the model's 40"),
         ({"history": [], "category": "hats"}, "category: expected one of 9, such as 'all', found 'hats'"),
         ({"history": [ITEMS[0]], "times": []}, "times: expected one for each of 1 items, found 0"),
+        ({"history": ITEMS[:2], "times": [2, 1]}, "times: expected the oldest first"),
+        ({"history": [ITEMS[0]], "times": [10**30]}, "times.0: Input should be less than or equal to 253402300799"),
     ]
     for body, words in cases:
         answer = service.ask("/recommend", body)
