@@ -52,7 +52,7 @@ STEPS: dict[str, Step] = {
     "recommend": Step("recommend", "decorec.recommend.step", "give customers the best items after their histories"),
     "add-items": Step("recommend", "decorec.recommend.add_items", "let a trained run recommend new items as well"),
     "model-card": Step("recommend", "decorec.recommend.card", "say what the model for production is", exact=True),
-    "export": Step("recommend", "decorec.export.step", "write a trained run as vectors for an index, or as ONNX"),
+    "export": Step("recommend", "decorec.export.step", "write a trained run as vectors, ONNX, or a folder to move"),
     "serve": Step("recommend", "decorec.serve.server", "answer over HTTP with a trained run"),
     "comparison-table": Step(
         "tables", "decorec.tables.comparison", "compare models, ablations or other groups of runs"

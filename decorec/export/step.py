@@ -1,10 +1,11 @@
-"""Step export: a trained run as vectors for an index, or as ONNX."""
+"""Step export: a trained run as vectors for an index, as ONNX, or as a folder that can be moved."""
 
 from __future__ import annotations
 
-import hashlib
+import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -21,8 +22,10 @@ from decorec.errors import DecorecError
 from decorec.export.forward import PlainModel, plain
 from decorec.export.onnx_file import onnx_bytes, onnx_scorer
 from decorec.export.parity import CANDIDATES, TOLERANCE, Check, Scorer, check, check_histories, padded
+from decorec.export.self_contained import write_self_contained
 from decorec.models.checkpoint import versions
 from decorec.recommend.histories import own_histories, read_histories
+from decorec.recommend.self_contained import MANIFEST, measured
 from decorec.recommend.trained import TrainedRun, load
 
 __all__ = ["export"]
@@ -43,27 +46,45 @@ SCORES = (
 log = logging.getLogger("decorec")
 
 
-def export(*, run: Path, format: str, histories: Path | None = None, output: Path | None = None) -> None:
-    """Write a trained run for other programs: vectors for an index, or the model as ONNX.
+def export(
+    *,
+    run: Path,
+    format: str | None = None,
+    self_contained: bool = False,
+    histories: Path | None = None,
+    output: Path | None = None,
+) -> None:
+    """Write a trained run for other programs: vectors for an index, or the model as ONNX. Or, to move it, as a folder.
 
-    What is written is compared with the model first. manifest.json says what lies beside it and how to use it.
+    Vectors and ONNX are compared with the model first. manifest.json says what lies beside it and how to use it.
 
     Args:
         run: folder of a trained run (read), such as results/shop/runs/decorec-plus/seed-0.
         format: parquet, npy or safetensors: vectors of all items, and query vectors of histories; onnx: the way from a
             history to the scores of all items, and to its query vector.
+        self_contained: in place of a format: a folder with all that the run needs to recommend, on any machine, as
+            --run of recommend and serve, or in Python.
         histories: what customers bought (read): histories.parquet, or a table (csv, parquet) with user, item and
             timestamp; they get query vectors, and up to 1,000 of them are checked; default: those of the run's data
             set, if the run lies in results/.
-        output: folder (written); default: results/DATASET/export/RUN.
+        output: folder (written); default: results/DATASET/export/RUN, or the folder self-contained in it.
 
     Raises:
         DecorecError: the model cannot be exported so, or what would be written is not what the model computes.
     """
-    if format not in FORMATS:
+    if self_contained == (format is not None):
+        raise DecorecError("export: expected either --format or --self-contained, found both or none; give one of them")
+    if format is not None and format not in FORMATS:
         raise DecorecError(f"--format: expected one of {', '.join(FORMATS)}, found {format!r}; correct it")
     trained = load(run)
-    folder = output or layout.made_from(run, layout.EXPORT)
+    folder = output or layout.made_from(run, layout.EXPORT if format is not None else layout.SELF_CONTAINED)
+    if trained.folder is not None and folder.resolve() in trained.folder.resolve().parents:
+        raise DecorecError(f"{folder}: expected a folder to write to, found the one that holds the run; give another")
+    if format is None:
+        written = write_self_contained(trained, _emptied(folder), _model(trained, run))
+        size = sum(file["bytes"] for file in written["files"].values())
+        log.info("%s: %d files, %.1f MB", folder, len(written["files"]), size / 1e6)
+        return
     model, users = plain(trained), _users(trained, run, histories)
     checked = check_histories(trained, users)
     vectors, length = model.vectors(), int(trained.run.model.length)
@@ -80,14 +101,21 @@ def export(*, run: Path, format: str, histories: Path | None = None, output: Pat
         if users is not None:
             names, arrays["queries"] = _queries(model, users, length)
         files = WRITERS[format](_emptied(folder), trained.items, names, arrays)
-    write_json(folder / "manifest.json", _manifest(trained, run, format, files, found, vectors.exact, users is None))
+    write_json(folder / MANIFEST, _manifest(trained, run, format, files, found, vectors.exact, users is None))
     log.info("%s: %d items, checked with %d histories: %s", folder, len(trained.items), found.histories, asdict(found))
 
 
 def _emptied(folder: Path) -> Path:
-    """The folder without a manifest, until the files in it are those that the manifest describes."""
+    """The folder without its manifest and the files that it names: those of another export beside new ones would be
+    taken for these."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "manifest.json").unlink(missing_ok=True)
+    manifest = folder / MANIFEST
+    if manifest.is_file():
+        with suppress(ValueError, KeyError, TypeError):  # it is damaged
+            for name in json.loads(manifest.read_text(encoding="utf-8"))["files"]:
+                if ".." not in Path(name).parts:
+                    (folder / name).unlink(missing_ok=True)
+        manifest.unlink()
     return folder
 
 
@@ -178,15 +206,8 @@ def _manifest(
 ) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "format": format,
-        "model": trained.run.model.name,
-        "run": str(run),
-        "stage": trained.stage,
-        "seed": trained.seed,
-        "experts": trained.run.experts.active,
-        "versions": versions(),
-        "items": len(trained.items),
+        **_model(trained, run),
         "item_ids": "items.parquet",
-        "length": int(trained.run.model.length),
         "files": {path.name: _facts(path) for path in files},
     }
     if format == "onnx":
@@ -208,11 +229,22 @@ def _manifest(
     return facts
 
 
+def _model(trained: TrainedRun, run: Path) -> dict[str, Any]:
+    return {
+        "model": trained.run.model.name,
+        "run": str(run),
+        "stage": trained.stage,
+        "seed": trained.seed,
+        "experts": trained.run.experts.active,
+        "versions": versions(),
+        "items": len(trained.items),
+        "length": int(trained.run.model.length),
+    }
+
+
 def _facts(path: Path) -> dict[str, Any]:
     """Size, digest, and shapes and types of the arrays of a file."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    facts: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": digest}
+    facts = measured(path)
     if path.suffix == ".npy":
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         facts |= {"shape": list(array.shape), "dtype": str(array.dtype)}

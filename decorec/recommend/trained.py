@@ -28,6 +28,7 @@ from decorec.models import checkpoint
 from decorec.models.checkpoint import Checkpoint
 from decorec.recommend.histories import chosen, expect_ids, from_lists
 from decorec.recommend.new_items import read_added
+from decorec.recommend.self_contained import checked
 
 __all__ = ["Lists", "Reason", "Recommendation", "TrainedRun", "load"]
 
@@ -309,12 +310,13 @@ def load(folder: Path | str) -> TrainedRun:
 
     Args:
         folder: of a run and seed, such as results/shop/runs/decorec-plus/seed-0, or one that holds model.safetensors
-            and config.json; it may have been copied anywhere outside of a folder named results.
+            and config.json; it may have been copied anywhere outside of a folder named results. Or a self-contained one
+            (``decorec export --self-contained``), which may lie anywhere.
 
     Raises:
         DecorecError: there is no trained model, there are two, or a file is damaged.
     """
-    folder = Path(folder)
+    folder = checked(Path(folder))
     inside = [folder / stage for stage in ("", "stage2", "fit") if (folder / stage / "model.safetensors").is_file()]
     if not inside:
         raise DecorecError(

@@ -3,18 +3,25 @@
 const basket = new Map();
 const element = (id) => document.getElementById(id);
 
+// In place of a picture that is not there.
+function blank() {
+  const place = document.createElement("span");
+  place.className = "blank";
+  return place;
+}
+
 function entry(product, action, note, chosen) {
   const button = document.createElement("button");
   button.type = "button";
   const title = product.title ?? product.item;
   button.setAttribute("aria-label", `${action}: ${title}${note ? `. ${note}` : ""}`);
-  let picture = document.createElement("span");
-  picture.className = "blank";
+  let picture = blank();
   if (product.picture) {
     picture = document.createElement("img");
     picture.alt = "";
     picture.loading = "lazy";
     picture.src = product.picture.slice(1);
+    picture.addEventListener("error", ({ target }) => target.replaceWith(blank()));
   }
   const text = document.createElement("span");
   text.className = "text";
@@ -76,7 +83,11 @@ function reason(product) {
 
 const recommend = latest(
   "next-note",
-  () => ask("recommend", { history: [...basket.keys()].slice(-1000), k: 12, explain: true }),
+  () => {
+    const last = [...basket].slice(-1000);
+    const history = last.map(([item]) => item);
+    return ask("recommend", { history, times: last.map(([, { bought }]) => bought), k: 12, explain: true });
+  },
   ({ items }) => {
     const popular = items.some((product) => product.reason === "popular");
     const words = popular ? "Popular products, until the model knows something that you bought" : "For what you bought";
@@ -89,7 +100,7 @@ const recommend = latest(
 
 function add(product) {
   basket.delete(product.item); // what is bought again is the newest
-  basket.set(product.item, product);
+  basket.set(product.item, { ...product, bought: Math.floor(Date.now() / 1000) });
   draw();
 }
 

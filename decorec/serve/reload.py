@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from decorec.artifacts.seal import provenance
 from decorec.errors import DecorecError, explain
 from decorec.recommend.new_items import ADDED
+from decorec.recommend.self_contained import MANIFEST, located
 from decorec.recommend.trained import load
 from decorec.serve.meters import Meters
 from decorec.serve.worker import Loaded, Worker
@@ -32,8 +34,8 @@ def load_warm(folder: Path) -> Loaded:
     """
     with provenance():  # so that weights beside the configuration of others are refused
         trained = load(folder)
-    weights = next(folder / name for name in FILES if name.endswith(MODEL[1]) and (folder / name).is_file())
-    with weights.open("rb") as file:
+    assert trained.folder is not None
+    with (trained.folder / MODEL[1]).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     _ = trained.representations
     try:
@@ -108,7 +110,9 @@ class Reloader:
 
 def state_of(folder: Path) -> State:
     """What differs when a file of a run's model was written again."""
-    return tuple(_facts(folder / name) for name in FILES)
+    with suppress(DecorecError):  # a manifest that is being written: it differs when it is complete
+        return tuple(_facts(path) for path in [folder / MANIFEST, *(located(folder) / name for name in FILES)])
+    return (_facts(folder / MANIFEST),)
 
 
 def _facts(path: Path) -> tuple[int, int, int] | None:

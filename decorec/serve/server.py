@@ -16,6 +16,7 @@ import uvicorn
 
 from decorec.artifacts import layout
 from decorec.errors import DecorecError
+from decorec.recommend.self_contained import located
 from decorec.serve.app import build_app
 from decorec.serve.catalogue import Catalogue
 from decorec.serve.meters import Meters
@@ -151,6 +152,7 @@ def _tables(
     run: Path, catalogue: Path | None, images: Path | None, cache: Path | None
 ) -> tuple[Path | None, Path | None, Path | None]:
     """Catalogue, images and cache: those that are given, else those of the run's data set that are there."""
+    run = located(run)
     return (
         catalogue or layout.existing(run, layout.CATALOGUE),
         images or layout.existing(run, layout.IMAGES),
