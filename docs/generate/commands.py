@@ -59,16 +59,18 @@ def _rows(function: ast.FunctionDef, texts: dict[str, str]) -> Iterator[str]:
         kind = _kind(ast.unparse(argument.annotation)) if argument.annotation else "TEXT"
         value = "" if default is None or ast.unparse(default) in ("None", "False") else f" ({ast.unparse(default)})"
         need = "required" if default is None else "optional"
-        if kind == "":
+        if argument in positional:
+            flag, kind = argument.arg.upper(), ""
+        elif kind == "":
             flag, need = f"{flag}` `--no-{flag[2:]}", "optional"
         yield f"| `{flag}{' ' if kind else ''}{kind}` | {need}{value} | {_cell(texts.get(argument.arg, ''))} |"
 
 
 def _kind(annotation: str) -> str:
     """What follows a flag: empty for a switch."""
-    several = annotation.startswith("list[")
-    names = [part.strip() for part in annotation.removeprefix("list[").removesuffix("]").split("|")]
-    (name, *_) = [part for part in names if part != "None"]
+    (name, *_) = [part for part in annotation.split(" | ") if part != "None"]
+    several = name.startswith("list[")
+    name = name.removeprefix("list[").removesuffix("]")
     if name == "bool":
         return ""
     return PLAIN.get(name, "TEXT" if name.startswith("Literal") else "JSON") + (" ..." if several else "")
