@@ -3,7 +3,7 @@
     python -m benchmarks seals RESULTS
 
 RESULTS is a folder of results with its benchmarks, as the workflow leaves it. Prints, for each kind of job, the mean
-seconds of the job (wall clock, as Snakemake measured it), the mean seconds that the digests of its files take, and
+seconds of the job by the clock, the mean seconds that the digests of its files take, and
 their ratio. Run it on the machine that made the results.
 """
 

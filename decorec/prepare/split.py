@@ -39,11 +39,10 @@ def split(
     statistics: Path,
     threads: int = 1,
 ) -> None:
-    """Drop items without a required modality, take the k-core, and sort each user's interactions by time.
+    """Drop items without a required modality, take the k-core, sort and divide each user's interactions by time.
 
     Interactions with equal times keep their order in the file. Users are in order of their first row, items in order of
-    their first appearance in the sequences, user after user. The split is leave-one-out and needs no file of its own: a
-    user's last item is for testing, the one before it for validation.
+    their first appearance in the sequences, user after user.
 
     Args:
         filter: the section filter of the configuration.
