@@ -83,7 +83,7 @@ STEPS: dict[str, Step] = {
     "init": Step("configuration", "decorec.project.init", "begin a folder of one's own with the installed workflow"),
     "estimate": Step("configuration", "decorec.plan.estimate", "say what a call of Snakemake would cost"),
     "status": Step("configuration", "decorec.plan.status", "say what a call of Snakemake has done and does"),
-    "doctor": Step("configuration", "decorec.plan.doctor", "say what this machine has of what a run needs"),
+    "doctor": Step("configuration", "decorec.plan.doctor", "say what this machine has of what a call needs"),
     "schema": Step("configuration", "decorec.config.root", "write the JSON schema of config.yaml"),
 }
 """Name -> step. A step's module is imported when the step is run, so that only what it needs is loaded."""

@@ -1,4 +1,4 @@
-"""The last lines of a run: what there is to read of the main table and the verdicts, and where the rest stands."""
+"""The last lines of a call: what there is to read of the main table and the verdicts, and where the rest stands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Row = dict[str, str]
 
 
 def closing(made: Iterable[str], terminal: bool) -> str:
-    """What to show at the end of a run: "" unless it made the main table, a verdict, lists for customers or the page.
+    """What to show at the end of a call: "" unless it made the main table, a verdict, lists for customers or the page.
 
     Args:
         made: paths of the files, from the working directory on.

@@ -1,4 +1,4 @@
-"""Command doctor: what this machine and this folder have of what a run needs, and what to do about the rest."""
+"""Command doctor: what this machine and this folder have of what a call needs, and what to do about the rest."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SNAKEMAKE = Path(".snakemake")
 
 
 def doctor(*, configfile: list[Path] | None = None, network: bool = False) -> None:
-    """Say what this machine has of what a run needs, one line for each thing: ok, warning or missing.
+    """Say what this machine has of what a call needs, one line for each thing: ok, warning or missing.
 
-    Nothing is changed. The exit status is 1 if something is missing that a run with this configuration needs.
+    Nothing is changed. The exit status is 1 if something is missing that a call with this configuration needs.
 
     Args:
         configfile: files to lay over config.yaml, as behind Snakemake's --configfile.
@@ -30,7 +30,8 @@ def doctor(*, configfile: list[Path] | None = None, network: bool = False) -> No
     print("\n".join(map(str, found)))
     states = Counter(finding.state for finding in found)
     counts = ", ".join(f"{states[state]} {state}" for state in ("ok", "warning", "missing") if states[state])
-    print(f"{counts}: {'a run needs what is missing' if states['missing'] else 'nothing that a run needs is missing'}")
+    end = "a call needs what is missing" if states["missing"] else "nothing that a call needs is missing"
+    print(f"{counts}: {end}")
     if states["missing"]:
         raise SystemExit(1)
 

@@ -1,4 +1,4 @@
-"""What a folder and its configuration have of what a run needs; each check says it in a line."""
+"""What a folder and its configuration have of what a call of Snakemake needs; each check says it in a line."""
 
 from __future__ import annotations
 

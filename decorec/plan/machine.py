@@ -1,4 +1,4 @@
-"""What a machine has of what a run needs; each check says it in a line."""
+"""What a machine has of what a call of Snakemake needs; each check says it in a line."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Finding:
     """What a check has found."""
 
     state: State
-    """missing: the configured run needs it. warning: something else would be better with it."""
+    """missing: a call with this configuration needs it. warning: something else would be better with it."""
     subject: str
     text: str
     """What was found, and what to do about it."""
@@ -81,7 +81,7 @@ def packages(required: Sequence[str], wanted: Sequence[str] = ()) -> list[Findin
 
     Args:
         required: requirements as pyproject.toml has them; those of an extra with its marker.
-        wanted: extras that the configured run needs.
+        wanted: extras that the configuration needs.
     """
     from packaging.requirements import Requirement
 
@@ -232,7 +232,7 @@ PROGRAMS = {
 
 
 def programs(path: str | None = None) -> Finding:
-    """Programs that no run needs (``path`` as for ``gpu``)."""
+    """Programs that no call needs (``path`` as for ``gpu``)."""
     names = {"chromium": ("chromium", "chromium-browser")}
     lacking = [
         f"{name} ({use}; install {package})"
@@ -240,5 +240,5 @@ def programs(path: str | None = None) -> Finding:
         if not any(shutil.which(other, path=path) for other in names.get(name, (name,)))
     ]
     if lacking:
-        return Finding("ok", "programs for development", f"not here: {', '.join(lacking)}; no run needs them")
+        return Finding("ok", "programs for development", f"not here: {', '.join(lacking)}; no call needs them")
     return Finding("ok", "programs for development", ", ".join(PROGRAMS))

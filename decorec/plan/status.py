@@ -62,7 +62,7 @@ def _call(call: Call, steps: Sequence[dict[str, Any]]) -> list[str]:
     lines += _cost(call, steps)
     if running or waiting:
         lines.append(in_words(call, expected(call.jobs)))
-    for title, jobs in (("running", running if alive else []), ("cut off by the end of the run", cut)):
+    for title, jobs in (("running", running if alive else []), ("cut off by the end of the call", cut)):
         if jobs:
             lines += [f"{title}:", *(_line(call, job, alive) for job in jobs)]
     if waiting:
@@ -103,7 +103,7 @@ def _cost(call: Call, steps: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _line(call: Call, job: Job, alive: bool) -> str:
-    """A job that runs, or ran when its run ended, with what it said last."""
+    """A job that runs, or ran when its call ended, with what it said last."""
     spent = f", {duration(time.time() - call.states[job.name].since)}" if alive else ""
     last = next(iter(_tail(job, 1)), "")
     return f"  {job.step} {job.name}{spent}" + (f": {last}" if last else "")

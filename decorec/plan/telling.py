@@ -1,4 +1,4 @@
-"""The lines about all jobs together that a run shows: how many are done, the time that has passed and is left."""
+"""The lines about all jobs together that a call shows: how many are done, the time that has passed and is left."""
 
 from __future__ import annotations
 

@@ -166,7 +166,8 @@ def test_the_page_of_commands_has_the_flags_of_the_parser(name: str) -> None:
     flags = {flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")}
     common = flags - shown - {"--help"}
     assert shown <= flags and all(f"`{flag}" in commands.INTRODUCTION for flag in common), common
-    assert ("`--configfile FILE ...`" in section) == (name == "estimate") and ("`FOLDER`" in section) == (name == "init")
+    assert ("`--configfile FILE ...`" in section) == (name == "estimate")
+    assert ("`FOLDER`" in section) == (name == "init")
 
 
 def test_every_step_is_on_the_page_of_commands() -> None:

@@ -44,7 +44,7 @@ def test_versions_are_compared_with_their_bounds() -> None:
             for name, found in (("polars>=999", __import__("polars").__version__), ("no-such-package>=1", "none"))
         ),
     ]
-    assert len(machine.packages(lines, ["dev"])) == 4, "and those of an extra that the run needs"
+    assert len(machine.packages(lines, ["dev"])) == 4, "and those of an extra that the configuration needs"
 
 
 def test_what_the_machine_is(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_programs_are_asked_where_they_are(tmp_path: Path) -> None:
     assert machine.gpu(False, nothing).state == "ok" and machine.gpu(True, nothing).state == "missing"
     assert machine.slurm(nothing).text == "not here: jobs run on this machine"
     assert "dot (make docs/rulegraph.svg; install graphviz), uv" in machine.programs(nothing).text
-    assert machine.programs(nothing).state == "ok", "no run needs them"
+    assert machine.programs(nothing).state == "ok", "no call needs them"
     here = tmp_path / "bin"
     program(here, "nvidia-smi", "echo 'H200, 143771 MiB, 570.1'")
     found = machine.gpu(False, str(here), lambda: True)
@@ -185,11 +185,11 @@ def test_the_exit_status_is_that_of_what_is_needed(
     main(["doctor"])
     said = capsys.readouterr().out
     assert "missing  " not in said and "lock: none: nothing runs in this folder" in said
-    assert said.endswith(": nothing that a run needs is missing\n")
+    assert said.endswith(": nothing that a call needs is missing\n")
     Path("over.yaml").write_text(yaml.safe_dump({"datasets": {"shop": TABLE}}))
     with pytest.raises(SystemExit) as end:
         main(["doctor", "--configfile", "over.yaml"])
     assert end.value.code == 1
     said = capsys.readouterr().out
     assert "missing  data set shop: cannot be read: tables/interactions.csv" in said
-    assert said.endswith(", 1 missing: a run needs what is missing\n")
+    assert said.endswith(", 1 missing: a call needs what is missing\n")

@@ -98,7 +98,7 @@ def test_a_call_is_told_of_while_it_runs_and_after_a_kill(project: Path, capsys:
         file.write('{"time": 1, "do')  # the kill came in the middle of a write
     said = report(Call.read(project / ".snakemake"))
     assert "was killed: started " in said and "2 done, 1 failed, 1 cut off, 1 waiting" in said
-    assert "cut off by the end of the run:\n  cooccurrence shop/cooccurrence: line 8" in said
+    assert "cut off by the end of the call:\n  cooccurrence shop/cooccurrence: line 8" in said
 
 
 def test_a_call_that_has_ended_is_told_from_one_that_was_killed(project: Path) -> None:
