@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -74,6 +75,22 @@ def test_every_page_that_code_names_is_there() -> None:
                 assert (REPOSITORY / page).is_file(), f"{name}: {page}"
                 named += 1
     assert named > 40
+
+
+def test_calls_on_pages_have_options_that_exist_and_swallow_no_target() -> None:
+    """An option with several values, such as --configfile, takes a target that stands behind it for one of them."""
+    from snakemake.cli import get_argument_parser
+
+    parser, calls = get_argument_parser(), set()
+    for name in pages():
+        lines = text_of(name).replace("\\\n", " ")
+        calls |= {(name, call) for call in re.findall(r"(?:^ *|`)(snakemake [^`\n|>#]+)", lines, re.MULTILINE)}
+    calls = {(name, call) for name, call in calls if "..." not in call}
+    assert len(calls) > 40
+    for name, call in calls:
+        given = parser.parse_args(shlex.split(call)[1:])
+        values = map(str, [*given.configfile, *given.until, *given.forcerun])
+        assert not [value for value in values if value.startswith("results/")], f"{name}: {call}"
 
 
 def named_definitions() -> Iterator[tuple[str, str, str]]:
