@@ -93,7 +93,8 @@ class Table:
 
         Raises:
             DecorecError: the file is missing or not a table, a column is missing or of a wrong type, a csv file is
-                damaged, a time is not in one of these forms, or no row has a user, an item and a time.
+                damaged, a time is not in one of these forms, times count days, ids were changed by a program, or no row
+                has a user, an item and a time.
         """
         with self.opened("a table of interactions", columns.INTERACTIONS, columns.INTERACTIONS[:3]) as (table, lost):
             schema = table.collect_schema()
@@ -151,8 +152,8 @@ class Table:
         """Ids of all items and the columns of the ``wanted`` items (None: of all); an item's first row is used.
 
         Raises:
-            DecorecError: the file is missing or not a table, has no column "item" or a column of a wrong type, or a csv
-                file is damaged.
+            DecorecError: the file is missing or not a table, has no column "item" or a column of a wrong type, a csv
+                file is damaged, ids were changed by a program, or a text is a list.
         """
         with self.opened("a table of items", columns.ITEMS, columns.ITEMS[:1]) as (table, lost):
             schema = table.collect_schema()
