@@ -13,7 +13,8 @@ __all__ = ["LABELS", "Label", "PaperNames", "label", "note", "paper_name", "shor
 
 @dataclass(frozen=True)
 class Label:
-    """Names of one run, and what it is. What was measured does not stand here: it is computed, or dated in the log."""
+    """Names of one run, and what it is. What was measured does not stand here: it is computed, or dated in the log. Nor
+    do values that can be chosen on a data set, such as a width."""
 
     text: str
     """In printed tables."""
@@ -56,8 +57,8 @@ LABELS: dict[str, Label] = {
     "sasrec": Label(
         "SASRec (full cross-entropy)",
         "sasrec",
-        "Trained with cross-entropy over all items, one pass over each sequence, width 300. The original "
-        "samples one negative per position.",
+        "Trained with cross-entropy over all items, one pass over each sequence. The original samples one negative per "
+        "position.",
         "The paper does not say which loss it used.",
     ),
     "bert4rec": Label(
@@ -102,14 +103,14 @@ LABELS: dict[str, Label] = {
         "eSASRec (LiGR, full softmax)",
         "esasrec",
         "Not in the paper. A re-implementation from its description: gated pre-norm layers with SwiGLU in place of "
-        "SASRec's, width 300. The published model draws 256 negatives per position, counts positions from "
-        "the newest item, and is tuned over smaller widths.",
+        "SASRec's. The published model draws 256 negatives per position, counts positions from the newest item, and is "
+        "tuned over smaller widths than 300.",
     ),
     "gru4rec": Label(
         "GRU4Rec (re-implementation, full softmax, BPTT)",
         "gru4rec",
         "Not in the paper. Trained with cross-entropy over all items after every item, with gradients through the "
-        "whole window, width 300. The authors' code samples its negatives, cuts the gradient after every step and goes "
+        "whole window. The authors' code samples its negatives, cuts the gradient after every step and goes "
         "through parallel sessions; they hold that ratings, as in these categories, say little about the order of "
         "events.",
     ),
@@ -123,7 +124,7 @@ LABELS: dict[str, Label] = {
     "hm4sr": Label(
         "HM4SR (corrected re-implementation, CLIP features)",
         "hm4sr",
-        "Not in the paper. Width 300; the experts that the time weighs are trained, the time enters as waves from a "
+        "Not in the paper. The experts that the time weighs are trained, the time enters as waves from a "
         "week to the whole training part, gaps are counted in the data's own unit, and the loss over categories is "
         "left out. The released code never trains these experts, and its absolute times lose their digits in float32.",
         short="HM4SR",

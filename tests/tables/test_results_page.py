@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from decorec.artifacts.files import write_csv
 from decorec.cli import main
+from decorec.config import load
 from decorec.errors import DecorecError
 from decorec.evaluation.metrics import REPORTED
 from decorec.evaluation.significance import holm, paired_test
@@ -222,6 +224,19 @@ def test_labels_hold_no_measured_result() -> None:
         for text in (entry.text, entry.paper, entry.note, entry.paper_note, entry.short):
             assert not re.search(r"%|\bper cent\b|\bpercent", text, re.IGNORECASE)
             assert not re.search(r"\b(better|worse|weaker|gain|noise|above|below)", text, re.IGNORECASE), text
+
+
+def test_values_in_a_label_are_those_of_the_run_on_every_data_set() -> None:
+    """The sample shop has narrower models than others."""
+    for entry in LABELS.values():
+        assert not re.search(r"\bwidth \d", entry.note, re.IGNORECASE), entry.note
+    config = load(yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text()))
+    for dataset in (None, *config.tuned):
+        run = config.run("decorec-plus", dataset)
+        assert run.experts.floor is not None and run.experts.floor.name == "content-ease"
+        assert f"exp({run.experts.weight:g} z)" in LABELS["decorec-plus"].note
+        assert f"1 + {run.experts.neighbourhood:g} q" in LABELS["decorec-plus"].note
+        assert run.train.stage(run.stages[-1]).horizon == 3 and "the next three items" in LABELS["decorec-plus"].note
 
 
 def test_results_page_states_the_protocol_in_force(tmp_path: Path) -> None:
