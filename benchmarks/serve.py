@@ -1,9 +1,10 @@
 """Requests per second and waiting times of `decorec serve`, beside Cornac's serving app.
 
-Our side: DeCoRec of width 300 with random weights over generated items, each request a history of 5 to 50 items, the
-best 12 that are not in it. Cornac's side: BPR of the same width over the same number of items, the best 12 for a known
-user, seen items removed; a lookup of the user's vector, where ours runs a transformer over a history. It runs in an
-environment of its own, under its own Flask app and Flask's threaded server:
+Our side: models of width 300 with random weights over generated items (DeCoRec; SASRec, a transformer over ids;
+popularity, which computes nothing, so that what is left is HTTP, validation, the choice of the best 12 and JSON), each
+request a history of 5 to 50 items, the best 12 that are not in it. Cornac's side: BPR of the same width over the same
+number of items, the best 12 for a known user, seen items removed; a lookup of the user's vector, where ours runs a
+transformer over a history. It runs in an environment of its own, under its own Flask app and Flask's threaded server:
 
     python3 -m venv ~/.cache/decorec-benchmarks/cornac
     ~/.cache/decorec-benchmarks/cornac/bin/pip install cornac flask
@@ -12,7 +13,8 @@ Servers and clients run on the same machine; the servers are asked in turn, and 
 one process that keeps as many connections busy as there are clients; each sends its next request when it has its
 answer. Processor time is that of the server alone: on a machine that is shared with others it says more than the clock.
 
-    python -m benchmarks serve [--items 20000] [--seconds 10] [--threads 1] [--cornac [PYTHON]]
+    python -m benchmarks serve [--items 20000] [--models decorec sasrec popularity] [--seconds 10] [--threads 1]
+        [--cornac [PYTHON]]
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ def main() -> None:
     """Start the servers, ask them in turn, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks serve")
     parser.add_argument("--items", type=int, default=20_000)
+    parser.add_argument("--models", nargs="+", default=["decorec", "sasrec", "popularity"])
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement, after a fifth of it to warm up")
     parser.add_argument("--threads", type=int, default=1, help="of one scoring")
     parser.add_argument("--cornac", type=Path, nargs="?", const=PYTHON, help="interpreter of Cornac's environment")
@@ -57,12 +60,14 @@ def main() -> None:
     print(f"{describe_machine()}; {options.items:,} items, {options.threads} threads of the server", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        _save(folder / "run", options.items)
-        ours = [sys.executable, "-m", "decorec", "serve", "--run", str(folder / "run"), "--port", "0"]
-        ours += ["--threads", str(options.threads)]
         with ExitStack() as running:
-            server = running.enter_context(_server(ours, r"serving at http://127.0.0.1:(\d+)", options.threads))
-            servers = [("decorec", server, _histories(options.items))]
+            servers = []
+            for model in options.models:
+                _save(folder / model, model, options.items)
+                ours = [sys.executable, "-m", "decorec", "serve", "--run", str(folder / model), "--port", "0"]
+                ours += ["--threads", str(options.threads)]
+                server = running.enter_context(_server(ours, r"serving at http://127.0.0.1:(\d+)", options.threads))
+                servers.append((model, server, _histories(options.items)))
             if options.cornac is not None:
                 theirs = _peer(options.cornac.expanduser(), folder, options.items)
                 server = running.enter_context(_server(theirs, r"Running on http://127.0.0.1:(\d+)", options.threads))
@@ -81,12 +86,13 @@ def _peer(python: Path, folder: Path, items: int) -> list[str]:
     return [str(python), str(Path(__file__).with_name("_cornac.py")), str(folder), str(items), str(port)]
 
 
-def _save(folder: Path, items: int) -> None:
-    """A run with random weights."""
+def _save(folder: Path, name: str, items: int) -> None:
+    """A run with random weights, or with the counts of random purchases."""
     world = generated("generated", items, items, 7.67)
-    run = resolve({}, "described", {})
+    run = resolve({}, "described", {"model": {"name": name}})
     torch.manual_seed(0)
-    model = build(run, world.item_data, "stage2")
+    model = build(run, world.item_data, run.stages[-1])
+    model.observe(world.sequences.training())
     names, counts = [f"item-{number}" for number in range(items)], world.sequences.counts(items)
     checkpoint.save(model, run, 0, names, counts, folder / "model.safetensors", folder / "config.json")
 
