@@ -106,9 +106,18 @@ class Targets(Recommending):
         """Run of the main table -> the modalities that it reads, as JSON."""
         return json.dumps({run: sorted(self.features_of(run)) for run in self.config.tables.main})
 
-    def verdict_first_stages(self, dataset: str) -> str:
-        """``first_stages`` of the runs that the verdict compares."""
-        return self.first_stages(self.verdict_runs(dataset))
+    def verdict_stages(self, dataset: str) -> str:
+        """Run that the verdict compares -> stage that is trained -> run whose training it is, as JSON.
+
+        A run that starts from an earlier checkpoint has no training of its first stage where it has two.
+        """
+        found: dict[str, dict[str, str]] = {}
+        for run in self.verdict_runs(dataset):
+            every = self.runs[run].stages
+            trained = every if self.earlier(dataset, run) is None else every[-1:]
+            owner = self.first_stage_run(run, dataset)
+            found[run] = {stage: owner if stage == "stage1" else run for stage in trained}
+        return json.dumps(found)
 
     def all_features(self) -> list[str]:
         """Features of every modality that a data set has, of all data sets."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv as csv_module
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -18,7 +18,7 @@ from decorec.errors import DecorecError
 from decorec.tables.labels import short
 from decorec.tables.render import Cell, Group, Table, write
 
-__all__ = ["Cost", "FirstStages", "cost_of", "cost_table"]
+__all__ = ["Cost", "FirstStages", "Stages", "cost_of", "cost_table"]
 
 PREPARATION = (
     "sample",
@@ -43,6 +43,10 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("seconds", "seconds_std", "processor_seconds", "peak_memory_mb"), pl.Float64),
     **dict.fromkeys(("parameters", "trainable_parameters"), pl.Int64),
 }
+
+
+class Stages(RootModel[dict[str, dict[str, str]]]):
+    """Run -> each stage that is trained for it -> the run whose training that is."""
 
 
 class FirstStages(RootModel[dict[str, dict[str, str]]]):
@@ -174,27 +178,27 @@ class Cost:
     """Largest resident memory of a job, in MB."""
 
 
-def cost_of(run: str, first: str, dataset: str, benchmarks: Path, content: bool) -> Cost:
+def cost_of(run: str, stages: Mapping[str, str], dataset: str, benchmarks: Path, content: bool) -> Cost:
     """Cost of training a run once and ranking all users once, mean over seeds.
 
     Args:
         run: the run.
-        first: the run whose stage 1 it starts from.
+        stages: each stage that is trained for it -> the run whose training that is.
         dataset: the data set.
-        benchmarks: folder of the measurements.
+        benchmarks: folder of the measurements; those of stages that the run had before lie there too.
         content: whether it reads texts or pictures: then fetching and encoding them counts as well.
 
     Raises:
         DecorecError: a measurement cannot be read.
     """
-    jobs = {
-        stage: _measured(sorted(_of_seeds(benchmarks, dataset, first if stage == "stage1" else run, stage)))
-        for stage in (*TRAINING, "evaluate")
-    }
-    if not jobs["evaluate"]["seeds"] or not (jobs["stage2"]["seeds"] or jobs["fit"]["seeds"]):
+    jobs = [
+        _measured(sorted(_of_seeds(benchmarks, dataset, owner, stage)))
+        for stage, owner in {**stages, "evaluate": run}.items()
+    ]
+    if not all(job["seeds"] for job in jobs):
         return Cost(None, None)
     files = [file for step in CONTENT for file in _measurements(benchmarks, dataset, step)] if content else []
-    found = [job for job in (*jobs.values(), *(_measured([file]) for file in files)) if job["seeds"]]
+    found = [*jobs, *(_measured([file]) for file in files)]
     return Cost(sum(job["processor_seconds"] for job in found), max(job["peak_memory_mb"] for job in found))
 
 

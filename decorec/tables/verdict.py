@@ -17,7 +17,7 @@ from decorec.config.evaluation import EvaluateConfig
 from decorec.errors import DecorecError
 from decorec.evaluation.significance import interval_over_seeds
 from decorec.tables.collect import Block, RunRanks, read_runs
-from decorec.tables.cost import Cost, FirstStages, cost_of
+from decorec.tables.cost import Cost, Stages, cost_of
 from decorec.tables.hidden import hidden_by_the_data
 from decorec.tables.labels import short
 from decorec.tables.render import markdown_rows
@@ -334,7 +334,7 @@ def verdict(
     validation: list[Path],
     twins: Twins,
     reads: Twins,
-    first_stages: FirstStages,
+    stages: Stages,
     benchmarks: Path,
     statistics: Path,
     counts: Path | None = None,
@@ -351,7 +351,7 @@ def verdict(
         validation: validation.parquet (read) beside each of them: what is taken is chosen by these.
         twins: run -> its modalities, of runs that differ in nothing else; one has none.
         reads: run -> the modalities that it reads, of all other runs that are compared.
-        first_stages: data set -> run -> run whose stage 1 it starts from.
+        stages: run -> each stage that is trained for it -> the run whose training that is.
         benchmarks: folder of the measurements (read).
         statistics: statistics.json (read).
         counts: ingest.json (read); none for given splits.
@@ -377,8 +377,7 @@ def verdict(
     found = {history: read[Block(dataset, history)] for history in HISTORIES}
     question = _Question(found, twins.root, evaluate, smallest_effect)
     sentence, said, needed = question.sentence()
-    first = first_stages.root[dataset]
-    costs = {run: cost_of(run, first[run], dataset, benchmarks, bool(known[run])) for run in known}
+    costs = {run: cost_of(run, stages.root[run], dataset, benchmarks, bool(known[run])) for run in known}
     validated = read_runs(validation, list(known), split="valid")
     chosen_by = {history: validated[Block(dataset, history)] for history in HISTORIES}
     rows = _models(found, chosen_by, known, costs, evaluate)

@@ -309,6 +309,10 @@ def test_the_twins_of_the_verdict_differ_in_their_modalities_alone() -> None:
         for seed in ((3,) if run == "ease" else (3, 4))
     ]
     assert json.loads(found.verdict_reads("shop")) == {"decorec": ["image", "text"], "ease": []}
+    stages = json.loads(found.verdict_stages("shop"))
+    assert list(stages) == found.verdict_runs("shop")
+    assert stages["decorec"] == {"stage1": "decorec", "stage2": "decorec"} and stages["ease"] == {"fit": "ease"}
+    assert list(stages["no-modalities"]) == ["fit"], "no stage 1 without modalities"
     tuned = {"shop": {"no-modalities": {"model": {"temperature": 1.0}}}}
     assert "decorec-ids-alone" in plan(**VERDICT, tuned=tuned).twins("shop"), "its values differ on one data set"
 

@@ -14,7 +14,7 @@ from decorec.config.evaluation import EvaluateConfig
 from decorec.data.item_features import FeatureFile
 from decorec.errors import DecorecError
 from decorec.evaluation.significance import interval_over_seeds
-from decorec.tables.cost import FirstStages
+from decorec.tables.cost import Stages
 from decorec.tables.verdict import Twins, answer, customers_needed, verdict
 from tests.support.fabricated_ranks import statistics_file, write_ranks
 
@@ -58,7 +58,7 @@ def judge(
         **files,
         "twins": Twins(twins),
         "reads": Twins({run: [] for run in hits if run not in twins}),
-        "first_stages": FirstStages({"shop": dict(zip(hits, hits, strict=True))}),
+        "stages": Stages({run: dict.fromkeys(TWO if run == "decorec" else ["fit"], run) for run in hits}),
         "benchmarks": folder / "benchmarks",
         "statistics": statistics_file(folder, USERS, 50, 900),
         "features": [],
@@ -73,6 +73,7 @@ def judge(
 
 
 BOTH = {"decorec": ["text", "image"], "no-modalities": []}
+TWO = ("stage1", "stage2")
 
 
 def test_they_help(tmp_path: Path) -> None:
@@ -133,6 +134,9 @@ def test_the_simplest_model_within_noise_of_the_best_is_taken_by_its_cost(tmp_pa
             measure(job / "evaluate.tsv", 1.0)
     measure(tmp_path / "benchmarks/shop/runs/decorec/seed-0/stage1.tsv", 30.0)
     measure(tmp_path / "benchmarks/shop/features.tsv", 200.0)
+    measure(
+        tmp_path / "benchmarks/shop/runs/item-knn/seed-0/stage2.tsv", 900.0
+    )  # of another model of this name, before
     found = judge(tmp_path, hits, BOTH)
     cost = {row["run"]: (row["seconds"], row["memory"]) for row in found["models"]}
     assert cost["decorec"] == (50 + 30 + 1 + 200, 20_000), "the encoder is part of what a model of texts costs"
@@ -142,6 +146,9 @@ def test_the_simplest_model_within_noise_of_the_best_is_taken_by_its_cost(tmp_pa
         "Take Item-kNN: 600 of 1,000, 4 processor seconds, 320 MB. On validation items it is the simplest one"
     )
     assert found["models"][0]["run"] == "decorec"
+    (tmp_path / "benchmarks/shop/runs/decorec/seed-0/stage1.tsv").unlink()
+    again = {row["run"]: row["seconds"] for row in judge(tmp_path, hits, BOTH)["models"]}
+    assert again == {run: None if run == "decorec" else spent for run, (spent, _) in cost.items()}, "half is no cost"
 
 
 def test_the_test_items_choose_nothing(tmp_path: Path) -> None:

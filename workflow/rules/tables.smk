@@ -94,7 +94,7 @@ rule verdict:
     params:
         twins=ask(plan.verdict_twins),
         reads=ask(plan.verdict_reads),
-        first_stages=ask(plan.verdict_first_stages),
+        stages=ask(plan.verdict_stages),
         benchmarks=layout.BENCHMARKS,
         smallest_effect=plan.config.tables.smallest_effect,
         evaluate=plan.section("evaluate"),
@@ -104,7 +104,7 @@ rule verdict:
     shell:
         step(
             "verdict",
-            params="twins reads first_stages benchmarks smallest_effect evaluate",
+            params="twins reads stages benchmarks smallest_effect evaluate",
             input="ranks validation statistics counts features",
             output="document output",
         )
