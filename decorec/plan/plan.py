@@ -5,6 +5,7 @@ It does not depend on the workflow engine, and importing it loads none of the li
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from decorec.acquire.sources.registry import SOURCES
@@ -26,17 +27,23 @@ class Plan(Tables):
         """Names of the figures whose tables are all in this configuration."""
         return [name for name, drawing in FIGURES.items() if set(drawing.tables) <= set(self.tables())]
 
-    def page_files(self, page: str) -> dict[str, list[str]]:
+    def page_files(self, page: str, asked: Collection[str] = ()) -> dict[str, list[str]]:
         """Input files of a page, by parameter of its step: all there are ("full"), or what is there ("index").
 
-        Of tables, figures and verdicts, "index" shows those whose file exists when the workflow is planned, so that it
-        starts no training of its own; the main table it needs, and with it its trainings, whose curves it shows. A
-        gallery is made if the files that it reads exist. The paper's claims stand beside the paper's data alone.
+        Of tables, figures and verdicts, "index" shows those whose file exists when the workflow is planned, or that the
+        same call makes, so that it starts no training of its own; the main table it needs, and with it its trainings,
+        whose curves it shows. A gallery is made if the files that it reads exist, or if it shows models of the main
+        table alone. The paper's claims stand beside the paper's data alone.
+
+        Args:
+            page: full or index.
+            asked: files that the call was asked for.
         """
         whole = page == "full"
+        made = {str(Path(file).with_suffix("")) for file in asked}  # one job makes files of one name in several formats
 
         def there(file: str) -> bool:
-            return whole or Path(file).is_file()
+            return whole or Path(file).is_file() or str(Path(file).with_suffix("")) in made
 
         main = layout.fill(layout.TABLE, table="main")
         paper = any(dataset.paper for dataset in self.config.datasets.values())
@@ -53,7 +60,11 @@ class Plan(Tables):
             "figures": [file for file in figures if there(file)],
             "histories": [file for file in self.trained() if there(file) or not Path(main).is_file()],
             "galleries": [
-                file for name, file in galleries.items() if there(file) or all(map(there, self.gallery_files(name)))
+                file
+                for name, file in galleries.items()
+                if there(file)
+                or all(map(there, self.gallery_files(name)))
+                or set() < set(self.shown_runs(name)) <= set(self.config.tables.main)
             ],
             "verdicts": [file for file in verdicts if there(file)],
             "counts": self.of_datasets(layout.COUNTS, *INGESTED),

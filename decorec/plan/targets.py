@@ -56,9 +56,13 @@ class Targets(Recommending):
         ]
 
     def shown_models(self, dataset: str) -> list[str]:
-        """The trained models whose recommendations the report shows: of the runs that the data set has features for."""
+        """The trained models whose recommendations the report shows."""
+        return self.last_models(self.shown_runs(dataset), dataset)
+
+    def shown_runs(self, dataset: str) -> list[str]:
+        """Their runs: those that the data set has features for."""
         known = [run for run in self.config.report.runs if run in self.runs]
-        return self.last_models([run for run in known if self.has_features(dataset, run)], dataset)
+        return [run for run in known if self.has_features(dataset, run)]
 
     def twins(self, dataset: str) -> dict[str, list[str]]:
         """Run -> modalities, of the runs of the verdict that a data set has features for.

@@ -69,7 +69,7 @@ const search = latest(
     return words ? { words, ...(await ask(`search?k=20&q=${encodeURIComponent(words.slice(0, 200))}`)) } : { items: [] };
   },
   ({ words, items }) => {
-    element("found").textContent = words ? `${items.length} found${items.length === 20 ? ", the best 20" : ""}` : "";
+    element("found").textContent = words ? (items.length === 20 ? "The best 20" : `${items.length} found`) : "";
     const note = (product) => (product.known ? "" : "the model does not know it");
     element("products").replaceChildren(...items.map((p) => entry(p, "Buy", note(p), () => add(p))));
   },

@@ -290,6 +290,23 @@ VERDICT: dict[str, Any] = {
 }
 
 
+def test_the_page_shows_what_the_same_call_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an empty folder: what was asked for beside it, and a gallery of models that the main table trains anyway."""
+    monkeypatch.chdir(tmp_path)
+    found = plan(tables={"verdict": "decorec"})
+    alone = found.page_files("index")
+    assert [Path(file).name for file in alone["tables"]] == ["main.html"]
+    assert (alone["galleries"], alone["verdicts"], alone["figures"]) == (["results/shop/gallery.json"], [], [])
+    asked = {"results/shop/verdict.md", "results/tables/beyond.csv", "results/figures/pareto.svg", "all"}
+    both = found.page_files("index", asked)
+    assert {Path(file).name for file in both["tables"]} == {"main.html", "beyond.html"}
+    assert both["verdicts"] == ["results/shop/verdict.json"]
+    assert both["figures"] == ["results/figures/pareto.svg"]
+    runs = {"decorec": {}, "other": {"model": {"name": "sasrec"}}}
+    more = plan(runs=runs, tables={"main": ["decorec"]}, report={"runs": list(runs)})
+    assert more.page_files("index")["galleries"] == [], "the table does not train the other one"
+
+
 def test_the_twins_of_the_verdict_differ_in_their_modalities_alone() -> None:
     found = plan(**VERDICT, seeds=[3, 4])
     assert found.twins("shop") == {

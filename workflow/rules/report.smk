@@ -64,7 +64,7 @@ rule gallery:
 
 rule report_page:
     input:
-        unpack(ask(plan.page_files)),
+        unpack(ask(partial(plan.page_files, asked=workflow.dag_settings.targets))),
     output:
         page=report(
             layout.PAGE,
