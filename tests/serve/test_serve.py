@@ -30,6 +30,7 @@ from decorec.recommend.trained import Recommendation, TrainedRun
 from decorec.serve.bodies import MOST_BYTES, MOST_HISTORY, Recommend, Similar
 from decorec.serve.meters import Meters
 from decorec.serve.reload import load_warm
+from decorec.serve.server import listening
 from decorec.serve.worker import BusyError, Worker
 from tests.support import browser, small
 from tests.support.service import HOSTILE, ITEMS, UNKNOWN, Service, serving, shop, train
@@ -114,6 +115,14 @@ def test_library_server_and_export_give_the_same_lists(service: Service, trained
     ]
     pairs = [(each.item, found) for own, found in zip(library, again, strict=False) for each in own]
     assert sum(item in {each.item for each in found} for item, found in pairs) > 0.95 * len(pairs)
+
+
+def test_answers_do_not_wait_for_a_confirmation() -> None:
+    """Of what was sent before: Nagle's algorithm would hold each body back for 40 ms."""
+    with listening("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
 
 def test_refusals_say_why(service: Service) -> None:

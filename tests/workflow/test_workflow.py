@@ -222,8 +222,9 @@ def test_one_more_seed_trains_that_seed_alone(workplace: Workplace) -> None:
 def test_the_page_shows_what_is_there_and_follows_the_tables_that_it_shows(finished: Workplace, tmp_path: Path) -> None:
     shop = finished.copy(tmp_path / "shop", SETTINGS)
     assert shop.planned(INDEX) == {"drawn_table": 1, "gallery": 1, "report_page": 1, "total": 3}
-    asked = shop.snakemake("-n", "--printshellcmds", "--", INDEX, "results/sample/verdict.md")
-    assert "--verdicts results/sample/verdict.json" in asked.stdout, "it waits for what the same call makes"
+    asked = shop.snakemake("-n", "--printshellcmds", "--", INDEX, "results/tables/cost.csv").stdout
+    (command,) = (line for line in asked.splitlines() if "decorec report-page" in line)
+    assert "results/tables/cost.html" in command, "it waits for what the same call makes"
     assert shop.snakemake("--", INDEX).returncode == 0
     text = (shop.folder / INDEX).read_text(encoding="utf-8")
     for name in ("main", "ablations", "statistics"):

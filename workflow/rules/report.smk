@@ -64,7 +64,7 @@ rule gallery:
 
 rule report_page:
     input:
-        unpack(ask(partial(plan.page_files, asked=workflow.dag_settings.targets))),
+        unpack(files_of_page),
     output:
         page=report(
             layout.PAGE,
