@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from decorec.artifacts import layout
-from decorec.artifacts.seal import current, provenance
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
 from decorec.models.added_items import WithAddedItems
@@ -64,8 +62,7 @@ class ExtensibleRun(TrainedRun):
                 f"{folder}: expected a trained run, found one with added items; add all new items to the trained run"
             )
         given = [Path(file) for file in features] if features is not None else own_features(folder)
-        # Outside of a step too, features and encoder have to belong together.
-        with provenance() if current() is None else nullcontext():
+        with trained.sources_agree():
             new = read_new_items(
                 Path(table),
                 self.items,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -30,7 +30,7 @@ from decorec.recommend.histories import chosen, expect_ids, from_lists
 from decorec.recommend.new_items import read_added
 from decorec.recommend.self_contained import checked
 
-__all__ = ["Lists", "Reason", "Recommendation", "TrainedRun", "load"]
+__all__ = ["Lists", "Reason", "Recommendation", "TrainedRun", "load", "sources_agree"]
 
 Reason = Literal["model", "popular"]
 
@@ -329,8 +329,7 @@ def load(folder: Path | str) -> TrainedRun:
             "configuration; delete its folder, or give that of the other"
         )
     weights, config = inside[0] / "model.safetensors", inside[0] / "config.json"
-    # A step has to know what it reads; elsewhere the files are compared with each other alone.
-    with provenance() if current() is None else nullcontext():
+    with sources_agree():
         _belong_together(weights, config)
         trained = read_added(checkpoint.load(weights, config), inside[0])
     if trained.stage != trained.run.stages[-1]:
@@ -339,6 +338,14 @@ def load(folder: Path | str) -> TrainedRun:
             "the folder of that stage"
         )
     return TrainedRun(trained, inside[0])
+
+
+def sources_agree() -> AbstractContextManager[object]:
+    """Within this, files that are read have to belong together.
+
+    Those of a step agree with all that it reads, elsewhere they are compared with each other alone.
+    """
+    return provenance() if current() is None else nullcontext()
 
 
 def _belong_together(weights: Path, config: Path) -> None:

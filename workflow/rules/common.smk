@@ -176,15 +176,15 @@ def ask(question):
     )
 
 
-def files_of_page(wildcards):
-    """What a page shows. The targets of the call are known when Snakemake plans it, not when it reads the rules."""
-    return plan.page_files(wildcards.page, workflow.dag_settings.targets)
-
-
 def ask_untracked(question):
     """The same for what no result depends on: values of functions that take the output start nothing again."""
     answer = ask(question)
     return lambda wildcards, output: answer(wildcards)
+
+
+def files_of_page(wildcards):
+    """What a page shows. The targets of the call are known when Snakemake plans it, not when it reads the rules."""
+    return plan.page_files(wildcards.page, workflow.dag_settings.targets)
 
 
 def catalogue_of(wildcards):
