@@ -118,11 +118,11 @@ STEPS = (
     ),
     Step(
         "clusters of one modality",
-        Cell(DATA, "Clusters", "200,000 x 512 into 2,000", "processor"),
-        ("200,000", "2,000"),
-        "pairs of an item and a centroid, with a tenth as many centroids as items",
-        ITEMS * ITEMS // 10,
-        "of all pairs: above 2^29 of them k-means works in two levels, which needs 2 in 1,000 of a million clusters",
+        Cell(DATA, "In two levels", "1,000,000 x 512 into 20,000", "processor"),
+        ("2.8e8",),
+        "pairs of two levels, with a tenth as many clusters as items",
+        2 * ITEMS * math.isqrt(ITEMS // 10),
+        "features are read whole into one process",
     ),
     Step(
         "stage 1, one modality, sampled negatives",
