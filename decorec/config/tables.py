@@ -63,7 +63,9 @@ class TablesConfig(Section):
     """Runs of DeCoRec whose representations of items are drawn (t-SNE, first seed), side by side."""
     advantages: Distinct[str] = []
     """Runs of the table of advantages: of each model its own run first, then the same with what others were given, such
-    as a horizon or experts. Runs of one model stand one after another."""
+    as a horizon or experts. Runs of one model stand one after another. The page of results shows it."""
+    advantages_seeds: int | None = Field(None, ge=1)
+    """Number of seeds of that table, the first ones; all by default."""
     newitems: Distinct[str] = []
     """Runs of the table of new items: each is trained again with every seed, without some of the items, which are then
     added without training."""

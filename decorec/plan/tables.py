@@ -192,7 +192,9 @@ TABLES: dict[str, TableJob] = {
     **{knob: _sensitivity(knob) for knob in KNOBS},
     "advantages": TableJob(
         step="advantages-table",
-        files=lambda plan: {"ranks": plan.of_runs(plan.config.tables.advantages)},
+        files=lambda plan: {
+            "ranks": plan.of_runs(plan.config.tables.advantages, seeds=plan.config.tables.advantages_seeds)
+        },
         values=lambda plan: {
             "models": plan.models_of(plan.config.tables.advantages),
             "evaluate": plan.section("evaluate"),
@@ -252,6 +254,10 @@ class Tables(Targets):
     def printed_tables(self) -> list[str]:
         """Names of the tables with a page of their own."""
         return [name for name in self.tables() if not TABLES[name].drawn]
+
+    def advantages(self) -> list[str]:
+        """The table of what each model gains from the same additions, where it has runs."""
+        return [layout.fill(layout.TABLE, table="advantages")] if TABLES["advantages"].wanted(self) else []
 
     def table_files(self, table: str) -> dict[str, list[str]]:
         """Input files of a table, by parameter of its step, and those that it waits for, if there are any."""

@@ -26,6 +26,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("mean", "std"), pl.Float64),
     "seeds": pl.Int64,
     **dict.fromkeys(("difference", "ci_low", "ci_high", "p_value"), pl.Float64),
+    **dict.fromkeys(("lead", "lead_low", "lead_high", "lead_p_value"), pl.Float64),
 }
 PRINTED = ("Hit@10", "NDCG@10", "NDCG@50")
 """Metrics that are printed; the csv file has all of them."""
@@ -38,6 +39,10 @@ class ModelNames(RootModel[dict[str, str]]):
         """The first run of the model of ``run``."""
         return next(other for other, model in self.root.items() if model == self.root[run])
 
+    def last(self) -> list[str]:
+        """The last run of each model: the one with all additions."""
+        return list({model: run for run, model in self.root.items()}.values())
+
 
 @dataclass(frozen=True)
 class _Part:
@@ -49,14 +54,16 @@ class _Part:
     """By run and metric."""
     effects: Mapping[tuple[str, str], Effect]
     """The same, of a run minus the first run of its model."""
+    leads: Mapping[tuple[str, str], Effect]
+    """The same, of the last run of the first model minus that of another model."""
 
     def records(self) -> Iterator[tuple[object, ...]]:
         """Rows of the csv file."""
         for run, model in self.models.root.items():
             for metric in REPORTED:
-                row, effect = self.summaries[run, metric], self.effects.get((run, metric))
-                gain = (None,) * 4 if effect is None else (effect.difference, effect.low, effect.high, effect.p_value)
-                yield (*self.block, metric, model, run, row.mean, row.std, row.seeds, *gain)
+                row = self.summaries[run, metric]
+                gain, lead = (_cells(effects.get((run, metric))) for effects in (self.effects, self.leads))
+                yield (*self.block, metric, model, run, row.mean, row.std, row.seeds, *gain, *lead)
 
     def groups(self) -> Iterator[Group]:
         """The printed rows, a group for each model."""
@@ -78,15 +85,25 @@ class _Part:
             )
 
 
+def _cells(effect: Effect | None) -> tuple[float | None, ...]:
+    return (None,) * 4 if effect is None else (effect.difference, effect.low, effect.high, effect.p_value)
+
+
 def _part(block: Block, runs: dict[str, RunRanks], models: ModelNames, evaluate: EvaluateConfig) -> _Part:
+    def minus(one: str, other: str, row: str) -> dict[tuple[str, str], Effect]:
+        found = compare_runs(runs[one], runs[other], evaluate)
+        return {(row, metric): effect for metric, effect in zip(REPORTED, found, strict=True)}
+
     effects: dict[tuple[str, str], Effect] = {}
     for run in models.root:
-        own = models.own(run)
-        if run != own:
-            found = compare_runs(runs[run], runs[own], evaluate)
-            effects |= {(run, metric): effect for metric, effect in zip(REPORTED, found, strict=True)}
+        if run != models.own(run):
+            effects |= minus(run, models.own(run), run)
+    leads: dict[tuple[str, str], Effect] = {}
+    first, *others = models.last()
+    for run in others:
+        leads |= minus(first, run, run)
     summaries = {(row.run, row.metric): row for row in summarise_block(block, runs, None, evaluate)}
-    return _Part(block, models, summaries, effects)
+    return _Part(block, models, summaries, effects, leads)
 
 
 def advantages_table(
@@ -107,7 +124,9 @@ def advantages_table(
         evaluate: the section evaluate of the configuration.
         csv: the table (written), one row per data set, history, run and metric: dataset, history (kept or masked),
             metric, model, run, mean, std, seeds, difference (to the first run of the model; empty for that run),
-            ci_low, ci_high (over users and seeds), p_value (paired permutation test over users).
+            ci_low, ci_high (over users and seeds), p_value (paired permutation test over users); lead, lead_low,
+            lead_high, lead_p_value: the same for the last run of the first model minus this run, where this is the last
+            run of another model.
         tex: the printed table as a LaTeX float (written).
         html: the printed table as a page (written).
         md: the printed table as Markdown (written).

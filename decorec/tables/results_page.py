@@ -72,19 +72,27 @@ def _in_short(dataset: str, history: History, rows: Rows, effects: Mapping[str, 
     for reference, against in effects.items():
         if not against:
             continue
-        found = {run: each[REPORTED.index(ORDER)] for run, each in against.items()}
-        told = holm([effect.p_value for effect in found.values()]) < LEVEL
-        ahead: list[str] = []
-        behind: list[str] = []
-        near: list[str] = []
-        for (run, effect), sure in zip(found.items(), told, strict=True):
-            (near if not sure else ahead if effect.difference > 0 else behind).append(run)
-        parts.append(
-            f"{label(reference)} ({rows[reference, ORDER].mean:.4f}, number {runs.index(reference) + 1}) is ahead of "
-            f"{_named(ahead)} of the others, behind {_named(behind)}, and not to be told from {_named(near)} (p < "
-            f"{LEVEL} after Holm, over these {len(found)} comparisons)."
-        )
+        found = [(run, each[REPORTED.index(ORDER)]) for run, each in against.items()]
+        told = _told([(run, effect.difference, effect.p_value) for run, effect in found])
+        place = f"{rows[reference, ORDER].mean:.4f}, number {runs.index(reference) + 1}"
+        parts.append(f"{label(reference)} ({place}) is {told}.")
     return [f"**{dataset}, history {history}:** {' '.join(parts)}", ""]
+
+
+def _told(found: Sequence[tuple[str, float, float]]) -> str:
+    """Whom a run is ahead of and behind.
+
+    Args:
+        found: each other run, the difference to it, and its p value.
+    """
+    groups: dict[str, list[str]] = {"ahead": [], "behind": [], "near": []}
+    for (run, difference, _), sure in zip(found, holm([p for *_, p in found]) < LEVEL, strict=True):
+        groups["near" if not sure else "ahead" if difference > 0 else "behind"].append(run)
+    ahead, behind, near = map(_named, groups.values())
+    return (
+        f"ahead of {ahead} of the others, behind {behind}, and not to be told from {near} (p < {LEVEL} after Holm, "
+        f"over these {len(found)} comparisons)"
+    )
 
 
 def _named(runs: Sequence[str]) -> str:
@@ -209,6 +217,56 @@ def _beyond(frame: pl.DataFrame, runs: Sequence[str], history: History) -> list[
     return [f"### Beyond accuracy, history {history}", "", *markdown_rows(["run", *metrics], table)] if metrics else []
 
 
+def _additions(frame: pl.DataFrame, dataset: str, history: History) -> tuple[list[str], list[str]]:
+    """What each model gains from the same additions: a paragraph for the top of the page, and a table.
+
+    Args:
+        frame: the rows of advantages.csv of one block; without any, nothing is said.
+        dataset: of the block.
+        history: of the block.
+    """
+    by_run = {
+        run: {metric: row for row in rows for metric in [row["metric"]]}
+        for run, rows in groupby(frame.iter_rows(named=True), key=lambda row: row["run"])
+    }
+    if not by_run:
+        return [], []
+    last = list({each[ORDER]["model"]: run for run, each in by_run.items()}.values())
+    order = sorted(last, key=lambda run: -by_run[run][ORDER]["mean"])
+    first, *others = [f"{label(run)} {by_run[run][ORDER]['mean']:.4f}" for run in order]
+    gains = sorted(by_run[run][ORDER]["difference"] for run in last if by_run[run][ORDER]["difference"] is not None)
+    leads = [(run, row["lead"], row["lead_p_value"]) for run in last[1:] for row in [by_run[run][ORDER]]]
+    seeds = " or ".join(map(str, sorted(set(frame["seeds"]))))
+    parts = [f"by {ORDER}, {first} is the first of {len(order)}" + (f", before {others[0]}" if others else "") + "."]
+    if gains:
+        parts.append(f"To each of these models the additions are worth {gains[0]:+.4f} to {gains[-1]:+.4f}.")
+    if leads:
+        parts.append(f"{label(last[0])} is {_told(leads)}.")
+    given = f"every model with what {label(last[0])} was given (seeds: {seeds})"
+    short = f"**{dataset}, history {history}, {given}:** {' '.join(parts)}"
+    table = []
+    for run, each in by_run.items():
+        row = each[ORDER]
+        differences = [
+            "" if row[key] is None else f"{row[key]:+.4f} ({row[low]:+.4f} to {row[high]:+.4f}; p = {row[p]:.4f})"
+            for key, low, high, p in (
+                ("difference", "ci_low", "ci_high", "p_value"),
+                ("lead", "lead_low", "lead_high", "lead_p_value"),
+            )
+        ]
+        means = [f"{each[metric]['mean']:.4f}" for metric in ("Hit@10", ORDER)]
+        table.append([label(run), str(row["seeds"]), *means, *differences])
+    header = ["run", "seeds", "Hit@10", ORDER, f"minus the model's own run, {ORDER}", f"{label(last[0])} minus it"]
+    return [short, ""], [
+        f"### What each model gains from the same additions, history {history}",
+        "",
+        f"The first run of a model is its own; the others were given what {label(last[0])} has more than "
+        f"{label(next(iter(by_run)))}, in part or all of it, as far as the model can have it.",
+        "",
+        *markdown_rows(header, table),
+    ]
+
+
 def standard_errors(row: Summary, mean: float, std: float | None, seeds: int) -> float | None:
     """Difference of two means over seeds in units of its standard error, sqrt(s1^2 / n1 + s2^2 / n2).
 
@@ -278,6 +336,7 @@ def _section(
     name: str | None,
     chosen: Mapping[str, TunedDifference],
     beyond: pl.DataFrame,
+    advantages: pl.DataFrame | None,
 ) -> tuple[list[str], list[str]]:
     """What stands at the top of the page of a data set, and its section."""
     runs = list(found["kept"])
@@ -298,6 +357,11 @@ def _section(
             lines += _differences(reference, history, against)
     for history in found:
         lines += _beyond(beyond.filter(dataset=dataset, history=history), runs, history)
+    if advantages is not None:
+        for history in found:
+            told, table = _additions(advantages.filter(dataset=dataset, history=history), dataset, history)
+            short += told
+            lines += table
     if name:
         lines += _beside_paper(rows["kept"], runs, name)
     released = released_figures(name)
@@ -318,6 +382,7 @@ def results_page(
     ranks: list[Path],
     statistics: list[Path],
     beyond: Path,
+    advantages: list[Path],
     runs: list[str],
     references: list[str],
     evaluate: EvaluateConfig,
@@ -331,6 +396,7 @@ def results_page(
         ranks: DATASET/runs/RUN/seed-N/ranks.parquet (read) of all data sets, runs and seeds.
         statistics: DATASET/statistics.json (read) of the same data sets.
         beyond: beyond.csv (read), the table of what is recommended by the same runs on the same data sets.
+        advantages: advantages.csv (read), the table of what each model gains from the same additions; or no file.
         runs: the runs, in the order of the rows.
         references: runs that are compared with all others.
         evaluate: the section evaluate of the configuration.
@@ -358,11 +424,12 @@ def results_page(
     ]
     lines = _protocol(references, evaluate, statistics) + _statistics(statistics, paper)
     measured = read_csv(beyond)
+    gains = read_csv(advantages[0]) if advantages else None
     lines += _notes(runs, any(paper.root.values()))
     for dataset, blocks in groupby(read_runs(ranks, runs).items(), key=lambda entry: entry[0].dataset):
         found = {block.history: group for block, group in blocks}
         values = chosen.root.get(dataset, {})
-        short, section = _section(dataset, found, references, evaluate, paper.of(dataset), values, measured)
+        short, section = _section(dataset, found, references, evaluate, paper.of(dataset), values, measured, gains)
         top += short
         lines += section
     write_text(output, "\n".join(top + lines).rstrip() + "\n")

@@ -20,6 +20,7 @@ from tests.support.fabricated_ranks import (
     records,
     seed_means,
     under,
+    user_means,
     user_value,
 )
 from tests.support.traced import METRICS, permutation
@@ -37,6 +38,14 @@ def test_gains_are_those_over_the_first_run_of_the_same_model(tmp_path: Path) ->
         seeds = under(history, ranks[dataset][run])
         assert row["model"] == MODELS.root[run] and row["seeds"] == str(len(SEEDS[run]))
         assert float(row["mean"]) == pytest.approx(np.mean(seed_means(metric, seeds)), abs=1e-6)
+        lead = [row[key] for key in ("lead", "lead_low", "lead_high", "lead_p_value")]
+        assert (lead == [""] * 4) == (run != "sasrec")
+        if run == "sasrec":
+            other = under(history, ranks[dataset]["my-run"])
+            gap = np.subtract(user_means(metric, other), user_means(metric, seeds))
+            assert float(lead[0]) == pytest.approx(gap.mean(), abs=1e-6)
+            assert float(lead[3]) == pytest.approx(permutation(gap), abs=1e-6)
+            assert float(lead[1]) <= float(lead[0]) <= float(lead[2])
         if run != "my-run":
             assert row["difference"] == row["ci_low"] == row["ci_high"] == row["p_value"] == ""
             continue

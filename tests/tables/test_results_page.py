@@ -19,6 +19,7 @@ from decorec.errors import DecorecError
 from decorec.evaluation.metrics import REPORTED
 from decorec.evaluation.significance import holm, paired_test
 from decorec.steps import step_function
+from decorec.tables.advantages import ModelNames, advantages_table
 from decorec.tables.collect import Block
 from decorec.tables.labels import LABELS, PaperNames, label, note
 from decorec.tables.results_page import ChosenValues, results_page, standard_errors
@@ -34,6 +35,7 @@ from tests.support.fabricated_ranks import (
     fabricate,
     main_table,
     make,
+    outputs_of,
     records,
     seed_means,
     statistics_file,
@@ -99,10 +101,47 @@ def test_results_page_begins_with_who_is_ahead_of_whom(tmp_path: Path) -> None:
             assert f"number {order.index(reference) + 1}) {said}" in told
 
 
+def test_results_page_says_what_is_left_of_a_lead_where_all_models_have_the_same(tmp_path: Path) -> None:
+    files, _ = fabricate(tmp_path)
+    models = ModelNames({"decorec": "decorec", "my-run": "decorec", "sasrec": "sasrec"})
+    outputs = outputs_of(tmp_path, "advantages")
+    advantages_table(ranks=files, models=models, evaluate=EVALUATE, **outputs)
+    text = page(files, tmp_path, advantages=[outputs["csv"]])
+    rows = {(r["dataset"], r["history"], r["metric"], r["run"]): r for r in records(outputs["csv"])}
+    for history in HISTORIES:
+        own, every, other = (rows["shop", history, "NDCG@10", run] for run in models.root)
+        told = next(line for line in text.splitlines() if line.startswith(f"**shop, history {history}, every model"))
+        better, worse = sorted((every, other), key=lambda row: -float(row["mean"]))
+        first, second = (f"{label(row['run'])} {float(row['mean']):.4f}" for row in (better, worse))
+        assert f"{first} is the first of 2, before {second}." in told
+        assert f"are worth {float(every['difference']):+.4f} to {float(every['difference']):+.4f}." in told
+        near = float(other["lead_p_value"]) >= 0.05
+        assert f"{label('my-run')} is ahead of " in told
+        assert (f"not to be told from 1 ({label('sasrec')})" in told) == near
+        table = table_after(
+            text.split("## shop\n")[1], f"### What each model gains from the same additions, history {history}"
+        )
+        assert [line[:4] for line in table[1:]] == [
+            [
+                label(row["run"]),
+                row["seeds"],
+                *(
+                    f"{float(rows['shop', history, metric, row['run']]['mean']):.4f}"
+                    for metric in ("Hit@10", "NDCG@10")
+                ),
+            ]
+            for row in (own, every, other)
+        ]
+        assert table[1][4:] == ["", ""] and table[2][5] == table[3][4] == ""
+        assert table[2][4].startswith(f"{float(every['difference']):+.4f} (")
+        assert table[3][5].startswith(f"{float(other['lead']):+.4f} (")
+    assert "every model with what" not in page(files, tmp_path)
+
+
 def page(files: list[Path], tmp_path: Path, **changes: Any) -> str:
     statistics = [statistics_file(tmp_path / "results" / name, USERS, 90, 300) for name in ("scientific", "shop")]
     arguments = {"ranks": files, "runs": RUNS, "references": ["decorec"], "evaluate": EVALUATE, "paper": NAMES}
-    arguments |= {"chosen": ChosenValues({}), "beyond": beyond_file(tmp_path)}
+    arguments |= {"chosen": ChosenValues({}), "beyond": beyond_file(tmp_path), "advantages": []}
     results_page(**(arguments | changes), statistics=statistics, output=tmp_path / "results.md")
     return (tmp_path / "results.md").read_text(encoding="utf-8")
 
@@ -271,7 +310,7 @@ def test_steps_run_from_the_command_line(tmp_path: Path) -> None:
     main(["statistics-table", *shown, *names, *outputs])
     assert (tmp_path / "cli.csv").read_text().startswith("dataset,users,items,interactions,")
     page_flags = ["--references", "decorec", "--chosen", "{}", "--output", str(tmp_path / "cli.md")]
-    shown += ["--beyond", str(beyond_file(tmp_path))]
+    shown += ["--beyond", str(beyond_file(tmp_path)), "--advantages"]
     main(["results-page", *ranks, *shown, *common, *names, *page_flags])
     assert (tmp_path / "cli.md").read_text(encoding="utf-8") == page(files, tmp_path)
     assert step_function("results-page") is results_page

@@ -115,6 +115,7 @@ rule results_page:
         ranks=plan.of_runs(plan.config.tables.main),
         statistics=plan.of_datasets(layout.STATISTICS),
         beyond=layout.fill(layout.TABLE, table="beyond"),
+        advantages=plan.advantages(),
     output:
         output=layout.RESULTS_PAGE,
     log:
@@ -137,6 +138,6 @@ rule results_page:
         step(
             "results-page",
             params="runs references evaluate paper chosen",
-            input="ranks statistics beyond",
+            input="ranks statistics beyond advantages",
             output="output",
         )
