@@ -85,6 +85,10 @@ class Recommender(nn.Module, ABC):
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss over the batch's predictions."""
 
+    def validation_loss(self, batch: Batch) -> Tensor:
+        """The same for a batch of histories: one prediction per sequence, after its last item, as ``scores`` makes."""
+        return self.loss(batch)
+
     @abstractmethod
     def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """Scores of all items at the batch's predictions, [P, I]."""

@@ -116,6 +116,10 @@ class BERT4Rec(Recommender):
         """Cross-entropy over all items at the masked positions."""
         return cross_modal_loss(self._states(batch), self.item_representations(), batch.targets, 1.0, 1.0)
 
+    def validation_loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy at a mask after the last item of each sequence; at the item itself the model sees it."""
+        return self.loss(append(batch, self.mask))
+
     def scores(self, batch: Batch, representations: Tensor) -> Tensor:
         """Scores at a mask after the last item of each sequence, [P, I]."""
         return self._states(append(batch, self.mask))[0] @ representations[0].T

@@ -197,7 +197,7 @@ def validate(model: Recommender, sequences: Sequences, monitor: str, ranks: Rank
         windows = histories(sequences, "valid", model.config.length)
         with torch.no_grad():
             losses = [
-                len(chosen) * float(model.loss(batch.to(model.item_data.device)))
+                len(chosen) * float(model.validation_loss(batch.to(model.item_data.device)))
                 for chosen, batch in windows.in_order(TOKENS_AT_ONCE)
             ]
         figures["valid_loss"] = ranks.total(sum(losses)) / len(everyone.users)

@@ -22,7 +22,7 @@ from decorec.evaluation.full_ranking import rank_by_history, rank_users
 from decorec.evaluation.metrics import parse_metric
 from decorec.models import checkpoint
 from decorec.models.registry import MODELS
-from decorec.training.loop import train_model
+from decorec.training.loop import train_model, validate
 from decorec.training.optimizer import build_optimizer
 from tests.support import small
 
@@ -95,6 +95,21 @@ def test_monitoring_the_validation_loss() -> None:
     stage = run.train.stage("stage1").model_copy(update={"monitor": "loss", "epochs": 5})
     history = train_model(small.model(data, run, "stage1"), data, stage, 0)
     assert history.filter("best")["valid_loss"][0] == history["valid_loss"].min()
+
+
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec", "unisrec"])
+def test_the_validation_loss_is_that_of_what_is_ranked(name: str) -> None:
+    data = small.sequences(users=9)
+    model = small.model(data, small.run(name=name), "fit").eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    expected = 0.0
+    for user, target in enumerate(data.targets("valid")):
+        batch = histories(data, "valid", 50).batch(np.array([user]))
+        with torch.no_grad():
+            shares = model.log_shares(model.scores(batch, model.item_representations()))
+        expected -= float(shares[0, target]) / 9
+    assert validate(model, data, "loss")["valid_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_rounded_figures_let_a_later_equal_epoch_win() -> None:
