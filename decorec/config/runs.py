@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from decorec.config.base import Section, merge
 from decorec.config.experts import ExpertsConfig
 from decorec.config.models import ModelConfig
-from decorec.config.prepare import GraphConfig, InterestsConfig
+from decorec.config.prepare import GraphConfig, InterestsConfig, Normalisation
 from decorec.config.training import TrainConfig
 
 __all__ = ["PRESETS", "SECTIONS", "Run", "flat", "nested", "resolve"]
@@ -69,6 +69,22 @@ class Run(Section):
     def devices(self) -> int:
         """Processes that train it together; a floor is not trained."""
         return self.train.devices if self.model.seeded else 1
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """Of its co-occurrence matrix, which model and experts share."""
+        given = (getattr(section, "normalisation", None) for section in (self.model, self.experts.floor))
+        return next((one for one in given if one is not None), "symmetric")
+
+    @model_validator(mode="after")
+    def _one_matrix(self) -> Self:
+        wanted = getattr(self.experts.floor, "normalisation", None)
+        if wanted not in (None, self.normalisation):
+            raise ValueError(
+                f"experts.floor.normalisation: expected {self.normalisation}, as model.normalisation, since a run has "
+                f"one co-occurrence matrix, found {wanted}; write the same in both, or take another floor"
+            )
+        return self
 
     def needs(self, stage: str) -> tuple[str, ...]:
         """Inputs of ``stage`` besides the sequences: features.text, interests.image, graph, ..."""
@@ -139,7 +155,7 @@ def resolve(base: Mapping[str, Any], method: Literal["described", "released"], d
 
     ``base`` holds the sections of the configuration as the user wrote them. Its model section is for its own model: a
     run with another model starts from that model's defaults. Values of a model's definition (``differences`` of its
-    section) are applied before the base.
+    section) stand before those of the base, and the difference before both.
     """
     sections = {name: base.get(name, {}) for name in SECTIONS}
     difference = merge(PRESETS[method], difference)

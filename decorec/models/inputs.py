@@ -86,7 +86,7 @@ class ModelInputs:
             return {need: torch.from_numpy(assignment)}
         if kind == "centroids":
             return {need: torch.from_numpy(read_arrays(path)[0]["centroids"])}
-        matrix = normalise(read_sparse(path), getattr(run.model, "normalisation", "symmetric"))
+        matrix = normalise(read_sparse(path), run.normalisation)
         _expect(path, matrix.shape[0], len(items))
         return {
             "graph.crow": torch.from_numpy(matrix.indptr.astype(np.int32)),

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
 from decorec.config.experts import ExpertsConfig
 from decorec.data.batches import Batch, histories
-from decorec.data.sequences import Sequences
+from decorec.data.sequences import Sequences, read_vocab
 from decorec.evaluation.full_ranking import rank_by_history
 from decorec.models.base import Recommender
 from decorec.models.experts import ProductOfExperts, repeat_rate
+from decorec.models.inputs import ModelInputs
 from decorec.models.item_data import ItemData
 from decorec.models.registry import MODELS
 from tests.support import small
@@ -154,6 +157,26 @@ def test_experts_belong_to_the_last_stage_and_their_needs_to_the_run() -> None:
     assert small.model(data, two, "stage1").experts is None
     assert small.model(data, two, "stage2").experts is not None
     assert two.for_stage("stage1") == small.run().for_stage("stage1")
+
+
+@pytest.mark.parametrize("floor", ["item-knn", "hybrid-knn"])
+def test_a_floor_of_co_occurrence_has_the_normalisation_that_it_names(floor: str, tmp_path: Path) -> None:
+    data = small.sequences()
+    run = small.run({"floor": {"name": floor, "normalisation": "row"}}, name="sasrec")
+    files = small.files(tmp_path, data, run)
+    given = ModelInputs.of(files["features"], files["interests"], files["cooccurrence"])
+    found = given.item_data(run, "fit", read_vocab(files["vocab"]))
+    counted = scipy.sparse.load_npz(files["cooccurrence"]).toarray().astype(np.float64)
+    expected = counted / counted.sum(1, keepdims=True)
+    np.testing.assert_allclose(found["graph.values"], expected[counted > 0], rtol=1e-6)
+
+
+def test_model_and_floor_with_two_normalisations_are_refused() -> None:
+    row = {"floor": {"name": "item-knn", "normalisation": "row"}}
+    with pytest.raises(ValueError, match=r"experts\.floor\.normalisation: expected symmetric.*found row"):
+        small.run(row)
+    assert small.run(row, normalisation="row").normalisation == "row"
+    assert small.run().normalisation == "symmetric"
 
 
 def test_a_floor_that_has_an_unknown_key_is_refused() -> None:

@@ -63,7 +63,7 @@ def item_data(data: Sequences, run: Run, items: int = 40, width: int = 12, seed:
     """Features, interests and graph of the small world: of text and image, and of what else the run names."""
     random = np.random.default_rng(seed)
     graph = count_pairs(data.training(), items, run.graph)
-    matrix = normalise(graph, getattr(run.model, "normalisation", "symmetric"))
+    matrix = normalise(graph, run.normalisation)
     tensors = {
         "graph.crow": torch.from_numpy(matrix.indptr.astype(np.int32)),
         "graph.col": torch.from_numpy(matrix.indices.astype(np.int32)),

@@ -69,9 +69,7 @@ def later_world(
     names = np.array([*NAMES, *(f"new {number}" for number in range(new))])
     position = torch.from_numpy(np.argsort(order))
     sequences = Sequences(data.users, data.offsets, order[data.items].astype(np.int32), data.timestamps)
-    matrix = normalise(
-        count_pairs(sequences.training(), items, run.graph), getattr(run.model, "normalisation", "symmetric")
-    )
+    matrix = normalise(count_pairs(sequences.training(), items, run.graph), run.normalisation)
     tensors: dict[str, Tensor] = {}
     for name, tensor in earlier.tensors().items():
         kind = name.partition(".")[0]
