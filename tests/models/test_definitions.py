@@ -1,0 +1,293 @@
+"""Whole models against their definitions, computed once more in plain NumPy: one sequence at a time, without padding.
+
+All parameters are drawn at random, so that none of them can be left out, or used twice, unseen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from scipy.special import erf, log_softmax, softmax
+from torch import Tensor, nn
+
+from decorec.data.batches import Batch
+from decorec.models.base import Recommender
+from decorec.models.bert4rec import BERT4Rec
+from decorec.models.dimo import DIMO
+from decorec.models.esasrec import ESASRec, LigrEncoder
+from decorec.models.missrec import MISSRec
+from decorec.models.mmmlp import MMMLP, Mixer
+from decorec.models.sasrec import SASRec
+from decorec.models.unisrec import UniSRec
+from decorec.nn.attention import ReadingAttention, SelfAttention
+from decorec.nn.transformer import Block, SequenceEncoder
+from tests.support import small
+
+Array = npt.NDArray[np.float64]
+DATA = small.sequences(users=7, shortest=4, longest=11)
+
+
+def trained(name: str, **options: Any) -> tuple[Any, Batch]:
+    """A model with random parameters, in evaluation mode, and one of its training batches."""
+    run = small.run(name=name, **options)
+    model = small.model(DATA, run, "fit")
+    model.observe(DATA.training())
+    torch.manual_seed(1)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    model.before_epoch()
+    generator = torch.Generator().manual_seed(2)
+    batch = next(iter(model.samples(DATA, run.train.stage("fit")).epoch(1_000, generator)))
+    return model.eval(), batch
+
+
+def rows(batch: Batch) -> Iterator[tuple[npt.NDArray[np.int64], list[int], list[int]]]:
+    """Of each sequence the items, the places of its predictions, and their targets."""
+    owner, target = batch.rows().numpy(), dict(zip(batch.predict.tolist(), batch.targets.tolist(), strict=True))
+    for row in range(owner.max() + 1):
+        tokens = np.flatnonzero(owner == row)
+        asked = [token for token in tokens.tolist() if token in target]
+        yield batch.items.numpy()[tokens], [token - tokens[0] for token in asked], [target[token] for token in asked]
+
+
+def array(tensor: Tensor) -> Array:
+    return tensor.detach().numpy().astype(np.float64)
+
+
+def linear(x: Array, layer: nn.Linear) -> Array:
+    found = x @ array(layer.weight).T
+    return found if layer.bias is None else found + array(layer.bias)
+
+
+def norm(x: Array, layer: nn.LayerNorm) -> Array:
+    unit = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + layer.eps)
+    return unit * array(layer.weight) + array(layer.bias)
+
+
+def gelu(x: Array) -> Array:
+    return x * (1 + erf(x / np.sqrt(2))) / 2
+
+
+def sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+def unit(x: Array) -> Array:
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def attention(q: Array, k: Array, v: Array, heads: int, causal: bool = False) -> Array:
+    """[queries, D]; with ``causal``, query i sees the keys 0 to i."""
+    found = []
+    for own, key, value in zip(*(np.split(x, heads, axis=1) for x in (q, k, v)), strict=True):
+        logits = own @ key.T / np.sqrt(own.shape[1])
+        if causal:
+            logits[np.triu_indices(len(q), 1)] = -np.inf
+        found.append(softmax(logits, 1) @ value)
+    return np.concatenate(found, 1)
+
+
+def attended(x: Array, layer: SelfAttention) -> Array:
+    return linear(attention(*np.split(linear(x, layer.qkv), 3, axis=1), layer.heads, layer.causal), layer.out)
+
+
+def read(query: Array, x: Array, layer: ReadingAttention) -> Array:
+    """What one query [D] reads from x [n, D]."""
+    key, value = np.split(linear(x, layer.key_value), 2, axis=1)
+    found = attention(linear(query[None], layer.query), key, value, layer.heads)[0]
+    return found if layer.out is None else linear(found, layer.out)
+
+
+def block(x: Array, layer: Block) -> Array:
+    y = norm(x + attended(x, layer.attention), layer.attention_norm)
+    return norm(y + linear(gelu(linear(y, layer.up)), layer.down), layer.output_norm)
+
+
+def encoded(x: Array, encoder: SequenceEncoder) -> Array:
+    assert encoder.positions is not None
+    x = norm(x + array(encoder.positions.weight)[: len(x)], encoder.norm)
+    for layer in encoder.blocks:
+        assert isinstance(layer, Block)
+        x = block(x, layer)
+    return x
+
+
+def check(model: Recommender, batch: Batch, logits: list[Array], targets: list[int], more: float = 0.0) -> None:
+    """The loss is the mean cross-entropy of ``logits`` (a row [I] for each prediction), and ``more``."""
+    expected = -np.mean([log_softmax(row)[target] for row, target in zip(logits, targets, strict=True)]) + more
+    with torch.no_grad():
+        assert float(model.loss(batch)) == pytest.approx(float(expected), rel=1e-4)
+
+
+def scored(model: Recommender, batch: Batch) -> Array:
+    with torch.no_grad():
+        return array(model.scores(batch, model.item_representations()))
+
+
+def test_sasrec() -> None:
+    model, batch = trained("sasrec")
+    assert isinstance(model, SASRec)
+    items, logits, targets = array(model.items.weight), [], []
+    for history, asked, wanted in rows(batch):
+        logits += list(encoded(items[history], model.encoder)[asked] @ items.T)  # type: ignore[arg-type]
+        targets += wanted
+    assert len(logits) > len(DATA.users)  # after every item
+    check(model, batch, logits, targets)
+    np.testing.assert_allclose(scored(model, batch), logits, rtol=1e-3, atol=1e-3)
+
+
+def test_bert4rec() -> None:
+    model, batch = trained("bert4rec")
+    assert isinstance(model, BERT4Rec)
+    table, logits, targets = array(model.items.weight), [], []
+    for history, asked, wanted in rows(batch):
+        states = norm(gelu(linear(encoded(table[history], model.encoder), model.output)), model.norm)
+        logits += list(states[asked] @ table[:-1].T + array(model.bias)[:, 0])
+        targets += wanted
+    check(model, batch, logits, targets)
+
+
+def test_unisrec() -> None:
+    model, batch = trained("unisrec", temperature=0.5)
+    assert isinstance(model, UniSRec) and model.ids is not None
+    items = array(model.adaptor(model.item_data["features.text"])) + array(model.ids.weight)
+    logits, targets = [], []
+    for history, asked, wanted in rows(batch):
+        logits += list(unit(encoded(items[history], model.encoder))[asked] @ unit(items).T / 0.5)
+        targets += wanted
+    check(model, batch, logits, targets)
+
+
+def test_missrec() -> None:
+    model, batch = trained("missrec", interest_ratio=0.2, temperature=0.5, interest_weight=0.01)
+    assert isinstance(model, MISSRec) and model.ids is not None
+    data, decoder = model.item_data, model.decoder
+    text, image = (linear(array(data[f"features.{name}"]), getattr(model, name)) for name in ("text", "image"))
+    ids, centroids = array(model.ids.weight), array(model.centroids)
+    assert len(centroids) == 16  # a fifth of 40 texts and 40 pictures
+    logits, targets, energy = [], [], []
+    for history, asked, wanted in rows(batch):
+        assert asked == [len(history) - 1]
+        known = sorted({int(cluster) for item in history for cluster in model.clusters[:, item]})
+        memory = norm(block(centroids[known], model.encoder), model.encoder_norm)
+        energy.append((memory.sum(0) ** 2).sum() / 16)
+        x = text[history] + image[history] + ids[history] + array(model.positions.weight)[: len(history)]
+        x = norm(x, model.input_norm)
+        norms: list[Any] = list(decoder.norms)
+        state = norm(x[-1] + read(x[-1], x, decoder.attention), norms[0])
+        state = norm(state + read(state, memory, decoder.cross), norms[1])
+        state = norm(state + linear(gelu(linear(state, decoder.up)), decoder.down), norms[2])
+        state = unit(norm(state, norms[3]))
+        both = np.stack([unit(text) @ state, unit(image) @ state])
+        fused = (softmax(float(model.fusion) * both, 0) * both).sum(0)
+        logits.append((unit(ids) @ state + 2 * fused) / 3 / 0.5)
+        targets += wanted
+    check(model, batch, logits, targets, more=0.01 * 512 * float(np.mean(energy)))
+    np.testing.assert_allclose(scored(model, batch), logits, rtol=1e-3, atol=1e-3)
+
+
+def mixed(x: Array, mixer: Mixer) -> Array:
+    """One round over all slots, [L, D]."""
+    across = gelu(linear(norm(x, mixer.slot_norm).T, mixer.slot_up))
+    x = x + linear(across, mixer.slot_down).T
+    return x + linear(gelu(linear(norm(x, mixer.channel_norm), mixer.channel_up)), mixer.channel_down)
+
+
+@pytest.mark.parametrize("options", [{"padding": "left"}, {"rounds": 2, "fusion": "mixer"}], ids=str)
+def test_mmmlp(options: dict[str, Any]) -> None:
+    model, batch = trained("mmmlp", length=9, **options)
+    assert isinstance(model, MMMLP)
+    ids, logits, targets = array(model.items.weight), [], []
+    for history, asked, wanted in rows(batch):
+        place = 8 if options.get("padding") == "left" else len(history) - 1
+        slots = slice(place + 1 - len(history), place + 1)
+        branches = []
+        for name in ("id", "text", "image"):
+            x = np.zeros((9, 16))
+            features = array(model.item_data[f"features.{name}"])[history] if name != "id" else None
+            x[slots] = ids[history] if features is None else linear(features, model.adapters[name])  # type: ignore[arg-type]
+            x = norm(x, model.norms[name])  # type: ignore[arg-type]
+            for _ in range(options.get("rounds", 1)):
+                x = mixed(x, model.mixers[name])  # type: ignore[arg-type]
+            branches.append(x)
+        whole = np.concatenate(branches, 1)
+        whole = whole if model.fusion is None else mixed(whole, model.fusion)
+        state = norm(linear(norm(whole, model.output_norm), model.output), model.norms["id"])[place]  # type: ignore[arg-type]
+        logits.append(ids @ state)
+        targets += wanted
+        assert asked == [len(history) - 1]
+    check(model, batch, logits, targets)
+
+
+def test_dimo() -> None:
+    model, batch = trained("dimo", layers=2, auxiliary=0.01)
+    assert isinstance(model, DIMO)
+    counts: Counter[tuple[int, int]] = Counter()
+    training = DATA.training()
+    for begin, end in zip(training.offsets[:-1], training.offsets[1:], strict=True):
+        counts.update(pair for pair in permutations(training.items[begin:end].tolist(), 2) if pair[0] != pair[1])
+    together = np.zeros((40, 40))
+    for pair, count in counts.items():
+        together[pair] = count
+    graph = together / np.maximum(together.sum(1, keepdims=True), 1e-8)
+    e, f = array(model.ids.weight), array(model.modal)
+    for _ in range(2):
+        e, f = e + graph @ e, f + graph @ f
+    most = [[int(j) for j in np.lexsort((np.arange(40), -row))[:3] if row[j]] for row in together]
+
+    def cosine(x: Array, y: Array) -> float:
+        return float(x @ y / max(np.linalg.norm(x) * np.linalg.norm(y), 1e-8))
+
+    def prefer(near: float, far: float) -> float:
+        return float(np.log10(np.exp(near) / (np.exp(near) + np.exp(far))))
+
+    alike = 0.0
+    for item in range(40):
+        weights = together[item, most[item]]
+        mean = weights @ e[most[item]] / max(weights.sum(), 1)
+        near = np.exp(cosine(e[item], mean))
+        far = sum(np.exp(cosine(e[item], e[j])) for j in model.neighbours.never[item].tolist())
+        alike -= np.log10(near / (near + far))
+    logits, targets, apart = [], [], []
+    w: list[Any] = list(model.proxies)
+    for history, _, (target,) in rows(batch):
+        z_id = read(e[history[-1]], e[history], model.read_ids)
+        z_mo = read(f[history[-1]], f[history], model.read_modal)
+        p_id, p_mo = e[history].mean(0), f[history].mean(0)
+        logits.append(e @ z_id + f @ z_mo)
+        targets.append(target)
+        sign = 1 if any(target in most[item] for item in history) else -1
+        apart.append(
+            prefer(cosine(linear(z_id, w[0]), linear(p_id, w[1])), cosine(linear(z_id, w[2]), linear(z_mo, w[3])))
+            + prefer(cosine(linear(z_mo, w[4]), linear(p_mo, w[5])), cosine(linear(z_mo, w[6]), linear(z_id, w[7])))
+            + sign * prefer(cosine(z_id, e[target]), cosine(z_mo, f[target]))
+        )
+    check(model, batch, logits, targets, more=0.01 * (alike - 50 * float(np.mean(apart))))
+
+
+def test_esasrec() -> None:
+    model, batch = trained("esasrec")
+    assert isinstance(model, ESASRec) and isinstance(model.encoder, LigrEncoder)
+    encoder, items = model.encoder, array(model.items.weight)
+    assert encoder.positions is not None
+    logits, targets = [], []
+    for history, asked, wanted in rows(batch):
+        x = items[history] + array(encoder.positions.weight)[: len(history)]
+        for layer in encoder.layers:
+            own: Any = layer
+            heard = attended(norm(x, own.attention_norm), own.attention)
+            x = x + sigmoid(linear(x, own.attention_gate)) * heard
+            u = norm(x, own.hidden_norm)
+            gated = linear(u, own.hidden.gated)
+            u = linear(gated * sigmoid(gated) * linear(u, own.hidden.up), own.hidden.down)
+            x = x + sigmoid(linear(x, own.hidden_gate)) * u
+        logits += list(x[asked] @ items.T)
+        targets += wanted
+    check(model, batch, logits, targets)
