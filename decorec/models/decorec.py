@@ -14,6 +14,7 @@ Shapes: M modalities, I items, N some of them, D width, F raw feature width, P p
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -232,7 +233,9 @@ class DeCoRec(SampledRecommender):
         frozen = self._has_frozen_adapters
         if frozen and self._frozen is not None:
             return self._frozen
-        each = [adapter(self.item_data[f"features.{name}"], self.graph) for name, adapter in self.adapters.items()]
+        # What is kept serves the ranking as well, which computes in full precision whatever train.precision is.
+        with torch.autocast(self.item_data.device.type, enabled=False) if frozen else nullcontext():
+            each = [adapter(self.item_data[f"features.{name}"], self.graph) for name, adapter in self.adapters.items()]
         modal = torch.stack(each) if len(each) > 1 else each[0][None]
         if frozen:
             self._frozen = modal.detach()

@@ -262,6 +262,16 @@ def test_a_precision_that_the_processor_emulates_is_said(
         assert ("has no instructions for" in caplog.text) == expected
 
 
+def test_what_is_ranked_after_stage_2_in_bf16_is_what_chose_its_best_epoch() -> None:
+    data, run = small.sequences(), small.run()
+    model = small.model(data, run, "stage2")
+    train_model(model, data, run.train.stage("stage2").model_copy(update={"precision": "bf16"}), 0)
+    again = small.model(data, run, "stage2", seed=1)
+    again.load_state_dict(model.own_state(), strict=False)
+    with torch.no_grad():
+        assert torch.equal(model.item_representations(), again.item_representations())
+
+
 @pytest.mark.parametrize(("name", "stage"), TRAINED)
 def test_bf16_trains_to_identical_bytes_twice(name: str, stage: str) -> None:
     data = small.sequences()
