@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -17,11 +18,12 @@ import torch
 from scipy.special import erf, log_softmax, softmax
 from torch import Tensor, nn
 
-from decorec.data.batches import Batch
+from decorec.data.batches import Batch, histories
 from decorec.models.base import Recommender
 from decorec.models.bert4rec import BERT4Rec
 from decorec.models.dimo import DIMO
 from decorec.models.esasrec import ESASRec, LigrEncoder
+from decorec.models.hm4sr import HM4SR
 from decorec.models.missrec import MISSRec
 from decorec.models.mmmlp import MMMLP, Mixer
 from decorec.models.sasrec import SASRec
@@ -111,8 +113,8 @@ def block(x: Array, layer: Block) -> Array:
 
 
 def encoded(x: Array, encoder: SequenceEncoder) -> Array:
-    assert encoder.positions is not None
-    x = norm(x + array(encoder.positions.weight)[: len(x)], encoder.norm)
+    x = x if encoder.positions is None else x + array(encoder.positions.weight)[: len(x)]
+    x = norm(x, encoder.norm)
     for layer in encoder.blocks:
         assert isinstance(layer, Block)
         x = block(x, layer)
@@ -186,7 +188,7 @@ def test_missrec() -> None:
         state = norm(state + linear(gelu(linear(state, decoder.up)), decoder.down), norms[2])
         state = unit(norm(state, norms[3]))
         both = np.stack([unit(text) @ state, unit(image) @ state])
-        fused = (softmax(float(model.fusion) * both, 0) * both).sum(0)
+        fused = (softmax(model.fusion.item() * both, 0) * both).sum(0)
         logits.append((unit(ids) @ state + 2 * fused) / 3 / 0.5)
         targets += wanted
     check(model, batch, logits, targets, more=0.01 * 512 * float(np.mean(energy)))
@@ -270,6 +272,50 @@ def test_dimo() -> None:
             + sign * prefer(cosine(z_id, e[target]), cosine(z_mo, f[target]))
         )
     check(model, batch, logits, targets, more=0.01 * (alike - 50 * float(np.mean(apart))))
+
+
+def contrast(one: Array, other: Array, targets: list[int]) -> float:
+    """Cross-entropy of each row of ``one`` with its own of ``other``; others with the same target have the logit 0."""
+    logits = one @ other.T
+    for row, column in permutations(range(len(targets)), 2):
+        if targets[row] == targets[column]:
+            logits[row, column] = 0
+    return float(-np.mean(np.diagonal(log_softmax(logits, 1))))
+
+
+def test_hm4sr() -> None:
+    model, _ = trained("hm4sr", auxiliary=0.5, replaced=0.0)
+    assert isinstance(model, HM4SR) and model.encoder.positions is not None
+    model.train()  # without dropout here; the contrasts are a part of training alone
+    last = DATA.items[DATA.places("valid")]
+    last[:3] = last[0]  # three sequences with one target
+    items = DATA.items.copy()
+    items[DATA.places("valid")] = last
+    batch = histories(replace(DATA, items=items), "valid", 50).batch(np.arange(len(DATA.users)))
+    mixtures, clock = model.encoder.mixtures, array(model.clock(batch))
+    tables = [array(model.items.weight)]
+    for name, adapter in model.adapters.items():
+        tables.append(linear(array(model.item_data[f"features.{name}"]), adapter))  # type: ignore[arg-type]
+    states, targets, begin = [], [], 0
+    for history, asked, wanted in rows(batch):
+        streams = [table[history] + array(model.encoder.positions.weight)[: len(history)] for table in tables]
+        experts = linear(np.concatenate(streams, 1), mixtures.experts).reshape(len(history), 4, 3, 16)
+        told = softmax(linear(clock[begin : begin + len(history)], mixtures.time_gate), 1)
+        own = []
+        for number, (x, gate) in enumerate(zip(streams, mixtures.gates, strict=True)):
+            g = softmax(linear(x, gate), 1)  # type: ignore[arg-type]
+            x = x + mixtures.weights[number].item() * (g[:, :, None] * experts[:, :, number]).sum(1)
+            x = x * (told @ array(mixtures.time_experts)[:, number])
+            own.append(encoded(x, model.encoder.encoders[number])[asked[0]])  # type: ignore[arg-type]
+        states.append(np.stack(own))
+        targets += wanted
+        begin += len(history)
+    assert len(set(targets)) < len(targets)
+    s = np.stack(states, 1)  # [3, users, D]
+    logits = sum(state @ table.T for state, table in zip(s, tables, strict=True))
+    ids = contrast(unit(s[0]) / 0.2, unit(tables[0][targets]), targets)
+    views = np.mean([contrast(x, x, targets) for x in s[1:]])  # nothing is replaced: both views are the same
+    check(model, batch, list(logits), targets, more=0.5 * (ids + float(views)))
 
 
 def test_esasrec() -> None:
