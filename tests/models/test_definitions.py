@@ -18,9 +18,11 @@ import torch
 from scipy.special import erf, log_softmax, softmax
 from torch import Tensor, nn
 
+from decorec.config.runs import Run, resolve
 from decorec.data.batches import Batch, histories
 from decorec.models.base import Recommender
 from decorec.models.bert4rec import BERT4Rec
+from decorec.models.decorec import DeCoRec
 from decorec.models.dimo import DIMO
 from decorec.models.esasrec import ESASRec, LigrEncoder
 from decorec.models.hm4sr import HM4SR
@@ -38,15 +40,18 @@ DATA = small.sequences(users=7, shortest=4, longest=11)
 
 def trained(name: str, **options: Any) -> tuple[Any, Batch]:
     """A model with random parameters, in evaluation mode, and one of its training batches."""
-    run = small.run(name=name, **options)
-    model = small.model(DATA, run, "fit")
+    return drawn(small.run(name=name, **options), "fit")
+
+
+def drawn(run: Run, stage: str) -> tuple[Any, Batch]:
+    model = small.model(DATA, run, stage)
     model.observe(DATA.training())
     torch.manual_seed(1)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     model.before_epoch()
     generator = torch.Generator().manual_seed(2)
-    batch = next(iter(model.samples(DATA, run.train.stage("fit")).epoch(1_000, generator)))
+    batch = next(iter(model.samples(DATA, run.train.stage(stage)).epoch(1_000, generator)))
     return model.eval(), batch
 
 
@@ -131,6 +136,46 @@ def check(model: Recommender, batch: Batch, logits: list[Array], targets: list[i
 def scored(model: Recommender, batch: Batch) -> Array:
     with torch.no_grad():
         return array(model.scores(batch, model.item_representations()))
+
+
+def test_decorec_as_released() -> None:
+    """Stage 2 of the preset: S of 1 / (D + 1) over both degrees, ids as the mean of three hops, interests without MLP,
+    the adapters' output for zeros as one more wrong answer, and the sum of all four exponentials as the score."""
+    run = resolve({}, "released", {"model": small.TINY})
+    model, batch = drawn(run, "stage2")
+    assert isinstance(model, DeCoRec) and model.ids is not None and model.interests is not None
+    counted, training = np.zeros((40, 40)), DATA.training()
+    for begin, end in zip(training.offsets[:-1], training.offsets[1:], strict=True):
+        for p, q in permutations(range(begin, end), 2):
+            if training.items[p] != training.items[q]:
+                counted[training.items[p], training.items[q]] += 1 / (abs(p - q) + 1)
+    degree = np.where(counted.any(1), counted.sum(1), 1)
+    graph = counted / degree[:, None] / degree
+    ids = array(model.ids.weight)
+    ids = (ids + graph @ ids + graph @ graph @ ids) / 3
+    whole, padded = [], []
+    for name, adapter in model.adapters.items():
+        features, project = array(model.item_data[f"features.{name}"]), adapter.project  # type: ignore[union-attr]
+        rows_of = [np.maximum(linear(x, project[0]), 0) for x in (features, np.zeros((1, 12)))]  # type: ignore[index,arg-type]
+        adapted, zero = (linear(x, project[2]) for x in rows_of)  # type: ignore[index,arg-type]
+        interest: Any = model.interests[name]
+        whole.append(adapted + ids + array(interest.table.weight)[model.item_data[f"interests.{name}"].numpy()])
+        padded += [whole[-1], zero]
+    losses, scores = [], []
+    for history, asked, (target,) in rows(batch):
+        assert asked == [len(history) - 1], "one row per prefix"
+        states = [encoded(items[history], model.encoder)[-1] for items in whole]
+        for own in range(2):
+            every = np.concatenate(padded) @ states[own] / 2
+            right = np.array([items[target] @ states[own] / 2 for items in whole])
+            losses.append(np.log(np.exp(every).sum()) - np.log(np.exp(right).sum()))
+        scores.append(sum(np.exp(items @ state / 2) for items in whole for state in states))
+    with torch.no_grad():
+        assert float(model.loss(batch)) == pytest.approx(2 * np.mean(losses), rel=1e-4)  # the sum of both modalities
+    found = scored(model, batch)
+    expected = np.stack(scores)
+    shares = expected / expected.sum(1, keepdims=True)
+    np.testing.assert_allclose(found / found.sum(1, keepdims=True), shares, rtol=1e-3, atol=1e-7)
 
 
 def test_sasrec() -> None:
