@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from decorec.acquire.sources.table import opened
+from decorec.acquire.sources.files import table_file
+from decorec.acquire.sources.tables import Table
 from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
 from decorec.artifacts.schemas.histories import HISTORIES
-from decorec.config.datasets import TableDataset
 from decorec.data.id_codes import Codes, codes_in, factorise, sorted_by
 from decorec.data.interactions import repeated
 from decorec.data.parts import whole
@@ -138,8 +138,7 @@ def read_histories(path: Path, items: list[str]) -> Sequences:
         stamps = read_table(path, {"timestamp": HISTORIES["timestamp"]}, only=True)["timestamp"].to_numpy()
         per_second, kept = 1, np.ones(len(stamps), np.bool_)
     else:
-        section = TableDataset(source="table", path=str(path.parent), interactions=path.name)
-        found, account = opened(section).read_interactions()
+        found, account = Table(table_file(path)).read_interactions()
         for reason, count in account.dropped.items():
             if count:
                 log.warning("%s: %d rows left out: %s%s", path, count, reason, account.such_as(reason))

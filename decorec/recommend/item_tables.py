@@ -14,8 +14,8 @@ import polars as pl
 
 from decorec.acquire.crawl.step import crawl
 from decorec.acquire.sources.catalogue import make_catalogue
-from decorec.acquire.sources.table import opened
-from decorec.acquire.sources.tables import table_row
+from decorec.acquire.sources.files import table_file
+from decorec.acquire.sources.tables import Table, table_row
 from decorec.artifacts import layout
 from decorec.artifacts.files import by_stem, read_table, write_table
 from decorec.artifacts.schemas.images import IMAGES
@@ -71,7 +71,7 @@ def read_new_items(
             "none; give them, or a run that lies in results/"
         )
     dataset = TableDataset(source="table", path=str(table.parent), items=table.name)
-    records = opened(dataset).items.read_items().records
+    records = Table(table_file(table)).read_items().records
     new = records.filter(~pl.col("item").is_in(list(known)))
     if new.is_empty():
         raise DecorecError(f"{table}: expected an item that the model does not know, found {len(records)} known ones")

@@ -19,7 +19,7 @@ import polars as pl
 
 from decorec.acquire.json_lines import reading
 from decorec.acquire.sources.files import NOTHING_LOST, Opened, TableFile, joined
-from decorec.acquire.sources.tables import Table, Tables
+from decorec.acquire.sources.tables import COLUMNS, ITEM_COLUMNS, Table, Tables
 from decorec.config.datasets import HuggingFaceDataset
 from decorec.errors import DecorecError
 
@@ -32,8 +32,8 @@ def opened(dataset: HuggingFaceDataset) -> Tables:
     """Interactions and items."""
     folder = Path(dataset.path)
     return Tables(
-        interactions=Table(_Saved(folder / dataset.interactions), dataset.names),
-        items=Table(_Saved(folder / dataset.items), dataset.item_names),
+        interactions=Table(_Saved(folder / dataset.interactions), dataset.names, key=COLUMNS),
+        items=Table(_Saved(folder / dataset.items), dataset.item_names, key=ITEM_COLUMNS),
         unreadable=dataset.unreadable,
     )
 

@@ -18,7 +18,7 @@ import polars as pl
 from decorec.acquire.csv_files import check_csv, check_encoding, check_widths
 from decorec.acquire.json_lines import reading
 from decorec.acquire.sources.files import NOTHING_LOST, LocalTable, Opened, expect_widths
-from decorec.acquire.sources.tables import Table, Tables
+from decorec.acquire.sources.tables import COLUMNS, ITEM_COLUMNS, Table, Tables
 from decorec.config.datasets import RecBoleDataset
 from decorec.data.interactions import shortened
 from decorec.errors import DecorecError
@@ -36,9 +36,11 @@ def opened(dataset: RecBoleDataset) -> Tables:
     item_columns = {"item": IDS["item"], **dataset.item_names}
     ids = (columns["user"], columns["item"])
     several = tuple(item_columns.get(name, name) for name in ("category", "image"))
+    interactions = _AtomicFile(folder / dataset.interactions, ids, ())
+    items = _AtomicFile(folder / dataset.items, (item_columns["item"],), several)
     return Tables(
-        interactions=Table(_AtomicFile(folder / dataset.interactions, ids, ()), columns),
-        items=Table(_AtomicFile(folder / dataset.items, (item_columns["item"],), several), item_columns),
+        interactions=Table(interactions, columns, key=COLUMNS),
+        items=Table(items, item_columns, key=ITEM_COLUMNS),
         unreadable=dataset.unreadable,
     )
 

@@ -33,10 +33,12 @@ from decorec.data.interactions import (
 )
 from decorec.errors import DecorecError
 
-__all__ = ["Table", "Tables", "table_row"]
+__all__ = ["COLUMNS", "ITEM_COLUMNS", "Table", "Tables", "table_row"]
 
 LEVELS = " > "
 """Separates the levels of a category that is given as one string."""
+COLUMNS, ITEM_COLUMNS = "datasets.<name>.columns", "datasets.<name>.item_columns"
+"""Keys that give names to the columns of interactions and of items, where a source has such keys."""
 HEADINGS = 400
 """Longest list of columns that a message shows."""
 
@@ -53,6 +55,8 @@ class Table:
     """Our name of a column -> how it is made from columns of the file."""
     per_second: int = 1
     """Units in a second of times that are numbers."""
+    key: str = ""
+    """The key of the configuration that gives names to columns, if there is one."""
 
     def called(self, name: str) -> str:
         """The name in the file of a column of ours."""
@@ -77,9 +81,11 @@ class Table:
             )
             missing = [name for name in expected if name not in present]
             if missing:
+                ours = next(name for name in wanted if missing[0] in needed[name])
+                example = f", or say what they are called there: {self.key}: {{{ours}: ...}}" if self.key else ""
                 raise DecorecError(
                     f"{self.file.origin}: expected the columns {', '.join(expected)}, found "
-                    f"{shortened(', '.join(present), HEADINGS)}; add or rename {', '.join(missing)}"
+                    f"{shortened(', '.join(present), HEADINGS)}; add or rename {', '.join(missing)}{example}"
                 )
             found = [name for name in wanted if set(needed[name]) <= set(present)]
             yield table.select(**{name: sources[name] for name in found}), lost
@@ -99,7 +105,7 @@ class Table:
         with self.opened("a table of interactions", columns.INTERACTIONS, columns.INTERACTIONS[:3]) as (table, lost):
             schema = table.collect_schema()
             for name in ("user", "item"):
-                self._expect_id(table, name, schema[name])
+                self.expect_id(table, name, schema[name])
             for name, expected in (("timestamp", "seconds since 1970, dates or texts"), ("rating", "numbers or texts")):
                 if name in schema and not columns.is_value(schema[name], name):
                     raise self._of_type(name, expected, schema[name])
@@ -157,7 +163,7 @@ class Table:
         """
         with self.opened("a table of items", columns.ITEMS, columns.ITEMS[:1]) as (table, lost):
             schema = table.collect_schema()
-            self._expect_id(table, "item", schema["item"])
+            self.expect_id(table, "item", schema["item"])
             texts = [self._described(name, dtype) for name, dtype in schema.items() if name != "item"]
             rows = table.select(columns.identified("item"), *texts).collect(engine="streaming")
         self.file.expect_records(len(rows), len(schema))
@@ -203,7 +209,12 @@ class Table:
             f"{self.file.origin}, column {self.called(name)!r}: expected {expected}, found {found}; convert the column"
         )
 
-    def _expect_id(self, table: pl.LazyFrame, name: str, dtype: pl.DataType) -> None:
+    def expect_id(self, table: pl.LazyFrame, name: str, dtype: pl.DataType) -> None:
+        """Check that a column can hold ids.
+
+        Raises:
+            DecorecError: its type is another.
+        """
         if not columns.is_id(dtype):
             shown = table.select(pl.col(name).drop_nulls().head(3)).collect()[name].to_list()
             raise self._of_type(name, "ids as text or whole numbers", f"{dtype} (such as {', '.join(map(str, shown))})")

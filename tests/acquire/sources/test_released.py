@@ -247,6 +247,6 @@ def test_recbole_refuses_other_headings_and_rows(tmp_path: Path) -> None:
             ingested(tmp_path, section | {"item_columns": columns})
     section = recbole(tmp_path, RATED, FILMS) | {"item_columns": {"title": "name"}}
     with pytest.raises(
-        DecorecError, match=r"shop\.item: expected the columns item_id, name, found .*add or rename name"
+        DecorecError, match=r"shop\.item: expected the columns item_id, name, found .*add or rename name, .*{title: "
     ):
         ingested(tmp_path, section)

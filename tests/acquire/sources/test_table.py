@@ -206,7 +206,8 @@ def test_a_missing_column(tmp_path: Path) -> None:
     items.write_csv(tmp_path / "items.csv")
     refused(
         tmp_path,
-        r"interactions\.csv: expected the columns user, item, timestamp, found user, item, time; add or rename time",
+        r"interactions\.csv: expected the columns user, item, timestamp, found user, item, time; add or rename "
+        r"timestamp, or say what they are called there: datasets\.<name>\.columns: \{timestamp: \.\.\.\}",
     )
     interactions.write_csv(tmp_path / "interactions.csv")
     items.rename({"item": "id"}).write_csv(tmp_path / "items.csv")
