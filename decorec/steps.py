@@ -57,6 +57,7 @@ STEPS: dict[str, Step] = {
     "comparison-table": Step(
         "tables", "decorec.tables.comparison", "compare models, ablations or other groups of runs"
     ),
+    "external-table": Step("tables", "decorec.tables.external", "compare recommendations of other programs"),
     "leaderboard-table": Step("tables", "decorec.tables.leaderboard", "order the models of the main table"),
     "statistics-table": Step("tables", "decorec.tables.statistics", "count users, items and interactions"),
     "colditems-table": Step("tables", "decorec.tables.colditems", "compare targets without a training interaction"),

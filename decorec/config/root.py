@@ -18,6 +18,7 @@ from decorec.config.dask import DaskConfig
 from decorec.config.datasets import Dataset
 from decorec.config.evaluation import EvaluateConfig
 from decorec.config.experts import ExpertsConfig
+from decorec.config.external import ExternalConfig
 from decorec.config.features import FeaturesConfig
 from decorec.config.models import ModelConfig
 from decorec.config.prepare import FilterConfig, GraphConfig, InterestsConfig, SplitConfig
@@ -100,12 +101,14 @@ class Config(Section):
     """Data set -> run -> values chosen there on validation items, which replace the run's own; `decorec tuned` writes
     them. A run without an entry applies its differences to the values of the run with its model's name (an ablation to
     those of decorec); presets do not. Data sets that are not configured may be listed too."""
+    external: dict[str, ExternalConfig] = {}
+    """Recommendations of other programs by name, which the table external puts beside the runs of the main table."""
     tables: TablesConfig = TablesConfig()
     report: ReportConfig = ReportConfig()
     recommend: RecommendConfig = RecommendConfig()
     tuning: TuningConfig = TuningConfig()
 
-    @field_validator("datasets", "runs")
+    @field_validator("datasets", "runs", "external")
     @classmethod
     def _names(cls, value: dict[str, Any], field: ValidationInfo) -> dict[str, Any]:
         taken = TAKEN if field.field_name == "datasets" else (RESULTS,)
@@ -132,6 +135,18 @@ class Config(Section):
                 f"split.protocol is temporal, but datasets.{given[0]} (source atomic) has given splits without times; "
                 "take it out, read its interactions from another source, or leave split.protocol at leave-one-out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _external_files_are_apart(self) -> Config:
+        for name, section in self.external.items():
+            if name in self.runs:
+                raise ValueError(f"external.{name}: expected a name that no run has, found that of a run; rename it")
+            if len(self.datasets) > 1 and "{dataset}" not in section.path:
+                raise ValueError(
+                    f"external.{name}.path: expected {{dataset}} in it, since there are several data sets, found "
+                    f"{section.path!r}; add it"
+                )
         return self
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from decorec.artifacts import layout
 from decorec.config.datasets import FolderDataset
@@ -40,6 +40,9 @@ def _for_file(file: str, plan: Plan) -> str:
     for name, section in plan.config.datasets.items():
         if isinstance(section, FolderDataset) and PurePath(file).is_relative_to(section.path):
             return f"datasets.{name}.path is {section.path!r}: put the files there, or correct it."
+    for name, external in plan.config.external.items():
+        if any(external.files_of(dataset, [Path(file)]) for dataset in plan.config.datasets):
+            return f"external.{name}.path is {external.path!r}: put the recommendations there, or correct it."
     return ""
 
 

@@ -91,6 +91,22 @@ TABLES: dict[str, TableJob] = {
         paper="Table 1",
     ),
     "main": _comparison("main", "Table 2"),
+    "external": TableJob(
+        step="external-table",
+        files=lambda plan: {
+            "ranks": plan.of_runs(plan.config.tables.main),
+            "lists": plan.external_files(),
+            "vocabs": plan.of_datasets(layout.VOCAB),
+            "sequences": plan.of_datasets(layout.SEQUENCES),
+        },
+        values=lambda plan: {
+            "runs": plan.config.tables.main,
+            "external": plan.external(),
+            "reference": plan.config.tables.reference,
+            "evaluate": plan.section("evaluate"),
+        },
+        wanted=lambda plan: bool(plan.config.external),
+    ),
     "leaderboard": TableJob(
         step="leaderboard-table",
         files=lambda plan: {

@@ -131,6 +131,19 @@ class Targets(Recommending):
             for modality in self.modalities(dataset)
         ]
 
+    def external(self) -> str:
+        """The section of the recommendations of other programs, as JSON."""
+        return json.dumps({name: section.model_dump() for name, section in self.config.external.items()})
+
+    def external_files(self) -> list[str]:
+        """Their files, of every data set and seed."""
+        return [
+            section.file(dataset, seed)
+            for dataset in self.config.datasets
+            for section in self.config.external.values()
+            for seed in (self.config.seeds if section.seeded else [0])
+        ]
+
     def recalls(self) -> list[str]:
         """The recall without training, of the data sets that have features of text and image."""
         both = [name for name in self.config.datasets if {"text", "image"} <= set(self.modalities(name))]

@@ -11,7 +11,8 @@ NAMES = "The data sets of this configuration: shop, own; --configfile FILE names
 
 
 def plan() -> Plan:
-    return Plan(load({"datasets": {"shop": {"source": "sample"}, "own": {"source": "table", "path": "export/july"}}}))
+    datasets = {"shop": {"source": "sample"}, "own": {"source": "table", "path": "export/july"}}
+    return Plan(load({"datasets": datasets, "external": {"als": {"path": "als/{dataset}-{seed}.csv"}}}))
 
 
 def test_a_target_that_no_rule_makes_is_told_with_what_was_meant() -> None:
@@ -36,5 +37,9 @@ def test_a_file_of_a_data_set_that_is_not_there_is_told_with_its_key() -> None:
     shown = advised(words.format("items", "items"), plan())
     assert shown == words.format("items", "items") + (
         "\ndatasets.own.path is 'export/july': put the files there, or correct it."
+    )
+    words = "Missing input files for rule table:\n    affected files:\n        als/own-3.csv"
+    assert advised(words, plan()).endswith(
+        "\nexternal.als.path is 'als/{dataset}-{seed}.csv': put the recommendations there, or correct it."
     )
     assert advised("Missing input files for rule train:\n    affected files:\n        gone", plan()).endswith("gone")

@@ -166,6 +166,7 @@ def test_chosen_values_that_fit_no_run_are_refused(values: dict[str, object]) ->
 def test_tables_and_figures_follow_the_runs_that_there_are() -> None:
     small = plan(tables={"main": ["decorec"]}, runs={"decorec": {}})
     optional = {
+        "external",
         "ablations",
         "retrieval",
         "fusion",
