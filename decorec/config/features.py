@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,6 +20,8 @@ ENCODER_FILE = ".safetensors"
 """Ends the path of an encoder."""
 VECTORS = r".+\.(parquet|safetensors)"
 """The path of vectors of one's own."""
+ARRAYS = (".npy", ".npz", ".pt", ".pth", ".h5", ".bin")
+"""Endings of files that hold rows without the ids of their items."""
 
 
 class FeaturesConfig(Section):
@@ -72,6 +74,16 @@ class FeaturesConfig(Section):
     """Passes over the pairs (encoder fit)."""
     seed: int = Field(0, ge=0)
     """Seed of initialisation, held-out pairs and order (encoder fit), and of the decomposition (text lsa)."""
+
+    @field_validator("text", "image", mode="before")
+    @classmethod
+    def _with_ids(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.endswith(ARRAYS):
+            raise ValueError(
+                f"expected vectors with the ids of their items (parquet, safetensors), found {value!r}, whose rows do "
+                "not say whose they are; write both into a parquet file: docs/how-to/encoders.md, vectors of your own"
+            )
+        return value
 
     @field_validator("encoder", "text", "image")
     @classmethod
