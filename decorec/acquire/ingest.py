@@ -23,7 +23,7 @@ from decorec.config.prepare import FilterConfig
 from decorec.config.stored import read_stored
 from decorec.data.contract import check_interactions
 from decorec.data.filtering import Filtered
-from decorec.data.interactions import Account, repeated
+from decorec.data.interactions import Account, rated, repeated
 from decorec.errors import DecorecError
 
 __all__ = ["ingest", "opened"]
@@ -45,8 +45,8 @@ def ingest(
 ) -> None:
     """Read the interactions and items of a source, clean them, and keep the k-core.
 
-    Duplicates and interactions with an item without metadata are dropped first. Only the k-core is kept, so that no
-    picture is fetched for an item that is not used.
+    Low ratings (filter.least_rating), duplicates and interactions with an item without metadata are dropped first. Only
+    the k-core is kept, so that no picture is fetched for an item that is not used.
 
     Args:
         dataset: the data set, of any source but atomic. Sources that are not downloaded are read where the section says
@@ -88,7 +88,7 @@ def ingest(
     write_json(counts, summary)
     losses = [
         account.dropped,
-        *(step["dropped"] for step in steps if step["step"] in ("duplicates", "metadata")),
+        *(step["dropped"] for step in steps if step["step"] in ("ratings", "duplicates", "metadata")),
     ]
     dropped = "".join(f", {count} dropped ({reason})" for loss in losses for reason, count in loss.items() if count)
     log.info(
@@ -121,7 +121,7 @@ def opened(dataset: Dataset, reviews: Path | None, meta: Path | None, checksums:
 
 
 def _reduce(source: Source, filter: FilterConfig) -> tuple[pl.DataFrame, Account, list[dict[str, Any]], Metadata]:
-    """Drop duplicates, interactions with an item without metadata, and those outside of the k-core.
+    """Drop low ratings, duplicates, interactions with an item without metadata, and those outside of the k-core.
 
     Complete metadata are read only for items with at least k interactions, because the core contains no others.
 
@@ -132,7 +132,12 @@ def _reduce(source: Source, filter: FilterConfig) -> tuple[pl.DataFrame, Account
     found, account = source.read_interactions()
     counted(Path(source.interactions_origin), account.summary["records"])
     expect_understood(source.interactions_origin, account, source.unreadable)
+    low: dict[str, int] = {}
+    if filter.least_rating is not None:
+        found, low = rated(found, filter.least_rating, source.interactions_origin, source.unreadable)
     filtered = Filtered.start(found.user, found.item)
+    if low:
+        filtered.note("ratings", low)
     filtered.drop(repeated(found, filter.duplicates), "duplicates", f"duplicate ({filter.duplicates})")
     items = found.items
     often = np.bincount(filtered.item[filtered.left], minlength=len(items)) >= filter.kcore

@@ -20,6 +20,10 @@ class FilterConfig(Section):
     """Least number of interactions per user and per item, applied until nothing changes; leave-one-out needs 3."""
     duplicates: Literal["exact", "pair"] = "exact"
     """exact: drop repeated rows of user, item, rating and timestamp; pair: drop every repetition of a user and item."""
+    least_rating: float | None = Field(None, allow_inf_nan=False, exclude_if=lambda least: least is None)
+    """Interactions with a lower rating do not count, as if they were not there, nor do those whose rating is not known;
+    also in the histories that lists are made from. null: all count, whatever the rating. Not written if null, so that
+    the tracked values of a data set are the same as before the key existed."""
     require: Distinct[Literal["text", "image"]] = ["text", "image"]
     """Modalities that an item must have."""
 

@@ -128,12 +128,17 @@ class Config(Section):
         return {"name": "decorec", **value} if isinstance(value, Mapping) else value
 
     @model_validator(mode="after")
-    def _times_are_known(self) -> Config:
+    def _given_splits_have_what_is_asked_of_them(self) -> Config:
         given = [name for name, section in self.datasets.items() if section.source == "atomic"]
         if given and self.split.protocol == "temporal":
             raise ValueError(
                 f"split.protocol is temporal, but datasets.{given[0]} (source atomic) has given splits without times; "
                 "take it out, read its interactions from another source, or leave split.protocol at leave-one-out"
+            )
+        if given and self.filter.least_rating is not None:
+            raise ValueError(
+                f"filter.least_rating is {self.filter.least_rating:g}, but datasets.{given[0]} (source atomic) has "
+                "given splits without ratings; take one of them out"
             )
         return self
 

@@ -24,6 +24,7 @@ __all__ = [
     "examples",
     "examples_of",
     "in_one_piece",
+    "rated",
     "repeated",
     "shortened",
 ]
@@ -176,6 +177,36 @@ def examples_of(rows: pl.DataFrame) -> Examples:
         ]
 
     return show
+
+
+def rated(found: Interactions, least: float, origin: str, unreadable: float) -> tuple[Interactions, dict[str, int]]:
+    """The interactions with a rating of at least ``least``, and how many others there are, by reason.
+
+    Args:
+        found: interactions of the file ``origin``.
+        least: the key filter.least_rating.
+        origin: the file, for messages.
+        unreadable: largest share of them whose rating may be unknown.
+
+    Raises:
+        DecorecError: there are more, or none has such a rating.
+    """
+    ratings = found.rows["rating"].fill_nan(None)
+    unknown, known = ratings.null_count(), ratings.drop_nulls().to_numpy()
+    if unknown > unreadable * len(ratings):
+        raise DecorecError(
+            f"{origin}: expected the rating of every interaction, as filter.least_rating is {least:g}, found none or "
+            f"no number of {unknown} of {len(ratings)}; correct the column rating, or take filter.least_rating out"
+        )
+    stay = (ratings >= least).fill_null(False)
+    if not stay.any():
+        raise DecorecError(
+            f"{origin}: expected ratings of at least {least:g} (filter.least_rating), found {known.min():g} to "
+            f"{known.max():g}; lower the key"
+        )
+    rows = found.rows.filter(stay)
+    lost = {f"rated below {least:g}": len(known) - len(rows), "rating not known": unknown}
+    return Interactions(in_one_piece(rows), found.per_second), lost
 
 
 def repeated(found: Interactions, kind: Literal["exact", "pair"]) -> npt.NDArray[np.bool_]:
