@@ -1,15 +1,21 @@
-"""The Python of pages that turns files of others into ours, on small files."""
+"""The Python of pages about files of one's own, on small files."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
+from decorec.acquire.crawl.fetch import CLASSES, NAMES
+from decorec.acquire.crawl.step import crawl
 from decorec.acquire.sources.table import opened
+from decorec.artifacts.schemas.images import IMAGES
 from decorec.config import load
+from decorec.config.acquire import CrawlConfig
 from decorec.config.datasets import TableDataset
 from decorec.errors import DecorecError
 from decorec.features.given import GivenVectors
@@ -50,3 +56,38 @@ def test_an_array_is_written_with_its_ids_and_refused_without(tmp_path: Path, mo
         message = rf"features\.{key}: expected vectors with the ids of their items .*found 'vectors/image.npy', whose"
         with pytest.raises(DecorecError, match=message):
             load(shop | {"features": {key: "vectors/image.npy"}})
+
+
+def test_pictures_are_found_and_crawled_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("results/sample").mkdir(parents=True)
+    rows = [{"item": "a", "url": "a.jpg", "status": "ok", "sha256": "12" * 32}]
+    rows += [{"item": name, "url": "x", "status": "permanent", "error": "not-an-image"} for name in "bc"]
+    pl.DataFrame(rows, schema=IMAGES).write_parquet("results/sample/images.parquet")
+    follow("pictures")
+    assert f"results/cache/images/12/{'12' * 32}.jpg"[:30] in capsys.readouterr().out, "the stored file is not there"
+    Image.new("RGB", (64, 64), "red").save("mine/red.png")
+    outputs = {"cache": Path("mine/cache"), "images": Path("mine/images.parquet")}
+    section = TableDataset(source="table", path="mine")
+    crawl(dataset=section, settings=CrawlConfig(rate=5), catalogue=Path("mine/items.parquet"), **outputs)
+    found = pl.read_parquet("mine/images.parquet")
+    assert found.select("url", "error").rows() == [
+        ("red.png", None),
+        ("blue.png", "missing-file"),
+        ("old/blue.jpg", "missing-file"),
+    ]
+    assert len([*Path("mine/cache/images").rglob("*.jpg")]) == 1
+
+
+def test_the_page_of_pictures_has_every_failure() -> None:
+    page = (REPOSITORY / "docs/how-to/pictures.md").read_text(encoding="utf-8")
+    folder = REPOSITORY / "decorec/acquire/crawl"
+    raised = re.findall(
+        r'(?:PictureError\(|Outcome\("\w+", |raise job.failure or PictureError\()"([a-z-]+)"',
+        "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py")),
+    )
+    names = {*raised, *NAMES.values(), *(name for _, name, _ in CLASSES), "truncated", "unreadable", "server-error"}
+    assert len(names) > 35
+    assert not [name for name in sorted(names) if f"`{name}`" not in page]
