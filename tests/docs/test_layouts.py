@@ -16,16 +16,19 @@ from decorec.acquire.sources.table import opened
 from decorec.artifacts.schemas.images import IMAGES
 from decorec.config import load
 from decorec.config.acquire import CrawlConfig
-from decorec.config.datasets import TableDataset
+from decorec.config.datasets import AtomicDataset, TableDataset
+from decorec.data.item_features import FeatureFile
+from decorec.data.sequences import read_vocab
 from decorec.errors import DecorecError
 from decorec.features.given import GivenVectors
+from decorec.prepare.atomic import atomic, atomic_features
 from docs.generate.notebook import blocks
 from tests.support.workplace import REPOSITORY
 
 
-def follow(page: str) -> None:
-    """The Python of one page, in the working directory."""
-    exec("\n".join(blocks((REPOSITORY / f"docs/how-to/{page}.md").read_text(encoding="utf-8"))), {})
+def follow(page: str, part: slice = slice(None)) -> None:
+    """The Python of one page, or some of its blocks, in the working directory."""
+    exec("\n".join(blocks((REPOSITORY / f"docs/how-to/{page}.md").read_text(encoding="utf-8"))[part]), {})
 
 
 def test_the_layout_of_mmrec_becomes_tables_and_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +36,7 @@ def test_the_layout_of_mmrec_becomes_tables_and_vectors(tmp_path: Path, monkeypa
     Path("baby.inter").write_text("userID\titemID\trating\ttimestamp\tx_label\n0\t11\t5.0\t1370000000\t0\n")
     for modality, width in (("text", 2), ("image", 3)):
         np.save(f"{modality}_feat.npy", np.arange(12.0)[:, None] * np.ones(width))
-    follow("sources")
+    follow("sources", slice(1))
     source = opened(TableDataset(source="table", path="."))
     found, _ = source.read_interactions()
     assert found.rows.select(pl.col("user", "item").cast(pl.String)).rows() == [("0", "11")]
@@ -42,6 +45,34 @@ def test_the_layout_of_mmrec_becomes_tables_and_vectors(tmp_path: Path, monkeypa
         x, present = GivenVectors.read(Path(f"{modality}.parquet")).of(["11", "0", "3"])
         assert x.tolist() == [[11.0] * width, [0.0] * width, [3.0] * width], "the row is that of the number"
         assert present.tolist() == [True, False, True]
+
+
+def test_a_split_of_ones_own_becomes_atomic_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    bought = {"train": "u,007\nv,1\nu,2\n", "valid": "v,2\nu,1\n", "test": "u,007\nv,007\n"}
+    for part, rows in bought.items():
+        Path(f"{part}.csv").write_text(f"user,item\n{rows}")
+    Path("items.csv").write_text('item,title\n2,"A ""red""\tshoe"\n007,\n1,Hat\n')
+    for modality, width in (("text", 2), ("image", 3)):
+        np.save(f"{modality}.npy", np.arange(1.0, 4)[:, None] * np.ones(width))
+    follow("sources", slice(1, 2))
+    section = AtomicDataset.model_validate(
+        {"source": "atomic", "path": ".", "name": "Own", "width": {"text": 2, "image": 3}}
+    )
+    files = {name: Path("out", name) for name in ("catalogue", "vocab", "sequences", "statistics")}
+    atomic(dataset=section, **files)
+    names, found = read_vocab(files["vocab"]), pl.read_parquet(files["sequences"])
+    assert names == ["2", "007", "1"]
+    assert {user: [names[item] for item in items] for user, items in found.select("user", "items").rows()} == {
+        "u": ["007", "2", "1", "007"],
+        "v": ["1", "2", "007"],
+    }
+    assert pl.read_parquet(files["catalogue"])["text"].to_list() == ['A "red" shoe', "", "Hat"]
+    atomic_features(dataset=section, modality="image", features=Path("out/image.safetensors"))
+    assert FeatureFile.read(Path("out/image.safetensors")).aligned(["1", "2"])[0].tolist() == [[3.0] * 3, [1.0] * 3]
+    Path("valid.csv").write_text("user,item\nu,1\nu,1\nv,2\n")
+    with pytest.raises(AssertionError, match=r"valid.csv: expected one row for each user"):
+        follow("sources", slice(1, 2))
 
 
 def test_an_array_is_written_with_its_ids_and_refused_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
