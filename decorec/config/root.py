@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +30,8 @@ from decorec.errors import DecorecError
 
 __all__ = ["Config", "RunDifference", "TunedDifference", "describe", "load", "schema"]
 
+COMBINATIONS = 10_000
+"""Combinations of values that tuning may try which are checked beforehand: more than the search space of any model."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -233,15 +235,23 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _search_spaces_fit_their_runs(self) -> Config:
+        for name in self.tuning.space:
+            if name not in self.tables.main:
+                raise ValueError(f"tuning.space names {name!r}; expected a run of tables.main: {self.tables.main}")
         for name in self.tables.main:
             run = self.run(name)
-            space = run.model.space
-            for values in product(*space.values()):
+            space = self.tuning.space.get(name, run.model.space)
+            for values in islice(product(*space.values()), COMBINATIONS):
                 chosen = dict(zip(space, values, strict=True))
                 try:
-                    Run.model_validate(merge(run.dump(), nested(chosen)))
+                    tried = Run.model_validate(merge(run.dump(), nested(chosen)))
                 except ValidationError as error:
-                    raise ValueError(explain(error, f"runs.{name}, where tuning tries {chosen}")) from error
+                    raise ValueError(explain(error, f"runs.{name}, where tuning tries {chosen}", Run)) from error
+                if tried.stages != run.stages or not _needs(tried) <= _needs(run):
+                    raise ValueError(
+                        f"runs.{name}, where tuning tries {chosen}: expected values that leave its stages and what it "
+                        "reads alone; declare another run"
+                    )
         return self
 
     def run(self, name: str, dataset: str | None = None) -> Run:
@@ -359,9 +369,14 @@ def _named(known: Mapping[str, list[Run]], runs: list[Run], own: str, what: str)
     return next((name for name, same in known.items() if same == runs), own)
 
 
+def _needs(run: Run) -> set[str]:
+    """What a run reads besides the sequences."""
+    return {need for stage in run.stages for need in run.needs(stage)}
+
+
 def _features(run: Run) -> set[str]:
     """Modalities whose features or interests a run reads."""
-    return {need.partition(".")[2] for stage in run.stages for need in run.needs(stage)} - {""}
+    return {need.partition(".")[2] for need in _needs(run)} - {""}
 
 
 def load(values: Mapping[str, Any], origin: str = "config.yaml") -> Config:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, RootModel, field_validator, model_validator
 
-from decorec.config.base import Section
+from decorec.config.base import Distinct, Section
 
-__all__ = ["StageConfig", "TrainConfig", "TuningConfig"]
+__all__ = ["SearchSpace", "StageConfig", "TrainConfig", "TuningConfig"]
 
 
 class StageConfig(Section):
@@ -124,6 +124,14 @@ class TrainConfig(StageConfig):
         return dict(sorted(value.items()))
 
 
+TunedKey = Annotated[str, Field(pattern=r"^(model|train)(\.[a-z0-9_]+)+$")]
+TunedValues = Annotated[Distinct[bool | int | float | str | None], Field(min_length=1)]
+
+
+class SearchSpace(RootModel[dict[TunedKey, TunedValues]]):
+    """Key of a run -> values to try."""
+
+
 class TuningConfig(Section):
     """Choice of values by validation NDCG@10, for every run of the main table with a search space."""
 
@@ -132,3 +140,6 @@ class TuningConfig(Section):
     project takes 8 for trained models where an epoch of the slowest takes more than 5 s.)"""
     seed: int = Field(0, ge=0)
     """Seed of the values that are tried and of every training."""
+    space: dict[str, dict[TunedKey, TunedValues]] = Field({}, exclude=True)
+    """Run -> key (such as model.encoder.dropout or train.learning_rate) -> values that are tried, in place of those of
+    its model. The run's own value is tried as well. A preset or a variant is tuned only if it is named here."""

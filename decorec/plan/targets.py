@@ -247,10 +247,19 @@ class Targets(Recommending):
         return json.dumps(names, sort_keys=True)
 
     def tuned_runs(self) -> list[str]:
-        """Runs of the main table with a search space; presets keep their values, variants use those of their model."""
+        """Runs of the main table with a search space; presets keep their values, variants use those of their model.
+
+        Those that have a search space of their own in the configuration are tuned in any case.
+        """
         differences, variants = self.config.runs, self.config.tables.variants
         described = [name for name in self.config.tables.main if differences[name].method == "described"]
-        return [name for name in described if self.runs[name].model.space and name not in variants]
+        usual = [name for name in described if self.runs[name].model.space and name not in variants]
+        return [name for name in self.config.tables.main if name in usual or name in self.config.tuning.space]
+
+    def own_space(self, run: str) -> list[str]:
+        """The search space that the configuration has for a run, as JSON; none if it has none."""
+        space = self.config.tuning.space.get(run)
+        return [] if space is None else [json.dumps(space)]
 
     def trials(self, dataset: str) -> list[str]:
         """The files of trials of a data set."""

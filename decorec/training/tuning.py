@@ -22,7 +22,7 @@ from decorec.artifacts.resume import Keeper
 from decorec.artifacts.schemas.trials import TRIALS
 from decorec.config.base import merge
 from decorec.config.runs import Run, nested
-from decorec.config.training import TuningConfig
+from decorec.config.training import SearchSpace, TuningConfig
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
 from decorec.models.inputs import ModelInputs
@@ -62,9 +62,10 @@ def tune(
     code: str,
     cache: Path,
     trials: Path,
+    space: SearchSpace | None = None,
     threads: int = 1,
 ) -> None:
-    """Train a run with different values from the search space of its model.
+    """Train a run with different values from a search space.
 
     The first trial has the run's own values, a few have random ones, and the others those that a tree-structured Parzen
     estimator (Bergstra et al., NeurIPS 2011; Optuna's) proposes after the trials before. No combination is tried twice,
@@ -85,6 +86,7 @@ def tune(
             each training of the current one.
         trials: trials.parquet (written), one row per trial: trial, state, NDCG@10 (on validation, of the best epoch),
             values (JSON).
+        space: key of the run -> values to try; default: the search space of its model.
         threads: number of threads of torch.
 
     Raises:
@@ -101,20 +103,23 @@ def tune(
     inputs = ModelInputs.of(features, interests, cooccurrence)
 
     def objective(number: int, trial: Trial) -> float:
-        chosen = with_values(run, {key: trial.suggest_categorical(key, found) for key, found in space.items()})
+        chosen = with_values(run, {key: trial.suggest_categorical(key, values) for key, values in found.items()})
         keepers = {stage: Keeper(states / f"{stage}.safetensors", f"{key} {number} {stage}") for stage in run.stages}
         return _train(chosen, settings.seed, items, data, inputs, trial, f"trial {number}", keepers)
 
-    space = choices(run, data)
-    if not space:
-        raise DecorecError(f"tune: expected a model with a search space, found {run.model.name}")
+    tried = run.model.space if space is None else space.root
+    found = choices(run, data, tried)
+    if not found:
+        raise DecorecError(
+            f"tune: expected a model with a search space, found {run.model.name}; name values in tuning.space"
+        )
     read = [vocab, sequences, *features, *interests, cooccurrence]
-    key = training_key(run.dump(), run.model.space, settings.seed, code, files=read)
+    key = training_key(run.dump(), tried, settings.seed, code, files=read)
     states = cache / key[:16]
     study = _study(states.with_suffix(".db"))
-    for number in range(len(_in_state(study, *ENDED)), min(settings.trials, prod(map(len, space.values())))):
+    for number in range(len(_in_state(study, *ENDED)), min(settings.trials, prod(map(len, found.values())))):
         if not _in_state(study, "WAITING"):  # a kill right after the next line leaves this trial waiting
-            study.enqueue_trial(_proposed(space, settings.seed, _in_state(study, *ENDED)))
+            study.enqueue_trial(_proposed(found, settings.seed, _in_state(study, *ENDED)))
         study.optimize(partial(objective, number), n_trials=1)
         shutil.rmtree(states, ignore_errors=True)
     rows = [
@@ -127,14 +132,14 @@ def tune(
     log.info("tune: %d trials of %s, best %.4f with %s", len(rows), run.model.name, best["NDCG@10"], best["values"])
 
 
-def choices(run: Run, data: Sequences) -> dict[str, list[Any]]:
-    """The search space of the run's model, with the run's own values first.
+def choices(run: Run, data: Sequences, space: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """A search space with the run's own values first.
 
     Without time stamps in ``data``, values with which the model would read them are left out.
     """
     values, found = run.dump(), {}
     known = data.timestamps is not None or run.model.needs_times
-    for key, tried in run.model.space.items():
+    for key, tried in space.items():
         own = _at(values, key)
         others = [value for value in tried if value != own]
         fitting = [value for value in others if known or not with_values(run, {key: value}).model.needs_times]

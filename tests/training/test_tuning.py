@@ -19,7 +19,7 @@ from optuna.trial import create_trial
 from decorec.artifacts import resume
 from decorec.config import load
 from decorec.config.runs import Run, nested
-from decorec.config.training import TuningConfig
+from decorec.config.training import SearchSpace, TuningConfig
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
 from decorec.models.registry import MODELS
@@ -108,10 +108,41 @@ def test_a_trial_trains_what_the_step_train_does(run: Run, tmp_path: Path) -> No
 
 def test_values_that_need_times_are_tried_where_there_are_some() -> None:
     data, run = small.sequences(), small.run(name="vstan")
-    space, timeless = (tuning.choices(run, d) for d in (data, replace(data, timestamps=None)))
+    space, timeless = (tuning.choices(run, d, run.model.space) for d in (data, replace(data, timestamps=None)))
     assert space.pop("model.l2") == [None, 50, 200]
     assert timeless.pop("model.l2") == [None]
     assert space == timeless
+
+
+def test_values_of_ones_own_are_tried_in_place_of_those_of_the_model(tmp_path: Path) -> None:
+    given = files(tmp_path, small.sequences())
+    once = RUN.model_copy(update={"train": RUN.train.model_copy(update={"epochs": 1})})
+    space = SearchSpace.model_validate({"train.batch_size": [16, 32], "model.dim": [8]})
+    tune(run=once, settings=TuningConfig(trials=9), space=space, **given)
+    found = [json.loads(values) for values in pl.read_parquet(given["trials"])["values"]]
+    assert found[0] == {"train.batch_size": once.train.batch_size, "model.dim": 8}, "the run's own"
+    assert {values["train.batch_size"] for values in found} == {once.train.batch_size, 16, 32} and len(found) == 3
+
+
+def test_the_configuration_says_what_is_tried() -> None:
+    runs = {"decorec": {}, "twice": {"model": {"dim": 16}}, "popularity": {"model": {"name": "popularity"}}}
+    tables = {"main": ["decorec", "twice", "popularity"], "variants": ["twice"]}
+    space = {"twice": {"train.learning_rate": [0.01, 0.001], "model.encoder.dropout": [0.1]}}
+    values = {"datasets": {"shop": {"source": "sample"}}, "runs": runs, "tables": tables}
+    plan, usual = (Plan(load(values | {"tuning": {"trials": 3, **more}})) for more in ({"space": space}, {}))
+    assert (plan.tuned_runs(), usual.tuned_runs()) == (["decorec", "twice"], ["decorec"])
+    assert plan.own_space("decorec") == [] and json.loads(plan.own_space("twice")[0]) == space["twice"]
+    assert plan.section("tuning") == usual.section("tuning"), "the trials of decorec are as before"
+    for wrong, message in (
+        ({"sasrec": {"model.dim": [8]}}, r"tuning\.space names 'sasrec'; expected a run of tables\.main"),
+        ({"twice": {"model.drop": [0.1]}}, r"runs\.twice, where tuning tries .*\n.*model\.decorec\.drop: unknown key"),
+        ({"twice": {"model.encoder.dropout": [2]}}, r"runs\.twice, where tuning tries .*\n.*dropout"),
+        ({"twice": {"model.phased": [False]}}, r"tries {'model.phased': False}: expected values that leave its stages"),
+        ({"twice": {"graph.top": [5]}}, r"tuning\.space\.twice\.graph\.top"),
+        ({"twice": {"model.encoder.dropout": [0.1, 0.1]}}, r"expected each entry once"),
+    ):
+        with pytest.raises(DecorecError, match=message):
+            load(values | {"tuning": {"space": wrong}})
 
 
 def test_the_trials_end_where_every_combination_was_tried(tmp_path: Path) -> None:
@@ -119,7 +150,11 @@ def test_the_trials_end_where_every_combination_was_tried(tmp_path: Path) -> Non
     once = RUN.model_copy(update={"train": RUN.train.model_copy(update={"epochs": 1})})
     tune(run=once, settings=TuningConfig(trials=50), **given)
     table = pl.read_parquet(given["trials"])
-    assert len(table) == table["values"].n_unique() == prod(map(len, tuning.choices(RUN, small.sequences()).values()))
+    assert (
+        len(table)
+        == table["values"].n_unique()
+        == prod(map(len, tuning.choices(RUN, small.sequences(), RUN.model.space).values()))
+    )
 
 
 def test_trials_follow_what_was_good_before(tmp_path: Path) -> None:

@@ -208,14 +208,15 @@ rule tune:
         run=ask(plan.whole_run),
         settings=plan.section("tuning"),
         cache=layout.STUDY,
-        space=ask(plan.space),
+        default_space=ask(plan.space),
+        space=ask(plan.own_space),
         code=ask(partial(plan.code_of_run, "tune")),
     message:
         "Tuning {wildcards.run} on {wildcards.dataset}"
     shell:
         step(
             "tune",
-            params="run settings code cache",
+            params="run settings space code cache",
             input="vocab sequences features interests cooccurrence",
             output="trials",
         )
