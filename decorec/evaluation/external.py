@@ -7,6 +7,7 @@ as far down as the shortest list goes.
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -105,8 +106,8 @@ class Standing:
 
     ranks: Ranks
     """[U], in the order of the users; behind all items where the target is in no list."""
-    depth: int
-    """Largest cut-off of a metric that is known."""
+    depth: float
+    """Largest cut-off of a metric that is known; infinite where whole rankings are."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ class Targets:
             )
         higher = np.empty_like(user)
         higher[user] = rank.astype(np.int64) - 1
-        return Standing(Ranks(higher, np.zeros_like(higher)), self.size)
+        return Standing(Ranks(higher, np.zeros_like(higher)), math.inf)
 
     def _of_lists(
         self, given: Recommended, user: IntArray, item: IntArray, by: npt.NDArray[np.float64]
@@ -231,7 +232,7 @@ class Targets:
         higher, same = (np.bincount(user[part], minlength=users) for part in (by < own, by == own))
         ranks = Ranks(np.where(there, higher, self.size), np.where(there, same - 1, 0))
         lengths = np.bincount(user, minlength=users)
-        return Standing(ranks, int(np.where(lengths >= whole, self.size, lengths).min()))
+        return Standing(ranks, float(np.where(lengths >= whole, math.inf, lengths).min()))
 
 
 def _expect_distinct(given: Recommended, users: list[str], user: IntArray, value: IntArray, what: str) -> None:

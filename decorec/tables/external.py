@@ -76,7 +76,7 @@ def external_table(
         raise DecorecError(f"--reference: expected one of {', '.join(runs)}, found {reference!r}; correct the name")
     blocks = read_runs(ranks, runs)
     files = {dataset_of(vocab): (vocab, other) for vocab, other in zip(vocabs, sequences, strict=True)}
-    found: dict[Block, dict[str, tuple[RunRanks, int]]] = {block: {} for block in blocks}
+    found: dict[Block, dict[str, tuple[RunRanks, float]]] = {block: {} for block in blocks}
     notes = []
     for dataset in dict.fromkeys(block.dataset for block in blocks):
         tested = Targets.read(*files[dataset])
@@ -129,7 +129,7 @@ def _expect_same_targets(tested: Targets, ranks: Path) -> None:
 
 def _measured(
     tested: Targets, dataset: str, name: str, section: ExternalConfig, lists: list[Path]
-) -> dict[Block, tuple[RunRanks, int]]:
+) -> dict[Block, tuple[RunRanks, float]]:
     """Ranks of recommendations over their seeds, and how deep they are known, with each treatment of the history."""
     files = section.files_of(dataset, lists)
     if not files:
@@ -146,13 +146,13 @@ def _measured(
     return result
 
 
-def _expect_reached(name: str, files: Sequence[Path], depths: Sequence[int]) -> None:
+def _expect_reached(name: str, files: Sequence[Path], depths: Sequence[float]) -> None:
     """Refuse lists that no metric can be computed from."""
     least = min(parse_metric(metric).cutoff for metric in REPORTED)
     if max(depths) < least:
         raise DecorecError(
             f"{', '.join(map(str, files))}: expected lists of at least {least} items for every user, besides those of "
-            f"the history where it is masked, found one of {max(depths)}; let the other program make longer ones "
+            f"the history where it is masked, found one of {max(depths):g}; let the other program make longer ones "
             f"({REPORTED[-1].partition('@')[2]} reach all metrics)"
         )
 

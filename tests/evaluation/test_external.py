@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_places_in_lists_by_hand(ending: str, tmp_path: Path) -> None:
 
 def test_a_list_of_all_that_is_left_reaches_all_the_way_down(tmp_path: Path) -> None:
     found = find(tmp_path, lists({"b": [3, 4, 5], "a": [3, 2, 1]}))["masked"]
-    assert found.depth == 6 and found.ranks == Ranks(np.array([0, 6]), np.array([0, 0]))
+    assert found.depth == math.inf and found.ranks == Ranks(np.array([0, 6]), np.array([0, 0]))
 
 
 def test_equal_scores_are_a_tie_and_the_order_of_rows_is_none(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_other_names_of_columns_and_users_without_a_target(tmp_path: Path) -> No
 
 def test_places_are_taken_as_they_are(tmp_path: Path) -> None:
     found = find(tmp_path, places(a=6, b=2))
-    assert found["masked"].ranks == Ranks(np.array([1, 5]), np.array([0, 0])) and found["masked"].depth == 6
+    assert found["masked"].ranks == Ranks(np.array([1, 5]), np.array([0, 0])) and found["masked"].depth == math.inf
     assert list(find(tmp_path, places(a=1, b=2), history="kept")) == ["kept"]
 
 
