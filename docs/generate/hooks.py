@@ -50,7 +50,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if mark in markdown:
             markdown = markdown.replace(mark, content())
     up = "../" * page.file.src_uri.count("/")  # pages lead to the file, so that they can be read without the site
-    markdown = markdown.replace(f"](../{up}config/README.md", f"]({up}reference/configuration.md")
+    for file, generated in (("config/README.md", "configuration"), ("results/README.md", "files")):
+        markdown = markdown.replace(f"](../{up}{file}", f"]({up}reference/{generated}.md")
     markdown = FILE.sub(lambda match: source.whole(match[1]), markdown)
     return CODE.sub(lambda match: source.folded(match[1], match[2]), markdown)
 

@@ -18,17 +18,19 @@ from decorec.config import load
 from decorec.config.acquire import CrawlConfig
 from decorec.config.datasets import AtomicDataset, TableDataset
 from decorec.data.item_features import FeatureFile
-from decorec.data.sequences import read_vocab
+from decorec.data.sequences import read_vocab, write_vocab
 from decorec.errors import DecorecError
 from decorec.features.given import GivenVectors
 from decorec.prepare.atomic import atomic, atomic_features
 from docs.generate.notebook import blocks
+from tests.support.fabricated_ranks import fabricate, main_table, make
 from tests.support.workplace import REPOSITORY
 
 
-def follow(page: str, part: slice = slice(None)) -> None:
-    """The Python of one page, or some of its blocks, in the working directory."""
-    exec("\n".join(blocks((REPOSITORY / f"docs/how-to/{page}.md").read_text(encoding="utf-8"))[part]), {})
+def follow(page: str, part: slice = slice(None), dataset: str = "sample") -> None:
+    """The Python of one page, or some of its blocks, in the working directory; ``dataset`` in place of the sample."""
+    code = blocks((REPOSITORY / f"docs/how-to/{page}.md").read_text(encoding="utf-8"))[part]
+    exec("\n".join(code).replace("sample", dataset), {})
 
 
 def test_the_layout_of_mmrec_becomes_tables_and_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,3 +124,20 @@ def test_the_page_of_pictures_has_every_failure() -> None:
     names = {*raised, *NAMES.values(), *(name for _, name, _ in CLASSES), "truncated", "unreadable", "server-error"}
     assert len(names) > 35
     assert not [name for name in sorted(names) if f"`{name}`" not in page]
+
+
+def test_results_are_read_with_pandas(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, _ = fabricate(tmp_path)
+    make(main_table, files, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("results/tables").mkdir()
+    Path("table.csv").rename("results/tables/main.csv")
+    write_vocab(Path("results/shop/vocab.parquet"), [f"0{number}" for number in range(30)])
+    follow("report", dataset="shop")
+    assert "my-run" in capsys.readouterr().out
+    written = pl.read_csv("places.csv", infer_schema=False)
+    ranks = pl.read_parquet("results/shop/runs/decorec/seed-0/ranks.parquet")
+    assert written["target"].to_list() == [f"0{number}" for number in ranks["target"]], "ids keep their zeros"
+    assert (written["worst place"].cast(int) - written["best place"].cast(int)).to_list() == ranks["equal"].to_list()
