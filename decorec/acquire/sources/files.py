@@ -116,9 +116,11 @@ class Csv(LocalTable):
     def opened(self, what: str, fields: Sequence[str]) -> Iterator[Opened]:
         with reading(self.path, what):
             if self.path.suffix.lower() != ".csv":
+                named = self.path.suffix.lower() in (".inter", ".item")
+                advice = "; files of RecBole are the source recbole, for MMRec's see docs/how-to/sources.md"
                 raise DecorecError(
                     f"{self.path}: expected a name ending in .csv or .parquet, found {self.path.suffix!r}; convert the "
-                    "file"
+                    f"file{advice if named else ''}"
                 )
             check_csv(self.path)
             try:

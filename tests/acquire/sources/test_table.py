@@ -230,6 +230,8 @@ def test_unreadable_files(tmp_path: Path) -> None:
     )
     (tmp_path / "interactions.xlsx").write_bytes(b"PK")
     refused(tmp_path, r"expected a name ending in \.csv or \.parquet, found '\.xlsx'", "interactions.xlsx")
+    (tmp_path / "baby.inter").write_text("userID\titemID\n")
+    refused(tmp_path, r"found '\.inter'; convert the file; files of RecBole are the source recbole", "baby.inter")
 
 
 def test_items_that_are_not_in_the_table(tmp_path: Path) -> None:
