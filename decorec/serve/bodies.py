@@ -13,6 +13,7 @@ from decorec.recommend.trained import Reason
 __all__ = [
     "MOST_BYTES",
     "Because",
+    "Cluster",
     "Health",
     "Lists",
     "Problem",
@@ -60,6 +61,10 @@ class Recommend(_Asked):
     """Time stamp of each item of the history in seconds, in order, for models that read them."""
     explain: bool = False
     """Whether the nearest item of the history is named for each recommendation."""
+    parts: bool = False
+    """Whether each recommendation says what its score is made of. The history is then scored by itself once more."""
+    clusters: bool = False
+    """Whether each recommendation says which clusters it is in."""
 
     @model_validator(mode="after")
     def _times_belong_to_items(self) -> Self:
@@ -91,6 +96,19 @@ class Because(_Answered):
     """Of the two items' vectors, in the mean over the modalities."""
 
 
+class Cluster(_Answered):
+    """A cluster of items that the model takes for one interest."""
+
+    modality: str
+    """What the items are alike in, such as text or image."""
+    items: int
+    """Number of items in it."""
+    words: list[str]
+    """Up to three that stand in more of its items' texts than elsewhere; none without a catalogue."""
+    bought: list[str]
+    """Items of the history that are in it, the newest first; not the recommended one itself."""
+
+
 class Product(_Answered):
     """An item, as the catalogue describes it."""
 
@@ -112,6 +130,17 @@ class Recommended(Product):
     because: Because | None = None
     """Where it was asked for: the nearest item of the history; null for popular items, and for models without vectors
     of items."""
+    modalities: dict[str, float] = {}
+    """Where parts were asked for: modality -> share of the model's score that the history in this modality gives. Empty
+    for popular items, new ones, and models other than DeCoRec."""
+    parts: dict[str, float] = {}
+    """The same score by what the item has: text, image or another modality; ids: what is learned of it alone;
+    interests: its clusters; floor, neighbourhood, repeats: the experts. In log-odds: exp of one is how many times as
+    likely it makes the item as it makes a product that is average there, and exp of their sum is so for all together.
+    Between two items of a list the sums differ as the logarithms of the scores do, or as the scores, where these are
+    logarithms (with experts, with added items, scoring: logits)."""
+    clusters: list[Cluster] = []
+    """Where they were asked for; empty for new items, and for models without interests."""
 
 
 class Products(_Answered):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.sparse import csr_array
 
 from decorec.artifacts.files import read_table
 from decorec.artifacts.layout import picture_path
@@ -19,6 +22,8 @@ from decorec.errors import DecorecError
 __all__ = ["Catalogue"]
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
+TYPICAL = 3
+"""Words that name a group of items, at most."""
 COMPLETIONS = 50
 """Words that the beginning of a word stands for, at most."""
 
@@ -80,6 +85,13 @@ class Catalogue:
             return []
         return [self._items[place] for place in self._index.search(words, count)]
 
+    def typical(self, groups: Sequence[Sequence[str]]) -> list[list[str]]:
+        """For each group of items, up to three words that stand in more of their texts than in those of all items."""
+        if self._index is None:
+            return [[] for _ in groups]
+        place = {item: number for number, item in enumerate(self._items)}
+        return self._index.typical([[place[item] for item in group if item in place] for group in groups])
+
 
 def _by_category(table: pl.DataFrame) -> dict[str, frozenset[str]]:
     found: defaultdict[str, set[str]] = defaultdict(set)
@@ -117,6 +129,31 @@ class _Words:
         scores = self._matrix[:, columns] @ self._idf[columns]
         best = np.argsort(-scores, kind="stable")[:count]
         return [int(place) for place in best if scores[place] > 0]
+
+    def typical(self, groups: Sequence[Sequence[int]]) -> list[list[str]]:
+        """For each group of texts, by their places: the words that say most about which group a text is in.
+
+        A word has two letters or more and nothing else, stands in two texts of the group, or in its only one, and in at
+        least twice as large a share of them as of all. Words are ordered by p log(p / q), with these two shares.
+        """
+        if self._matrix is None:
+            return [[] for _ in groups]
+        there = (self._matrix > 0).astype(np.int64)
+        rows = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+        places = np.fromiter((place for group in groups for place in group), np.int64)
+        within = csr_array((np.ones_like(places), (rows, places)), shape=(len(groups), there.shape[0]))
+        texts, usual = (within @ there).tocsr(), np.asarray(there.sum(0)).ravel() / there.shape[0]
+        texts.sort_indices()
+        found = []
+        for number, group in enumerate(groups):
+            own = slice(*texts.indptr[number : number + 2])
+            words, count = texts.indices[own], texts.data[own]
+            share = count / max(1, len(group))
+            says = share * np.log(share / usual[words])
+            chosen = (count >= min(2, len(group))) & (share >= 2 * usual[words])
+            named = (self._terms[words[n]] for n in np.argsort(-says, kind="stable") if chosen[n])
+            found.append(list(islice((word for word in named if len(word) > 1 and word.isalpha()), TYPICAL)))
+        return found
 
     def _places(self, beginning: str, most: int) -> list[int]:
         """Terms that begin so, in order of the alphabet: the word itself is the first of them."""

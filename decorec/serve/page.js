@@ -81,19 +81,85 @@ function reason(product) {
   return `nearest to what you bought: ${product.because.title ?? product.because.item}`;
 }
 
+// What is said of a modality, and of a part; another one goes by its own name.
+const KINDS = { text: "text", image: "picture" };
+const PARTS = {
+  text: "its text",
+  image: "its picture",
+  ids: "who buys it",
+  interests: "its groups",
+  floor: "purchases of all customers",
+  neighbourhood: "bought together with yours",
+  repeats: "bought again",
+};
+const NUMBERS = { minimumSignificantDigits: 2, maximumSignificantDigits: 2 };
+
+function factor(logOdds) {
+  const times = Math.exp(logOdds);
+  const notation = times < 1e-3 || times >= 1e6 ? "scientific" : "standard";
+  return new Intl.NumberFormat("en", { ...NUMBERS, notation }).format(times);
+}
+
+function written(kind, words) {
+  return Object.assign(document.createElement(kind), { textContent: words });
+}
+
+function madeOf(parts) {
+  const rows = Object.entries(parts).sort(([, one], [, other]) => other - one);
+  if (!rows.length) return [];
+  const all = rows.reduce((sum, [, logOdds]) => sum + logOdds, 0);
+  const list = document.createElement("dl");
+  for (const [name, logOdds] of rows) {
+    list.append(written("dt", PARTS[name] ?? name), written("dd", `×\u00a0${factor(logOdds)}`));
+  }
+  return [written("p", `${factor(all)} times as likely as an average product:`), list];
+}
+
+function counted(modalities) {
+  const shares = Object.entries(modalities).map(
+    ([name, share]) => `its ${KINDS[name] ?? name} counts ${Math.round(100 * share)}\u00a0%`,
+  );
+  return shares.length > 1 ? [written("p", `Of what you bought, ${shares.join(", ")}.`)] : [];
+}
+
+function grouped({ modality, words, items, bought }) {
+  const what = words.length ? words.join(", ") : `a group of ${items}`;
+  const shared = bought.map((item) => basket.get(item)?.title ?? item);
+  const also = shared.length ? ` And you bought: ${shared.join("; ")}.` : "";
+  return written("p", `Alike by ${KINDS[modality] ?? modality}: ${what}.${also}`);
+}
+
+// More than the one line of the list, where the model has more to say.
+function why(product) {
+  const said = [...madeOf(product.parts), ...counted(product.modalities), ...product.clusters.map(grouped)];
+  if (!said.length) return [];
+  const details = document.createElement("details");
+  const summary = written("summary", "Why");
+  summary.setAttribute("aria-label", `Why: ${product.title ?? product.item}`);
+  details.append(summary, ...said);
+  return [details];
+}
+
+function recommended(product) {
+  const row = entry(product, "Buy", reason(product), () => add(product));
+  row.append(...why(product));
+  return row;
+}
+
 const recommend = latest(
   "next-note",
   () => {
     const last = [...basket].slice(-1000);
     const history = last.map(([item]) => item);
-    return ask("recommend", { history, times: last.map(([, { bought }]) => bought), k: 12, explain: true });
+    const times = last.map(([, { bought }]) => bought);
+    return ask("recommend", { history, times, k: 12, explain: true, parts: true, clusters: true });
   },
   ({ items }) => {
     const popular = items.some((product) => product.reason === "popular");
     const words = popular ? "Popular products, until the model knows something that you bought" : "For what you bought";
     element("next-note").textContent = items.length ? words : "Nothing is left to recommend";
     const within = element("next").contains(document.activeElement);
-    element("next").replaceChildren(...items.map((p) => entry(p, "Buy", reason(p), () => add(p))));
+    element("next").replaceChildren(...items.map(recommended));
     if (within) element("next").querySelector("button")?.focus();
   },
 );

@@ -11,8 +11,11 @@ from pathlib import Path
 from decorec.artifacts.seal import provenance
 from decorec.errors import DecorecError, explain
 from decorec.recommend.new_items import ADDED
+from decorec.recommend.score_parts import ScoreParts
 from decorec.recommend.self_contained import MANIFEST, located
 from decorec.recommend.trained import load
+from decorec.serve.catalogue import Catalogue
+from decorec.serve.clusters import Clusters
 from decorec.serve.meters import Meters
 from decorec.serve.worker import Loaded, Worker
 
@@ -26,8 +29,8 @@ log = logging.getLogger("decorec")
 State = tuple[tuple[int, int, int] | None, ...]
 
 
-def load_warm(folder: Path) -> Loaded:
-    """The model of a run with all that is computed once: representations and vectors of the items.
+def load_warm(folder: Path, catalogue: Catalogue) -> Loaded:
+    """The model of a run with all that is computed once: representations and vectors of the items, words of clusters.
 
     Raises:
         DecorecError: there is no trained model, or it is damaged.
@@ -40,25 +43,30 @@ def load_warm(folder: Path) -> Loaded:
     _ = trained.representations
     try:
         trained.embed(trained.items[:1])
-    except DecorecError:  # a model without vectors
-        return Loaded(trained, digest, vectors=False)
-    return Loaded(trained, digest, vectors=True)
+        vectors = True
+    except DecorecError:
+        vectors = False
+    return Loaded(trained, digest, vectors, ScoreParts(trained), Clusters(trained, catalogue))
 
 
 class Reloader:
     """Loads the model again when its files have changed, or when asked to."""
 
-    def __init__(self, folder: Path, worker: Worker, meters: Meters, every: float, seen: State) -> None:
+    def __init__(
+        self, folder: Path, catalogue: Catalogue, worker: Worker, meters: Meters, every: float, seen: State
+    ) -> None:
         """Watch a run.
 
         Args:
             folder: of the run.
+            catalogue: what is known of its products.
             worker: gets the new models.
             meters: count the attempts.
             every: seconds between two looks at the files.
             seen: state of the files before the present model was loaded.
         """
-        self._folder, self._worker, self._meters, self._every = folder, worker, meters, every
+        self._folder, self._catalogue, self._every = folder, catalogue, every
+        self._worker, self._meters = worker, meters
         self._asked, self._ended = threading.Event(), False
         self._thread = threading.Thread(target=self._watch, name="reload")
         self._seen = seen
@@ -95,7 +103,7 @@ class Reloader:
 
     def _load(self) -> None:
         try:
-            loaded = load_warm(self._folder)
+            loaded = load_warm(self._folder, self._catalogue)
         except Exception as error:  # the old model must go on
             failure = error if isinstance(error, DecorecError) else explain(error, self._folder)
             self.error = str(failure or repr(error))

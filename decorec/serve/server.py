@@ -101,10 +101,10 @@ def serve(
         )
     with listening(host, port) as listener:
         state = state_of(run)
-        loaded, meters = load_warm(run), Meters()
-        products = Catalogue(*_tables(run, catalogue, images, cache))
+        products, meters = Catalogue(*_tables(run, catalogue, images, cache)), Meters()
+        loaded = load_warm(run, products)
         worker = Worker(loaded, meters)
-        reloader = Reloader(run, worker, meters, watch, state)
+        reloader = Reloader(run, products, worker, meters, watch, state)
         known = sum(item in loaded.trained.index for item in products.titles)
         log.info("%d items, %d of them in the catalogue (%s)", len(loaded.trained.items), known, products.path)
         asyncio.run(_run(build_app(worker, reloader, products, meters), reloader, listener, linger))

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from decorec.errors import DecorecError
+from decorec.recommend.score_parts import ScoreParts
 from decorec.recommend.trained import Recommendation, TrainedRun
 from decorec.serve.bodies import Because, Recommend, Recommended, Similar
+from decorec.serve.clusters import Clusters
 from decorec.serve.meters import Meters
 
 __all__ = ["BusyError", "Loaded", "Worker"]
@@ -37,6 +39,8 @@ class Loaded:
     """sha256 of model.safetensors."""
     vectors: bool
     """Whether it has a vector for each item."""
+    parts: ScoreParts
+    clusters: Clusters
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -172,19 +176,32 @@ class Worker:
                 except DecorecError as error:
                     answers.append(error)
                     continue
-            answers.append(self._explained(one.history, left) if one.explain else [_described(each) for each in left])
+            answers.append(self._explained(one, [_described(each) for each in left]))
         return answers
 
-    def _explained(self, history: Sequence[str], ranked: Sequence[Recommendation]) -> list[Recommended]:
-        """With the nearest item of the history; of several equally near ones, the newest."""
+    def _explained(self, asked: Recommend, found: list[Recommended]) -> list[Recommended]:
+        """With the reasons that were asked for."""
+        if asked.explain:
+            self._add_nearest(asked.history, found)
+        if asked.parts and found and found[0].reason == "model":
+            items = [each.item for each in found]
+            parts = self.current.parts.of(asked.history, items, asked.exclude, asked.times)
+            for each, made_of in zip(found, parts, strict=True):
+                if made_of is not None:
+                    each.modalities, each.parts = made_of.modalities, made_of.log_odds
+        if asked.clusters:
+            for each in found:
+                each.clusters = self.current.clusters.of(each.item, asked.history)
+        return found
+
+    def _add_nearest(self, history: Sequence[str], found: Sequence[Recommended]) -> None:
+        """The nearest item of the history; of several equally near ones, the newest."""
         trained = self.current.trained
         known = list(dict.fromkeys(item for item in reversed(history) if item in trained.index))
-        found = [_described(each) for each in ranked]
         if self.current.vectors and known and found:
             cosines = trained.embed([each.item for each in found]) @ trained.embed(known).T
             for each, row, best in zip(found, cosines, np.argmax(cosines, 1), strict=True):
                 each.because = Because(item=known[best], cosine=float(row[best]))
-        return found
 
 
 def _kind(asked: Recommend, within: frozenset[str] | None) -> tuple[Any, ...]:

@@ -72,7 +72,7 @@ def test_a_moved_folder_gives_the_same_lists(name: str, tmp_path: Path) -> None:
     assert (folder / "results/shop/production/card.md").is_file()
     assert lists(load(folder)) == expected
     assert step(folder) == written
-    assert load_warm(folder).trained.items == ITEMS
+    assert load_warm(folder, Catalogue()).trained.items == ITEMS
     catalogue = Catalogue(*_tables(folder, None, None, None))
     assert catalogue.titles["item 3"] == "Lamp item 3"
     assert catalogue.picture("item 3") is None, "no picture is in it"

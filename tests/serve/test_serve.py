@@ -19,23 +19,30 @@ from urllib.parse import quote
 
 import faiss
 import numpy as np
+import polars as pl
 import pytest
 
 from decorec import load
+from decorec.artifacts.files import write_table
 from decorec.export.forward import plain
 from decorec.export.onnx_file import onnx_bytes, onnx_scorer
 from decorec.export.parity import padded
 from decorec.recommend.new_items import with_new_items, write_added
+from decorec.recommend.score_parts import ScoreParts
 from decorec.recommend.trained import Recommendation, TrainedRun
 from decorec.serve.bodies import MOST_BYTES, MOST_HISTORY, Recommend, Similar
+from decorec.serve.catalogue import Catalogue
+from decorec.serve.clusters import Clusters
 from decorec.serve.meters import Meters
 from decorec.serve.reload import load_warm
 from decorec.serve.server import listening
 from decorec.serve.worker import BusyError, Worker
 from tests.support import browser, small
 from tests.support.service import HOSTILE, ITEMS, UNKNOWN, Service, serving, shop, train
+from tests.support.small_shop import drawing
 
 RUN = "results/shop/runs/decorec/seed-0"
+REASONS = ("parts", "modalities", "clusters")
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +93,54 @@ def test_the_answers_are_those_of_the_library(service: Service, trained: Trained
     assert first["because"]["cosine"] == pytest.approx(cosines[nearest], abs=1e-6)
     answer = service.ask("/similar", {"item": ITEMS[4], "k": 5})
     assert shown(answer.json()["items"]) == listed(trained.similar(ITEMS[4], 5))
+
+
+def test_reasons_are_those_of_the_model(service: Service, trained: TrainedRun) -> None:
+    history = [ITEMS[3], "unknown", ITEMS[9], ITEMS[8], ITEMS[3]]
+    found = service.recommend(history, k=40, exclude="nothing", parts=True, clusters=True)
+    expected = ScoreParts(trained).of(history, [each["item"] for each in found], "nothing")
+    sums = []
+    for each, parts in zip(found, expected, strict=True):
+        assert parts is not None and set(each["parts"]) == {"text", "image", "ids", "interests"}
+        assert each["parts"] == pytest.approx(parts.log_odds, abs=1e-6)
+        assert each["modalities"] == pytest.approx(parts.modalities, abs=1e-6)
+        sums.append(sum(each["parts"].values()))
+    assert np.ptp(np.log([each["score"] for each in found]) - sums) < 1e-5
+    texts = [drawing(number, np.random.default_rng(0))[1] for number in range(40)]
+    for each in found:
+        assert [cluster["modality"] for cluster in each["clusters"]] == ["text", "image"]
+        for cluster in each["clusters"]:
+            of = trained.model.item_data[f"interests.{cluster['modality']}"].tolist()
+            own = [ITEMS[place] for place in range(40) if of[place] == of[trained.index[each["item"]]]]
+            assert cluster["items"] == len(own)
+            newest = [ITEMS[3], ITEMS[8], ITEMS[9]]
+            assert cluster["bought"] == [item for item in newest if item in own and item != each["item"]]
+            shown_by = [[word in texts[trained.index[item]] for item in own] for word in cluster["words"]]
+            assert all(sum(there) > 1 for there in shown_by)
+    assert any(cluster["words"] for each in found for cluster in each["clusters"])
+    assert all(each[name] == type(each[name])() for each in service.recommend(history) for name in REASONS)
+    popular = service.recommend(["unknown"], parts=True, clusters=True)
+    assert not any(each["parts"] or each["modalities"] for each in popular)
+    assert all(len(each["clusters"]) == 2 for each in popular)
+
+
+def test_new_items_and_other_models_have_no_clusters(tmp_path: Path, trained: TrainedRun) -> None:
+    features = np.random.default_rng(0).normal(size=(len(ITEMS) + 1, 8)).astype(np.float32)
+    more = TrainedRun(with_new_items(trained.checkpoint, ["new"], [features], small.sequences()))
+    clusters = Clusters(more, Catalogue())
+    assert clusters.of("new", ITEMS) == []
+    (_, image) = clusters.of(ITEMS[0], ["new", *ITEMS])
+    assert (image.words, len(image.bought)) == ([], image.items - 1), "no words without a catalogue"
+    train(tmp_path, stage="fit", name="sasrec")
+    assert Clusters(load(tmp_path), Catalogue()).of(ITEMS[0], ITEMS) == []
+
+
+def test_words_of_a_group_are_those_that_others_have_less(tmp_path: Path) -> None:
+    texts = ["the red wool coat 12", "the red wool hat 12", "the red hat", "the blue coat", "the blue hat", "the", ""]
+    write_table(tmp_path / "items.parquet", pl.DataFrame({"item": ITEMS[:7], "text": texts}))
+    catalogue = Catalogue(tmp_path / "items.parquet")
+    groups = [ITEMS[:3], ITEMS[3:5], ITEMS[:1], [ITEMS[6], "unknown"], []]
+    assert catalogue.typical(groups) == [["red", "wool"], ["blue"], ["coat", "wool", "red"], [], []]
 
 
 def test_library_server_and_export_give_the_same_lists(service: Service, trained: TrainedRun) -> None:
@@ -208,6 +263,15 @@ def test_the_page_in_a_browser(service: Service, tmp_path: Path, trained: Traine
     assert page.ask("[...document.querySelectorAll('#basket li')].map(row => row.dataset.item)") == [first]
     listed = page.ask("[...document.querySelectorAll('#next li')].map(row => row.dataset.item)")
     assert listed == [each.item for each in trained.recommend([first])]
+    # The reasons of an item, by keys alone, without a word that sticks out.
+    page.ask("document.querySelector('#next button').focus()")
+    page.press("Tab")
+    assert page.ask("document.activeElement.matches('#next summary')")
+    page.press("Enter")
+    page.until("document.querySelector('#next details').open")
+    for words in ("times as likely as an average product", "Of what you bought, its text counts", "Alike by picture: "):
+        assert words in page.ask("document.querySelector('#next details').innerText")
+    assert page.ask("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     page.ask(
         "document.querySelector('#words').value = 'script alert'; document.querySelector('#words')"
         ".dispatchEvent(new Event('input'))"
@@ -350,7 +414,7 @@ class Client:
 
 
 def test_what_waits_is_one_call_of_the_model(folder: Path) -> None:
-    loaded, meters = load_warm(folder), Meters()
+    loaded, meters = load_warm(folder, Catalogue()), Meters()
     trained, worker = load(folder), Worker(loaded, meters)
     bodies = [Recommend(history=[ITEMS[n]], k=n, exclude_items=ITEMS[: n % 3]) for n in range(1, 31)]
     answers = [worker.ask(body) for body in bodies]
