@@ -1,14 +1,16 @@
 """What a warm start (train.start) costs and gains over days, beside a training from nothing every day.
 
 The interactions of a data set that is prepared are cut by time into the days before the first one and ``--days`` slices
-of as many interactions. Every morning both models are trained on all that was bought until then: one from nothing, one
-from its own checkpoint of the day before (the first day from nothing as well). Both are asked for the first purchase of
-the new day of every customer who has bought before: NDCG@10 among all items that were bought until then, which a new
-product is not yet. Training, early stopping and shapes are those of the run; the validation target is each customer's
-last purchase until the morning. Co-occurrence and clusters are computed anew every day, for both alike.
+of as many interactions, or with ``--every N`` into as many slices of N days as the calendar (UTC) has them, the last of
+the data. Every morning both models are trained on all that was bought until then: one from nothing, one from its own
+checkpoint of the day before (the first day from nothing as well). Both are asked for the first purchase of the new day
+of every customer who has bought before: NDCG@10 among all items that were bought until then, which a new product is not
+yet. A day without such a customer is passed over. Training, early stopping and shapes are those of the run; the
+validation target is each customer's last purchase until the morning. Co-occurrence and clusters are computed anew every
+day, for both alike.
 
-    python -m benchmarks daily [--folder results/sample] [--model decorec] [--days 10] [--share 0.3] [--patience 5]
-                               [--seed 0] [--output daily.json]
+    python -m benchmarks daily [--folder results/sample] [--model decorec] [--difference '{}'] [--days 10] [--share 0.3]
+                               [--every N] [--patience 5] [--seed 0] [--output daily.json]
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from decorec.training.steps import train
 __all__ = ["main"]
 
 METRIC = parse_metric("NDCG@10")
+DAY = 86_400
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,16 @@ class Day:
     customers: int
     nothing: Trained
     warm: Trained
+
+
+def mornings(timestamps: npt.NDArray[np.int64], days: int, share: float, every: int | None) -> npt.NDArray[np.int64]:
+    """Where each of the ``days`` begins and the last one ends, [days + 1] seconds."""
+    if every is not None:
+        midnight = int(timestamps.max()) // DAY + 1
+        return DAY * (midnight - every * np.arange(days, -1, -1))
+    cuts = np.quantile(timestamps, np.linspace(1 - share, 1, days + 1)).astype(np.int64)
+    cuts[-1] += 1
+    return cuts
 
 
 def morning(
@@ -127,8 +140,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks daily")
     parser.add_argument("--folder", type=Path, default=Path("results/sample"), help="results/<data set>")
     parser.add_argument("--model", default="decorec")
+    parser.add_argument("--difference", type=json.loads, default={}, help="of the run, as in a configuration")
     parser.add_argument("--days", type=int, default=10)
     parser.add_argument("--share", type=float, default=0.3, help="of the interactions that the days have together")
+    parser.add_argument("--every", type=int, help="calendar days of each slice, in place of --share")
     parser.add_argument("--patience", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("daily.json"))
@@ -136,12 +151,12 @@ def main() -> None:
     torch.set_num_threads(1)
     machine = describe_machine()
     print(machine)
-    run = resolve({}, "described", merge({"model": {"name": options.model}}, {"train": {"patience": options.patience}}))
+    sections = {"model": {"name": options.model}, "train": {"patience": options.patience}}
+    run = resolve({}, "described", merge(sections, options.difference))
     data, names = Sequences.read(options.folder / "sequences.parquet"), read_vocab(options.folder / "vocab.parquet")
     if data.timestamps is None:
         parser.error(f"{options.folder}: expected sequences with times, found none")
-    cuts = np.quantile(data.timestamps, np.linspace(1 - options.share, 1, options.days + 1)).astype(np.int64)
-    cuts[-1] += 1
+    cuts = mornings(data.timestamps, options.days, options.share, options.every)
     features = sorted((options.folder / "features").glob("*.safetensors"))
     days: list[Day] = []
     with tempfile.TemporaryDirectory(prefix="decorec-daily-") as temporary:
@@ -149,6 +164,8 @@ def main() -> None:
         for day in range(options.days):
             folder = Path(temporary) / str(day)
             sequences, known, asked = morning(data, names, cuts[day], cuts[day + 1])
+            if not asked.any():
+                continue
             new = 0 if earlier is None else len(set(known) - seen)
             seen = set(known)
             files = training_files(run, sequences, known, features, folder)
@@ -179,5 +196,6 @@ def _report(options: argparse.Namespace, machine: str, days: list[Day]) -> None:
         print(f"{label:<8} NDCG@10 {ndcg:.4f}, {sum(one.seconds for one in each):8.1f} s of processor time")
     print(f"warm - nothing, mean of {len(later)} days: {gaps.mean():+.4f} +- {error:.4f}")
     facts = {"folder": options.folder.name, "model": options.model, "seed": options.seed, "patience": options.patience}
-    facts |= {"machine": machine, "days": [asdict(day) for day in days]}
+    facts |= {"difference": options.difference, "every": options.every, "machine": machine}
+    facts |= {"days": [asdict(day) for day in days]}
     write_text(options.output, json.dumps(facts, indent=2) + "\n")

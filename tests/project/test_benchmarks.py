@@ -10,12 +10,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from benchmarks import gpu
+from benchmarks import daily, gpu
 from benchmarks._gpu import PARTS, SIZES, Part, WrongResultError
+from decorec.data.sequences import Sequences
 from decorec.models.registry import MODELS
+from tests.support import small
 
 SMALL = {
     "cooccurrence": "--interactions 20000 --compared 5000 --rounds 1",
@@ -37,6 +40,26 @@ def test_a_benchmark_runs(name: str, monkeypatch: pytest.MonkeyPatch, capsys: py
     importlib.import_module(f"benchmarks.{name}").main()
     said = capsys.readouterr().out.splitlines()
     assert len(said) >= 2, "the machine or the data, and a figure"
+
+
+def test_days_of_the_calendar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They end at midnight after the last purchase; one without a customer to ask is passed over."""
+    data, tiny = small.sequences(users=20), {"dim": 8, "encoder": {"layers": 1, "feed_forward": 8}}
+    assert data.timestamps is not None
+    times = data.timestamps.copy()
+    times[times >= np.quantile(times, 0.8)] += 30 * daily.DAY  # and nothing for a month before these
+    small.files(tmp_path, Sequences(data.users, data.offsets, data.items, times), small.run())
+    flags = ["--folder", str(tmp_path), "--model", "sasrec", "--every", "7", "--output", str(tmp_path / "daily.json")]
+    difference = {"model": tiny, "train": {"epochs": 1}}
+    monkeypatch.setattr(sys, "argv", ["daily", *flags, "--difference", json.dumps(difference)])
+    daily.main()
+    cuts = daily.mornings(times, 10, 0.3, 7)
+    assert set(np.diff(cuts)) == {7 * daily.DAY}
+    assert cuts[-1] % daily.DAY == 0 and cuts[-1] - daily.DAY <= times.max() < cuts[-1]
+    found = json.loads((tmp_path / "daily.json").read_text())
+    inside = [day for day in range(10) if ((cuts[day] <= times) & (times < cuts[day + 1])).any()]
+    assert [day["day"] for day in found["days"]] == inside != list(range(10))
+    assert found["difference"] == difference
 
 
 @pytest.mark.parametrize("name", PARTS)
