@@ -35,6 +35,7 @@ from decorec.models.added_items import WithAddedItems
 from decorec.models.base import Recommender
 from decorec.models.decorec import DeCoRec
 from decorec.models.experts import ProductOfExperts
+from decorec.nn.sparse import rows_of
 from decorec.recommend.histories import from_lists
 from decorec.recommend.trained import TrainedRun
 
@@ -145,7 +146,8 @@ class ScoreParts:
 
     def _fused(self, model: DeCoRec, batch: Batch, items: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Shares of the history's modalities, and log-odds of the terms, [N] each."""
-        states = model.queries(batch)
+        representations = self._trained.representations[:, : model.item_data.item_count]
+        states = model.encoder(rows_of(representations, batch.items), batch)  # eq. 9 and 11
         weights = torch.full((len(states),) * 2, float(model.config.alpha if model.config.cross else 0))
         weights = weights.fill_diagonal_(1).double().to(states.device)
         query = states[:, 0].double()
@@ -157,8 +159,7 @@ class ScoreParts:
         if model.config.scoring == "logits":
             modalities, each = {}, weights[..., None] * apart
         else:
-            logits = model.logits(states, self._trained.representations[:, : model.item_data.item_count])
-            total = model.total(logits, len(states), None)
+            total = model.total(model.logits(states, representations), len(states), None)
             assert total is not None
             before = weights.log()[..., None] + average.sum(0) - total.double()[:, None, None]
             after = before + apart.sum(0)
