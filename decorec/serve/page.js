@@ -123,10 +123,10 @@ function counted(modalities) {
 }
 
 function grouped({ modality, words, items, bought }) {
-  const what = words.length ? words.join(", ") : `a group of ${items}`;
+  const what = words.length ? words.join(", ") : `${items} products`;
   const shared = bought.map((item) => basket.get(item)?.title ?? item);
-  const also = shared.length ? ` And you bought: ${shared.join("; ")}.` : "";
-  return written("p", `Alike by ${KINDS[modality] ?? modality}: ${what}.${also}`);
+  const also = shared.length ? `. You bought of it: ${shared.join("; ")}` : "";
+  return written("p", `Group by ${KINDS[modality] ?? modality}: ${what}${also}`);
 }
 
 // More than the one line of the list, where the model has more to say.

@@ -269,7 +269,7 @@ def test_the_page_in_a_browser(service: Service, tmp_path: Path, trained: Traine
     assert page.ask("document.activeElement.matches('#next summary')")
     page.press("Enter")
     page.until("document.querySelector('#next details').open")
-    for words in ("times as likely as an average product", "Of what you bought, its text counts", "Alike by picture: "):
+    for words in ("times as likely as an average product", "Of what you bought, its text counts", "Group by picture: "):
         assert words in page.ask("document.querySelector('#next details').innerText")
     assert page.ask("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     page.ask(
