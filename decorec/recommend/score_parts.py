@@ -166,8 +166,8 @@ class ScoreParts:
             lowest, score = before.logsumexp((0, 1)), after.logsumexp((0, 1))
             shares = (after.logsumexp(1) - score).exp()
             modalities = dict(zip(model.adapters, shares, strict=False))
-            ratio = (before - lowest).exp() * _mean_growth(apart.sum(0)) / _mean_growth(score - lowest)
-            each = ratio * apart
+            ratio = before - lowest + _log_mean(apart.sum(0)) - _log_mean(score - lowest)
+            each = ratio.exp() * apart
         features, ids, interests = each.sum(1)
         log_odds = dict(zip(model.adapters, features, strict=False))
         log_odds |= {"ids": ids.sum(0)} if model.ids is not None else {}
@@ -197,7 +197,7 @@ class ScoreParts:
         return found
 
 
-def _mean_growth(x: Tensor) -> Tensor:
-    """(exp(x) - 1) / x: the logarithmic mean of exp(x) and 1."""
-    near = x.abs() < 1e-12
-    return torch.where(near, 1.0, torch.expm1(x) / torch.where(near, 1.0, x))
+def _log_mean(x: Tensor) -> Tensor:
+    """The logarithm of (exp(x) - 1) / x, the logarithmic mean of exp(x) and 1, which is 1 at 0; for any x."""
+    size = x.abs().clamp_min(1e-12)
+    return x.clamp_min(0) + torch.log(-torch.expm1(-size) / size)
