@@ -19,6 +19,7 @@ from torch import Tensor
 
 from decorec.artifacts.files import read_arrays, write_arrays
 from decorec.artifacts.resume import Keeper
+from decorec.artifacts.seal import provenance
 from decorec.config.features import FeaturesConfig
 from decorec.errors import DecorecError
 from decorec.features.clip import SMALL_CLIP, Clip, build_clip
@@ -91,7 +92,8 @@ def train_encoder(features: FeaturesConfig, inputs: EncoderInputs, cache: Path, 
             model, facts = _train(features, inputs, rows, generator, threads, keeper)
         write_arrays(file, {name: value.numpy() for name, value in model.state_dict().items()}, facts)
         keeper.remove()
-    state, metadata = read_arrays(file)
+    with provenance():  # of its own: it may be from other tables with the same pairs
+        state, metadata = read_arrays(file)
     log.info(
         "features: encoder fitted on %s pairs, recall@10 on %s held-out pairs %s (guessing: %s)",
         metadata["training_pairs"],

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.artifacts.files import read_arrays, read_table
+from decorec.artifacts.seal import provenance
 from decorec.errors import DecorecError
 
 __all__ = ["GivenVectors"]
@@ -42,7 +43,8 @@ class GivenVectors:
             DecorecError: no such file, another form, an id twice, vectors of different widths, or a value that is not
                 finite.
         """
-        items, x = _table(path) if path.suffix == ".parquet" else _arrays(path)
+        with provenance():  # of its own: a copy of earlier features was made from earlier tables
+            items, x = _table(path) if path.suffix == ".parquet" else _arrays(path)
         bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
         if len(bad):
             raise DecorecError(

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decorec.artifacts.files import read_arrays, write_arrays
+from decorec.artifacts.seal import provenance
 
 __all__ = ["RowCache", "input_key"]
 
@@ -28,7 +29,8 @@ def input_key(kind: str, content: str) -> bytes:
 class RowCache:
     """The rows of one encoder: one file per chunk of inputs that were encoded together.
 
-    A row depends on the encoder, the size of its batches and its own input alone.
+    A row depends on the encoder, the size of its batches and its own input alone. So a file says nothing of the tables
+    that its inputs stood in, which may be others now.
     """
 
     def __init__(self, cache: Path, encoder: Mapping[str, str], batch_size: int) -> None:
@@ -49,7 +51,8 @@ class RowCache:
         positions = {key: position for position, key in enumerate(keys)}
         found: dict[int, tuple[npt.NDArray[np.float32], bool]] = {}
         for path in sorted(self.folder.glob("*.safetensors")):
-            arrays, _ = read_arrays(path)
+            with provenance():
+                arrays, _ = read_arrays(path)
             for row, key in enumerate(arrays["keys"]):
                 position = positions.get(key.tobytes())
                 if position is not None:
@@ -61,4 +64,5 @@ class RowCache:
         joined = b"".join(keys)
         digests = np.frombuffer(joined, dtype=np.uint8).reshape(len(keys), -1)
         file = self.folder / f"{hashlib.sha256(joined).hexdigest()}.safetensors"
-        write_arrays(file, {"keys": digests, "x": x, "truncated": truncated})
+        with provenance():
+            write_arrays(file, {"keys": digests, "x": x, "truncated": truncated})

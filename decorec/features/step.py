@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from decorec.artifacts.seal import provenance
 from decorec.config.features import FeaturesConfig
 from decorec.errors import DecorecError
 
@@ -54,7 +55,8 @@ def features(
     if pinned is None:
         chosen = ItemEncoder.make(settings, inputs, cache, threads)
     else:
-        chosen = ItemEncoder.read(pinned, settings.device)
+        with provenance():  # of its own: a copy of an earlier encoder was made from earlier tables
+            chosen = ItemEncoder.read(pinned, settings.device)
     found = chosen.encode(inputs, cache, threads)
     chosen.write(encoder)
     for path, file in ((text, found["text"]), (image, found["image"])):

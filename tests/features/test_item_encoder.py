@@ -13,7 +13,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from decorec.artifacts.files import write_table
 from decorec.artifacts.layout import picture_path
+from decorec.artifacts.seal import provenance
 from decorec.config.features import FeaturesConfig
 from decorec.data.item_features import FeatureFile
 from decorec.errors import DecorecError
@@ -93,6 +95,29 @@ def test_one_new_product_encodes_one_row_and_the_others_keep_their_bytes(
         assert alone[name].present.tolist() == [True, False] and not alone[name].x[1].any()
     with pytest.raises(DecorecError, match=r"nowhere\.jpg: expected a picture, found .*; correct its path"):
         encode_items(Path(pinned["encoder"]), table.with_columns(picture=pl.lit("nowhere.jpg")))
+
+
+def test_what_is_kept_or_copied_is_taken_beside_newer_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the workflow runs the step, where files say what they were made from."""
+    monkeypatch.chdir(tmp_path)
+    files = {name: Path(f"results/shop/{name}.parquet") for name in ("catalogue", "images")}
+    files |= {name: Path(f"results/shop/{name}.safetensors") for name in ("encoder", "text", "image")}
+
+    def step(items: list[str], **settings: str) -> FeatureFile:
+        with provenance():
+            write_table(files["catalogue"], pl.DataFrame({"item": items, "text": items}))
+            fetched = {"item": items, "status": ["permanent"] * len(items), "sha256": [None] * len(items)}
+            write_table(files["images"], pl.DataFrame(fetched, schema_overrides={"sha256": pl.String}))
+        with provenance():
+            features(settings=FeaturesConfig.model_validate(settings), cache=Path("results/cache"), **files)
+        return FeatureFile.read(files["text"])
+
+    pl.DataFrame({"item": ["a", "b"], "vector": [[1.0, 2.0], [3.0, 4.0]]}).write_parquet("own.parquet")
+    first = step(["a"], text="own.parquet", image="own.parquet")
+    shutil.copy(files["text"], "copy.safetensors")
+    shutil.copy(files["encoder"], "pinned.safetensors")
+    assert step(["a", "b"], text="copy.safetensors", image="own.parquet").x.tolist() == [*first.x.tolist(), [0, 0]]
+    assert step(["b", "a", "c"], encoder="pinned.safetensors").x.tolist() == [[3, 4], [1, 2], [0, 0]]
 
 
 def test_published_weights_are_named_and_checked(tmp_path: Path) -> None:

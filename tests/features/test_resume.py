@@ -14,8 +14,11 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from decorec.artifacts.files import read_table, write_table
+from decorec.artifacts.seal import provenance
 from decorec.config.features import FeaturesConfig
 from decorec.features.row_cache import RowCache, input_key
 from tests.support.small_shop import step_files, write_shop
@@ -99,6 +102,24 @@ def test_killed_ten_times_gives_the_same_bytes(tmp_path: Path, context: ForkServ
     assert _run(context, killed) == 0
     assert list(_outputs(killed)) == list(_outputs(undisturbed))
     assert {path.name for path in _chunks(killed)} == {path.name for path in _chunks(undisturbed)}
+
+
+def test_rows_say_nothing_of_the_tables_that_their_inputs_stood_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new item leaves the rows of the others valid, in a step that has read the new table."""
+    monkeypatch.chdir(tmp_path)
+    table, found = Path("results/shop/items.parquet"), []
+    keys = [input_key("text", text) for text in ("a hat", "a cap", "a tie")]
+    for count in (1, 2, 3):
+        with provenance():
+            write_table(table, pl.DataFrame({"item": list(map(str, range(count)))}))
+        with provenance():
+            read_table(table)
+            rows = RowCache(Path("results/cache"), {"encoder": "one"}, 4)
+            found.append(sorted(rows.read(keys)))
+            rows.add([keys[count - 1]], np.ones((1, 2), np.float32), np.zeros(1, bool))
+    assert found == [[], [0], [0, 1]]
 
 
 def test_rows_that_were_not_used_for_long_can_be_removed(tmp_path: Path) -> None:
