@@ -14,7 +14,7 @@ from decorec import processor
 from decorec.errors import DecorecError
 from decorec.plan import commands
 from decorec.steps import STEPS
-from tests.plan.test_plan import plan
+from tests.plan.test_planned import plan
 from tests.support import small
 from tests.support.small_shop import step_files, write_shop
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from decorec.acquire.sources import amazon
 from decorec.artifacts import layout
+from decorec.artifacts.contents import Contents
 from decorec.config import Config
 from decorec.config.datasets import INGESTED, AmazonDataset, AtomicDataset, FolderDataset, IngestedDataset
 from decorec.config.tables import KNOBS, LISTS
 from decorec.errors import DecorecError
 from decorec.plan.sharing import Sharing, as_json
 
-__all__ = ["INGESTED", "Inputs", "content_of"]
-
-SMALL = 100_000_000
-"""Bytes of a user's own files together that are read whenever the workflow is planned."""
+__all__ = ["INGESTED", "Inputs"]
 
 
 class Inputs(Sharing):
@@ -29,6 +23,7 @@ class Inputs(Sharing):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
+        self.contents = Contents(Path(layout.CACHE))
         self._modalities: dict[str, tuple[str, ...]] = {}
         for dataset, section in config.datasets.items():
             if isinstance(section, FolderDataset):
@@ -98,21 +93,21 @@ class Inputs(Sharing):
         return {"files": [], **{key: layout.fill(pattern, dataset=dataset) for key, pattern in raw.items()}}
 
     def own_content(self, dataset: str) -> str:
-        """``content_of`` a user's own files that a data set is read from: tables, given splits, or a local copy."""
+        """``Contents.of`` a user's own files that a data set is read from: tables, given splits, or a local copy."""
         section = self.config.datasets[dataset]
         if isinstance(section, FolderDataset):
-            return content_of(_own_files(section))
+            return self.contents.of(_own_files(section))
         if isinstance(section, AtomicDataset):
-            return content_of(self.atomic_files(dataset))
-        return content_of(self.downloaded_files(dataset)) if isinstance(section, AmazonDataset) else ""
+            return self.contents.of(self.atomic_files(dataset))
+        return self.contents.of(self.downloaded_files(dataset)) if isinstance(section, AmazonDataset) else ""
 
     def given_content(self, dataset: str, modality: str) -> str:
-        """``content_of`` the ``given_features``."""
-        return content_of(self.given_features(dataset, modality))
+        """``Contents.of`` the ``given_features``."""
+        return self.contents.of(self.given_features(dataset, modality))
 
     def weights_content(self) -> str:
-        """``content_of`` the ``weights``."""
-        return content_of(self.weights())
+        """``Contents.of`` the ``weights``."""
+        return self.contents.of(self.weights())
 
     def tensorboard(self, dataset: str, run: str, seed: str, stage: str) -> list[str]:
         """The folder for the curves of a training, if they are wanted."""
@@ -131,7 +126,7 @@ class Inputs(Sharing):
             return ""
         from decorec.acquire.crawl.local import state_of_pictures
 
-        return state_of_pictures(section)
+        return state_of_pictures(section, self.contents)
 
     def modalities(self, dataset: str) -> tuple[str, ...]:
         """Modalities that the features of a data set can have.
@@ -323,23 +318,6 @@ class Inputs(Sharing):
         section = self.config.datasets[dataset]
         assert isinstance(section, AtomicDataset)
         return section
-
-
-def content_of(files: Iterable[str]) -> str:
-    """A short text that changes with files that no step makes; "" where none of them is there.
-
-    Snakemake compares times alone: a file that is moved into the place of another, with a time from before the results,
-    would run nothing. This is made of contents, or where the files are large of sizes and times, since it is computed
-    whenever the workflow is planned.
-    """
-    digest = hashlib.sha256()
-    found = {path: path.stat() for path in sorted(map(Path, files)) if path.is_file()}
-    whole = sum(facts.st_size for facts in found.values()) <= SMALL
-    for path, facts in found.items():
-        digest.update(os.fsencode(path) + f"\t{facts.st_size}\t{'' if whole else facts.st_mtime_ns}\n".encode())
-        with suppress(OSError):  # the step that reads it says why it cannot
-            digest.update(path.read_bytes() if whole else b"")
-    return digest.hexdigest()[:16] if found else ""
 
 
 def _own_files(section: FolderDataset) -> list[str]:

@@ -13,7 +13,7 @@ from decorec.artifacts import layout
 from decorec.figures.registry import FIGURES
 from decorec.models.registry import modules_of
 from decorec.plan.fingerprints import code_fingerprint
-from decorec.plan.inputs import INGESTED, content_of
+from decorec.plan.inputs import INGESTED
 from decorec.plan.tables import TABLES, Tables
 from decorec.steps import STEPS
 
@@ -91,11 +91,11 @@ class Plan(Tables):
         return self.code(step, *{name for run in runs if run in self.runs for name in modules_of(self.runs[run])})
 
     def code_of_training(self, dataset: str, run: str, stage: str) -> str:
-        """The same for a training; with ``content_of`` the checkpoint of one's own that ``train.start`` names."""
+        """The same for a training; with ``Contents.of`` the checkpoint of one's own that ``train.start`` names."""
         code, earlier = self.code_of_run("train", run), self.earlier(dataset, run)
         if earlier is None or layout.place_of(earlier):
             return code
-        return f"{code}-{content_of(self.start(dataset, run, stage).values())}"
+        return f"{code}-{self.contents.of(self.start(dataset, run, stage).values())}"
 
     def code_of_production_training(self, dataset: str, stage: str) -> str:
         """The same for a training on all interactions."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from decorec.artifacts import layout
-from decorec.plan.inputs import INGESTED, Inputs, content_of
+from decorec.plan.inputs import INGESTED, Inputs
 from decorec.plan.sharing import as_json
 
 __all__ = ["Recommending"]
@@ -35,8 +35,8 @@ class Recommending(Inputs):
         }
 
     def ids_content(self) -> str:
-        """``content_of`` the files of ids."""
-        return content_of(self._ids())
+        """``Contents.of`` the files of ids."""
+        return self.contents.of(self._ids())
 
     def _ids(self) -> list[str]:
         settings = self.config.recommend

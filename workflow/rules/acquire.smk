@@ -27,7 +27,7 @@ rule sample:
 
 rule download:
     input:
-        files=ask(plan.downloaded_files),
+        files=ask_own(plan.downloaded_files),
     output:
         reviews=layout.RAW_REVIEWS,
         meta=layout.RAW_META,
@@ -63,7 +63,7 @@ rule download:
 # Which items the new tables have is known when it has run: then the DAG is evaluated again (see `catalogue_of`).
 checkpoint ingest:
     input:
-        unpack(ask(plan.raw_files)),
+        unpack(ask_own(plan.raw_files)),
     output:
         # The first one: until the checkpoint has run, Snakemake plans with it in place of what `catalogue_of` gives.
         catalogue=layout.CATALOGUE,
@@ -98,7 +98,7 @@ checkpoint ingest:
 
 rule histories:
     input:
-        unpack(ask(plan.raw_files)),
+        unpack(ask_own(plan.raw_files)),
     output:
         histories=layout.HISTORIES,
     log:
@@ -166,7 +166,7 @@ rule features:
     input:
         catalogue=catalogue_of,
         images=rules.crawl.output.images,
-        weights=plan.weights(),
+        weights=ask_own(plan.weights),
     output:
         encoder=layout.ENCODER,
         text=layout.FEATURES.replace("{modality}", "text"),

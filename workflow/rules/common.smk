@@ -182,6 +182,25 @@ def ask_untracked(question):
     return lambda wildcards, output: answer(wildcards)
 
 
+def ask_own(question):
+    """The same for inputs that may be the user's own files: their times start nothing again, which copies change.
+
+    What counts are their contents, among the params. A file that a rule makes is none of these: a user may have rules
+    that fetch them, and what is under results/ is ours.
+    """
+
+    def timeless(files):
+        if isinstance(files, dict):
+            return {name: timeless(value) for name, value in files.items()}
+        if not isinstance(files, str):
+            return [timeless(file) for file in files]
+        makers = [each for each in workflow.rules if each.is_producer(files)]
+        return files if makers or layout.place_of(Path(files)) else ancient(files)
+
+    answer = ask(question)
+    return lambda wildcards: timeless(answer(wildcards))
+
+
 def files_of_page(wildcards):
     """What a page shows. The targets of the call are known when Snakemake plans it, not when it reads the rules."""
     return plan.page_files(wildcards.page, workflow.dag_settings.targets)

@@ -42,7 +42,7 @@ rule split:
 
 rule atomic:
     input:
-        files=ask(plan.atomic_files),
+        files=ask_own(plan.atomic_files),
     output:
         catalogue=layout.CATALOGUE,
         vocab=layout.VOCAB,
@@ -74,7 +74,7 @@ rule atomic:
 
 rule atomic_features:
     input:
-        files=ask(plan.given_features),
+        files=ask_own(plan.given_features),
     output:
         features=layout.FEATURES,
     log:

@@ -55,7 +55,7 @@ use rule cluster as production_cluster with:
 
 use rule train as production_train with:
     input:
-        unpack(ask(plan.production_training)),
+        unpack(ask_own(plan.production_training)),
     output:
         model=layout.PRODUCTION_MODEL,
         history=layout.PRODUCTION_HISTORY,

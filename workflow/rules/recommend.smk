@@ -3,7 +3,7 @@
 
 rule recommend:
     input:
-        unpack(ask(plan.recommended)),
+        unpack(ask_own(plan.recommended)),
     output:
         output=layout.RECOMMENDATIONS,
     log:

@@ -7,7 +7,7 @@ may have several processes (train.devices), of one thread each.
 
 rule train:
     input:
-        unpack(ask(plan.training)),
+        unpack(ask_own(plan.training)),
     output:
         model=layout.MODEL,
         history=layout.HISTORY,

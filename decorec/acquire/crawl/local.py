@@ -8,15 +8,18 @@ import os
 import re
 import stat
 import unicodedata
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from decorec.acquire.crawl.outcome import PictureError
 from decorec.acquire.shortage import shortage
 from decorec.acquire.sources.registry import open_tables
+from decorec.artifacts.contents import Contents
 from decorec.config.datasets import FolderDataset
 from decorec.errors import DecorecError
 
-__all__ = ["identity", "is_local", "read_picture", "state_of_pictures"]
+__all__ = ["identities", "is_local", "read_picture", "state_of_pictures"]
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -47,29 +50,30 @@ def is_local(address: str) -> bool:
     return not URL.match(address)
 
 
-def state_of_pictures(dataset: FolderDataset) -> str:
+def state_of_pictures(dataset: FolderDataset, contents: Contents) -> str:
     """A short text that changes when a picture in the shop's own folder is added, replaced or deleted.
 
-    It is made of names, sizes and times of the files, not of their content, because it is computed whenever the
-    workflow is planned. It is "" where the table of items cannot be read; the step that reads it says why.
+    It is made of names and contents of the files, and not of their times. It is "" where the table of items cannot be
+    read; the step that reads it says why.
     """
-    folder, digest = Path(dataset.path), hashlib.sha256()
+    digest = hashlib.sha256()
     try:
         names = open_tables(dataset).picture_names()
     except DecorecError:
         return ""
-    for name in sorted(filter(is_local, names)):
-        digest.update(f"{identity(folder, name)}\n".encode())
+    for identity in identities(Path(dataset.path), sorted(filter(is_local, names)), contents):
+        digest.update(f"{identity}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def identity(folder: Path, name: str) -> str:
-    """The name of the file in the journal; it changes when the file does."""
-    try:
-        facts = _inside(folder, name).stat()
-    except (PictureError, OSError, ValueError):
-        return f"{folder / name}\tabsent"
-    return f"{folder / name}\t{facts.st_size}\t{facts.st_mtime_ns}"
+def identities(folder: Path, names: Sequence[str], contents: Contents) -> list[str]:
+    """What the files ``names`` are called in the journal; another content has another name."""
+    paths = {}
+    for name in names:
+        with suppress(PictureError):
+            paths[name] = _inside(folder, name)
+    found = dict(zip(paths, contents.of_each(paths.values()), strict=True))
+    return [f"{folder / name}\t{found.get(name) or 'absent'}" for name in names]
 
 
 def read_picture(folder: Path, name: str, limit: int) -> bytes:

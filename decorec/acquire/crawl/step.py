@@ -20,6 +20,7 @@ from decorec.acquire.crawl.workers import Crew
 from decorec.acquire.http_session import HostMap
 from decorec.acquire.shortage import shortages_told
 from decorec.artifacts import layout
+from decorec.artifacts.contents import Contents
 from decorec.artifacts.files import read_table, write_table
 from decorec.config.acquire import CrawlConfig
 from decorec.config.datasets import Dataset, FolderDataset, SampleDataset
@@ -58,7 +59,7 @@ def crawl(
             sample.
         cache: folder that is kept between runs (read and written): pictures under images/<first two
             digits>/<sha256>.jpg, with the sha256 of the file as served and the shorter side crawl.side; outcomes under
-            crawl/.
+            crawl/; digests of local pictures in contents.json.
         images: images.parquet (written), one row per address tried: item, url, status (ok, permanent, transient),
             http_status, error, attempts, sha256, width, height (pixels of the upright original), bytes, placeholder
             (the same file under 5 or more items); sorted by item, then URL.
@@ -89,7 +90,7 @@ def crawl(
         Journal(state.with_name(f"{state.name}.jsonl"), settings) as journal,
         closing(Store(cache, state, settings.side, settings.max_pixels)) as store,
     ):
-        crew = Crew(settings, store, journal, connect_to, folder)
+        crew = Crew(settings, store, journal, connect_to, folder, Contents(cache))
         known = crew.work(frontier)
     if estimate:
         firsts = [row[0] for row in addresses if row]

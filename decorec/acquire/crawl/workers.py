@@ -17,11 +17,12 @@ from decorec.acquire.crawl.fetch import host_of
 from decorec.acquire.crawl.frontier import Frontier
 from decorec.acquire.crawl.host_queue import HostQueue, Job
 from decorec.acquire.crawl.journal import Journal
-from decorec.acquire.crawl.local import identity, is_local, read_picture
+from decorec.acquire.crawl.local import identities, is_local, read_picture
 from decorec.acquire.crawl.outcome import Outcome, PictureError
 from decorec.acquire.crawl.picture_store import Store
 from decorec.acquire.crawl.visit import Visitor
 from decorec.acquire.http_session import HostMap, backoff
+from decorec.artifacts.contents import Contents
 from decorec.artifacts.schemas.images import Status
 from decorec.config.acquire import CrawlConfig
 from decorec.progress import progress
@@ -47,15 +48,28 @@ class Crew:
     """
 
     def __init__(
-        self, config: CrawlConfig, store: Store, journal: Journal, connect_to: HostMap, folder: Path | None
+        self,
+        config: CrawlConfig,
+        store: Store,
+        journal: Journal,
+        connect_to: HostMap,
+        folder: Path | None,
+        contents: Contents,
     ) -> None:
-        """``connect_to``: our own hosts, which have no limits; ``folder``: that of local files, if there are any."""
+        """``connect_to``: our own hosts, which have no limits; ``folder``: that of local files, if there are any.
+
+        ``contents``: what is in these files.
+        """
         self.histogram: Counter[str] = Counter()
         self.seconds = 0.0
         self._config = config
         self._store = store
         self._journal = journal
         self._folder = folder
+        self._contents = contents
+        self._keys: dict[str, str] = {}
+        """Address -> its name in the journal. That of a file is of before it is read: if it is replaced meanwhile, its
+        new content is fetched the next time."""
         self._unlimited = {LOCAL, INVALID, *connect_to}
         self._queue = HostQueue(config, self._unlimited)
         self._visitor = Visitor(config, connect_to, self._queue)
@@ -96,10 +110,14 @@ class Crew:
 
     def _known(self, addresses: Iterable[str]) -> dict[str, Outcome]:
         """Outcomes of earlier runs that are still valid; an ok one only if its picture is still stored."""
-        keys = {address: self._key(address) for address in addresses}
-        recorded = self._journal.read(keys.values())
+        for address in addresses:
+            self._keys[address] = without_passwords(address)
+        if self._folder is not None:
+            local = list(filter(is_local, self._keys))
+            self._keys |= zip(local, identities(self._folder, local, self._contents), strict=True)
+        recorded = self._journal.read(self._keys.values())
         result = {}
-        for address, key in keys.items():
+        for address, key in self._keys.items():
             outcome = recorded.get(key)
             if outcome is None or (outcome.status == "ok" and not self._store.knows(outcome)):
                 continue
@@ -131,7 +149,7 @@ class Crew:
         """Record how ``job`` ended and queue the addresses that follow from it."""
         # A wrong password can be put right, and the journal does not know which one it was.
         if outcome.error not in REFUSALS or without_passwords(job.url) == job.url:
-            self._journal.append(self._key(job.url), outcome)
+            self._journal.append(self._keys[job.url], outcome)
         with self._lock:
             self.histogram[outcome.error or "ok"] += 1
             self._pending -= 1
@@ -160,12 +178,6 @@ class Crew:
 
     def _is_local(self, address: str) -> bool:
         return self._folder is not None and is_local(address)
-
-    def _key(self, address: str) -> str:
-        """The name of ``address`` in the journal."""
-        if self._folder and self._is_local(address):
-            return identity(self._folder, address)
-        return without_passwords(address)
 
     def _loop(self) -> None:
         try:

@@ -333,3 +333,22 @@ def test_local_files_go_the_same_way(tmp_path: Path) -> None:
     (folder / "images" / "none.jpg").write_bytes(picture(4))
     rows = run(tmp_path, addresses, dataset)
     assert rows["images/bad.jpg"]["status"] == rows["images/none.jpg"]["status"] == "ok"
+
+
+def test_a_local_file_is_read_again_for_its_content_and_not_for_its_time(tmp_path: Path) -> None:
+    file = tmp_path / "own" / "a.jpg"
+    file.parent.mkdir()
+    dataset = TableDataset(source="table", path=str(file.parent))
+
+    def fetched(content: bytes, time: int) -> tuple[str, int]:
+        """The checksum in the table, and the number of attempts so far."""
+        with file.open("r+b" if file.exists() else "wb") as handle:
+            handle.write(content)
+        os.utime(file, (time, time))
+        (row,) = run(tmp_path, {"a": ["a.jpg"]}, dataset).values()
+        (journal,) = (tmp_path / "cache" / "crawl").glob("*.jsonl")
+        return row["sha256"], len(journal.read_text().splitlines())
+
+    first, second = picture(1) + b"1", picture(1) + b"2"
+    assert fetched(first, 1_000) == fetched(first, 2_000) == (hashlib.sha256(first).hexdigest(), 1)
+    assert fetched(second, 2_000) == (hashlib.sha256(second).hexdigest(), 2), "of the size and the time of the first"

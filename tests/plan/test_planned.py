@@ -1,9 +1,8 @@
-"""Fingerprints of code, and what runs share."""
+"""What is planned for a configuration: files, what runs share, tables and figures; and what is refused."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -13,66 +12,17 @@ from typing import Any
 import pytest
 import yaml
 
-from decorec.acquire.sources.registry import SOURCES
 from decorec.artifacts import layout
 from decorec.config import describe, load
 from decorec.config.base import merge
-from decorec.config.datasets import INGESTED
 from decorec.errors import DecorecError
-from decorec.models.registry import MODELS
-from decorec.plan.fingerprints import closure, code_fingerprint, data_files
-from decorec.plan.inputs import content_of
 from decorec.plan.plan import Plan
-from decorec.plan.tables import TABLES
-from decorec.steps import STEPS
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 def plan(**sections: object) -> Plan:
     return Plan(load({"datasets": {"shop": {"source": "sample"}}, **sections}))
-
-
-def test_a_fingerprint_covers_what_a_step_imports_and_nothing_else() -> None:
-    found = closure("decorec.training.steps", "decorec.models.decorec")
-    assert {"decorec.training.loop", "decorec.nn.losses", "decorec.models.decorec", "decorec.data.sequences"} <= found
-    assert not {"decorec.acquire.crawl.step", "decorec.tables", "decorec.prepare.cooccurrence"} & found
-    assert not {"decorec", "decorec.recommend.trained"} & found, "what is for use makes nothing train again"
-    assert "decorec.prepare.cooccurrence" not in closure("decorec.evaluation.evaluate")
-    assert code_fingerprint("decorec.training.steps") != code_fingerprint("decorec.prepare.cooccurrence")
-
-
-@pytest.mark.parametrize("step", ["train", "tune", "evaluate"])
-def test_an_edit_of_one_model_changes_the_fingerprints_of_its_runs_alone(step: str) -> None:
-    modules = {name: entry.partition(":")[0] for name, entry in MODELS.items()}
-    for name, module in modules.items():
-        own = closure(STEPS[step].module, module)
-        others = {other for other in set(modules.values()) - {module} if other in own}
-        assert not others, f"{name} would be trained again after an edit of {others}"
-    fingerprints = {module: code_fingerprint(STEPS[step].module, module) for module in modules.values()}
-    assert len(set(fingerprints.values())) == len(fingerprints)
-
-
-def test_an_edit_of_one_source_ingests_its_own_data_sets_again_and_no_others() -> None:
-    assert set(SOURCES) == set(INGESTED)
-    own = {module: closure(STEPS["ingest"].module, module) for module in SOURCES.values()}
-    for module, found in own.items():
-        assert not (found & set(SOURCES.values())) - {module}, module
-    assert "decorec.acquire.sources.tables" not in own["decorec.acquire.sources.category"]
-    assert not set(SOURCES.values()) & closure(STEPS["crawl"].module), "the pictures are fetched from items.parquet"
-    one = plan(datasets={"shop": {"source": "sample"}, "own": {"source": "table", "path": "nowhere"}})
-    assert one.code_of_source("ingest", "shop") != one.code_of_source("ingest", "own")
-
-
-def test_the_values_of_the_paper_belong_to_the_tables_that_print_them() -> None:
-    def reads(step: str, file: str) -> bool:
-        return file in {path.name for module in closure(STEPS[step].module) for path in data_files(module)}
-
-    tables = {job.step for job in TABLES.values()} | {"results-page"}
-    printing = {"comparison-table", "statistics-table", "recall-table", "claims-table", "results-page"}
-    assert {step for step in tables if reads(step, "paper.yaml")} == printing
-    assert [step for step in STEPS if reads(step, "small-clip.json")] == ["features", "add-items"]
-    assert [step for step in STEPS if reads(step, "page.html.jinja")] == ["report-page"]
 
 
 def test_runs_share_the_graph_and_stage_1_of_the_first_with_equal_values() -> None:
@@ -430,41 +380,6 @@ def test_the_model_for_production_is_made_from_everything() -> None:
     assert first["start"] == []
 
 
-def test_a_file_in_the_place_of_another_changes_what_is_tracked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the time and the size of the other, and whether the files are read whole or too large for it."""
-    files = [str(tmp_path / name) for name in ("items.csv", "interactions.csv")]
-    assert content_of(files) == "", "what is not there yet says nothing"
-
-    def tracked(text: str, time: int) -> str:
-        for file in files:
-            Path(file).write_text(text)
-            os.utime(file, (time, time))
-        return content_of(files)
-
-    first = tracked("item,image\n1,a.jpg\n", 1000)
-    assert tracked("item,image\n1,a.jpg\n", 2000) == first != tracked("item,image\n1,b.jpg\n", 1000)
-    shop = plan(datasets={"shop": {"source": "table", "path": str(tmp_path)}})
-    assert shop.own_content("shop") == content_of(files)
-    monkeypatch.setattr("decorec.plan.inputs.SMALL", 20)
-    large = content_of(files)
-    assert tracked("item,image\n1,b.jpg\n", 999) != large != tracked("item,image\n1,bb.jpg\n", 1000)
-
-
-def test_what_tuning_chooses_from_is_tracked() -> None:
-    found = plan(runs={"sasrec": {"model": {"name": "sasrec"}}}, tables={"main": ["sasrec"], "reference": "sasrec"})
-    assert json.loads(found.space("sasrec"))["model.encoder.layers"] == [1, 2]
-
-
-def test_what_may_be_lost_in_reading_fetches_nothing_again() -> None:
-    shop = {"source": "amazon2018", "category": "Gift_Cards"}
-    before, after = (Plan(load({"datasets": {"shop": shop | keys}})) for keys in ({}, {"unreadable": 0.5}))
-    assert after.origin("shop") == before.origin("shop") == before.dataset("shop")
-    assert json.loads(after.dataset("shop")) == json.loads(before.dataset("shop")) | {"unreadable": 0.5}
-    assert "unreadable" not in before.dataset("shop"), "the tracked values are those from before the key existed"
-
-
 def test_given_splits_cannot_be_divided_by_time() -> None:
     given = {"source": "atomic", "path": "data", "name": "Given"}
     with pytest.raises(DecorecError, match=r"temporal, but datasets.given \(source atomic\) has given splits without"):
@@ -490,14 +405,6 @@ def test_a_floor_is_computed_once_for_all_seeds() -> None:
     assert found.models(["ease"]) == ["results/shop/runs/ease/seed-3/fit/model.safetensors"]
 
 
-def test_a_swap_of_two_values_changes_what_is_tracked() -> None:
-    one = plan(graph={"window": 3}).section("graph")
-    assert json.loads(one) == {"distance": "1/D", "window": 3}
-    assert plan(crawl={"timeout": 5, "deadline": 9}).section("crawl") != plan(
-        crawl={"timeout": 9, "deadline": 5}
-    ).section("crawl")
-
-
 def test_a_training_starts_from_an_earlier_checkpoint(tmp_path: Path) -> None:
     earlier = tmp_path / "earlier"
     runs = {
@@ -517,12 +424,6 @@ def test_a_training_starts_from_an_earlier_checkpoint(tmp_path: Path) -> None:
     earlier.mkdir()
     (earlier / "model.safetensors").touch()
     assert found.training("shop", "sasrec", "fit")["start"] == f"{earlier}/model.safetensors"
-    tracked = found.code_of_training("shop", "sasrec", "fit"), found.code_of_production_training("shop", "stage2")
-    time = (earlier / "model.safetensors").stat().st_mtime_ns
-    (earlier / "model.safetensors").write_text("another")
-    os.utime(earlier / "model.safetensors", ns=(time, time))
-    assert found.code_of_training("shop", "sasrec", "fit") != tracked[0], "another one in its place, with its time"
-    assert found.code_of_production_training("shop", "stage2") != tracked[1]
     assert found.code_of_training("shop", "anew", "fit") == found.code_of_run("train", "anew")
     (earlier / "stage2").mkdir()
     (earlier / "model.safetensors").rename(earlier / "stage2/model.safetensors")
