@@ -150,6 +150,7 @@ rule crawl:
         shop=ask(plan.shop),
         cache=layout.CACHE,
         pictures=ask(plan.local_pictures),
+        listed=catalogue_content,
         code=plan.code("crawl"),
     message:
         "Fetching the pictures of {wildcards.dataset}"
@@ -187,6 +188,7 @@ rule features:
         settings=plan.section("features"),
         cache=layout.CACHE,
         weights=ask(plan.weights_content),
+        listed=catalogue_content,
         code=plan.code("features"),
     message:
         "Encoding texts and pictures of {wildcards.dataset}"

@@ -24,6 +24,7 @@ shell.prefix("set -euo pipefail; trap : TERM; ")
 
 from decorec import gpus
 from decorec.artifacts import layout
+from decorec.artifacts.seal import digest_in
 from decorec.config import load
 from decorec.errors import DecorecError
 from decorec.plan import commands
@@ -209,7 +210,14 @@ def files_of_page(wildcards):
 def catalogue_of(wildcards):
     """items.parquet of a data set, for the rules that need no other file of ingest.
 
-    It is asked for again when ingest has run. If the tables have other interactions and the same items, its content is
-    the old one, and what reads it alone does not run.
+    It is asked for again when ingest has run. What counts then is its content, among the params (`catalogue_content`):
+    if the tables have other interactions and the same items, what reads it alone does not run.
     """
-    return checkpoints.ingest.get(dataset=wildcards.dataset).output.catalogue
+    return ancient(
+        str(checkpoints.ingest.get(dataset=wildcards.dataset).output.catalogue)
+    )
+
+
+def catalogue_content(wildcards):
+    """The digest of that file as it is now; "" while there is none."""
+    return digest_in(Path(layout.fill(layout.CATALOGUE, dataset=wildcards.dataset)))
