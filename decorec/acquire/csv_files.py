@@ -10,13 +10,23 @@ import csv
 import mmap
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import dropwhile
 from pathlib import Path
 
 from decorec.data.interactions import shortened
 from decorec.errors import DecorecError
 
-__all__ = ["check_breaks", "check_csv", "check_encoding", "check_header", "check_widths", "count_records", "lone_quote"]
+__all__ = [
+    "Survey",
+    "check_csv",
+    "check_encoding",
+    "check_header",
+    "check_widths",
+    "has_quote",
+    "lone_quote",
+    "survey",
+]
 
 BEGINNING = 1 << 16
 LONGEST_FIELD = 1 << 30
@@ -92,51 +102,58 @@ def check_encoding(path: Path) -> None:
                 ) from error
 
 
-def count_records(path: Path) -> int | None:
-    """Records of a csv file, its header aside, where some field is quoted; None where there is no quote at all.
+@dataclass(frozen=True)
+class Survey:
+    """What one look at all records of a csv file has found."""
 
-    As for polars, a blank line is a record, but not one before the header.
+    records: int
+    """Without the header. As for polars, a blank line is one, but not before the header."""
+    wide: DecorecError | None
+    """Names the first record with more fields than the header."""
+    broken: DecorecError | None
+    """Names the line where the rest of the first record stands that a line break in a field without quotes has broken.
+
+    A record with fewer fields than the header is not broken for that alone: some programs leave out empty fields at the
+    end. It is if it begins with several words in place of an id, and is nothing else or has with the one before it all
+    the fields.
+    """
+
+
+def survey(path: Path) -> Survey:
+    """Look at all records of a csv file.
 
     Raises:
         DecorecError: a quoted field is followed by something other than a comma or the end of the line.
     """
-    if not _has_quote(path):
-        return None
     csv.field_size_limit(LONGEST_FIELD)
+    records, before = 0, 0
+    wide = broken = None
     with path.open(encoding="utf-8", errors="replace", newline="\n") as handle:
         reader = csv.reader(_lines(handle), strict=True)
         try:
-            return sum(1 for _ in dropwhile(lambda record: not record, reader)) - 1
+            lines = dropwhile(lambda record: not record, reader)
+            width = len(next(lines, []))
+            for record in lines:
+                records += 1
+                found = len(record)
+                if not found:
+                    continue
+                if found > width and wide is None:
+                    wide = _too_wide(path, reader.line_num, width, found)
+                rest = found < width and " " in record[0].strip() and (found == 1 or before + found == width + 1)
+                if rest and broken is None:
+                    broken = DecorecError(
+                        f"{path}, line {reader.line_num}: expected {width} fields as in the header, found {found}, "
+                        "which seem to be the rest of the line before; put fields with line breaks in quotes, and "
+                        "write the commas of empty fields"
+                    )
+                before = found
         except csv.Error as error:
             raise DecorecError(
                 f"{path}, line {reader.line_num}: expected a comma or the end of the line after a closing quote, found "
                 f'something else ({error}); inside of a quoted field, write a quote twice ("")'
             ) from error
-
-
-def check_breaks(path: Path) -> None:
-    """Check that no record of a csv file is broken in two, by a line break in a field that is not in quotes.
-
-    A record with fewer fields than the header is not broken for that alone: some programs leave out empty fields at the
-    end. It is if it begins with several words in place of an id, and is nothing else or has with the one before it all
-    the fields.
-
-    Raises:
-        DecorecError: one is broken; the message names the line of its rest.
-    """
-    csv.field_size_limit(LONGEST_FIELD)
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as handle:
-        reader = csv.reader(_lines(handle))
-        width, before = len(next(filter(None, reader), [])), 0
-        for record in filter(None, reader):
-            found = len(record)
-            if " " in record[0].strip() and found < width and (found == 1 or before + found == width + 1):
-                raise DecorecError(
-                    f"{path}, line {reader.line_num}: expected {width} fields as in the header, found {found}, which "
-                    "seem to be the rest of the line before; put fields with line breaks in quotes, and write the "
-                    "commas of empty fields"
-                )
-            before = found
+    return Survey(records, wide, broken)
 
 
 def check_widths(path: Path, separator: str = ",") -> None:
@@ -151,19 +168,20 @@ def check_widths(path: Path, separator: str = ",") -> None:
         reader = csv.reader(
             _lines(handle), delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
         )
-        header = next(reader, [])
+        width = len(next(filter(None, reader), []))
         for record in reader:
-            if len(record) > len(header):
-                advice = "put fields that hold a comma in quotes" if quoted else "take the tabs out of fields"
-                raise DecorecError(
-                    f"{path}, line {reader.line_num}: expected {len(header)} fields as in the header, found "
-                    f"{len(record)}; {advice}"
-                )
+            if len(record) > width:
+                raise _too_wide(path, reader.line_num, width, len(record), quoted)
+
+
+def _too_wide(path: Path, line: int, width: int, found: int, quoted: bool = True) -> DecorecError:
+    advice = "put fields that hold a comma in quotes" if quoted else "take the tabs out of fields"
+    return DecorecError(f"{path}, line {line}: expected {width} fields as in the header, found {found}; {advice}")
 
 
 def lone_quote(path: Path) -> str | None:
     """Where the first quote stands in the middle of a text, in words; None where there is no quote at all."""
-    if not _has_quote(path):
+    if not has_quote(path):
         return None
     with path.open(encoding="utf-8", errors="replace", newline="\n") as handle:
         number = next((number for number, line in enumerate(handle, start=1) if INSIDE.search(line)), None)
@@ -173,10 +191,12 @@ def lone_quote(path: Path) -> str | None:
 def _lines(lines: Iterable[str]) -> Iterator[str]:
     """The lines without a CR inside, which ends a line for Python and not for polars."""
     for line in lines:
-        yield line if line.find("\r", 0, -2) < 0 else line[:-2].replace("\r", " ") + line[-2:]
+        text = line.removesuffix("\n").removesuffix("\r")
+        yield line if "\r" not in text else text.replace("\r", " ") + line[len(text) :]
 
 
-def _has_quote(path: Path) -> bool:
+def has_quote(path: Path) -> bool:
+    """Whether there is a quote in a file."""
     with path.open("rb") as handle:
         if not path.stat().st_size:
             return False

@@ -14,13 +14,13 @@ from urllib.parse import unquote
 import polars as pl
 
 from decorec.acquire.csv_files import (
-    check_breaks,
     check_csv,
     check_encoding,
     check_header,
     check_widths,
-    count_records,
+    has_quote,
     lone_quote,
+    survey,
 )
 from decorec.acquire.json_lines import read_records, reading
 from decorec.acquire.sources.losses import lines_not_json
@@ -72,21 +72,15 @@ class TableFile(ABC):
             DecorecError: it is missing, damaged or of another format.
         """
 
-    def expect_records(self, found: int, columns: int) -> None:
+    def expect_records(self, found: int, columns: int, *, unbroken: bool = False) -> None:
         """Check that ``found`` is the number of its records, of which so many ``columns`` were read.
 
-        Raises:
-            DecorecError: the reader has swallowed some, or taken a field for that of another column.
-        """
-        return None  # most readers do neither
-
-    def expect_unbroken(self) -> None:
-        """Check that no record is broken in two, where nothing else would show it.
+        ``unbroken``: and that no record is broken in two, where nothing else would show it.
 
         Raises:
-            DecorecError: one is.
+            DecorecError: the reader has swallowed some, or taken a field for that of another column; or one is broken.
         """
-        return None  # in most formats none can be
+        return None  # most readers do nothing of this
 
 
 @dataclass(frozen=True)
@@ -129,20 +123,22 @@ class Csv(LocalTable):
                 yield _stripped(self.path, table), NOTHING_LOST
             except pl.exceptions.ComputeError as error:  # wrong quotes or too many fields: the line is named
                 check_encoding(self.path)
-                count_records(self.path)
-                check_widths(self.path)
+                if (wide := survey(self.path).wide) is not None:
+                    raise wide from error
                 if lone_quote(self.path) is None:
                     raise
                 raise self._quoted("rows with quotes around whole fields", "others") from error
 
-    def expect_records(self, found: int, columns: int) -> None:
-        expected = count_records(self.path)
-        if expected is not None and expected != found:
-            raise self._quoted(f"{expected} records", str(found))
-        expect_widths(self.path, columns)
-
-    def expect_unbroken(self) -> None:
-        check_breaks(self.path)
+    def expect_records(self, found: int, columns: int, *, unbroken: bool = False) -> None:
+        if not unbroken and not has_quote(self.path):
+            expect_widths(self.path, columns)  # the faster look
+            return
+        seen = survey(self.path)
+        if seen.records != found and has_quote(self.path):
+            raise self._quoted(f"{seen.records} records", str(found))
+        for problem in (seen.wide, seen.broken if unbroken else None):
+            if problem is not None:
+                raise problem
 
     def _quoted(self, expected: str, found: str) -> DecorecError:
         return DecorecError(

@@ -71,7 +71,7 @@ class _AtomicFile(LocalTable):
                 check_widths(self.path, "\t")
                 raise
 
-    def expect_records(self, found: int, columns: int) -> None:
+    def expect_records(self, found: int, columns: int, *, unbroken: bool = False) -> None:
         expect_widths(self.path, columns, "\t")
 
     def _typed(self, heading: str) -> tuple[str, str]:

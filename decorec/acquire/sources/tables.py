@@ -166,8 +166,7 @@ class Table:
             self.expect_id(table, "item", schema["item"])
             texts = [self._described(name, dtype) for name, dtype in schema.items() if name != "item"]
             rows = table.select(columns.identified("item"), *texts).collect(engine="streaming")
-        self.file.expect_records(len(rows), len(schema))
-        self.file.expect_unbroken()
+        self.file.expect_records(len(rows), len(schema), unbroken=True)
         self._expect_no_lists(rows)
         named = rows.filter(pl.col("item").is_not_null())
         self._expect_exact("item", named["item"])

@@ -175,6 +175,12 @@ def test_blank_lines_and_stray_returns_beside_quotes(tmp_path: Path) -> None:
     assert found == ROWS and counts["interactions"]["dropped"]["no user"] == 2
 
 
+def test_a_stray_return_in_the_last_line(tmp_path: Path) -> None:
+    (tmp_path / "interactions.csv").write_text(text(ROWS))
+    (tmp_path / "items.csv").write_bytes(b"\nitem,title\ni0,A hat\ni1,A hat\ni2,A hat\ni3,A\rb")
+    assert read_folder(tmp_path, "items.csv", tmp_path / "out")[0] == ROWS
+
+
 def test_a_quote_in_the_middle_of_a_text(tmp_path: Path) -> None:
     rows: list[tuple[Any, ...]] = [(*row, "ok") for row in ROWS]
     for lost in ((5,), (5, 9)):
