@@ -92,6 +92,11 @@ class Inputs(Sharing):
         raw = {"reviews": layout.RAW_REVIEWS, "meta": layout.RAW_META, "checksums": layout.CHECKSUMS}
         return {"files": [], **{key: layout.fill(pattern, dataset=dataset) for key, pattern in raw.items()}}
 
+    @staticmethod
+    def is_ours(path: str | Path) -> bool:
+        """Whether a file is one of this folder's results, and none of the user's own."""
+        return Path(path).parts[:1] == (layout.RESULTS,)
+
     def own_content(self, dataset: str) -> str:
         """``Contents.of`` a user's own files that a data set is read from: tables, given splits, or a local copy."""
         section = self.config.datasets[dataset]

@@ -93,7 +93,7 @@ class Plan(Tables):
     def code_of_training(self, dataset: str, run: str, stage: str) -> str:
         """The same for a training; with ``Contents.of`` the checkpoint of one's own that ``train.start`` names."""
         code, earlier = self.code_of_run("train", run), self.earlier(dataset, run)
-        if earlier is None or layout.place_of(earlier):
+        if earlier is None or self.is_ours(earlier):
             return code
         return f"{code}-{self.contents.of(self.start(dataset, run, stage).values())}"
 

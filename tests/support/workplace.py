@@ -69,6 +69,8 @@ class Workplace:
 
     def __init__(self, folder: Path, config: dict[str, Any], *targets: str) -> None:
         self.folder, self.targets = folder, targets
+        self.options: tuple[str, ...] = ()
+        """Those of every call."""
         folder.mkdir()
         for name in ("Snakefile", "workflow", "decorec", "envs"):
             source = REPOSITORY / name
@@ -100,9 +102,9 @@ class Workplace:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--workflow-profile", "none", *arguments]
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--workflow-profile", "none", *self.options]
         environment = {**os.environ, "PYTHONPATH": ""}
-        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+        return subprocess.run([*command, *arguments], cwd=self.folder, env=environment, capture_output=True, text=True)
 
     def planned(self, *targets: str) -> dict[str, int]:
         """Jobs that a call would run for ``targets``, else for those of this workplace.

@@ -187,7 +187,7 @@ def ask_own(question):
     """The same for inputs that may be the user's own files: their times start nothing again, which copies change.
 
     What counts are their contents, among the params. A file that a rule makes is none of these: a user may have rules
-    that fetch them, and what is under results/ is ours.
+    that fetch them.
     """
 
     def timeless(files):
@@ -195,8 +195,11 @@ def ask_own(question):
             return {name: timeless(value) for name, value in files.items()}
         if not isinstance(files, str):
             return [timeless(file) for file in files]
-        makers = [each for each in workflow.rules if each.is_producer(files)]
-        return files if makers or layout.place_of(Path(files)) else ancient(files)
+        if plan.is_ours(files) or any(
+            each.is_producer(files) for each in workflow.rules
+        ):
+            return files
+        return ancient(files)
 
     answer = ask(question)
     return lambda wildcards: timeless(answer(wildcards))
