@@ -3,7 +3,8 @@ two processes with one thread each.
 
 The three are measured in turns, because other work on the machine changes what each gets; only ratios of one run count.
 The clock is what counts; the processor time tells what is computed twice, or only waited for. The efficiency of two
-processes is the time of one with one thread, over twice their own.
+processes is the time of one with one thread, over twice their own. Memory is what the steps of one process take at most
+beyond what it held before them: item data, sequences and weights.
 
     python -m benchmarks devices [--size scientific] [--models stage1 fit] [--steps 5] [--rounds 3]
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from itertools import islice
@@ -23,6 +25,7 @@ import torch
 
 from benchmarks._worlds import World, describe_machine, generated
 from benchmarks.training import MODELS, SIZES
+from decorec.artifacts.step_log import largest_memory
 from decorec.config.runs import resolve
 from decorec.training.launch import together
 from decorec.training.loop import train_step
@@ -57,7 +60,7 @@ def main() -> None:
 
 def report(world: World, name: str, stage: str, options: argparse.Namespace) -> None:
     """Measure one model."""
-    steps: dict[str, list[tuple[float, float]]] = {set_up: [] for set_up in SET_UPS}
+    steps: dict[str, list[tuple[float, float, float]]] = {set_up: [] for set_up in SET_UPS}
     for _ in range(options.rounds):
         for set_up, (processes, threads) in SET_UPS.items():
             with tempfile.TemporaryDirectory() as folder:
@@ -73,13 +76,14 @@ def report(world: World, name: str, stage: str, options: argparse.Namespace) -> 
                 else:
                     together(measure, processes, {**given, "threads": processes * threads})
                 each = [json.loads(file.read_text()) for file in sorted(Path(folder).iterdir())]
-            steps[set_up].append((max(clock for clock, _ in each), sum(processor for _, processor in each)))
+            clock, processor, memory = zip(*each, strict=True)
+            steps[set_up].append((max(clock), sum(processor), max(memory)))
             print(f"  {name} {stage}, {set_up}: {steps[set_up][-1][0]:.3f} s a step by the clock", flush=True)
-    clocks = {set_up: median(clock for clock, _ in found) for set_up, found in steps.items()}
-    processors = {set_up: median(processor for _, processor in found) for set_up, found in steps.items()}
+    clocks = {set_up: median(clock for clock, _, _ in found) for set_up, found in steps.items()}
     one, wide, two = clocks.values()
-    for set_up in SET_UPS:
-        taken = f"{clocks[set_up]:.3f} s by the clock, {processors[set_up]:.3f} s of processor time"
+    for set_up, found in steps.items():
+        processor, memory = median(row[1] for row in found), median(row[2] for row in found)
+        taken = f"{clocks[set_up]:.3f} s by the clock, {processor:.3f} s of processor time, {memory:.0f} MB a process"
         print(f"{name} {stage}, {set_up}: {taken}")
     print(f"times as fast as one: two threads {one / wide:.2f}, two processes {one / two:.2f}", end="; ")
     print(f"efficiency {one / wide / 2:.2f} and {one / two / 2:.2f}")
@@ -88,7 +92,10 @@ def report(world: World, name: str, stage: str, options: argparse.Namespace) -> 
 def measure(
     *, name: str, stage: str, size: str, steps: int, out: Path, threads: int, world: World | None = None
 ) -> None:
-    """Take steps in this process; seconds of one by the clock, and of processor time, go to a file of its own."""
+    """Take steps in this process.
+
+    Seconds of one by the clock and of processor time, and the MB that all take, go to a file of its own.
+    """
     torch.set_num_threads(threads)
     world = generated(size, **SIZES[size]) if world is None else world
     run = resolve({}, "described", {"model": {"name": name}})
@@ -97,11 +104,14 @@ def measure(
     adam = build_optimizer(model, config)
     samples = model.samples(world.sequences, config)
     batches = list(islice(samples.epoch(config.batch_size, torch.Generator().manual_seed(0)), steps + 1))
+    Path("/proc/self/clear_refs").write_text("5")  # the largest memory so far is that of now
+    held = largest_memory(os.getpid())
     train_step(model, batches[0], adam, config, 1.0, ranks=ranks)  # libraries allocate and prepare in the first one
     clock, processor = time.perf_counter(), time.process_time()
     for batch in batches[1:]:
         train_step(model, batch, adam, config, 1.0, ranks=ranks)
     found = [(time.perf_counter() - clock) / steps, (time.process_time() - processor) / steps]
+    found.append((largest_memory(os.getpid()) - held) / 1024)
     (out / f"{ranks.number}.json").write_text(json.dumps(found))
 
 

@@ -28,6 +28,7 @@ from decorec.models import decorec_released
 from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
 from decorec.models.sampled import SampledRecommender
+from decorec.nn.division import Division
 from decorec.nn.losses import SampledNegatives, cross_modal_loss, intra_modal_loss
 from decorec.nn.matmul import Linear, product
 from decorec.nn.sparse import Propagation, rows_of, table_rows
@@ -260,22 +261,32 @@ class DeCoRec(SampledRecommender):
         hops = max(self.config.modal_layers, self.config.id_layers if self.ids is not None else 0)
         if self.graph is not None and hops:
             around, graph = self.graph.around(items, hops)
+        return self._representations(items, around, graph, few=True)
+
+    def own_representations(self, division: Division) -> Tensor:
+        """Eq. 10 of one process's items, [M, N, D]; what the graph has around them comes from the other processes."""
+        own = torch.arange(division.items.start, division.items.stop, device=self.item_data.device)
+        graph = None if self.graph is None else self.graph.divided(division)
+        return self._representations(own, own, graph, few=False)
+
+    def _representations(self, items: Tensor, around: Tensor, graph: Propagation | None, few: bool) -> Tensor:
+        """Eq. 10 of ``items``, the first of those ``around`` them, over which the graph is; ``few``: see Interests."""
         if not self.adapters:
             representation = torch.zeros(1, len(items), self.config.dim, device=items.device)
-        elif self._has_frozen_adapters and self.holds_whole:
+        elif self._has_frozen_adapters and (self.holds_whole or not few):
             representation = self.modal().index_select(1, items)
         else:
             rows = {name: self.item_data.rows(f"features.{name}", around) for name in self.adapters}
             each = [adapter(rows[name], graph, around) for name, adapter in self.adapters.items()]
             representation = torch.stack(each)[:, : len(items)]
         if self.ids is not None:
-            ids = table_rows(self.ids.weight, around)
+            ids = table_rows(self.ids.weight, around) if few else self.ids.weight.index_select(0, around)
             if self.enrich_ids is not None and graph is not None:
                 ids = self.enrich_ids(ids, graph, around)
             representation = representation + ids[: len(items)]
         if self.interests is not None:
             of = {name: self.item_data[f"interests.{name}"].index_select(0, items) for name in self.interests}
-            representation = representation + torch.stack([self.interests[name](of[name], few=True) for name in of])
+            representation = representation + torch.stack([self.interests[name](of[name], few) for name in of])
         return representation
 
     def id_tables(self) -> list[Tensor]:
@@ -303,20 +314,31 @@ class DeCoRec(SampledRecommender):
             return functional.normalize(states, dim=-1), functional.normalize(representations, dim=-1)
         return states, representations
 
-    def loss_over(self, representations: Tensor, batch: Batch, drawn: SampledNegatives | None = None) -> Tensor:
+    @property
+    def can_be_divided(self) -> bool:
+        """Not with a row of padding, which is no item of any process."""
+        return super().can_be_divided and not self.config.padding_negative
+
+    def loss_of(
+        self,
+        states: Tensor,
+        representations: Tensor,
+        targets: Tensor,
+        drawn: SampledNegatives | None = None,
+        division: Division | None = None,
+    ) -> Tensor:
         """Eq. 12 to 15: each state retrieves the target in all modalities (see ``cross_modal_loss``).
 
         ``cross: false``: in its own modality alone (see ``intra_modal_loss``).
         """
-        states = self._states(batch, representations)
         if self.config.padding_negative:
             padding = decorec_released.padding_row(self.adapters, self.widths, self.item_data.device)
             representations = torch.cat([representations, padding], 1)
         states, representations = self._comparable(states, representations)
         temperature, alpha = self.config.temperature, self.config.alpha
         if not self.config.cross:
-            return intra_modal_loss(states, representations, batch.targets, temperature, drawn)
-        return cross_modal_loss(states, representations, batch.targets, temperature, alpha, drawn)
+            return intra_modal_loss(states, representations, targets, temperature, drawn, division)
+        return cross_modal_loss(states, representations, targets, temperature, alpha, drawn, division)
 
     def logits(self, states: Tensor, representations: Tensor) -> Tensor:
         """Eq. 12. Rows are the states in all modalities; columns are the items in all modalities, or in the row's own.

@@ -29,7 +29,7 @@ from decorec.data.sequences import Sequences
 from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
 from decorec.models.tied import TiedRecommender
-from decorec.nn.losses import SampledNegatives, cross_modal_loss
+from decorec.nn.losses import SampledNegatives
 from decorec.nn.matmul import Linear
 from decorec.nn.sized import SizedByTraining
 from decorec.nn.sparse import rows_of
@@ -200,7 +200,7 @@ class HM4SR(TiedRecommender):
         clock = self.clock(batch)
         mixed = self.encoder.mixed(rows_of(representations, batch.items), batch, clock)
         states = self.encoder.states(mixed, batch)
-        main = cross_modal_loss(_side_by_side(states), representations, batch.targets, 1.0, 1.0, drawn)
+        main = self.loss_of(_side_by_side(states), representations, batch.targets, drawn)
         if not self.training or not self.config.auxiliary:
             return main
         chosen = _one_of_each(batch)

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from decorec.data.batches import Batch
 from decorec.models.base import Recommender
+from decorec.nn.division import Division
 from decorec.nn.losses import SampledNegatives
 from decorec.nn.sampled_softmax import read_items
+from decorec.nn.sparse import rows_of_all
 
 __all__ = ["SampledRecommender"]
 
@@ -43,9 +45,45 @@ class SampledRecommender(Recommender):
         items, batch, drawn = read_items(batch, drawn)
         return self.loss_over(self.representations_of(items), batch, drawn)
 
-    @abstractmethod
     def loss_over(self, representations: Tensor, batch: Batch, drawn: SampledNegatives | None = None) -> Tensor:
         """The loss over items with these ``representations`` [M, N, D]; the batch and the draw number items by them."""
+        return self.loss_of(self._states(batch, representations), representations, batch.targets, drawn)
+
+    @abstractmethod
+    def loss_of(
+        self,
+        states: Tensor,
+        representations: Tensor,
+        targets: Tensor,
+        drawn: SampledNegatives | None = None,
+        division: Division | None = None,
+    ) -> Tensor:
+        """The loss of ``states`` [M, P, D] and their targets over items (see ``cross_modal_loss``)."""
+
+    @property
+    def can_be_divided(self) -> bool:
+        """Whether several processes can divide the items of the loss among them.
+
+        By default where it is over all items; a model says where it depends on more than states and representations.
+        """
+        return self.sampler is None
+
+    def divided_loss(self, batch: Batch, read: Tensor, division: Division) -> Tensor:
+        """This process's part of the loss over all items, of which it represents its own alone.
+
+        Args:
+            batch: its share of the users.
+            read: [U] int64, ascending: the items in the sequences of all processes' shares.
+            division: of the items.
+        """
+        representations = self.own_representations(division)
+        histories = rows_of_all(representations, read, division)
+        states = self._states(replace(batch, items=torch.searchsorted(read, batch.items)), histories)
+        return self.loss_of(states, representations, batch.targets, division=division)
+
+    def own_representations(self, division: Division) -> Tensor:
+        """``item_representations`` of one process's items, [M, N, D]."""
+        return self.item_representations()[:, division.items]
 
     @abstractmethod
     def _states(self, batch: Batch, representations: Tensor) -> Tensor:

@@ -57,6 +57,11 @@ class SASRecFeatures(TiedRecommender):
         whole: Tensor = self.fusion(torch.cat(parts, 1)) if self.config.fusion == "concat" else sum(parts, self.bias)
         return whole[None]
 
+    @property
+    def can_be_divided(self) -> bool:
+        """Not with the history's own vectors of an item: the exchange is of those that states are compared with."""
+        return super().can_be_divided and self.config.sides == "both"
+
     def item_representations(self) -> Tensor:
         """What a state is multiplied with, [1, I, D]: all of the items, or their ids alone."""
         ids = super().item_representations()

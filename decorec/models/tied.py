@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from decorec.data.batches import Batch
 from decorec.models.item_data import ItemData
 from decorec.models.sampled import SampledRecommender
+from decorec.nn.division import Division
 from decorec.nn.losses import SampledNegatives, cross_modal_loss
 from decorec.nn.matmul import product
 from decorec.nn.sparse import rows_of, table_rows
@@ -49,10 +50,16 @@ class TiedRecommender(SampledRecommender):
         states: Tensor = self.encoder(rows_of(representations, batch.items), batch)
         return states
 
-    def loss_over(self, representations: Tensor, batch: Batch, drawn: SampledNegatives | None = None) -> Tensor:
+    def loss_of(
+        self,
+        states: Tensor,
+        representations: Tensor,
+        targets: Tensor,
+        drawn: SampledNegatives | None = None,
+        division: Division | None = None,
+    ) -> Tensor:
         """Cross-entropy."""
-        states = self._states(batch, representations)
-        return cross_modal_loss(states, representations, batch.targets, 1.0, 1.0, drawn)
+        return cross_modal_loss(states, representations, targets, 1.0, 1.0, drawn, division)
 
     def logits(self, states: Tensor, representations: Tensor) -> Tensor:
         """Dot products, which are the scores, [P, N]."""

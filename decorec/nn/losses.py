@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
+from decorec.nn.division import Division
 from decorec.nn.matmul import gram, product, working_type
 
 __all__ = ["SampledNegatives", "cross_modal_loss", "intra_modal_loss", "weighted_cross_entropy"]
@@ -43,6 +44,7 @@ def cross_modal_loss(
     temperature: float,
     alpha: float,
     drawn: SampledNegatives | None = None,
+    division: Division | None = None,
 ) -> Tensor:
     """Mean over targets of the sum over modalities of eq. 15.
 
@@ -55,6 +57,9 @@ def cross_modal_loss(
 
     Under autocast, products are computed in its type and everything else in float32.
 
+    Of several processes that divide the items, each gives its own states and targets and the rows of its own items. The
+    loss is the part of this process: the parts of all add up to the mean over all targets, and so do their gradients.
+
     Args:
         states: [M, P, D].
         representations: [M, C, D]; rows after the items only enter the denominator.
@@ -62,8 +67,9 @@ def cross_modal_loss(
         temperature: tau.
         alpha: weight of the other modalities' logits of the target, in [0, 1].
         drawn: items of the denominator besides the target (Bengio and Senecal 2008); None: all items.
+        division: of the items, where ``representations`` are those of this process; targets are numbered among all.
     """
-    loss: Tensor = _CrossModalLoss.apply(states, representations, targets, temperature, alpha, drawn)
+    loss: Tensor = _CrossModalLoss.apply(states, representations, targets, temperature, alpha, drawn, division)
     return loss
 
 
@@ -73,6 +79,7 @@ def intra_modal_loss(
     targets: Tensor,
     temperature: float,
     drawn: SampledNegatives | None = None,
+    division: Division | None = None,
 ) -> Tensor:
     """Mean over targets of the sum over modalities of the cross-entropy among the items in that modality alone.
 
@@ -85,9 +92,10 @@ def intra_modal_loss(
         targets: [P] or [P, K] int64, as in ``cross_modal_loss``.
         temperature: tau.
         drawn: items of the denominator besides the target, the same in each modality; None: all items.
+        division: as in ``cross_modal_loss``.
     """
     pairs = zip(states[:, None], representations[:, None], strict=True)  # [1, P, D] and [1, C, D]
-    return torch.stack([cross_modal_loss(*pair, targets, temperature, 1.0, drawn) for pair in pairs]).sum()
+    return torch.stack([cross_modal_loss(*pair, targets, temperature, 1.0, drawn, division) for pair in pairs]).sum()
 
 
 def weighted_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -121,20 +129,27 @@ class _CrossModalLoss(Function):
         temperature: float,
         alpha: float,
         drawn: SampledNegatives | None,
+        division: Division | None,
     ) -> Tensor:
         modalities, predictions, width = states.shape
         items = representations.shape[1]
         device = states.device
         work = working_type(states)
         precise = torch.promote_types(states.dtype, torch.float32)
-        targets = targets.view(predictions, -1)
+        everyone, targets = states.to(precise), targets if targets.dim() == 2 else targets[:, None]
+        places, own = targets, slice(None)
+        if division is not None:
+            own, predictions = division.place(predictions)
+            everyone = division.spread(everyone, own, predictions, 1)
+            targets = division.spread(targets, own, predictions)
+            places = division.local(targets)
         with torch.autocast(device.type, enabled=False):
             whole = representations.reshape(modalities * items, width).to(work)
-            rows = (states.to(precise) / temperature).reshape(modalities * predictions, width).to(work)
+            rows = (everyone / temperature).reshape(modalities * predictions, width).to(work)
             offsets = torch.arange(modalities, device=device) * items
-            there = (targets >= 0).repeat(modalities, 1)
-            weights = there / torch.arange(1, targets.shape[1] + 1, dtype=precise, device=device)
-            chosen = torch.where(there[..., None], (targets[..., None] + offsets).repeat(modalities, 1, 1), -1)
+            weights = (targets >= 0).repeat(modalities, 1)
+            weights = weights / torch.arange(1, targets.shape[1] + 1, dtype=precise, device=device)
+            chosen = torch.where(places[..., None] >= 0, places[..., None] + offsets, -1).repeat(modalities, 1, 1)
             scale = torch.full((modalities, modalities), alpha, dtype=precise, device=device)
             scale = scale.fill_diagonal_(1.0).repeat_interleave(predictions, 0)
             columns = None if drawn is None else _Columns(drawn, offsets, precise)
@@ -143,7 +158,8 @@ class _CrossModalLoss(Function):
             grad_whole = torch.zeros_like(whole, dtype=precise) if needed else None
             total = torch.zeros((), dtype=precise, device=device)
             # If all weights are 1, their sum is known without a transfer from the device.
-            count = predictions if targets.shape[1] == 1 else weights.sum() / modalities
+            all_there = targets.shape[1] == 1 and division is None
+            count = predictions if all_there else weights.sum() / modalities
             for begin in range(0, len(rows), ROWS_AT_ONCE):
                 block = slice(begin, begin + ROWS_AT_ONCE)
                 total += _block(
@@ -153,21 +169,25 @@ class _CrossModalLoss(Function):
                     weights[block],
                     scale[block],
                     columns,
+                    division,
                     None if grad_rows is None else grad_rows[block],
                     grad_whole,
                 )
             if grad_rows is not None and grad_whole is not None:
                 grad_rows.div_(temperature * count)
+                if division is not None:
+                    grad_rows = division.total(grad_rows)
                 ctx.gradients = (
-                    grad_rows.view_as(states).to(states.dtype),
+                    grad_rows.view(everyone.shape)[:, own].to(states.dtype),
                     grad_whole.div_(count).view_as(representations).to(representations.dtype),
                 )
-            return total / count
+            # All have the same sum, so that of one process is what all add up to.
+            return total / count if division is None or not division.number else torch.zeros_like(total)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, None, None, None, None, None]:
         (grad_states, grad_representations), ctx.gradients = ctx.gradients, None
-        return grad_states.mul_(grad_output), grad_representations.mul_(grad_output), None, None, None, None
+        return grad_states.mul_(grad_output), grad_representations.mul_(grad_output), None, None, None, None, None
 
 
 class _Columns:
@@ -185,6 +205,7 @@ def _block(
     weights: Tensor,
     scale: Tensor,
     columns: _Columns | None,
+    division: Division | None,
     grad_rows: Tensor | None,
     grad_whole: Tensor | None,
 ) -> Tensor:
@@ -193,19 +214,25 @@ def _block(
     Args:
         rows: [R, D] states, divided by the temperature.
         whole: [M * C, D].
-        chosen: [R, K, M] rows of the targets in ``whole``; -1: none.
+        chosen: [R, K, M] rows of the targets in ``whole``; -1: not there.
         weights: [R, K] weights of the targets; 0: none.
         scale: [R, M] factor of a target's logits in the numerator.
         columns: the sampled columns; None: all.
+        division: of the items; None: all are in ``whole``.
         grad_rows: [R, D] or None.
         grad_whole: [M * C, D] or None.
     """
     tiles = _Tiles(rows, whole, chosen, columns, keep=grad_rows is not None)
     parts = torch.stack([lse for _, _, lse in tiles.first()], 1)
     denominator = torch.logsumexp(parts, 1)
+    if division is not None:
+        denominator = division.logsumexp(denominator)
     targets = whole[chosen.clamp_min(0)].to(scale.dtype)  # [R, K, M, D]; rows without a target have weight 0
     precise = rows.to(scale.dtype)
     logits = (targets.flatten(1, 2) @ precise[:, :, None]).view(chosen.shape)
+    if division is not None:  # one process has the row of a target
+        elsewhere = chosen < 0
+        logits = division.total(logits.masked_fill(elsewhere, 0))
     total = weights.sum(1)
     if columns is not None:  # the target is added to the sampled items, of which it is not one
         own = logits.masked_fill(~_distinct(chosen[..., 0])[..., None], -torch.inf)
@@ -224,6 +251,8 @@ def _block(
         excess = -torch.exp(positive - numerator[..., None]) * scale[:, None] * weights[..., None]
         if columns is not None:
             excess += torch.exp(own - denominator[:, None, None]) * total[:, None, None]
+        if division is not None:
+            excess.masked_fill_(elsewhere, 0)
         grad_rows += (excess.flatten(1)[:, None] @ targets.flatten(1, 2))[:, 0]
         pulled = excess[..., None] * precise[:, None, None]
         grad_whole.index_add_(0, chosen.clamp_min(0).flatten(), pulled.flatten(0, 2))

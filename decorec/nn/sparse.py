@@ -14,8 +14,9 @@ from torch.autograd import Function
 from torch.nn import functional
 
 from decorec.data.batches import Batch
+from decorec.nn.division import Division, total_of
 
-__all__ = ["Propagation", "neighbours", "rows_of", "table_rows", "weighted_histories"]
+__all__ = ["Propagation", "neighbours", "rows_of", "rows_of_all", "table_rows", "weighted_histories"]
 
 SLICE = 1 << 18
 """Elements of the dense factor of a sparse product that are used at a time (1 MB in float32)."""
@@ -29,6 +30,13 @@ def rows_of(representations: Tensor, items: Tensor) -> Tensor:
     """
     rows: Tensor = _Rows.apply(representations, items)
     return rows
+
+
+def rows_of_all(representations: Tensor, items: Tensor, division: Division) -> Tensor:
+    """Representations of some items [U], each from the process that has it, [M, N, D] -> [M, U, D]; the same in all."""
+    places = division.local(items)
+    own = rows_of(representations, places.clamp_min(0))
+    return total_of(own.masked_fill((places < 0)[:, None], 0), division)
 
 
 class _Rows(Function):
@@ -61,23 +69,24 @@ class Propagation(nn.Module):
     col: Tensor
     values: Tensor
 
-    def __init__(self, crow: Tensor, col: Tensor, values: Tensor) -> None:
+    def __init__(self, crow: Tensor, col: Tensor, values: Tensor, columns: int | None = None) -> None:
         super().__init__()
+        self._shape = len(crow) - 1, len(crow) - 1 if columns is None else columns
         self.register_buffer("crow", crow, persistent=False)
         self.register_buffer("col", col, persistent=False)
         self.register_buffer("values", values, persistent=False)
         self._pair: tuple[Tensor, Tensor] | None = None
+        self._divided: tuple[Division, Propagation] | None = None
 
     def _matrices(self) -> tuple[Tensor, Tensor]:
         """The matrix and its transpose as CSR, made once per device and type."""
         if self._pair is None or self._pair[0].device != self.values.device or self._pair[0].dtype != self.values.dtype:
-            shape = (len(self.crow) - 1,) * 2
             # torch warns that CSR is in beta; the two products used here are tested against dense ones.
             warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-            matrix = torch.sparse_csr_tensor(self.crow, self.col, self.values, shape, check_invariants=True)
+            matrix = torch.sparse_csr_tensor(self.crow, self.col, self.values, self._shape, check_invariants=True)
             csc = matrix.to_sparse_csc()
             transposed = torch.sparse_csr_tensor(
-                csc.ccol_indices(), csc.row_indices(), csc.values(), shape, check_invariants=True
+                csc.ccol_indices(), csc.row_indices(), csc.values(), self._shape[::-1], check_invariants=True
             )
             self._pair = matrix, transposed
         return self._pair
@@ -123,12 +132,38 @@ class Propagation(nn.Module):
         col = order[torch.searchsorted(known, self.col.index_select(0, places).long())]
         return around, Propagation(crow, *_sorted(crow, col, self.values.index_select(0, places)))
 
+    def divided(self, division: Division) -> Propagation:
+        """The same product in several processes, of which each has its rows of ``x`` and computes those of the result.
+
+        A step of a training makes it again and again: it is kept.
+        """
+        if self._divided is None or self._divided[0] != division:
+            self._divided = division, _DividedPropagation(self, division)
+        return self._divided[1]
+
     def sum_of_rows(self, weights: Tensor) -> Tensor:
         """The rows of the matrix, summed with ``weights`` [I, P] -> [I, P]; ``forward`` sums its columns."""
         matrix, transposed = self._matrices()
         with torch.autocast(weights.device.type, enabled=False):
             out: Tensor = _SparseProduct.apply(weights.to(matrix.dtype), transposed, matrix)
         return out
+
+
+class _DividedPropagation(Propagation):
+    """The rows of a matrix that are one process's."""
+
+    def __init__(self, whole: Propagation, division: Division) -> None:
+        self.division = division
+        own = division.items
+        begin, end = whole.crow[[own.start, own.stop]].tolist()
+        crow = whole.crow[own.start : own.stop + 1] - begin
+        super().__init__(crow, whole.col[begin:end], whole.values[begin:end], division.item_count)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, D] -> [N, D]; the rows of the other processes come from these."""
+        own = self.division.items
+        around = (0, 0, own.start, self.division.item_count - own.stop)
+        return super().forward(total_of(functional.pad(x.to(self.values.dtype), around), self.division))
 
 
 def _sorted(crow: Tensor, col: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,5 @@
-"""What differs between a training in one process and one in several (ranks), which share the users of every batch.
+"""What differs between a training in one process and one in several (ranks), which share the users of every batch and
+divide the items among them.
 
 Every rank has the whole model, draws the same batches and negatives, and makes the same updates. It computes the loss
 of its share of a batch; the shares are weighted so that their sum, and that of their gradients, is what one process
@@ -14,6 +15,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,9 +29,12 @@ from decorec.artifacts.resume import Keeper, Resumable
 from decorec.config.training import StageConfig
 from decorec.data.batches import Batch, share
 from decorec.data.sequences import Sequences
+from decorec.data.transfer import moved
 from decorec.errors import DecorecError
 from decorec.evaluation.rank_metrics import Ranks as Places
 from decorec.models.base import Recommender
+from decorec.models.sampled import SampledRecommender
+from decorec.nn.division import Division
 
 __all__ = ["ALONE", "LostError", "Ranks", "SharedKeeper", "SharedRanks", "here", "join"]
 
@@ -136,12 +141,20 @@ class SharedRanks(Ranks):
                     distributed.broadcast(tensor, 0)
 
     def loss(self, model: Recommender, batch: Batch) -> Tensor:
-        """The mean over its share, weighted by what the share weighs in the batch."""
-        part = share(batch, self.number, self.count)
+        """Of a model whose items can be divided: see ``divided_loss``.
+
+        Otherwise the mean over its share, over all items, weighted by what the share weighs in the batch.
+        """
+        part, device = share(batch, self.number, self.count), model.item_data.device
+        count = model.item_data.item_count
+        if isinstance(model, SampledRecommender) and model.can_be_divided and count >= self.count:
+            (read,) = moved((torch.unique(batch.items),), device)
+            part = _without_targets(batch) if part is None else part
+            return model.divided_loss(part.to(device), read, _SharedItems(self.number, self.count, count))
         if part is None:
             model.sampled_negatives()  # drawn as on the other ranks, whose next draw is the same again
-            return torch.zeros((), device=model.item_data.device)
-        return model.loss(part.to(model.item_data.device)) * (part.weight / batch.weight)
+            return torch.zeros((), device=device)
+        return model.loss(part.to(device)) * (part.weight / batch.weight)
 
     def whole(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
         """A parameter without a gradient on any rank, which the optimizer leaves as it is, has none.
@@ -235,6 +248,27 @@ class SharedRanks(Ranks):
         with _together():
             distributed.broadcast(said, 0)
         return int(said)
+
+
+class _SharedItems(Division):
+    """Divided among the ranks."""
+
+    def total(self, x: Tensor) -> Tensor:
+        with _together():
+            distributed.all_reduce(x)
+        return x
+
+    def largest(self, x: Tensor) -> Tensor:
+        with _together():
+            distributed.all_reduce(x, distributed.ReduceOp.MAX)
+        return x
+
+
+def _without_targets(batch: Batch) -> Batch:
+    """A sequence that weighs nothing, for a rank that has none and takes part in what all exchange."""
+    first = share(batch, 0, len(batch.items))
+    assert first is not None
+    return replace(first, targets=torch.full_like(first.targets, -1))
 
 
 def _of(name: str, number: int) -> str:

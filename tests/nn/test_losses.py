@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from decorec.nn import losses
+from decorec.nn.division import Division
 from decorec.nn.losses import SampledNegatives, cross_modal_loss, intra_modal_loss
 from decorec.nn.sampled_softmax import Sampler
 
@@ -116,6 +123,82 @@ def test_within_each_modality_the_loss_is_the_sum_of_that_of_each(drawn: Sampled
     ]
     found = intra_modal_loss(states, representations, targets, 0.7, drawn)
     torch.testing.assert_close(found, sum(one_by_one))
+
+
+class Threads(Division):
+    """Threads that divide the items, as processes do."""
+
+    meeting: ClassVar[threading.Barrier]
+    brought: ClassVar[dict[int, Tensor]]
+
+    def _brought(self, x: Tensor) -> Tensor:
+        """What all have brought, [threads, ...]; after the second meeting another thing can be."""
+        self.brought[self.number] = x.clone()
+        self.meeting.wait()
+        together = torch.stack([self.brought[number] for number in range(self.count)])
+        self.meeting.wait()
+        return together
+
+    def total(self, x: Tensor) -> Tensor:
+        return self._brought(x).sum(0)
+
+    def largest(self, x: Tensor) -> Tensor:
+        return self._brought(x).amax(0)
+
+
+def divided(
+    loss: Callable[..., Tensor], states: Tensor, representations: Tensor, targets: Tensor, cuts: list[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss and gradients where threads have the items; ``cuts`` are the ends of their parts of the predictions."""
+    Threads.meeting, Threads.brought = threading.Barrier(len(cuts)), {}
+
+    def part(number: int) -> tuple[Tensor, Tensor, Tensor]:
+        division = Threads(number, len(cuts), representations.shape[1])
+        mine = slice(([0, *cuts])[number], cuts[number])
+        own = states[:, mine].detach().requires_grad_(), representations[:, division.items].detach().requires_grad_()
+        try:
+            found = loss(*own, targets[mine], division=division)
+        except BaseException:
+            Threads.meeting.abort()
+            raise
+        return (found.detach(), *torch.autograd.grad(3 * found, own))
+
+    with ThreadPoolExecutor(len(cuts)) as pool:
+        parts = list(pool.map(part, range(len(cuts))))
+    each, of_states, of_items = zip(*parts, strict=True)
+    return torch.stack(each).sum(), torch.cat(of_states, 1), torch.cat(of_items, 1)
+
+
+LOSSES = [partial(cross_modal_loss, temperature=0.7, alpha=0.4), partial(intra_modal_loss, temperature=0.7)]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("cuts", [[3, 7], [2, 2, 7], [1, 2, 3, 4, 5, 6, 7]])
+def test_the_parts_of_a_divided_loss_add_up_to_it(
+    loss: Callable[..., Tensor], later: bool, cuts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nine items for two, three and seven threads, of which one has no prediction."""
+    generator = torch.Generator().manual_seed(0)
+    states = 20 * torch.randn(2, 7, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    representations = torch.randn(2, 9, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    targets = torch.tensor([[3, 5, 0], [5, 0, -1], [0, -1, -1], [8, 8, 1], [2, 4, 6], [7, -1, -1], [1, 2, 3]])
+    targets = targets if later else targets[:, 0]
+    whole = loss(states, representations, targets)
+    expected = (whole, *torch.autograd.grad(3 * whole, (states, representations)))
+    monkeypatch.setattr(losses, "ROWS_AT_ONCE", 5)
+    for mine, other in zip(divided(loss, states, representations, targets, cuts), expected, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_one_that_divides_the_items_with_nobody_computes_the_same_bytes(loss: Callable[..., Tensor]) -> None:
+    states, representations = torch.randn(2, 7, 5, requires_grad=True), torch.randn(2, 9, 5, requires_grad=True)
+    targets = torch.tensor([3, 5, 0, 8, 2, 7, 1])
+    whole = loss(states, representations, targets)
+    expected = (whole, *torch.autograd.grad(3 * whole, (states, representations)))
+    for mine, other in zip(divided(loss, states, representations, targets, [7]), expected, strict=True):
+        assert torch.equal(mine, other)
 
 
 def test_large_logits_stay_finite() -> None:

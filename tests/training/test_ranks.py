@@ -25,6 +25,7 @@ from decorec.config.runs import Run
 from decorec.data.batches import share
 from decorec.errors import DecorecError
 from decorec.models.registry import MODELS
+from decorec.nn import losses
 from decorec.nn.sampled_softmax import Sampler
 from decorec.training.ema import ExponentialMovingAverage
 from decorec.training.launch import together
@@ -55,9 +56,11 @@ CASES = [
         {"train.stale_gradients": True, "train.id_learning_rate": 0.0},
     ),
     ("decorec", "stage1", {"model.cross": False, "train.samples": "prefixes"}),
+    ("decorec", "stage1", {"train.horizon": 4, "model.modal_layers": 2, "model.alpha": 0.3}),
+    ("decorec", "stage2", {"train.horizon": 3, "model.freeze": False, "model.similarity": "cosine"}),
 ]
 EVERY = list(range(len(CASES)))
-MOST_DIFFERENT = [0, 1, 2, *EVERY[-5:]]
+MOST_DIFFERENT = [0, 1, 2, *EVERY[-7:]]
 WITHOUT_NOISE = {"unisrec"}
 """Models that draw numbers also without dropout."""
 
@@ -108,7 +111,8 @@ def computed(case: tuple[str, str, dict[str, Any]], ranks: Ranks) -> dict[str, t
 
 
 def compute(*, folder: Path, cases: list[int], threads: int) -> None:
-    """Some of the cases, in a process of several."""
+    """Some of the cases, in a process of several, where the loss is computed in blocks of a few rows."""
+    losses.ROWS_AT_ONCE = 8
     torch.set_num_threads(threads)
     for number in cases:
         torch.save(computed(CASES[number], here()), folder / f"{here().number}.{number}")
@@ -141,6 +145,27 @@ def test_shares_of_a_batch_are_the_batch() -> None:
         assert {group.width for part in shares for group in part.groups} <= set(range(1, 13))
 
 
+WHOLE = [
+    ("decorec", "stage1", {"model.padding_negative": True}, 2),
+    ("sasrec-features", "fit", {"model.fusion": "concat", "model.sides": "history"}, 2),
+    ("sasrec", "fit", {}, 41),
+]
+
+
+@pytest.mark.parametrize(("name", "stage", "values", "count"), WHOLE)
+def test_items_that_cannot_be_divided_are_whole_in_every_rank(
+    name: str, stage: str, values: dict[str, Any], count: int
+) -> None:
+    """There is no other process here: an exchange would fail."""
+    run, data = with_values(small.run(name=name), values), small.sequences()
+    model = small.model(data, run, stage)
+    (batch, *_) = model.samples(data, run.train.stage(stage)).epoch(400, torch.Generator().manual_seed(0))
+    part = share(batch, 1, count)
+    assert part is not None
+    with torch.no_grad():
+        assert SharedRanks(1, count).loss(model, batch) == model.loss(part) * (part.weight / batch.weight)
+
+
 REFUSED = [
     ("hm4sr", {}, "the only value that hm4sr supports with model.auxiliary above 0, found 2"),
     ("missrec", {"train.horizon": 2}, "the only value that missrec supports with train.horizon above 1, found 2"),
@@ -168,7 +193,7 @@ def disturbed(*, text: str, number: int, target: str, threads: int, **given: Any
 
 
 def test_a_killed_rank_ends_the_job_and_the_next_one_has_the_bytes_of_an_undisturbed_one(tmp_path: Path) -> None:
-    run = run_of("decorec", {"train.devices": 2, "train.negatives": 20, "train.averaging": 0.9})
+    run = run_of("decorec", {"train.devices": 2, "train.averaging": 0.9})
     given = arguments(tmp_path, run, "stage1") | {"threads": 2}
     train(**given, **places(tmp_path / "undisturbed"))
     stopped = given | places(tmp_path / "stopped")
