@@ -1,12 +1,14 @@
-"""What several processes gain (train.devices): steps of a training in one process with one thread and with two, and in
-two processes with one thread each.
+"""What several processes gain (train.devices): steps of a training in one process with one thread and with more, and in
+several processes with one thread each.
 
-The three are measured in turns, because other work on the machine changes what each gets; only ratios of one run count.
-The clock is what counts; the processor time tells what is computed twice, or only waited for. The efficiency of two
-processes is the time of one with one thread, over twice their own. Memory is what the steps of one process take at most
+All are measured in turns, because other work on the machine changes what each gets; only ratios of one run count. The
+clock is what counts; the processor time tells what is computed twice, or only waited for. The efficiency of two
+processes is the time of one with one thread, over twice their own: by the clock, and as it would be on free cores, by
+the processor time of the one that takes longest. Memory is what the steps of one process take at most
 beyond what it held before them: item data, sequences and weights.
 
-    python -m benchmarks devices [--size scientific] [--models stage1 fit] [--steps 5] [--rounds 3]
+    python -m benchmarks devices [--size scientific] [--models stage1 fit] [--steps 5] [--rounds 3] [--threads 2]
+        [--processes 2]
 """
 
 from __future__ import annotations
@@ -35,13 +37,6 @@ from decorec.training.steps import prepare
 
 __all__ = ["main", "measure"]
 
-SET_UPS = {
-    "one process, one thread": (1, 1),
-    "one process, two threads": (1, 2),
-    "two processes, one thread each": (2, 1),
-}
-"""Name -> processes, and threads of each."""
-
 
 def main() -> None:
     """Print seconds of a step of each set-up in each round, and the ratios of their medians."""
@@ -50,6 +45,8 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["stage1", "fit"], choices=[stage for _, stage in MODELS])
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, nargs="*", default=[2], help="of one process")
+    parser.add_argument("--processes", type=int, nargs="*", default=[2], help="with one thread each")
     options = parser.parse_args()
     print(describe_machine())
     world = generated(options.size, **SIZES[options.size])
@@ -60,9 +57,10 @@ def main() -> None:
 
 def report(world: World, name: str, stage: str, options: argparse.Namespace) -> None:
     """Measure one model."""
-    steps: dict[str, list[tuple[float, float, float]]] = {set_up: [] for set_up in SET_UPS}
+    set_ups = [(1, 1), *((1, threads) for threads in options.threads), *((count, 1) for count in options.processes)]
+    steps: dict[tuple[int, int], list[list[float]]] = {set_up: [] for set_up in set_ups}
     for _ in range(options.rounds):
-        for set_up, (processes, threads) in SET_UPS.items():
+        for processes, threads in set_ups:
             with tempfile.TemporaryDirectory() as folder:
                 given = {
                     "name": name,
@@ -77,16 +75,17 @@ def report(world: World, name: str, stage: str, options: argparse.Namespace) -> 
                     together(measure, processes, {**given, "threads": processes * threads})
                 each = [json.loads(file.read_text()) for file in sorted(Path(folder).iterdir())]
             clock, processor, memory = zip(*each, strict=True)
-            steps[set_up].append((max(clock), sum(processor), max(memory)))
-            print(f"  {name} {stage}, {set_up}: {steps[set_up][-1][0]:.3f} s a step by the clock", flush=True)
-    clocks = {set_up: median(clock for clock, _, _ in found) for set_up, found in steps.items()}
-    one, wide, two = clocks.values()
-    for set_up, found in steps.items():
-        processor, memory = median(row[1] for row in found), median(row[2] for row in found)
-        taken = f"{clocks[set_up]:.3f} s by the clock, {processor:.3f} s of processor time, {memory:.0f} MB a process"
-        print(f"{name} {stage}, {set_up}: {taken}")
-    print(f"times as fast as one: two threads {one / wide:.2f}, two processes {one / two:.2f}", end="; ")
-    print(f"efficiency {one / wide / 2:.2f} and {one / two / 2:.2f}")
+            steps[processes, threads].append([max(clock), sum(processor), max(processor), max(memory)])
+            said = f"{name} {stage}, processes {processes}, threads {threads}"
+            print(f"  {said}: {max(clock):.3f} s a step by the clock", flush=True)
+    found = {set_up: [median(column) for column in zip(*rows, strict=True)] for set_up, rows in steps.items()}
+    one = found[1, 1]
+    for (processes, threads), (clock, processor, longest, memory) in found.items():
+        print(
+            f"{name} {stage}, processes {processes}, threads {threads}: {clock:.3f} s by the clock, "
+            f"{processor:.3f} s of processor time, {longest:.3f} s and {memory:.0f} MB of one process; efficiency "
+            f"{one[0] / clock / processes / threads:.2f} by the clock, {one[1] / longest / processes:.2f} on free cores"
+        )
 
 
 def measure(

@@ -84,7 +84,7 @@ class TrainConfig(StageConfig):
     begins; rows of items go by the id. Stage 2 of DeCoRec then begins with the earlier stage 2 and needs no stage 1.
     null: from nothing."""
     devices: int = Field(1, ge=1, le=64, exclude_if=lambda devices: devices == 1)
-    """Processes that train together on one machine: each computes the loss of its share of the users of every batch, on
+    """Processes that train together on one machine: each has its share of the users of every batch and of the items, on
     a core or a GPU of its own. Loss and gradients of a batch are those of one process up to rounding; dropout is drawn
     by each process for itself, so another number gives other weights and trains again, and one number gives the same
     bytes every time. Refused for a model whose loss compares predictions with each other. Tuning, new-items and

@@ -153,11 +153,11 @@ class _DividedPropagation(Propagation):
     """The rows of a matrix that are one process's."""
 
     def __init__(self, whole: Propagation, division: Division) -> None:
-        self.division = division
         own = division.items
         begin, end = whole.crow[[own.start, own.stop]].tolist()
         crow = whole.crow[own.start : own.stop + 1] - begin
         super().__init__(crow, whole.col[begin:end], whole.values[begin:end], division.item_count)
+        self.division = division
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, D] -> [N, D]; the rows of the other processes come from these."""

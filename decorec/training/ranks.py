@@ -1,10 +1,11 @@
 """What differs between a training in one process and one in several (ranks), which share the users of every batch and
 divide the items among them.
 
-Every rank has the whole model, draws the same batches and negatives, and makes the same updates. It computes the loss
-of its share of a batch; the shares are weighted so that their sum, and that of their gradients, is what one process
-computes. Dropout is drawn by each rank for itself. Validation is shared in the same way, and its figures are the same
-on all ranks, so that all decide alike. The first rank alone writes files and messages.
+Every rank has the whole model, draws the same batches and negatives, and makes the same updates. It computes its part
+of the loss of a batch, from its share of the users and, where a model's can be divided, its share of the items; the sum
+of the parts, and that of their gradients, is what one process computes. Dropout is drawn by each rank for itself.
+Validation is shared in the same way, and its figures are the same on all ranks, so that all decide alike. The first
+rank alone writes files and messages.
 
 ``ALONE`` is the one process: it hands everything through.
 """
