@@ -62,12 +62,20 @@ class _Rank:
     process: BaseProcess
     channel: Channel
     answer: _Answer | None = None
+    silent: bool = False
+    """Whether it has closed its channel. Of a rank that is killed this is known before its end is."""
 
     def listen(self) -> None:
         """Take its answer, if it has given one."""
-        with suppress(EOFError, OSError):
+        try:
             if self.channel.poll():
                 self.answer = self.channel.recv()
+        except (EOFError, OSError):
+            self.silent = True
+
+    def sources(self) -> list[Channel | int]:
+        """What becomes ready when there is news of it."""
+        return [self.process.sentinel] if self.silent else [self.channel, self.process.sentinel]
 
 
 def together(step: Callable[..., None], count: int, arguments: dict[str, Any]) -> None:
@@ -151,11 +159,10 @@ def _wait(started: list[_Rank]) -> None:
     running = dict(enumerate(started))
     lost: dict[int, _Answer] = {}
     while running:
-        sources = [source for rank in running.values() for source in (rank.channel, rank.process.sentinel)]
-        connection.wait(sources, END if lost else None)
-        ended = {number: rank for number, rank in running.items() if not rank.process.is_alive()}
-        if lost and not ended:
+        sources = [source for rank in running.values() for source in rank.sources()]
+        if not connection.wait(sources, END if lost else None):
             break
+        ended = {number: rank for number, rank in running.items() if not rank.process.is_alive()}
         for number, rank in running.items():
             if rank.answer is None:
                 rank.listen()

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,11 +28,12 @@ from decorec.errors import DecorecError
 from decorec.models.registry import MODELS
 from decorec.nn import losses
 from decorec.nn.sampled_softmax import Sampler
+from decorec.training import launch
 from decorec.training.ema import ExponentialMovingAverage
 from decorec.training.launch import together
 from decorec.training.loop import train_step, validate
 from decorec.training.optimizer import build_optimizer
-from decorec.training.ranks import Ranks, SharedRanks, here
+from decorec.training.ranks import LostError, Ranks, SharedRanks, here
 from decorec.training.steps import train
 from decorec.training.tuning import with_values
 from tests.support import small
@@ -228,6 +230,37 @@ def test_the_failure_of_a_rank_is_that_of_the_step(error: Exception) -> None:
     with pytest.raises(type(error), match=str(error)) as raised:
         together(failing, 2, {"error": error, "threads": 1})
     assert re.search(r"in rank 1 of 2:\nTraceback .*, in failing\n", str(raised.value.__cause__), re.DOTALL)
+
+
+class Ended:
+    """A process that is gone, of which the system tells later than that its channel is closed."""
+
+    pid, exitcode = 1, -signal.SIGKILL
+
+    def __init__(self, after: float) -> None:
+        self.sentinel, self._end = os.pipe()
+        self._told = threading.Timer(after, self._tell)
+        self._told.daemon = True
+        self._told.start()
+
+    def _tell(self) -> None:
+        os.close(self._end)
+
+    def is_alive(self) -> bool:
+        return self._told.is_alive()
+
+
+def test_a_killed_rank_is_told_of_although_another_one_tells_first_that_it_is_lost() -> None:
+    ranks: list[Any] = []
+    for after in (60.0, 0.3):
+        ours, theirs = multiprocessing.Pipe()
+        if not ranks:
+            theirs.send(launch._Answer(1, LostError("no answer")))
+        theirs.close()
+        ranks.append(launch._Rank(Ended(after), ours))
+    with pytest.raises(DecorecError, match=r"found rank 1 \(process 1\) killed by SIGKILL"):
+        launch._wait(ranks)
+    ranks[0].process._told.cancel()
 
 
 @contextmanager
