@@ -10,9 +10,10 @@ STAMP := .venv/.installed
 main: setup
 	$(BIN)/snakemake --cores $(CORES) results/tables/main.csv
 
-# Files of tests in the order of tests/conftest.py, each by one worker.
+# Files of tests in the order of tests/conftest.py, each by one worker. Tests that wait, for servers, schedulers and a
+# browser, leave a core idle: so there are more workers than the two cores that this project is developed on.
 test: setup programs
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Damages what a user writes at random, 20,000 times in all: only messages may come out. Four minutes or more.
 fuzz: setup
