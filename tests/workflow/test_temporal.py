@@ -100,6 +100,7 @@ def test_the_chain_with_the_overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     page = {
         "beyond": tmp_path / "beyond.csv",
+        "advantages": [],
         "references": ["sasrec"],
         "paper": PaperNames({}),
         "chosen": ChosenValues({}),
