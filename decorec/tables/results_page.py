@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from pydantic import RootModel
@@ -39,6 +40,9 @@ Effects = dict[str, list[Effect]]
 """Run -> a reference minus this run, in each reported metric."""
 ORDER = "NDCG@10"
 LEVEL = 0.05
+GAIN = ("difference", "ci_low", "ci_high", "p_value")
+LEAD = ("lead", "lead_low", "lead_high", "lead_p_value")
+"""Columns of advantages.csv: to the model's own run, and of the first model to it."""
 FEW = 3
 """Most runs that are named one by one."""
 
@@ -64,9 +68,9 @@ def _in_short(dataset: str, history: History, rows: Rows, effects: Mapping[str, 
         rows: summaries of this block.
         effects: reference -> run -> reference minus run.
     """
-    runs = sorted({run for run, _ in rows}, key=lambda run: -rows[run, ORDER].mean)
-    first, *others = [f"{label(run)} {rows[run, ORDER].mean:.4f}" for run in runs]
-    parts = [f"by {ORDER}, {first} is the first of {len(runs)}" + (f", before {others[0]}" if others else "") + "."]
+    means = {run: row.mean for (run, metric), row in rows.items() if metric == ORDER}
+    runs = _ordered(means)
+    parts = [_first(means)]
     hits = [f"{1000 * rows[run, 'Hit@10'].mean:.0f} with {label(run)}" for run in dict.fromkeys([*runs[:2], *effects])]
     parts.append(f"Of 1,000 users, the next item is among the first ten for {', '.join(hits)}.")
     for reference, against in effects.items():
@@ -77,6 +81,17 @@ def _in_short(dataset: str, history: History, rows: Rows, effects: Mapping[str, 
         place = f"{rows[reference, ORDER].mean:.4f}, number {runs.index(reference) + 1}"
         parts.append(f"{label(reference)} ({place}) is {told}.")
     return [f"**{dataset}, history {history}:** {' '.join(parts)}", ""]
+
+
+def _ordered(means: Mapping[str, float]) -> list[str]:
+    """The runs, the best one first."""
+    return sorted(means, key=lambda run: -means[run])
+
+
+def _first(means: Mapping[str, float]) -> str:
+    """Which run is the best, and which the second, as a sentence."""
+    first, *others = [f"{label(run)} {means[run]:.4f}" for run in _ordered(means)]
+    return f"by {ORDER}, {first} is the first of {len(means)}" + (f", before {others[0]}" if others else "") + "."
 
 
 def _told(found: Sequence[tuple[str, float, float]]) -> str:
@@ -173,11 +188,14 @@ def _against(reference: str, group: Mapping[str, RunRanks], evaluate: EvaluateCo
     return {run: compare(means - per_user(own), evaluate) for run, own in group.items() if run != reference}
 
 
+def _difference(effect: Effect) -> str:
+    return f"{effect.difference:+.4f} ({effect.low:+.4f} to {effect.high:+.4f}; p = {effect.p_value:.4f})"
+
+
 def _differences(reference: str, history: History, effects: Effects) -> list[str]:
     table = []
     for run, each in effects.items():
-        cells = [f"{e.difference:+.4f} ({e.low:+.4f} to {e.high:+.4f}; p = {e.p_value:.4f})" for e in each]
-        table.append([label(run), *cells])
+        table.append([label(run), *map(_difference, each)])
     return [
         f"### {label(reference)} minus each other run, history {history}",
         "",
@@ -217,6 +235,12 @@ def _beyond(frame: pl.DataFrame, runs: Sequence[str], history: History) -> list[
     return [f"### Beyond accuracy, history {history}", "", *markdown_rows(["run", *metrics], table)] if metrics else []
 
 
+def _effect(row: Mapping[str, Any], columns: Sequence[str]) -> Effect | None:
+    """Four columns of advantages.csv; None where they are empty."""
+    values = [row[column] for column in columns]
+    return None if values[0] is None else Effect(*values)
+
+
 def _additions(frame: pl.DataFrame, dataset: str, history: History) -> tuple[list[str], list[str]]:
     """What each model gains from the same additions: a paragraph for the top of the page, and a table.
 
@@ -225,43 +249,33 @@ def _additions(frame: pl.DataFrame, dataset: str, history: History) -> tuple[lis
         dataset: of the block.
         history: of the block.
     """
-    by_run = {
-        run: {metric: row for row in rows for metric in [row["metric"]]}
-        for run, rows in groupby(frame.iter_rows(named=True), key=lambda row: row["run"])
-    }
-    if not by_run:
+    rows = {row["run"]: row for row in frame.filter(metric=ORDER).iter_rows(named=True)}
+    if not rows:
         return [], []
-    last = list({each[ORDER]["model"]: run for run, each in by_run.items()}.values())
-    order = sorted(last, key=lambda run: -by_run[run][ORDER]["mean"])
-    first, *others = [f"{label(run)} {by_run[run][ORDER]['mean']:.4f}" for run in order]
-    gains = sorted(by_run[run][ORDER]["difference"] for run in last if by_run[run][ORDER]["difference"] is not None)
-    leads = [(run, row["lead"], row["lead_p_value"]) for run in last[1:] for row in [by_run[run][ORDER]]]
-    seeds = " or ".join(map(str, sorted(set(frame["seeds"]))))
-    parts = [f"by {ORDER}, {first} is the first of {len(order)}" + (f", before {others[0]}" if others else "") + "."]
-    if gains:
-        parts.append(f"To each of these models the additions are worth {gains[0]:+.4f} to {gains[-1]:+.4f}.")
+    hits = dict(frame.filter(metric="Hit@10").select("run", "mean").iter_rows())
+    gains = {run: found for run, row in rows.items() if (found := _effect(row, GAIN)) is not None}
+    leads = {run: found for run, row in rows.items() if (found := _effect(row, LEAD)) is not None}
+    last = list({row["model"]: run for run, row in rows.items()}.values())
+    worth = sorted(gains[run].difference for run in last if run in gains)
+    parts = [_first({run: rows[run]["mean"] for run in last})]
+    if worth:
+        parts.append(f"To each of these models the additions are worth {worth[0]:+.4f} to {worth[-1]:+.4f}.")
     if leads:
-        parts.append(f"{label(last[0])} is {_told(leads)}.")
+        told = _told([(run, effect.difference, effect.p_value) for run, effect in leads.items()])
+        parts.append(f"{label(last[0])} is {told}.")
+    seeds = " or ".join(map(str, sorted(set(frame["seeds"]))))
     given = f"every model with what {label(last[0])} was given (seeds: {seeds})"
     short = f"**{dataset}, history {history}, {given}:** {' '.join(parts)}"
     table = []
-    for run, each in by_run.items():
-        row = each[ORDER]
-        differences = [
-            "" if row[key] is None else f"{row[key]:+.4f} ({row[low]:+.4f} to {row[high]:+.4f}; p = {row[p]:.4f})"
-            for key, low, high, p in (
-                ("difference", "ci_low", "ci_high", "p_value"),
-                ("lead", "lead_low", "lead_high", "lead_p_value"),
-            )
-        ]
-        means = [f"{each[metric]['mean']:.4f}" for metric in ("Hit@10", ORDER)]
-        table.append([label(run), str(row["seeds"]), *means, *differences])
+    for run, row in rows.items():
+        differences = [_difference(found[run]) if run in found else "" for found in (gains, leads)]
+        table.append([label(run), str(row["seeds"]), _number(hits[run]), _number(row["mean"]), *differences])
     header = ["run", "seeds", "Hit@10", ORDER, f"minus the model's own run, {ORDER}", f"{label(last[0])} minus it"]
     return [short, ""], [
         f"### What each model gains from the same additions, history {history}",
         "",
         f"The first run of a model is its own; the others were given what {label(last[0])} has more than "
-        f"{label(next(iter(by_run)))}, in part or all of it, as far as the model can have it.",
+        f"{label(next(iter(rows)))}, in part or all of it, as far as the model can have it.",
         "",
         *markdown_rows(header, table),
     ]
