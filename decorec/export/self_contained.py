@@ -11,7 +11,7 @@ from decorec.artifacts import layout
 from decorec.artifacts.files import atomic_path
 from decorec.artifacts.seal import place_in
 from decorec.errors import DecorecError
-from decorec.models.added_items import WithAddedItems
+from decorec.models.added_items import trained_model
 from decorec.recommend.new_items import ADDED
 from decorec.recommend.self_contained import FORMAT, MANIFEST, measured
 from decorec.recommend.trained import TrainedRun, load
@@ -64,8 +64,7 @@ def _files(trained: TrainedRun) -> dict[str, Path]:
     written = layout.place_of(run / WEIGHTS) or place_in(run / WEIGHTS)
     place = Path(layout.path_of(written)).parent if written else Path()
     found = {str(place / name): run / name for name in (WEIGHTS, "config.json", ADDED)}
-    inner = trained.model.model if isinstance(trained.model, WithAddedItems) else trained.model
-    for name, file in inner.item_data.mapped.items():
+    for name, file in trained_model(trained.model).item_data.mapped.items():
         if not (written and layout.place_of(file.path)):
             raise DecorecError(
                 f"{file.path}: expected the {name} of {run / WEIGHTS} in results/, found them elsewhere, so that a "

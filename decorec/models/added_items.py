@@ -31,7 +31,7 @@ from decorec.models.floors import content_scores
 from decorec.models.item_data import ItemData
 from decorec.nn.sparse import weighted_histories
 
-__all__ = ["AddedItems", "WithAddedItems", "nearest_items"]
+__all__ = ["AddedItems", "WithAddedItems", "nearest_items", "trained_model"]
 
 NEIGHBOURS = 5
 """Known items that a new one is compared with. Chosen, with CONTENT, on validation items of Scientific that were held
@@ -147,6 +147,11 @@ class WithAddedItems(Recommender):
         near = values[..., self.added.neighbours.flatten()]
         found: Tensor = (near.view(*values.shape[:-1], *self.added.shares.shape) * self.added.shares).sum(-1)
         return found
+
+
+def trained_model(model: Recommender) -> Recommender:
+    """The model without the items that were added to it."""
+    return model.model if isinstance(model, WithAddedItems) else model
 
 
 def _standardised(scores: Tensor, known: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -31,15 +31,14 @@ from torch.nn import functional
 from decorec.artifacts.schemas.ranks import History
 from decorec.config.recommend import Exclude
 from decorec.data.batches import Batch, profiles
-from decorec.models.added_items import WithAddedItems
-from decorec.models.base import Recommender
+from decorec.models.added_items import WithAddedItems, trained_model
 from decorec.models.decorec import DeCoRec
 from decorec.models.experts import ProductOfExperts
 from decorec.nn.sparse import rows_of
 from decorec.recommend.histories import from_lists
 from decorec.recommend.trained import TrainedRun
 
-__all__ = ["Parts", "ScoreParts", "trained_model"]
+__all__ = ["Parts", "ScoreParts"]
 
 ITEMS_AT_ONCE = 1 << 14
 
@@ -52,11 +51,6 @@ class Parts:
     """Modality -> share of the score that the history in this modality gives; empty where scores are sums of logits."""
     log_odds: dict[str, float]
     """A modality, ids, interests, floor, neighbourhood or repeats -> what the logarithm of the score has of it."""
-
-
-def trained_model(model: Recommender) -> Recommender:
-    """The model without the items that were added to it."""
-    return model.model if isinstance(model, WithAddedItems) else model
 
 
 class ScoreParts:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from decorec.recommend.score_parts import trained_model
+from decorec.models.added_items import trained_model
 from decorec.recommend.trained import TrainedRun
 from decorec.serve.bodies import Cluster
 from decorec.serve.catalogue import Catalogue

@@ -186,8 +186,8 @@ def ask_untracked(question):
 def ask_own(question):
     """The same for inputs that may be the user's own files: their times start nothing again, which copies change.
 
-    What counts are their contents, among the params. Files that rules make are none of the user's own; a
-    user may have rules that fetch them.
+    What counts are their contents, among the params. Files that rules make are none of the user's own;
+    a user may have rules that fetch them.
     """
 
     def timeless(files):
