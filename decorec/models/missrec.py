@@ -23,7 +23,7 @@ from decorec.data.batches import Batch, Group, Samples, regroup, training_window
 from decorec.data.sequences import Sequences
 from decorec.models.base import Recommender
 from decorec.models.item_data import ItemData
-from decorec.nn.attention import ReadingAttention
+from decorec.nn.attention import ReadingAttention, SelfAttention
 from decorec.nn.dropout import Dropout
 from decorec.nn.losses import weighted_cross_entropy
 from decorec.nn.matmul import Linear
@@ -59,6 +59,18 @@ def _nearest(x: Tensor, centroids: Tensor) -> Tensor:
     half_norm = centroids.square().sum(1) / 2
     rows = max(1, DISTANCES_AT_ONCE // len(centroids))
     return torch.cat([(part @ centroids.T - half_norm).argmax(1) for part in torch.split(x, rows)])
+
+
+def _start_projections(module: nn.Module) -> None:
+    """Queries, keys and values of an attention as published: torch's Xavier for the three as one matrix [3 D, D]."""
+    projections: list[nn.Linear] = []
+    if isinstance(module, SelfAttention):
+        projections = [module.qkv]
+    elif isinstance(module, ReadingAttention):
+        projections = [module.query, module.key_value]
+    for layer in projections:
+        bound = math.sqrt(6 / (4 * layer.in_features))
+        nn.init.uniform_(layer.weight, -bound, bound)
 
 
 class Decoder(nn.Module):
@@ -105,6 +117,8 @@ class MISSRec(Recommender):
         self.encoder_norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
         self.decoder = Decoder(config)
         self.apply(initialise)
+        for module in self.modules():
+            _start_projections(module)
         self.text = Linear(item_data["features.text"].shape[1], dim)  # the adaptors keep torch's own initial values
         self.image = Linear(item_data["features.image"].shape[1], dim)
         self.fusion = nn.Parameter(torch.zeros(()))

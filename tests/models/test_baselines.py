@@ -288,6 +288,22 @@ def test_missrec_fusion_is_the_mean_at_the_start_and_a_softmax_later() -> None:
     torch.testing.assert_close(model._logits(states, representations), (weights * torch.stack([text, image])).sum(0))
 
 
+def test_missrec_starts_its_projections_as_torch_does_and_the_rest_as_others() -> None:
+    model = seeded(small.sequences(users=10), name="missrec", dim=64)
+    assert isinstance(model, MISSRec)
+    torch.manual_seed(0)
+    published = nn.MultiheadAttention(64, 2).in_proj_weight
+    decoder = model.decoder
+    for read in (decoder.attention, decoder.cross):
+        own = torch.cat([read.query.weight, read.key_value.weight])
+        assert own.shape == published.shape and float(own.abs().max()) <= float(published.abs().max()) * 1.001
+        assert float(own.std()) == pytest.approx(float(published.std()), rel=0.02)
+        assert float(read.out.weight.std()) == pytest.approx(0.02, rel=0.05)  # type: ignore[union-attr]
+    own = model.encoder.attention.qkv.weight
+    assert float(own.std()) == pytest.approx(float(published.std()), rel=0.02)
+    assert float(model.encoder.up.weight.std()) == pytest.approx(0.02, rel=0.05)
+
+
 def test_missrec_interests_are_the_distinct_clusters_of_a_sequence() -> None:
     data = small.sequences(users=15)
     model = seeded(data, name="missrec", interest_ratio=0.1)
