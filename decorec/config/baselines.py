@@ -120,7 +120,12 @@ class UnisrecConfig(Transformer):
 class MissrecConfig(OneStage):
     """MISSRec from scratch: text, picture and ids."""
 
-    space = {**COMMON, "model.dropout": [0.2, 0.5], "model.interest_ratio": [0.1, 0.5]}
+    space = {
+        **COMMON,
+        "model.dropout": [0.2, 0.5],
+        "model.positions": ["none", "learned"],
+        "model.interest_ratio": [0.1, 0.5],
+    }
     name: Literal["missrec"]
     dim: int = Field(300, ge=4)
     """Width of item representations (d)."""
@@ -132,6 +137,8 @@ class MissrecConfig(OneStage):
     """Width of the feed-forward layers."""
     dropout: float = Field(0.5, ge=0, lt=1)
     """Dropout of input, hidden states and attention."""
+    positions: Literal["none", "learned"] = "learned"
+    """Position embeddings of the decoder, counted from the oldest item of the window."""
     length: int = Field(50, ge=1, le=1_000)
     """Number of latest items of the history that the model uses (L)."""
     interest_ratio: float = Field(0.5, gt=0, le=1)

@@ -107,7 +107,7 @@ class MISSRec(Recommender):
         super().__init__(config, item_data, stage)
         dim, items = config.dim, item_data.item_count
         self.ids = nn.Embedding(items, dim) if config.ids else None
-        self.positions = nn.Embedding(config.length, dim)
+        self.positions = nn.Embedding(config.length, dim) if config.positions == "learned" else None
         self.input_norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
         self.dropout = Dropout(config.dropout)
         layer = EncoderConfig(
@@ -174,7 +174,9 @@ class MISSRec(Recommender):
         tokens = self.centroids.index_select(0, distinct)
         memory = self.encoder_norm(self.encoder(tokens[None], groups, rows=rows))[0]
         summed = memory.new_zeros(len(batch.targets), memory.shape[1]).index_add(0, owner, memory)
-        x = representations.sum(0).index_select(0, batch.items) + self.positions(batch.positions)
+        x = representations.sum(0).index_select(0, batch.items)
+        if self.positions is not None:
+            x = x + self.positions(batch.positions)
         state = self.decoder(self.dropout(self.input_norm(x)), batch, memory, groups)
         return functional.normalize(state, dim=1), summed.square().mean(1)
 

@@ -212,9 +212,10 @@ def test_unisrec() -> None:
     check(model, batch, logits, targets)
 
 
-def test_missrec() -> None:
-    model, batch = trained("missrec", interest_ratio=0.2, temperature=0.5, interest_weight=0.01)
-    assert isinstance(model, MISSRec) and model.ids is not None
+@pytest.mark.parametrize("positions", ["learned", "none"])
+def test_missrec(positions: str) -> None:
+    model, batch = trained("missrec", interest_ratio=0.2, temperature=0.5, interest_weight=0.01, positions=positions)
+    assert isinstance(model, MISSRec) and model.ids is not None and (model.positions is None) == (positions == "none")
     data, decoder = model.item_data, model.decoder
     text, image = (linear(array(data[f"features.{name}"]), getattr(model, name)) for name in ("text", "image"))
     ids, centroids = array(model.ids.weight), array(model.centroids)
@@ -225,7 +226,8 @@ def test_missrec() -> None:
         known = sorted({int(cluster) for item in history for cluster in model.clusters[:, item]})
         memory = norm(block(centroids[known], model.encoder), model.encoder_norm)
         energy.append((memory.sum(0) ** 2).sum() / 16)
-        x = text[history] + image[history] + ids[history] + array(model.positions.weight)[: len(history)]
+        x = text[history] + image[history] + ids[history]
+        x = x if model.positions is None else x + array(model.positions.weight)[: len(history)]
         x = norm(x, model.input_norm)
         norms: list[Any] = list(decoder.norms)
         state = norm(x[-1] + read(x[-1], x, decoder.attention), norms[0])
