@@ -89,13 +89,12 @@ class Neighbours(nn.Module):
 
 
 def _without(pairs: Tensor, items: int, count: int) -> Tensor:
-    """[I, count] random items with which an item does not co-occur; after some attempts, any items."""
-    drawn = torch.randint(items, (items, count))
+    """[I, count] random other items with which an item does not co-occur; after some attempts, any items."""
+    drawn, own = torch.randint(items, (items, count)), torch.arange(items)[:, None]
     for _ in range(100):
-        keys = torch.arange(items)[:, None] * items + drawn
-        if not len(pairs):
-            break
-        found = pairs[torch.searchsorted(pairs, keys).clamp_max(len(pairs) - 1)] == keys
+        keys, found = own * items + drawn, drawn == own
+        if len(pairs):
+            found |= pairs[torch.searchsorted(pairs, keys).clamp_max(len(pairs) - 1)] == keys
         if not found.any():
             break
         drawn = torch.where(found, torch.randint(items, (items, count)), drawn)

@@ -470,6 +470,7 @@ def test_dimo_neighbours_are_the_most_frequent_ones_and_the_others_never_occur()
         others = [j for j in range(40) if j not in most]
         assert smallest >= float(graph[item, others].max())
         assert (graph[item, found.never[item]] == 0).all()
+        assert item not in found.never[item]
     batch = batches(model, data)[0]
     for row, sign in enumerate(found.explain(batch).tolist()):
         near = found.most[batch.items[batch.rows() == row]]
