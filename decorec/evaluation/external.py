@@ -23,6 +23,7 @@ from decorec.artifacts.schemas.ranks import History
 from decorec.config.external import ExternalConfig
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
+from decorec.evaluation.metrics import REPORTED, parse_metric
 from decorec.evaluation.rank_metrics import Ranks
 
 __all__ = ["Recommended", "Standing", "Targets"]
@@ -105,7 +106,7 @@ class Standing:
     """Where the targets stand, with one treatment of the history."""
 
     ranks: Ranks
-    """[U], in the order of the users; behind all items where the target is in no list."""
+    """[U], in the order of the users; behind every cut-off where the target is in no list."""
     depth: float
     """Largest cut-off of a metric that is known; infinite where whole rankings are."""
 
@@ -230,7 +231,9 @@ class Targets:
         own[user[at]] = by[at]
         there, own = ~np.isnan(own), own[user]
         higher, same = (np.bincount(user[part], minlength=users) for part in (by < own, by == own))
-        ranks = Ranks(np.where(there, higher, self.size), np.where(there, same - 1, 0))
+        # Of fewer items than a cut-off, the place behind the last one would still be a hit.
+        missed = max(self.size, *(parse_metric(metric).cutoff for metric in REPORTED))
+        ranks = Ranks(np.where(there, higher, missed), np.where(there, same - 1, 0))
         lengths = np.bincount(user, minlength=users)
         return Standing(ranks, float(np.where(lengths >= whole, math.inf, lengths).min()))
 

@@ -14,6 +14,7 @@ from decorec.config.external import ExternalConfig
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
 from decorec.evaluation.external import Recommended, Targets
+from decorec.evaluation.metrics import REPORTED, parse_metric
 from decorec.evaluation.rank_metrics import Ranks
 
 ITEMS = ["00", "01", "02", "03", "04", "05"]
@@ -46,7 +47,7 @@ def find(folder: Path, table: pl.DataFrame, ending: str = "csv", **keys: Any) ->
 def test_places_in_lists_by_hand(ending: str, tmp_path: Path) -> None:
     masked = find(tmp_path, lists(LISTS), ending)
     assert list(masked) == ["masked"], "nothing is known of the history kept"
-    assert masked["masked"].ranks == Ranks(np.array([1, 6]), np.array([0, 0])), "user a's list lacks the target"
+    assert masked["masked"].ranks == Ranks(np.array([1, 50]), np.array([0, 0])), "user a's list lacks the target"
     # Without 0, which user b had, two items are left; that is one fewer than the three that could be.
     assert masked["masked"].depth == 2
     both = find(tmp_path, lists(LISTS | {"a": [5, 0, 1]}), ending, history="kept")
@@ -58,7 +59,9 @@ def test_places_in_lists_by_hand(ending: str, tmp_path: Path) -> None:
 
 def test_a_list_of_all_that_is_left_reaches_all_the_way_down(tmp_path: Path) -> None:
     found = find(tmp_path, lists({"b": [3, 4, 5], "a": [3, 2, 1]}))["masked"]
-    assert found.depth == math.inf and found.ranks == Ranks(np.array([0, 6]), np.array([0, 0]))
+    assert found.depth == math.inf and found.ranks.higher[0] == 0
+    for metric in map(parse_metric, REPORTED):
+        assert metric(found.ranks).tolist() == [1, 0], f"{metric}: user a, who had 5 before, has no list with it"
 
 
 def test_equal_scores_are_a_tie_and_the_order_of_rows_is_none(tmp_path: Path) -> None:
@@ -70,7 +73,7 @@ def test_equal_scores_are_a_tie_and_the_order_of_rows_is_none(tmp_path: Path) ->
 def test_other_names_of_columns_and_users_without_a_target(tmp_path: Path) -> None:
     names = {"user": "user_id", "item": "item_id"}
     table = lists(LISTS | {"stranger": [1, 2]}, score=1.0).rename(names)
-    assert find(tmp_path, table, columns=names)["masked"].ranks.higher.tolist() == [1, 6], "rank goes before score"
+    assert find(tmp_path, table, columns=names)["masked"].ranks.higher.tolist() == [1, 50], "rank goes before score"
 
 
 def test_places_are_taken_as_they_are(tmp_path: Path) -> None:
