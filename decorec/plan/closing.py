@@ -22,15 +22,16 @@ BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 Row = dict[str, str]
 
 
-def closing(made: Iterable[str], terminal: bool) -> str:
+def closing(made: Iterable[str], terminal: bool, level: float) -> str:
     """What to show at the end of a call: "" unless it made the main table, a verdict, lists for customers or the page.
 
     Args:
         made: paths of the files, from the working directory on.
         terminal: print the best value of a column bold; else a star stands behind it.
+        level: coverage of the intervals in the main table.
     """
     files, page = sorted(set(made)), layout.fill(layout.PAGE, page="index")
-    lines = _main_table(terminal) if MAIN in files else []
+    lines = _main_table(terminal, level) if MAIN in files else []
     for file in files:
         if (name := Path(file).name) == Path(layout.VERDICT).name:
             sentence = _sentence(layout.dataset_of(Path(file)))
@@ -50,31 +51,31 @@ def _sentence(dataset: str) -> str:
     return str(json.loads(values.read_text(encoding="utf-8"))["sentence"]) if values.is_file() else ""
 
 
-def _main_table(terminal: bool) -> list[str]:
+def _main_table(terminal: bool, level: float) -> list[str]:
     """The models of each data set in order, the verdict where there is one, and where the whole table stands."""
     with Path(MAIN).open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     lines = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        lines += ["", *_table(dataset, [row for row in rows if row["dataset"] == dataset], terminal)]
+        lines += ["", *_table(dataset, [row for row in rows if row["dataset"] == dataset], terminal, level)]
         if sentence := _sentence(dataset):
             lines += ["", sentence]
     read = layout.fill(layout.TABLE_MD, table="main")
     return [*lines, "", f"All metrics, deviations and tests: {read} ({MAIN} as values)"]
 
 
-def _table(dataset: str, rows: Sequence[Row], terminal: bool) -> list[str]:
+def _table(dataset: str, rows: Sequence[Row], terminal: bool, level: float) -> list[str]:
     """One line for each model, best first."""
     found = {(row["history"], row["metric"], row["model"]): row for row in rows}
     value = {key: float(row["mean"]) for key, row in found.items()}
     models = sorted(dict.fromkeys(row["model"] for row in rows), key=lambda run: -value[(*COLUMNS[0], run)])
     best = {column: max(value[(*column, run)] for run in models) for column in COLUMNS}
-    wide = max(map(len, [*models, "model"]))
+    wide, coverage = max(map(len, [*models, "model"])), f"{100 * level:g} % interval"
     lines = [
         f"{dataset}: test items among all items, with the history kept among them, and masked",
         "",
         f"{'':{wide}}  {'kept':>7}  {'':16}{'':>8}  {'masked':>8}",
-        f"{'model':{wide}}  {'Hit@10':>7}  {'95 % interval':16}{'NDCG@10':>8}  {'Hit@10':>8}  {'NDCG@10':>8}"
+        f"{'model':{wide}}  {'Hit@10':>7}  {coverage:16}{'NDCG@10':>8}  {'Hit@10':>8}  {'NDCG@10':>8}"
         f"  {'seeds':>5}  {'training':>9}",
     ]
     for run in models:

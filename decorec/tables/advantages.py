@@ -16,7 +16,7 @@ from decorec.errors import DecorecError
 from decorec.evaluation.metrics import REPORTED
 from decorec.tables.collect import Block, RunRanks, read_runs
 from decorec.tables.labels import label
-from decorec.tables.render import Cell, Group, Table, emphasise, write
+from decorec.tables.render import Cell, Group, Table, emphasise, percent, write
 from decorec.tables.summary import Effect, Summary, compare_runs, summarise_block
 
 __all__ = ["ModelNames", "advantages_table"]
@@ -151,7 +151,7 @@ def advantages_table(
             f"seeds: {' or '.join(map(str, sorted({row.seeds for part in parts for row in part.summaries.values()})))}"
             ". Bold: best run of the model; underlined: second best.",
             "Below (html and csv): difference to the model's own run, with its "
-            f"{evaluate.level:.0%} interval over users and seeds.",
+            f"{percent(evaluate.level)} interval over users and seeds.",
         ],
     )
     write(table, csv, tex, html, md)

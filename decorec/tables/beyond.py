@@ -25,7 +25,7 @@ from decorec.evaluation.significance import bootstrap_interval
 from decorec.progress import track
 from decorec.tables.collect import Block, by_dataset
 from decorec.tables.labels import label
-from decorec.tables.render import Cell, Group, Table, write
+from decorec.tables.render import Cell, Group, Table, percent, write
 
 __all__ = ["beyond_table", "decimals"]
 
@@ -214,8 +214,9 @@ def beyond_table(
         groups=groups,
         notes=[
             f"The first {CUTOFF} items of each user's test ranking. Mean over users and seeds ± standard deviation "
-            f"over seeds; in brackets (html and csv): {evaluate.level:.0%} bootstrap interval over users. Coverage and "
-            "Gini are properties of all lists together and have none. None of these is better when it is larger.",
+            f"over seeds; in brackets (html and csv): {percent(evaluate.level)} bootstrap interval over users. "
+            "Coverage and Gini are properties of all lists together and have none. None of these is better when it is "
+            "larger.",
             "Coverage: share of all items in some list. Gini: inequality of the items' appearances, 0 if all are "
             "equal. Popularity: training interactions of an item, also as a share of all. Novelty: -log2 of the share "
             "of users who had it. TailShare: items outside the most popular fifth. ILD: mean of 1 - cosine over pairs "

@@ -25,7 +25,7 @@ from decorec.tables.labels import PaperNames, paper_name, short
 from decorec.tables.paper import paper as published
 from decorec.tables.paper import paper_figure
 from decorec.tables.recall import NAMES
-from decorec.tables.render import Cell, Group, Table, write
+from decorec.tables.render import Cell, Group, Table, percent, write
 from decorec.tables.retrieval import Scored, read_modes
 from decorec.tables.summary import Effect, compare, compare_runs, per_user
 from decorec.tables.trainings import COSINES, Trainings, read_trainings
@@ -408,9 +408,9 @@ def claims_table(
         ],
         groups=_groups(frame),
         notes=[
-            f"Difference: mean over users, in {HEADLINE} (recall: {HITS}); {evaluate.level:.0%} bootstrap interval "
-            f"over users and over each run's seeds; p: two-sided paired permutation test, {FLIPS:,} sign patterns. The "
-            "last claim about cold users compares two groups: Welch's t-test and its interval.",
+            f"Difference: mean over users, in {HEADLINE} (recall: {HITS}); {percent(evaluate.level)} bootstrap "
+            f"interval over users and over each run's seeds; p: two-sided paired permutation test, {FLIPS:,} sign "
+            "patterns. The last claim about cold users compares two groups: Welch's t-test and its interval.",
             f"Figures 2 and 3 are about trainings: mean over seeds, t-tests and their intervals over seeds. Figure 2: "
             f"the best epoch itself, p of its lying outside {AROUND} epoch more or less than the paper's; then the "
             f"difference of two best epochs. Figure 3: minus the mean cosine of the first {EARLY} steps; then the mean "

@@ -15,7 +15,7 @@ from decorec.config.evaluation import EvaluateConfig
 from decorec.evaluation.metrics import REPORTED
 from decorec.tables.collect import RunRanks, read_runs
 from decorec.tables.labels import label
-from decorec.tables.render import Cell, Group, Table, emphasise, write
+from decorec.tables.render import Cell, Group, Table, emphasise, percent, write
 from decorec.tables.summary import Effect, Summary, compare, per_user, summarise_block
 
 __all__ = ["Users", "coldstart_table", "groups_of_users"]
@@ -160,7 +160,7 @@ def coldstart_table(
         columns=["Metric", *map(label, runs)],
         groups=[part.group(runs) for part in parts],
         notes=[
-            f"Cold: the {cold:.0%} of the users with the fewest training interactions; users with equal numbers "
+            f"Cold: the {percent(cold)} of the users with the fewest training interactions; users with equal numbers "
             "are in the same group. Mean over users and seeds ± standard deviation over seeds. Bold: best; underlined: "
             "second best.",
             f"Below (html and csv): improvement over {label(baseline)} on the same users, relative to its mean, and "

@@ -18,7 +18,7 @@ from decorec.evaluation.significance import FLIPS
 from decorec.tables.cells import cells
 from decorec.tables.labels import PaperNames, label, paper_name
 from decorec.tables.paper import paper_figure
-from decorec.tables.render import Group, Table, write
+from decorec.tables.render import Group, Table, percent, write
 from decorec.tables.summary import Summary, summarise
 
 __all__ = ["comparison_table"]
@@ -74,7 +74,7 @@ def _groups(rows: Sequence[Summary]) -> list[Group]:
 def _notes(reference: str, evaluate: EvaluateConfig) -> list[str]:
     return [
         "Mean over users and seeds ± standard deviation over seeds. Bold: best; underlined: second best.",
-        f"In brackets: {evaluate.level:.0%} bootstrap interval over users, {evaluate.bootstrap:,} resamples. "
+        f"In brackets: {percent(evaluate.level)} bootstrap interval over users, {evaluate.bootstrap:,} resamples. "
         f"p: two-sided paired permutation test over users, {FLIPS:,} sign patterns, {label(reference)} against the "
         "run, not corrected for the number of comparisons. (Intervals and p-values are in the html and csv files.)",
         "All items of the data set are ranked. History kept: those of the user's history as well; history masked: "

@@ -21,7 +21,7 @@ from decorec.evaluation.significance import FLIPS
 from decorec.tables.cells import cells
 from decorec.tables.collect import Block, RunRanks, read_runs
 from decorec.tables.labels import label
-from decorec.tables.render import Cell, Group, Table, write
+from decorec.tables.render import Cell, Group, Table, percent, write
 from decorec.tables.summary import Summary, summarise_block
 
 __all__ = ["external_table"]
@@ -105,7 +105,7 @@ def external_table(
         notes=[
             "Mean over users and seeds ± standard deviation over seeds. Bold: best; underlined: second best. Empty: "
             "the lists are too short to tell, or do not tell of the history.",
-            f"In brackets: {evaluate.level:.0%} bootstrap interval over users, {evaluate.bootstrap:,} resamples. "
+            f"In brackets: {percent(evaluate.level)} bootstrap interval over users, {evaluate.bootstrap:,} resamples. "
             f"p: two-sided paired permutation test over users, {FLIPS:,} sign patterns, {label(reference)} against the "
             "model, not corrected for the number of comparisons. (Intervals and p-values are in the html and csv "
             "files.)",

@@ -13,7 +13,18 @@ import polars as pl
 from decorec.artifacts.files import read_text, write_csv, write_text
 from decorec.errors import DecorecError
 
-__all__ = ["Cell", "Group", "Table", "emphasise", "fragment", "markdown_rows", "table_html", "table_markdown", "write"]
+__all__ = [
+    "Cell",
+    "Group",
+    "Table",
+    "emphasise",
+    "fragment",
+    "markdown_rows",
+    "percent",
+    "table_html",
+    "table_markdown",
+    "write",
+]
 
 Emphasis = Literal["", "best", "second"]
 
@@ -87,6 +98,11 @@ def emphasise(values: Sequence[str]) -> list[Emphasis]:
     if len(values) > 1:
         marks = dict(zip(distinct, ("best", "second"), strict=False))
     return [marks.get(float(value), "") if value else "" for value in values]
+
+
+def percent(share: float) -> str:
+    """A share of the configuration with all its digits: 0.95 is 95%, 0.975 is 97.5%."""
+    return f"{100 * share:g}%"
 
 
 def _tex(text: str) -> str:

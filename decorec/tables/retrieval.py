@@ -17,7 +17,7 @@ from decorec.errors import DecorecError
 from decorec.tables.cells import cells
 from decorec.tables.collect import Block, RunRanks, read_runs
 from decorec.tables.labels import label
-from decorec.tables.render import Group, Table, write
+from decorec.tables.render import Group, Table, percent, write
 from decorec.tables.summary import summarise_block
 
 __all__ = ["Scored", "read_modes", "retrieval_table"]
@@ -123,8 +123,8 @@ def retrieval_table(
             "Every column is another evaluation of a trained model. image, text: its state is compared with items in "
             "that modality only; intra: the sum of both; cross: the full score, which also compares across modalities. "
             "A run that is trained within each modality alone has no mode cross: its intra is the paper's variant.",
-            f"Bold: best; underlined: second best. In brackets: {evaluate.level:.0%} bootstrap interval over users. "
-            f"p: paired permutation test of {full} against the column, not corrected.",
+            f"Bold: best; underlined: second best. In brackets: {percent(evaluate.level)} bootstrap interval over "
+            f"users. p: paired permutation test of {full} against the column, not corrected.",
         ],
     )
     write(table, csv, tex, html, md)

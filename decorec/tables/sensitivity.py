@@ -23,7 +23,7 @@ from decorec.evaluation.metrics import REPORTED
 from decorec.tables.cells import cells
 from decorec.tables.collect import Block, read_runs
 from decorec.tables.labels import label
-from decorec.tables.render import Cell, Group, Table, emphasise, write
+from decorec.tables.render import Cell, Group, Table, emphasise, percent, write
 from decorec.tables.summary import Summary, summarise_block
 
 __all__ = ["RunValues", "sensitivity_table"]
@@ -103,10 +103,10 @@ def _validation_cells(line: Sequence[_Validation]) -> list[Cell]:
 def _groups(block: Block, valid: Sequence[_Validation], test: Sequence[Summary]) -> list[Group]:
     validation = [(name, _validation_cells(list(line))) for name, line in groupby(valid, key=lambda row: row.metric)]
     tested = [(name, cells(list(line))) for name, line in groupby(test, key=lambda row: row.metric)]
-    users = f"{test[0].users:,} users"
+    # Who has a test target may be others than those who have a validation target; metrics.json counts the former.
     return [
-        Group(block.title(users, "validation items"), validation),
-        Group(block.title(users, "test items"), tested),
+        Group(block.title("validation items"), validation),
+        Group(block.title(f"{test[0].users:,} users", "test items"), tested),
     ]
 
 
@@ -182,8 +182,8 @@ def sensitivity_table(
             "deviation over seeds. Bold: best; underlined: second best.",
             *NOTES.get(knob, []),
             "Values are chosen on the validation items; the rows of the test items are for information only.",
-            f"In brackets (test items): {evaluate.level:.0%} bootstrap interval over users. p: paired permutation test "
-            f"of {label(reference)} against the column, not corrected.",
+            f"In brackets (test items): {percent(evaluate.level)} bootstrap interval over users. p: paired permutation "
+            f"test of {label(reference)} against the column, not corrected.",
         ],
     )
     write(table, csv, tex, html, md)

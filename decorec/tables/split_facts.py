@@ -7,6 +7,7 @@ from pathlib import Path
 
 from decorec.artifacts.files import read_json
 from decorec.errors import DecorecError
+from decorec.tables.render import percent
 
 __all__ = ["SplitFacts", "population", "read_split"]
 
@@ -39,8 +40,8 @@ class SplitFacts:
         ]
         if self.early is not None and self.same_day is not None:
             parts.append(
-                f"{self.early:.1%} lie before the time that {self.quantile:.0%} of all interactions do not exceed, "
-                f"{self.same_day:.1%} on the day of the interaction before them"
+                f"{self.early:.1%} lie before the time that {percent(self.quantile)} of all interactions do not exceed"
+                f", {self.same_day:.1%} on the day of the interaction before them"
             )
         return "; ".join(parts) + "."
 
@@ -65,7 +66,7 @@ def population(facts: SplitFacts) -> str:
     if facts.protocol == "temporal":
         return (
             "Users with an item after one point in time for all, which "
-            f"{facts.quantile:.0%} of the interactions do not exceed; one target each: the first item after it. "
+            f"{percent(facts.quantile)} of the interactions do not exceed; one target each: the first item after it. "
             "Validation is the same within the earlier part, and only what lies before its point is trained on."
         )
     return (

@@ -20,7 +20,7 @@ from decorec.tables.collect import Block, RunRanks, read_runs
 from decorec.tables.cost import Cost, Stages, cost_of
 from decorec.tables.hidden import hidden_by_the_data
 from decorec.tables.labels import short
-from decorec.tables.render import markdown_rows
+from decorec.tables.render import markdown_rows, percent
 from decorec.tables.summary import per_seed
 
 __all__ = ["METRIC", "Twins", "Verdict", "VerdictRow", "customers_needed", "per_thousand", "verdict"]
@@ -161,7 +161,7 @@ class _Question:
         found, needed = answer(low, high, self.smallest), None
         if found == "help":
             end = f"{they} help{'s' if they == 'it' else ''}"
-            end += f", by less than {per_thousand(self.smallest)} of 1,000" if high < self.smallest else ""
+            end += f", by less than {1000 * self.smallest:g} of 1,000" if high < self.smallest else ""
         elif found == "no help":
             end = f"{they} do{'es' if they == 'it' else ''} not help"
             end += f"; without {'it' if they == 'it' else 'them'} it is better" if high < 0 else ""
@@ -173,7 +173,7 @@ class _Question:
         text = (
             f"Of 1,000 customers, the next purchase is among the first ten for {per_thousand(with_.mean['kept'])} with "
             f"{nouns} and for {per_thousand(without.mean['kept'])} without (difference "
-            f"{per_thousand(difference, '+')}, {self.evaluate.level:.0%} interval {per_thousand(low, '+')} to "
+            f"{per_thousand(difference, '+')}, {percent(self.evaluate.level)} interval {per_thousand(low, '+')} to "
             f"{per_thousand(high, '+')}): {end}."
         )
         return text, found, needed
@@ -231,7 +231,8 @@ def _choice(rows: Sequence[VerdictRow], level: float) -> tuple[str, str]:
     text += f". On validation items it is the simplest one within noise of the best, {short(best.run)} with "
     text += f"{per_thousand(best.mean['kept'])} of 1,000"
     text += "" if best.seconds is None else f" and {best.seconds:,.0f} processor seconds"
-    return f"{text} (difference on validation items {difference}, {level:.0%} interval {low} to {high}).", taken.run
+    text += f" (difference on validation items {difference}, {percent(level)} interval {low} to {high})."
+    return text, taken.run
 
 
 def _encoder(found: Mapping[str, RunRanks], evaluate: EvaluateConfig) -> list[str]:
@@ -255,14 +256,14 @@ def _encoder(found: Mapping[str, RunRanks], evaluate: EvaluateConfig) -> list[st
 
 
 def _notes(question: _Question) -> list[str]:
-    evaluate, smallest = question.evaluate, per_thousand(question.smallest)
+    evaluate, smallest = question.evaluate, f"{1000 * question.smallest:g}"
     users = question.runs["kept"][question.whole].users
     return [
         f"{METRIC} on the test targets of {users:,} customers, all items ranked, the history kept among them; a tie "
         "counts as the mean over its orders. With and without are the same model with the same values but for "
         f"model.modalities: {', '.join(short(run) for run in question.twins)}.",
-        f"Intervals: {evaluate.level:.0%} bootstrap over customers and over each run's seeds, {evaluate.bootstrap:,} "
-        "resamples.",
+        f"Intervals: {percent(evaluate.level)} bootstrap over customers and over each run's seeds, "
+        f"{evaluate.bootstrap:,} resamples.",
         f"They help: the interval lies above 0. They do not help: it lies below {smallest} of 1,000, the smallest "
         "difference that matters (tables.smallest_effect). Otherwise it cannot be told; the number of customers that "
         "would tell is that of an interval as wide as this smallest difference, customers x (width / smallest "

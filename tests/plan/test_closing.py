@@ -16,7 +16,7 @@ TABLE = layout.fill(layout.TABLE, table="main")
 
 def test_the_models_stand_in_order_with_the_best_values_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert closing([layout.fill(layout.TABLE, table="ablations")], terminal=True) == ""
+    assert closing([layout.fill(layout.TABLE, table="ablations")], terminal=True, level=0.95) == ""
     hit, ndcg = {"ease": 0.1, "sasrec": 0.25}, {"ease": 0.07, "sasrec": 0.0625}
     Path(TABLE).parent.mkdir(parents=True)
     with Path(TABLE).open("w", newline="") as handle:
@@ -30,28 +30,30 @@ def test_the_models_stand_in_order_with_the_best_values_marked(tmp_path: Path, m
         file = Path(layout.benchmark(f"shop/runs/sasrec/seed-{seed}/{stage}"))
         file.parent.mkdir(parents=True)
         file.write_text(f"s\tmax_rss\tcpu_time\n9\t9\t{seconds}\n")
-    lines = closing(["elsewhere.csv", TABLE], terminal=False).splitlines()
+    lines = closing(["elsewhere.csv", TABLE], terminal=False, level=0.95).splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("sasrec"))
     assert lines[first].split() == [
         *("sasrec", "0.2500*", "0.0500-0.3750", "0.0625", "0.7500*", "0.5625", "2", "6", "s"),
     ]
+    assert lines[first - 1].split()[:5] == ["model", "Hit@10", "95", "%", "interval"]
+    assert " 97.5 % interval " in closing([TABLE], terminal=False, level=0.975)
     assert lines[first + 1].split() == ["ease", "0.1000", "0.0500-0.3750", "0.0700*", "0.6000", "0.5700*", "2"]
     assert TABLE in lines[-2] and layout.fill(layout.PAGE, page="index") in lines[-1]
     verdict = Path(layout.fill(layout.VERDICT_VALUES, dataset="shop"))
     verdict.parent.mkdir(parents=True, exist_ok=True)
     verdict.write_text(json.dumps({"sentence": "Pictures help."}))
-    shown = closing([TABLE], terminal=True)
+    shown = closing([TABLE], terminal=True, level=0.95)
     assert "Pictures help." in shown.splitlines()
     assert shown.count(BOLD) == 4 and f"{BOLD}0.2500{PLAIN}" in shown
     page = layout.fill(layout.PAGE, page="index")
-    with_page = closing([TABLE, page], terminal=False)
+    with_page = closing([TABLE, page], terminal=False, level=0.95)
     assert with_page.endswith(f"\nOpen {page} in a browser") and "snakemake" not in with_page
     file = layout.fill(layout.VERDICT, dataset="shop")
-    assert closing([file], terminal=False).splitlines() == [
+    assert closing([file], terminal=False, level=0.95).splitlines() == [
         "",
         "Pictures help.",
         f"Which model to take, and what this hides: {file}",
     ]
-    assert closing([file, TABLE], terminal=False).count("Pictures help.") == 1
+    assert closing([file, TABLE], terminal=False, level=0.95).count("Pictures help.") == 1
     lists = layout.fill(layout.RECOMMENDATIONS, dataset="shop", ending="csv")
-    assert closing([lists], terminal=False) == f"\nA list for every customer: {lists}"
+    assert closing([lists], terminal=False, level=0.95) == f"\nA list for every customer: {lists}"

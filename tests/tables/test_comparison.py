@@ -16,7 +16,7 @@ from decorec.evaluation.metrics import REPORTED
 from decorec.tables import summary
 from decorec.tables.labels import label
 from decorec.tables.paper import paper_figure
-from decorec.tables.render import Cell, Group, Table, emphasise, write
+from decorec.tables.render import Cell, Group, Table, emphasise, percent, write
 from decorec.tables.summary import summarise
 from tests.support.fabricated_ranks import (
     EVALUATE,
@@ -178,6 +178,10 @@ def test_text_is_escaped(tmp_path: Path) -> None:
     assert root.findtext(".//caption/span") == root.findtext(".//strong") == root.findtext(".//li") == text
     assert records(files[0]) == [{"a": text}]
     assert_md_says_what_html_says(files[3], files[2])
+
+
+def test_a_level_is_printed_with_all_its_digits() -> None:
+    assert [percent(share) for share in (0.95, 0.975, 0.995, 0.57)] == ["95%", "97.5%", "99.5%", "57%"]
 
 
 def test_emphasis_is_of_what_is_printed() -> None:

@@ -52,7 +52,8 @@ def make(folder: Path, **changes: Any) -> tuple[list[dict[str, str]], Ranks]:
     root = html_root(outputs["html"])
     headings = [cell.text for cell in root.findall(".//thead/tr/th[@scope='col']")]
     assert headings == ["Metric", "tau = 0.5", "tau = 2", "tau = 8"]
-    assert len(root.findall(".//tbody")) == 8
+    titles = ["".join(cell.itertext()) for cell in root.findall(".//th[@scope='rowgroup']")]
+    assert len(titles) == 8 and all(("users" in title) == title.split(", ")[-2].startswith("test") for title in titles)
     return records(outputs["csv"]), ranks
 
 

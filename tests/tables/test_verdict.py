@@ -94,6 +94,14 @@ def test_they_help(tmp_path: Path) -> None:
     ]
 
 
+def test_small_effects_and_wide_levels_keep_their_digits(tmp_path: Path) -> None:
+    changes = {"smallest_effect": 0.4125, "evaluate": EvaluateConfig(bootstrap=100, level=0.975)}
+    found = judge(tmp_path, {"decorec": 120, "no-modalities": 80}, BOTH, **changes)
+    assert ", 97.5% interval " in found["sentence"]
+    assert found["sentence"].endswith("they help, by less than 412.5 of 1,000.")
+    assert any("it lies below 412.5 of 1,000" in text for text in found["notes"])
+
+
 def test_they_do_not(tmp_path: Path) -> None:
     found = judge(tmp_path, {"decorec": 40, "no-modalities": 120}, BOTH)
     assert found["sentence"].endswith("they do not help; without them it is better.")

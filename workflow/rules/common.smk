@@ -156,7 +156,7 @@ onstart:
 onsuccess:
     if workflow.is_main_process:
         made = (str(file) for job in workflow.dag.jobs for file in job.output)
-        if shown := closing(made, terminal=sys.stderr.isatty()):
+        if shown := closing(made, sys.stderr.isatty(), plan.config.evaluate.level):
             print(shown, file=sys.stderr)
 
 
