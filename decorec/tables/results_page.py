@@ -26,7 +26,7 @@ from decorec.tables.collect import Block, RunRanks, read_runs
 from decorec.tables.labels import PaperNames, label, note, paper_name
 from decorec.tables.paper import Figures, paper_figure, released_figures
 from decorec.tables.paper import paper as published
-from decorec.tables.render import markdown_rows
+from decorec.tables.render import markdown_rows, percent
 from decorec.tables.split_facts import population, read_split
 from decorec.tables.statistics import read_statistics
 from decorec.tables.summary import Effect, Summary, compare, paper_compatible, per_user, summarise_block
@@ -121,8 +121,8 @@ def _protocol(references: Sequence[str], evaluate: EvaluateConfig, statistics: S
         "## How the values are computed",
         "",
         f"- **Population.** {' '.join(populations)}",
-        "- **Candidates.** All items of the data set; none is sampled. Every model is ranked twice by the same scores: "
-        "with the items of the user's history kept among the candidates, as in the paper, and with them masked.",
+        "- **Candidates.** All items of the data set; none is sampled. Every model is ranked twice: with the "
+        "items of the user's history kept among the candidates, as in the paper, and with them masked.",
         "- **Rank and ties.** rank = 1 + items scored higher. A tie counts as the mean of the metric over all orders "
         "of the tied items; scores tie only if they are exactly equal.",
         "- **Cut-offs.** Hit@10 counts ranks up to 10. The paper's tables were most likely made by an evaluator that "
@@ -132,7 +132,7 @@ def _protocol(references: Sequence[str], evaluate: EvaluateConfig, statistics: S
         "deviation over seeds, with the number of seeds.",
         "- **Selection.** Epochs and hyper-parameters are chosen on validation alone; test targets are ranked once, "
         "with the chosen model.",
-        f"- **Intervals.** {evaluate.level:.0%} percentile bootstrap over users of the mean over seeds, "
+        f"- **Intervals.** {percent(evaluate.level)} percentile bootstrap over users of the mean over seeds, "
         f"{evaluate.bootstrap:,} resamples: how much the value would change with other users of the same kind.",
         f"- **Differences.** {' and '.join(map(label, references))} minus each other run, user by user on the means "
         f"over seeds, with the same kind of interval; p: two-sided paired permutation test, {FLIPS:,} "
