@@ -70,6 +70,7 @@ def _add_argument(parser: argparse.ArgumentParser, parameter: inspect.Parameter,
     flag = "--" + parameter.name.replace("_", "-")
     required = parameter.default is inspect.Parameter.empty
     default = None if required else parameter.default
+    text += _told_default(flag, default)
     options: dict[str, Any] = {"dest": parameter.name, "required": required, "default": default, "help": text}
     if _is_union(annotation) and type(None) in typing.get_args(annotation):
         # If a rule leaves an optional file empty, the flag comes without a value.
@@ -90,6 +91,19 @@ def _add_argument(parser: argparse.ArgumentParser, parameter: inspect.Parameter,
         parser.add_argument(parameter.name, **{key: options[key] for key in ("type", "metavar", "help")})
     else:
         parser.add_argument(flag, **options)
+
+
+def _told_default(flag: str, default: Any) -> str:
+    """The default, for the help; "" where there is none, or the description says what happens without the flag."""
+    if isinstance(default, bool):
+        return f" (default: {flag})" if default else ""
+    return f" (default: {default})" if isinstance(default, int | float | str) else ""
+
+
+def _for_a_terminal(description: str) -> str:
+    """A docstring without what only Python's users need: what is raised there, is refused here."""
+    text, raises, refused = description.partition("Raises:\n    DecorecError: ")
+    return text + (raises and "Refused, with exit status 1: ") + refused.replace("\n" + 8 * " ", "\n")
 
 
 def _split_docstring(text: str) -> tuple[str, dict[str, str]]:
@@ -114,7 +128,7 @@ def _parser_of(name: str, function: Callable[..., None]) -> argparse.ArgumentPar
     description, texts = _split_docstring(inspect.getdoc(function) or "")
     parser = argparse.ArgumentParser(
         prog=f"decorec {name}",
-        description=description,
+        description=_for_a_terminal(description),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

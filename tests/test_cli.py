@@ -48,7 +48,16 @@ def test_help_shows_the_description_of_a_flag(capsys: pytest.CaptureFixture[str]
         main(["figure", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "--name STR name of the figure." in shown
-    assert "Raises:" in shown and "Args:" not in shown
+    assert "Refused, with exit status 1: there is no such figure, or a table that it needs is missing." in shown
+    assert "Raises:" not in shown and "Args:" not in shown
+
+
+def test_help_says_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["estimate", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "what is known already is used. (default: --measure)" in shown
+    assert "by default all of this computer. --measure" in shown, "no default is told twice"
 
 
 def test_an_unknown_step_is_named() -> None:
