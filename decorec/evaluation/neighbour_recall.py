@@ -83,10 +83,12 @@ def nearest_by_features(features: list[npt.NDArray[np.float32]]) -> Neighbours:
         rows = np.arange(begin, min(begin + ROWS_AT_ONCE, len(both)))
         scores = both[rows] @ both.T / len(features)
         scores[np.arange(len(rows)), rows] = -np.inf
-        chosen = np.argpartition(-scores, count - 1, axis=1)[:, :count]
-        for part, values in zip(
-            parts, (np.repeat(rows, count), chosen.ravel(), np.take_along_axis(scores, chosen, 1).ravel()), strict=True
-        ):
+        last = -np.partition(-scores, count - 1, axis=1)[:, count - 1, None]
+        nearer, tied = (scores > last).sum(1), (scores == last).sum(1)
+        # A tie on the last place is there as a whole or not at all, by its mean place: _ranked could not tell a part.
+        whole = nearer + (tied + 1) / 2 <= NEAREST
+        row, other = np.nonzero((scores > last) | ((scores == last) & whole[:, None]))
+        for part, values in zip(parts, (rows[row], other, scores[row, other]), strict=True):
             part.append(values)
     item, other, score = (np.concatenate(part) for part in parts)
     return _ranked(item, other, score.astype(np.float64))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from scipy.sparse import csr_array
 from scipy.stats import rankdata
 
 from decorec.artifacts.files import write_sparse
@@ -66,6 +67,20 @@ def test_neighbours_by_hand() -> None:
     alike = nearest_by_features(features)
     cosine = sum(x @ x[7] / np.linalg.norm(x, axis=1) / np.linalg.norm(x[7]) for x in features)
     assert alike.other[alike.item == 7].tolist() == [i for i in np.argsort(-cosine, kind="stable") if i != 7]
+
+
+@pytest.mark.parametrize(("alike", "most", "found"), [(3, 2, 3), (4, 2, 0), (4, 3, 4), (4, 1, 0)])
+def test_a_tie_on_the_last_place_is_whole_or_left_out(
+    alike: int, most: int, found: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a tie on the places 1 to n, the mean place is (n + 1) / 2: in the graph and in the features likewise."""
+    monkeypatch.setattr("decorec.evaluation.neighbour_recall.NEAREST", most)
+    features = np.eye(2, dtype=np.float32)[[1] * 2 + [0] * (alike + 1)]  # the first two are alike, and the others
+    matrix = csr_array((features @ features.T) * (1 - np.eye(alike + 3)))
+    for near in (nearest_by_features([features]), nearest_in_graph(matrix)):
+        of_last = near.item == alike + 2
+        assert sorted(near.other[of_last].tolist()) == [*range(2, alike + 2)][:found]
+        assert (near.level[of_last] == (alike + 1) / 2).all()
 
 
 def test_both_views_need_both_levels() -> None:
