@@ -75,7 +75,7 @@ class Targets(Recommending):
             file, names = layout.fill(layout.VERDICT, dataset=dataset), ", ".join(self.modalities(dataset)) or "none"
             raise DecorecError(
                 f"{file}: expected tables.verdict to name a run of DeCoRec with modalities that the data set has "
-                f"({names}), found {self.config.tables.verdict}; correct tables.verdict"
+                f"({names}), found {self.config.tables.verdict or 'null'}; correct tables.verdict"
             )
         return found
 

@@ -49,7 +49,7 @@ def tuned(*, csv: Path, output: Path) -> None:
     import yaml
 
     if not csv.is_file():
-        raise DecorecError(f"{csv}: expected a table of trials, found no such file; run: snakemake {csv}")
+        raise DecorecError(f"{csv}: expected a table of trials, found no such file; run: snakemake --cores all {csv}")
     trials = read_csv(csv)
     runs = {row["run"]: nested(json.loads(row["values"])) for row in trials.filter("best").iter_rows(named=True)}
     counts = sorted(set(trials.group_by("run").len()["len"]))
