@@ -26,12 +26,12 @@ def closing(made: Iterable[str], terminal: bool, level: float) -> str:
     """What to show at the end of a call: "" unless it made the main table, a verdict, lists for customers or the page.
 
     Args:
-        made: paths of the files, from the working directory on.
+        made: paths of the files of all jobs of the call, from the working directory on, also of those that were done.
         terminal: print the best value of a column bold; else a star stands behind it.
         level: coverage of the intervals in the main table.
     """
     files, page = sorted(set(made)), layout.fill(layout.PAGE, page="index")
-    lines = _main_table(terminal, level) if MAIN in files else []
+    lines = _main_table(files, terminal, level) if MAIN in files else []
     for file in files:
         if (name := Path(file).name) == Path(layout.VERDICT).name:
             sentence = _sentence(layout.dataset_of(Path(file)))
@@ -51,20 +51,21 @@ def _sentence(dataset: str) -> str:
     return str(json.loads(values.read_text(encoding="utf-8"))["sentence"]) if values.is_file() else ""
 
 
-def _main_table(terminal: bool, level: float) -> list[str]:
+def _main_table(made: Sequence[str], terminal: bool, level: float) -> list[str]:
     """The models of each data set in order, the verdict where there is one, and where the whole table stands."""
     with Path(MAIN).open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     lines = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        lines += ["", *_table(dataset, [row for row in rows if row["dataset"] == dataset], terminal, level)]
+        of_dataset = [row for row in rows if row["dataset"] == dataset]
+        lines += ["", *_table(dataset, of_dataset, made, terminal, level)]
         if sentence := _sentence(dataset):
             lines += ["", sentence]
     read = layout.fill(layout.TABLE_MD, table="main")
     return [*lines, "", f"All metrics, deviations and tests: {read} ({MAIN} as values)"]
 
 
-def _table(dataset: str, rows: Sequence[Row], terminal: bool, level: float) -> list[str]:
+def _table(dataset: str, rows: Sequence[Row], made: Sequence[str], terminal: bool, level: float) -> list[str]:
     """One line for each model, best first."""
     found = {(row["history"], row["metric"], row["model"]): row for row in rows}
     value = {key: float(row["mean"]) for key, row in found.items()}
@@ -84,7 +85,7 @@ def _table(dataset: str, rows: Sequence[Row], terminal: bool, level: float) -> l
         interval = f"{float(first['ci_low']):.4f}-{float(first['ci_high']):.4f}"
         lines.append(
             f"{run:{wide}}  {cells[0]} {interval:16} {cells[1]}  {cells[2]}  {cells[3]}  {first['seeds']:>5}"
-            f"  {_training(dataset, run):>9}".rstrip()
+            f"  {_training(dataset, run, made):>9}".rstrip()
         )
     return lines
 
@@ -96,12 +97,13 @@ def _cell(value: float, best: bool, terminal: bool) -> str:
     return f" {BOLD}{text}{PLAIN} " if terminal else f"{text:>7}*"
 
 
-def _training(dataset: str, run: str) -> str:
-    """Processor seconds that the run's own trainings with one seed took."""
+def _training(dataset: str, run: str, made: Sequence[str]) -> str:
+    """Processor seconds that the run's own trainings with one seed took; not those that it had with other values."""
     seconds = 0.0
     for stage in STAGES:
         place = layout.benchmark(layout.training_job(stage)).format(dataset=dataset, run=run, seed="*")
         names = (file.relative_to(layout.BENCHMARKS).with_suffix("").as_posix() for file in Path().glob(place))
-        found = [cost["cpu_time"] for cost in map(measurement, names) if cost]
+        current = (name for name in names if layout.path_of(f"{name}/model.safetensors") in made)
+        found = [cost["cpu_time"] for cost in map(measurement, current) if cost]
         seconds += mean(found) if found else 0.0
     return f"{seconds:.0f} s" if seconds else ""

@@ -26,11 +26,13 @@ def test_the_models_stand_in_order_with_the_best_values_marked(tmp_path: Path, m
             for metric, values in (("Hit@10", hit), ("NDCG@10", ndcg)):
                 for model, value in values.items():
                     rows.writerow(["shop", history, metric, model, value + plus, 2, 0.05, 0.375])
-    for seed, stage, seconds in ((0, "fit", 4.0), (1, "fit", 8.0)):
+    trained = [layout.fill(layout.MODEL, dataset="shop", run="sasrec", seed=seed, stage="fit") for seed in (0, 1)]
+    earlier = ((2, "fit", 100.0), (0, "stage2", 100.0))  # with other seeds, and as another model
+    for seed, stage, seconds in ((0, "fit", 4.0), (1, "fit", 8.0), *earlier):
         file = Path(layout.benchmark(f"shop/runs/sasrec/seed-{seed}/{stage}"))
-        file.parent.mkdir(parents=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"s\tmax_rss\tcpu_time\n9\t9\t{seconds}\n")
-    lines = closing(["elsewhere.csv", TABLE], terminal=False, level=0.95).splitlines()
+    lines = closing(["elsewhere.csv", TABLE, *trained], terminal=False, level=0.95).splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("sasrec"))
     assert lines[first].split() == [
         *("sasrec", "0.2500*", "0.0500-0.3750", "0.0625", "0.7500*", "0.5625", "2", "6", "s"),
