@@ -115,7 +115,7 @@ def _quality(file: Path, figures: Any) -> str:
     return (
         "## Quality\n\nThis model has seen every interaction, so no figure can be measured on it. Its twin has the "
         "same values and seed and was trained without the targets of validation and test. "
-        f"One seed, {users} customers:\n\n" + "\n".join(rows)
+        f"One seed, {users} customers with a test target:\n\n" + "\n".join(rows)
     )
 
 

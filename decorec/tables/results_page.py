@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -326,12 +327,17 @@ def _beside_released(rows: Rows, runs: Sequence[str], released: Figures) -> list
     ]
 
 
+def _written(value: Any) -> str:
+    """A value as it stands in a configuration."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
 def _values(chosen: Mapping[str, TunedDifference]) -> list[str]:
     """The values of runs that were tuned on a data set; nothing if none was."""
     if not chosen:
         return ["No values were chosen on this data set: every run has the values of the configuration.", ""]
     listed = {
-        run: ", ".join(f"`{key}: {value}`" for key, value in flat(values.model_dump(exclude_unset=True)))
+        run: ", ".join(f"`{key}: {_written(value)}`" for key, value in flat(values.model_dump(exclude_unset=True)))
         for run, values in chosen.items()
     }
     return [

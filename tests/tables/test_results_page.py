@@ -181,11 +181,15 @@ def test_results_page_has_both_cut_offs_and_the_paper(tmp_path: Path) -> None:
 
 def test_results_page_shows_the_values_chosen_on_a_data_set(tmp_path: Path) -> None:
     files, _ = fabricate(tmp_path)
-    values = {"decorec": {"model": {"encoder": {"dropout": 0.2}}, "train": {"learning_rate": 0.0003}}}
+    train = {"learning_rate": 0.0003, "restart": False, "clip": None}
+    values = {"decorec": {"model": {"encoder": {"positions": "none"}}, "train": train}}
     text = page(files, tmp_path, chosen=ChosenValues.model_validate({"scientific": values}))
     assert text.startswith("# Results on scientific, shop\n")
     listed = text.split("## scientific\n")[1].split("Values chosen on validation")[1].splitlines()
-    assert listed[2] == f"- {label('decorec')}: `model.encoder.dropout: 0.2`, `train.learning_rate: 0.0003`"
+    assert listed[2] == (
+        f"- {label('decorec')}: `model.encoder.positions: none`, `train.learning_rate: 0.0003`, "
+        "`train.restart: false`, `train.clip: null`"
+    )
     assert "No values were chosen" in text.split("## shop\n")[1]
 
 
