@@ -202,6 +202,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prepare_libraries(rest)
         function = step_function(name)
         values = vars(_parser_of(name, function).parse_args(rest))
+        for count in ("threads", "cores"):
+            if (given := values.get(count)) is not None and given < 1:
+                raise DecorecError(f"--{count}: expected 1 or more, found {given}; correct it")
         if "threads" not in inspect.signature(function).parameters:
             del values["threads"]  # every step takes the flag: the libraries read it when they are imported
         del values["reproducible"]

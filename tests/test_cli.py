@@ -67,6 +67,23 @@ def test_an_unknown_step_is_named() -> None:
     assert result.stderr == expected
 
 
+@pytest.mark.parametrize(
+    "call", [("schema", "--output", "schema.json", "--threads", "0"), ("estimate", "--cores", "-1")]
+)
+def test_no_threads_and_no_cores_are_refused(
+    call: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(call)
+    assert stop.value.code == 1
+    flag, found = call[-2:]
+    assert capsys.readouterr().err.endswith(
+        f"decorec {call[0]}: {flag}: expected 1 or more, found {found}; correct it\n"
+    )
+    assert not list(tmp_path.glob("*.json"))
+
+
 def test_an_answer_stands_on_the_terminal_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").touch()
