@@ -18,6 +18,10 @@ class StageConfig(Section):
     """Largest number of passes over the training sequences."""
     patience: int = Field(10, ge=1)
     """Epochs without improvement before training stops."""
+    least_epochs: int = Field(0, ge=0, exclude_if=lambda epochs: epochs == 0)
+    """Epochs before which patience does not stop it: some models first learn what is popular, and improve again only
+    after more epochs than patience allows. Not written if 0, so that the tracked values of a run are the same as before
+    the key existed."""
     monitor: str = Field("NDCG@10", pattern=r"^((Hit|NDCG|MRR)@[1-9]\d*|loss)$")
     """Validation value that decides which epoch is best: a metric, or loss."""
     decimals: int | None = Field(None, ge=1)

@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 
 from decorec.artifacts import layout
 from decorec.plan.costs import measurement
@@ -17,6 +17,8 @@ MAIN = layout.fill(layout.TABLE, table="main")
 COLUMNS = (("kept", "Hit@10"), ("kept", "NDCG@10"), ("masked", "Hit@10"), ("masked", "NDCG@10"))
 """History and metric of the columns; the first one has its interval beside it, and orders the models."""
 STAGES = ("stage1", "stage2", "fit")
+BEHIND = 0.5
+"""A seed whose value on validation is below this share of the median of at least three has not learned as they have."""
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 
 Row = dict[str, str]
@@ -59,6 +61,9 @@ def _main_table(made: Sequence[str], terminal: bool, level: float) -> list[str]:
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         of_dataset = [row for row in rows if row["dataset"] == dataset]
         lines += ["", *_table(dataset, of_dataset, made, terminal, level)]
+        runs = dict.fromkeys(row["model"] for row in of_dataset)
+        if behind := [line for run in runs for line in _behind(dataset, run, made)]:
+            lines += ["", *behind]
         if sentence := _sentence(dataset):
             lines += ["", sentence]
     read = layout.fill(layout.TABLE_MD, table="main")
@@ -88,6 +93,23 @@ def _table(dataset: str, rows: Sequence[Row], made: Sequence[str], terminal: boo
             f"  {_training(dataset, run, made):>9}".rstrip()
         )
     return lines
+
+
+def _behind(dataset: str, run: str, made: Sequence[str]) -> list[str]:
+    """One line for each seed of the run that is far below its others on validation, so that their mean misleads."""
+    history, metric = COLUMNS[1]
+    values = {}
+    for file in sorted(Path().glob(layout.METRICS.format(dataset=dataset, run=run, seed="*"))):
+        figures = json.loads(file.read_text(encoding="utf-8"))["valid"][history] if file.as_posix() in made else {}
+        if metric in figures:
+            values[layout.described(file)["seed"]] = float(figures[metric])
+    usual = median(values.values()) if len(values) > 2 else 0.0
+    return [
+        f"Look at {run}, seed {seed}: on validation its {metric} is {value:.4f}, the median of the {len(values)} seeds "
+        f"{usual:.4f}. Its training may have ended too early (train.least_epochs)."
+        for seed, value in values.items()
+        if value < BEHIND * usual
+    ]
 
 
 def _cell(value: float, best: bool, terminal: bool) -> str:

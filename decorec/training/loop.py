@@ -142,7 +142,7 @@ def train_model(
             log.info("%s: epoch %d of %d, loss %.4f", label, epoch, epochs, loss)
         if on_epoch is not None:
             on_epoch(epoch, value)
-        if epoch - now.best.epoch >= config.patience:
+        if epoch - now.best.epoch >= config.patience and epoch + 1 >= config.least_epochs:
             break
     model.load_state_dict(now.best.weights, strict=False)
     if epochs is None:

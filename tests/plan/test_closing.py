@@ -41,6 +41,13 @@ def test_the_models_stand_in_order_with_the_best_values_marked(tmp_path: Path, m
     assert " 97.5 % interval " in closing([TABLE], terminal=False, level=0.975)
     assert lines[first + 1].split() == ["ease", "0.1000", "0.0500-0.3750", "0.0700*", "0.6000", "0.5700*", "2"]
     assert TABLE in lines[-2] and layout.fill(layout.PAGE, page="index") in lines[-1]
+    ranked = [layout.fill(layout.METRICS, dataset="shop", run="sasrec", seed=seed) for seed in range(4)]
+    for file, value in zip(ranked, (0.06, 0.02, 0.05, 0.01), strict=True):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text(json.dumps({"valid": {"kept": {"NDCG@10": value}}}))
+    look = [line for line in closing([TABLE, *ranked[:3]], False, 0.95).splitlines() if line.startswith("Look at ")]
+    assert len(look) == 1 and "sasrec, seed 1: on validation its NDCG@10 is 0.0200" in look[0] and "0.0500" in look[0]
+    assert "Look at" not in closing([TABLE, *ranked[:2]], False, 0.95), "two seeds do not say which one is usual"
     verdict = Path(layout.fill(layout.VERDICT_VALUES, dataset="shop"))
     verdict.parent.mkdir(parents=True, exist_ok=True)
     verdict.write_text(json.dumps({"sentence": "Pictures help."}))

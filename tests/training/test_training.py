@@ -87,6 +87,10 @@ def test_the_best_epoch_is_kept_and_patience_ends_training() -> None:
     assert len(history) == 60 or len(history) - 1 - best["epoch"][0] == 4
     found = rank_users(model, data, "valid")
     assert parse_metric("NDCG@10")(found).mean() == pytest.approx(best["NDCG@10"][0], abs=1e-6)
+    ended, least = len(history), len(history) + 5
+    stage = run.train.stage("stage1").model_copy(update=options | {"least_epochs": least})
+    longer = train_model(small.model(data, run, "stage1"), data, stage, 0)
+    assert ended < 60 and len(longer) >= least and longer["loss"][:ended].to_list() == history["loss"].to_list()
 
 
 def test_monitoring_the_validation_loss() -> None:
