@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from decorec.artifacts.seal import provenance
-from decorec.artifacts.step_log import Entry
+from decorec.artifacts.step_log import begun
 from decorec.errors import DecorecError, explain
 from decorec.processor import FLAG, LIBRARIES, pin
 from decorec.steps import STEPS, step_function
@@ -197,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     values: dict[str, Any] = {}
-    entry = Entry(name)
+    entry = begun(name)
     try:
         prepare_libraries(rest)
         function = step_function(name)

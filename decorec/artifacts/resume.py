@@ -11,13 +11,16 @@ import logging
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, Self
 
 import numpy.typing as npt
 
+from decorec.artifacts import step_log
 from decorec.artifacts.files import read_arrays, write_arrays
+from decorec.artifacts.step_log import Used
 from decorec.errors import DecorecError
 
 __all__ = ["Keeper", "Resumable"]
@@ -104,6 +107,7 @@ class Keeper:
         facts = json.loads(metadata["facts"])
         now.restore(arrays, facts)
         self.rows[:] = map(tuple, facts["rows"])
+        step_log.current().continues(Used(**facts["used"]))
         log.info("%s: the training continues in epoch %d after %d batches", self.path, now.epoch, now.batch)
 
     def offer(self, now: Resumable) -> None:
@@ -132,8 +136,12 @@ class Keeper:
 
     def _write(self, now: Resumable) -> None:
         arrays = now.arrays()
-        metadata = {"key": self.key, "facts": json.dumps({**now.facts(), "rows": self.rows})}
-        write_arrays(self.path, arrays, metadata)
+        facts = {**now.facts(), "rows": self.rows, "used": asdict(self._used())}
+        write_arrays(self.path, arrays, {"key": self.key, "facts": json.dumps(facts)})
+
+    def _used(self) -> Used:
+        """What the step has taken until now, with its earlier starts."""
+        return step_log.current().used()
 
     def remove(self) -> None:
         """Forget the state: the outputs of the step are written."""

@@ -7,7 +7,8 @@ leaves the part out and counts it.
 
 A job of the workflow has a file of its own beside it, ``layout.benchmark``, for the tables of costs and for estimates:
 the columns s, cpu_time and max_rss of Snakemake's benchmarks, which look at a job every half a minute and miss what
-comes after the last look.
+comes after the last look. A line counts one start of a step. The file of a job counts its earlier starts as well, where
+it went on from a state that they kept: up to that state, since what came after it was done again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import resource
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +29,7 @@ from typing import Any, Literal
 from decorec.artifacts import layout
 from decorec.artifacts.seal import Provenance
 
-__all__ = ["Entry", "Used", "append", "count_ended", "descendants", "largest_memory", "read"]
+__all__ = ["Entry", "Used", "append", "begun", "count_ended", "current", "descendants", "largest_memory", "read"]
 
 Outcome = Literal["done", "failed", "stopped"]
 LONGEST = 1_000
@@ -36,17 +38,18 @@ TICK = os.sysconf("SC_CLK_TCK")
 """Clock ticks in a second."""
 _ended = [0.0]
 """Memory of groups of processes that have ended, in MB."""
+_STEP: ContextVar[Entry | None] = ContextVar("entry", default=None)
 
 
 @dataclass(frozen=True)
 class Used:
     """What this process and the processes that it started have taken."""
 
-    seconds: float
+    seconds: float = 0.0
     """By the clock, since the start of the step."""
-    processor_seconds: float
+    processor_seconds: float = 0.0
     """Since the start of the processes."""
-    memory: float
+    memory: float = 0.0
     """In MB: the peak of this process and of those that still run, summed; that of an ended one if it is larger."""
 
     @classmethod
@@ -59,6 +62,14 @@ class Used:
             processor_seconds=sum(used.ru_utime + used.ru_stime for used in (own, ended))
             + sum(map(_ticks, living)) / TICK,
             memory=max(sum(map(largest_memory, [os.getpid(), *living])), ended.ru_maxrss, 1024 * max(_ended)) / 1024,
+        )
+
+    def __add__(self, later: Used) -> Used:
+        """One after the other."""
+        return Used(
+            self.seconds + later.seconds,
+            self.processor_seconds + later.processor_seconds,
+            max(self.memory, later.memory),
         )
 
     def write(self, file: Path) -> None:
@@ -83,6 +94,16 @@ class Entry:
     log: Path | None = None
     """The log of the job that runs it: it names the job."""
     start: float = field(default_factory=time.monotonic)
+    earlier: Used = field(default_factory=Used)
+    """What its earlier starts took until they kept the state from which it went on."""
+
+    def continues(self, earlier: Used) -> None:
+        """Note what earlier starts took until they kept a state; of several states, the latest counts all."""
+        self.earlier = max(self.earlier, earlier, key=lambda used: used.seconds)
+
+    def used(self) -> Used:
+        """What it has taken until now, with its earlier starts."""
+        return self.earlier + Used.so_far(self.start)
 
     @property
     def seconds(self) -> float:
@@ -97,7 +118,7 @@ class Entry:
         used = Used.so_far(self.start)
         if outcome == "done" and self.log is not None and (job := layout.job_of(self.log)) is not None:
             with suppress(OSError):
-                used.write(Path(layout.benchmark(job)))
+                (self.earlier + used).write(Path(layout.benchmark(job)))
         for path in (*self.outputs, *self.known.written):
             root = layout.results_of(path) if layout.place_of(path) else None
             if root is not None and (file := root[0] / layout.STEP_LOG).parent.is_dir():
@@ -121,6 +142,17 @@ class Entry:
             "outcome": outcome,
         }
         return line | ({"message": message[:LONGEST]} if message else {})
+
+
+def begun(step: str) -> Entry:
+    """The entry of a step that begins now, for whoever asks for the current one."""
+    _STEP.set(entry := Entry(step))
+    return entry
+
+
+def current() -> Entry:
+    """The entry of the step that runs here; of a step that is called as a function, one that nobody writes."""
+    return _STEP.get() or begun("")
 
 
 def count_ended(memory: float) -> None:

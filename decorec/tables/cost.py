@@ -159,8 +159,9 @@ def cost_table(
         ],
         notes=[
             "Wall clock of each job as it measured itself, mean over seeds ± standard deviation over seeds, with "
-            "the imports; jobs that ran at the same time are unknown. Of a job that was stopped and continued, only "
-            "what came after its last start was measured. Peak memory: the largest over the seeds.",
+            "the imports; jobs that ran at the same time are unknown. Of a training that was stopped and continued, "
+            "all starts count, each up to the state that it kept last; of a download, a crawl or an encoding that "
+            "was continued, the last start alone was measured. Peak memory: the largest over starts and seeds.",
             "Runs that share stage 1 train it once; its cost is listed for each of them.",
         ],
     )

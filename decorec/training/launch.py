@@ -19,7 +19,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import connection, forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -55,6 +55,8 @@ class _Answer:
     known: seal.Provenance | None = None
     memory: float = 0.0
     """Its largest, in MB."""
+    earlier: step_log.Used = field(default_factory=step_log.Used)
+    """What earlier starts of the step took."""
 
 
 @dataclass
@@ -111,6 +113,7 @@ def together(step: Callable[..., None], count: int, arguments: dict[str, Any]) -
     first = started[0].answer
     assert first is not None
     step_log.count_ended(sum(rank.answer.memory for rank in started if rank.answer is not None))
+    step_log.current().continues(first.earlier)
     if first.known is not None:
         seal.adopt(first.known)
     if first.status:
@@ -214,6 +217,7 @@ def _run(
     threading.Thread(target=_follow, args=(channel, told), daemon=True).start()
     known: seal.Provenance | None = None
     status, error, text = 0, None, ""
+    entry = step_log.begun(step.__name__)
     try:
         ranks.join(number, count, meeting, told)
         with seal.provenance() if sealed else nullcontext() as known:
@@ -224,7 +228,7 @@ def _run(
         text = "".join(traceback.format_exception(failure))
         error = failure if _can_be_sent(failure) else RuntimeError(repr(failure))
     memory = step_log.largest_memory(os.getpid()) / 1024
-    channel.send(_Answer(status, error, text, known if number == 0 else None, memory))
+    channel.send(_Answer(status, error, text, known if number == 0 else None, memory, entry.earlier))
     sys.stderr.flush()
     os._exit(status)  # the threads of the backends do not end by themselves where another rank is gone
 

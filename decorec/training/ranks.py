@@ -26,7 +26,9 @@ import torch
 from torch import Tensor, distributed, nn
 
 from decorec import gpus
+from decorec.artifacts import step_log
 from decorec.artifacts.resume import Keeper, Resumable
+from decorec.artifacts.step_log import Used
 from decorec.config.training import StageConfig
 from decorec.data.batches import Batch, share
 from decorec.data.sequences import Sequences
@@ -299,8 +301,16 @@ class SharedKeeper(Keeper):
     def _write(self, now: Resumable) -> None:
         if self.ranks.number:
             now.arrays()  # the first rank's has the random numbers of all
+            self._used()
         else:
             super()._write(now)
+
+    def _used(self) -> Used:
+        """Of all ranks, all of which have to call it."""
+        step = step_log.current()
+        own = Used.so_far(step.start)
+        processor, memory = map(self.ranks.total, (own.processor_seconds, own.memory))
+        return step.earlier + Used(own.seconds, processor, memory)
 
     def remove(self) -> None:
         """By the first rank."""

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from itertools import product
 from math import prod
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import torch
 
+from decorec.artifacts import step_log
 from decorec.artifacts.files import write_table
 from decorec.artifacts.resume import Keeper
 from decorec.artifacts.schemas.trials import TRIALS
@@ -117,10 +119,12 @@ def tune(
     key = training_key(run.dump(), tried, settings.seed, code, files=read)
     states = cache / key[:16]
     study = _study(states.with_suffix(".db"))
+    step_log.current().continues(step_log.Used(**study.user_attrs.get("used", {})))
     for number in range(len(_in_state(study, *ENDED)), min(settings.trials, prod(map(len, found.values())))):
         if not _in_state(study, "WAITING"):  # a kill right after the next line leaves this trial waiting
             study.enqueue_trial(_proposed(found, settings.seed, _in_state(study, *ENDED)))
         study.optimize(partial(objective, number), n_trials=1)
+        study.set_user_attr("used", asdict(step_log.current().used()))
         shutil.rmtree(states, ignore_errors=True)
     rows = [
         (number, trial.state.name, _value(trial), json.dumps(trial.params, sort_keys=True))

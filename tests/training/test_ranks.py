@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import re
@@ -21,7 +22,9 @@ import numpy as np
 import pytest
 import torch
 
-from decorec.artifacts import resume
+from decorec.artifacts import resume, step_log
+from decorec.artifacts.files import read_arrays
+from decorec.artifacts.step_log import Used
 from decorec.config.runs import Run
 from decorec.data.batches import share
 from decorec.errors import DecorecError
@@ -33,7 +36,7 @@ from decorec.training.ema import ExponentialMovingAverage
 from decorec.training.launch import together
 from decorec.training.loop import train_step, validate
 from decorec.training.optimizer import build_optimizer
-from decorec.training.ranks import LostError, Ranks, SharedRanks, here
+from decorec.training.ranks import LostError, Ranks, SharedKeeper, SharedRanks, here
 from decorec.training.steps import train
 from decorec.training.tuning import with_values
 from tests.support import small
@@ -210,8 +213,19 @@ def test_a_killed_rank_ends_the_job_and_the_next_one_has_the_bytes_of_an_undistu
         together(disturbed, 2, stopped | {"text": ": epoch 1,", "number": signal.SIGTERM, "target": "step"})
     assert end.value.code == 143
     assert signal.getsignal(signal.SIGTERM) == before
+    kept = json.loads(read_arrays(stopped["state"])[1]["facts"])["used"]
+    entry = step_log.begun("train")
     train(**stopped)
+    assert entry.earlier == Used(**kept) and entry.earlier.processor_seconds > 0
     assert contents(tmp_path / "stopped") == contents(tmp_path / "undisturbed")
+
+
+def test_a_state_holds_what_all_ranks_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here another rank took as much as this one; earlier starts were counted when their state was kept."""
+    step_log.begun("train").continues(Used(10, 20, 1500))
+    monkeypatch.setattr(Used, "so_far", lambda start: Used(5, 6, 700))
+    monkeypatch.setattr(SharedRanks, "total", lambda ranks, value: 2 * value)
+    assert SharedKeeper(tmp_path / "state", "key", SharedRanks(0, 2))._used() == Used(15, 32, 1500)
 
 
 def failing(*, error: Exception, threads: int) -> None:

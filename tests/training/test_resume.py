@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from decorec.artifacts import resume
+from decorec.artifacts import resume, step_log
 from decorec.artifacts.files import write_arrays
+from decorec.artifacts.step_log import Used
 from decorec.config.runs import Run
 from decorec.errors import explain
 from decorec.models.registry import MODELS
+from decorec.plan.costs import measurement
 from decorec.training.gradient_probe import gradient_probe
 from decorec.training.steps import train
 from decorec.training.tuning import with_values
@@ -132,6 +135,21 @@ def test_a_killed_process_is_continued_by_another_one(tmp_path: Path) -> None:
         codes.append(process.exitcode)
     assert codes == [-signal.SIGKILL, 143, 0]
     assert contents(tmp_path / "stopped") == contents(tmp_path / "undisturbed")
+
+
+def test_the_cost_of_a_training_that_continues_is_that_of_all_its_starts(
+    tmp_path: Path, always: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = arguments(tmp_path, run_of("sasrec", {}), "fit") | places(tmp_path / "stopped")
+    for text, took in ((": epoch 0,", Used(10, 20, 300)), (": epoch 1,", Used(5, 6, 400)), ("never", Used(1, 2, 100))):
+        monkeypatch.setattr(Used, "so_far", lambda start, took=took: took)
+        entry = step_log.begun("train")
+        entry.log = Path("logs/shop/runs/sasrec/seed-3/fit.log")
+        with when_logged(text), suppress(Stopped):
+            train(**given)
+    entry.write("done")
+    assert measurement("shop/runs/sasrec/seed-3/fit") == {"s": 16, "cpu_time": 28, "max_rss": 400}
 
 
 @pytest.fixture

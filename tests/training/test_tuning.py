@@ -16,7 +16,7 @@ import yaml
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import create_trial
 
-from decorec.artifacts import resume
+from decorec.artifacts import resume, step_log
 from decorec.config import load
 from decorec.config.runs import Run, nested
 from decorec.config.training import SearchSpace, TuningConfig
@@ -85,7 +85,9 @@ def test_a_killed_trial_is_continued_and_the_table_is_that_of_no_kill(
         tune(run=run, settings=settings, **given)
     assert end.value.code == 128 + signal.SIGTERM
     assert LEFT_OFF in caplog.text
+    last = step_log.begun("tune")
     tune(run=run, settings=settings, **given)
+    assert last.earlier.processor_seconds > 0, "of the starts before"
     assert given["trials"].read_bytes() == undisturbed["trials"].read_bytes()
     assert [path.suffix for path in given["cache"].iterdir()] == [".db"], "no state is left"
 
