@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from decorec.artifacts.files import read_csv, read_table, write_csv, write_text
-from decorec.artifacts.schemas.trials import TRIALS
+from decorec.artifacts.schemas.trials import TRIALS, best_trial
 from decorec.config.runs import nested
 from decorec.errors import DecorecError
 
@@ -21,18 +21,16 @@ def tuning_table(*, trials: list[Path], csv: Path) -> None:
     Args:
         trials: tuning/DATASET/RUN.parquet (read) of all runs of the data set.
         csv: the table (written), one row per trial: run, trial, state, NDCG@10 (on validation), values (JSON), best
-            (whether it is the best complete trial of its run).
+            (whether it is the best complete trial of its run, the first of several).
 
     Raises:
         DecorecError: a file is missing or damaged.
     """
     frames = []
     for file in trials:
-        complete = pl.when(pl.col("state") == "COMPLETE").then("NDCG@10")
         frame = read_table(file, TRIALS).sort("trial")
-        best = frame.select(complete.arg_max()).item()
         named = frame.select(pl.lit(file.stem).alias("run"), pl.all())
-        frames.append(named.with_columns(best=pl.int_range(pl.len()) == best))
+        frames.append(named.with_columns(best=pl.col("trial") == best_trial(frame)["trial"]))
     write_csv(csv, pl.concat(frames))
 
 

@@ -21,7 +21,7 @@ import torch
 from decorec.artifacts import step_log
 from decorec.artifacts.files import write_table
 from decorec.artifacts.resume import Keeper
-from decorec.artifacts.schemas.trials import TRIALS
+from decorec.artifacts.schemas.trials import TRIALS, best_trial
 from decorec.config.base import merge
 from decorec.config.runs import Run, nested
 from decorec.config.training import SearchSpace, TuningConfig
@@ -132,7 +132,7 @@ def tune(
     ]
     table = pl.DataFrame(rows, schema=TRIALS, orient="row")
     write_table(trials, table)
-    best = table.filter(pl.col("state") == "COMPLETE").sort("NDCG@10").row(-1, named=True)
+    best = best_trial(table)
     log.info("tune: %d trials of %s, best %.4f with %s", len(rows), run.model.name, best["NDCG@10"], best["values"])
 
 

@@ -230,7 +230,7 @@ def test_tuning_looks_at_no_test_item(tmp_path: Path) -> None:
 
 def test_the_overlay_holds_the_best_values_of_every_run(tmp_path: Path) -> None:
     files_of = []
-    for run, figures in {"sasrec": [0.1, 0.3, 0.9], "dimo": [0.4, 0.2, 0.1]}.items():
+    for run, figures in {"sasrec": [0.1, 0.3, 0.9, 0.3], "dimo": [0.4, 0.2, 0.1]}.items():
         rows = [
             (n, "PRUNED" if figure == 0.9 else "COMPLETE", figure, json.dumps({"train.learning_rate": 0.001 * (n + 1)}))
             for n, figure in enumerate(figures)
@@ -249,6 +249,19 @@ def test_the_overlay_holds_the_best_values_of_every_run(tmp_path: Path) -> None:
     )
     assert config.run("sasrec", "shop").train.learning_rate == 0.002
     assert config.run("sasrec", "other") == config.run("sasrec")
+
+
+def test_of_trials_with_the_best_value_the_log_and_the_table_name_the_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, values = files(tmp_path, small.sequences()), iter([0.1, 0.3, 0.3, 0.2])
+    monkeypatch.setattr(tuning, "_train", lambda *_: next(values))
+    caplog.set_level("INFO", "decorec")
+    tune(run=RUN, settings=TuningConfig(trials=4), **given)
+    tuning_table(trials=[given["trials"]], csv=tmp_path / "shop.csv")
+    table = pl.read_csv(tmp_path / "shop.csv")
+    assert table["best"].to_list() == [False, True, False, False]
+    assert f"best 0.3000 with {table['values'][1]}" in caplog.text
 
 
 @pytest.mark.parametrize("name", TUNED)
