@@ -6,13 +6,14 @@ import json
 import logging
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from itertools import product
 from math import prod
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -40,9 +41,11 @@ __all__ = ["tune", "with_values"]
 RANDOM = 5
 """Number of trials, the own values among them, before values are chosen by those of the trials before."""
 STARTUP, WARMUP = 3, 15
-"""Number of complete trials before any trial is pruned, and number of epochs before a trial can be pruned, so that no
-learning rate loses because it is slow. A trial is pruned if its value is below the median of the others at the
-same epoch."""
+"""Number of complete trials before any trial is pruned, and number of epochs of a stage before a trial can be pruned in
+it, so that no learning rate loses because it is slow."""
+STAGE = 1_000_000
+"""Steps from one stage to the next, as Optuna counts them: more than a stage has epochs, so that the same epoch of the
+same stage has one number in all trials."""
 DRAWS = 100
 """Number of times that values are drawn anew because they were tried before; then the first ones left are taken."""
 
@@ -169,22 +172,37 @@ def _train(
     """All stages of a run, as the step train trains them; the best validation NDCG@10 of the last one."""
     from optuna import TrialPruned
 
-    done, best, model = 0, 0.0, None
+    best, model = 0.0, None
+    own: dict[int, float] = {}
 
-    def report(epoch: int, value: float) -> None:
-        trial.report(value, done + epoch)
-        if trial.should_prune():
+    def report(first: int, epoch: int, value: float) -> None:
+        own[first + epoch] = value
+        trial.report(value, first + epoch)
+        if _is_behind(own, [other.intermediate_values for other in _in_state(trial.study, "COMPLETE")]):
             raise TrialPruned
 
-    for stage in run.stages:
+    for number, stage in enumerate(run.stages):
         staged = run.for_stage(stage)
         item_data = inputs.item_data(staged, stage, items)
         model = prepare(staged, stage, seed, item_data, None if model is None else model.state_dict())
         config = staged.train.stage(stage).model_copy(update={"monitor": "NDCG@10"})
         with keepers[stage] as keeper:
-            history = train_model(model, data, config, seed, f"{label}, {stage}", report, keeper=keeper)
-        done, best = done + len(history), float(history.filter("best")["NDCG@10"][0])
+            told = partial(report, number * STAGE)
+            history = train_model(model, data, config, seed, f"{label}, {stage}", told, keeper=keeper)
+        best = float(history.filter("best")["NDCG@10"][0])
     return best
+
+
+def _is_behind(own: Mapping[int, float], others: Sequence[Mapping[int, float]]) -> bool:
+    """Whether a trial's best value in its stage is below the median of the complete trials at the same epoch of it."""
+    step = max(own)
+    there = [values[step] for values in others if step in values]
+    fair = len(others) >= STARTUP and step % STAGE >= WARMUP and there
+    return bool(fair) and _best_of_last_stage(own) < median(there)
+
+
+def _best_of_last_stage(values: Mapping[int, float]) -> float:
+    return max(value for step, value in values.items() if step // STAGE == max(values) // STAGE)
 
 
 def _proposed(space: dict[str, list[Any]], seed: int, ended: list[Any]) -> dict[str, Any]:
@@ -220,7 +238,6 @@ def _study(file: Path) -> Study:
     study = optuna.create_study(
         storage=f"sqlite:///{file}",
         study_name="tuning",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=WARMUP),
         direction="maximize",
         load_if_exists=True,
     )
@@ -256,8 +273,8 @@ def _in_state(study: Study, *names: str) -> list[Any]:
 
 
 def _value(trial: Any) -> float:
-    """The value of a trial; for a pruned one, its best value so far."""
+    """The value of a trial; for a pruned one, its best value so far in the stage that it was in."""
     from optuna.trial import TrialState
 
     complete = trial.state == TrialState.COMPLETE
-    return float(trial.value) if complete else max(trial.intermediate_values.values())
+    return float(trial.value) if complete else _best_of_last_stage(trial.intermediate_values)

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 import yaml
 from optuna.distributions import CategoricalDistribution
-from optuna.trial import create_trial
+from optuna.trial import TrialState, create_trial
 
 from decorec.artifacts import resume, step_log
 from decorec.config import load
@@ -249,6 +249,37 @@ def test_the_overlay_holds_the_best_values_of_every_run(tmp_path: Path) -> None:
     )
     assert config.run("sasrec", "shop").train.learning_rate == 0.002
     assert config.run("sasrec", "other") == config.run("sasrec")
+
+
+def test_a_trial_is_compared_with_the_same_epoch_of_the_same_stage_alone() -> None:
+    """Stage 1 ended after 20 epochs, or after 40; its values say nothing of those of stage 2."""
+    first, second = 0, tuning.STAGE
+
+    def trial(epochs: int, value: float, last: float) -> dict[int, float]:
+        return {first + epoch: value for epoch in range(epochs)} | {second + epoch: last for epoch in range(30)}
+
+    others = [trial(20, 0.1, 0.3), trial(40, 0.2, 0.5), trial(40, 0.6, 0.4)]
+    until = tuning.WARMUP
+    own = {first + epoch: 0.15 for epoch in range(until)}
+    assert not tuning._is_behind(own, others), "a stage is slow at first"
+    assert tuning._is_behind(own | {first + until: 0.15}, others), "below 0.2, the median of 0.1, 0.2 and 0.6"
+    assert not tuning._is_behind(own | {first + until: 0.2}, others), "the best until then counts"
+    assert not tuning._is_behind(own | {first + until: 0.15}, others[:2]), "too few have ended"
+    assert tuning._is_behind(own | {first + 30: 0.3}, others), "below 0.4, the median of the two that came so far"
+    own = {first: 0.9} | {second + epoch: 0.35 for epoch in range(until)}
+    assert not tuning._is_behind(own, others), "so is the next stage"
+    own[second + until] = 0.35
+    assert tuning._is_behind(own, others), "below 0.4; the 0.9 is of stage 1"
+    assert not tuning._is_behind(own | {second + until: 0.45}, others)
+    assert not tuning._is_behind(own | {second + 30: 0.1}, others), "nobody came so far"
+    assert tuning._value(create_trial(state=TrialState.PRUNED, intermediate_values=own)) == 0.35
+
+
+def test_a_trial_that_is_behind_in_its_second_stage_is_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "_is_behind", lambda own, others: bool(others) and max(own) > tuning.STAGE)
+    given = files(tmp_path, small.sequences(), STAGES)
+    tune(run=STAGES, settings=TuningConfig(trials=2), **given)
+    assert pl.read_parquet(given["trials"])["state"].to_list() == ["COMPLETE", "PRUNED"]
 
 
 def test_of_trials_with_the_best_value_the_log_and_the_table_name_the_first(
