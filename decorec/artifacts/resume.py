@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from decorec.artifacts import step_log
 from decorec.artifacts.files import read_arrays, write_arrays
+from decorec.artifacts.seal import provenance
 from decorec.artifacts.step_log import Used
 from decorec.errors import DecorecError
 
@@ -93,7 +94,8 @@ class Keeper:
         if not self.path.is_file():
             return
         try:
-            arrays, metadata = read_arrays(self.path)
+            with provenance():  # of its own: the key says whether it was made from other files
+                arrays, metadata = read_arrays(self.path)
             if "key" not in metadata:
                 raise DecorecError(f"{self.path}: expected the state of a training, found another file")
         except DecorecError as error:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from decorec import gpus
+from decorec.artifacts.seal import digest_in
 from decorec.models.checkpoint import versions
 from decorec.processor import pinned
 
@@ -22,7 +23,8 @@ def training_key(*values: Any, files: Iterable[Path | None]) -> str:
 
     Args:
         values: all values that the training depends on, for JSON: of the run, the seed, the fingerprint of the code.
-        files: the input files, in a fixed order; one that is missing or None counts as such.
+        files: the input files, in a fixed order; one that is missing or None counts as such. Their contents count: a
+            file that was made anew from other sources, and says so in its seal, is the same if it holds the same.
     """
     known = [_digest(file) if file is not None and file.is_file() else None for file in files]
     key = json.dumps([values, known, versions(), gpus.device().type, torch.get_num_threads(), pinned()], sort_keys=True)
@@ -30,5 +32,7 @@ def training_key(*values: Any, files: Iterable[Path | None]) -> str:
 
 
 def _digest(file: Path) -> str:
+    if sealed := digest_in(file):
+        return sealed
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -19,6 +19,7 @@ import pytest
 
 from decorec.artifacts import resume, step_log
 from decorec.artifacts.files import write_arrays
+from decorec.artifacts.seal import provenance
 from decorec.artifacts.step_log import Used
 from decorec.config.runs import Run
 from decorec.errors import explain
@@ -182,6 +183,47 @@ def test_the_state_of_another_training_is_not_used(
     with when_logged(": epoch 0,"), pytest.raises(Stopped):
         train(**stopped)
     assert "of other values, inputs or code: it is not used, and the training starts over" in caplog.text
+
+
+def split(sequences: Path, digit: str) -> None:
+    """The sequences, made from a file with a digest of this digit."""
+    with provenance() as step:
+        step.digests["shop/interactions.parquet"] = 32 * digit
+        small.sequences().write(sequences)
+
+
+def sealed(folder: Path) -> dict[str, Any]:
+    """Arguments of a training that was stopped, with all files in their places under results/."""
+    given = arguments(folder / "results/shop", run_of("sasrec", {}), "fit")
+    given |= {name: folder / "results/shop/runs/sasrec/seed-3/fit" / file for name, file in WRITTEN.items()}
+    given |= {"state": folder / "results/cache/training/shop/runs/sasrec/seed-3/fit.safetensors"}
+    split(given["sequences"], "0")
+    with when_logged(": epoch 1,"), pytest.raises(Stopped), provenance():
+        train(**given)
+    return given
+
+
+def test_a_state_is_used_where_its_inputs_were_made_from_other_files_and_hold_the_same(
+    tmp_path: Path, always: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = sealed(tmp_path)
+    before = given["sequences"].read_bytes()
+    split(given["sequences"], "1")
+    assert given["sequences"].read_bytes() != before, "its seal names them"
+    with when_logged(": epoch 1,"), pytest.raises(Stopped), provenance():
+        train(**given)
+    assert ": the training continues in epoch 1 after " in caplog.text
+
+
+def test_the_state_of_other_inputs_is_not_taken_for_a_damaged_one(
+    tmp_path: Path, always: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = sealed(tmp_path)
+    small.sequences(seed=1).write(given["sequences"])
+    with when_logged(": epoch 0,"), pytest.raises(Stopped), provenance():
+        train(**given)
+    assert "of other values, inputs or code: it is not used, and the training starts over" in caplog.text
+    assert [path.name for path in given["state"].parent.iterdir()] == ["fit.safetensors"]
 
 
 def flip(state: Path) -> None:
