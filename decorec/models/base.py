@@ -27,7 +27,7 @@ class Experts(nn.Module, ABC):
     """Whether an expert reads the time stamps of the interactions."""
 
     @abstractmethod
-    def observe(self, training: Sequences, items: int) -> None:
+    def observe(self, training: Sequences, items: int, length: int) -> None:
         """Count what the experts know, into buffers."""
 
     @abstractmethod
@@ -134,7 +134,7 @@ class Recommender(nn.Module, ABC):
     def observe(self, training: Sequences) -> None:
         """Before training: count what the model and its experts need from the training part, into buffers."""
         if self.experts is not None:
-            self.experts.observe(training, self.item_data.item_count)
+            self.experts.observe(training, self.item_data.item_count, self.config.length)
 
     def samples(self, sequences: Sequences, train: StageConfig) -> Samples:
         """The model's training samples, made from the training part of ``sequences``."""

@@ -9,13 +9,13 @@ Shapes: I items, P predictions.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from decorec.artifacts.schemas.ranks import History
 from decorec.config.experts import ExpertsConfig
 from decorec.data.batches import Batch
-from decorec.data.id_codes import unique
 from decorec.data.sequences import Sequences
 from decorec.models.base import Experts, Recommender
 from decorec.models.item_data import ItemData
@@ -40,12 +40,12 @@ class ProductOfExperts(Experts):
         self.register_buffer("repeat_rate", torch.zeros(()) if config.repeats == "counted" else None)
         self._known: Tensor | None = None
 
-    def observe(self, training: Sequences, items: int) -> None:
-        """Count what the experts know."""
+    def observe(self, training: Sequences, items: int, length: int) -> None:
+        """Count what the experts know; the model reads the last ``length`` items of a history."""
         if self.floor is not None:
             self.floor.observe(training)
         if self.repeat_rate is not None:
-            self.repeat_rate.fill_(repeat_rate(training, items))
+            self.repeat_rate.fill_(repeat_rate(training, items, length))
         self._known = None
 
     def forward(self, logs: Tensor, batch: Batch) -> dict[History, Tensor]:
@@ -81,10 +81,12 @@ def _with_repeats(logs: Tensor, batch: Batch, rate: Tensor) -> Tensor:
     return logs + torch.where(past, torch.log(rate) - inside, torch.log1p(-rate) - outside)
 
 
-def repeat_rate(training: Sequences, item_count: int) -> float:
-    """Share of interactions with an item that the user had before, among all but each user's first interaction."""
-    first = len(unique(training.owners * item_count + training.items))
-    again, chances = len(training.items) - first, len(training.items) - int((training.lengths > 0).sum())
+def repeat_rate(training: Sequences, item_count: int, length: int) -> float:
+    """Share of interactions with one of the ``length`` items before, among all but each user's first interaction."""
+    pairs = training.owners * item_count + training.items
+    order = np.argsort(pairs, kind="stable")  # the interactions of a user with an item, one after the other
+    again = int(((np.diff(pairs[order]) == 0) & (np.diff(order) <= length)).sum())
+    chances = len(training.items) - int((training.lengths > 0).sum())
     return (again + 1) / (chances + 2)  # rule of succession: the rate is never exactly 0
 
 

@@ -101,7 +101,7 @@ def test_repeats_have_the_share_that_they_had_in_training(name: str) -> None:
         past = training.items[first:last].tolist()
         seen += [item in past[:t] for t, item in enumerate(past) if t]
     rate = (sum(seen) + 1) / (len(seen) + 2)
-    assert sum(seen) >= 4 and repeat_rate(training, 40) == rate
+    assert sum(seen) >= 4 and repeat_rate(training, 40, 50) == rate
     for user in range(12):
         batch = at_test(data, user)
         with torch.no_grad():
@@ -114,14 +114,21 @@ def test_repeats_have_the_share_that_they_had_in_training(name: str) -> None:
             torch.testing.assert_close(after[side] / after[side].sum(), (before[side] / before[side].sum()).float())
 
 
+@pytest.mark.parametrize(("length", "repeats"), [(1, 1), (2, 3), (3, 3), (4, 4)])
+def test_a_repeat_is_of_an_item_that_the_model_still_reads(length: int, repeats: int) -> None:
+    items = np.array([5, 1, 5, 5, 2, 1, 1, 2, 1], dtype=np.int32)
+    training = Sequences(["u", "v"], np.array([0, 6, 9]), items)
+    assert repeat_rate(training, 40, length) == (repeats + 1) / (7 + 2)
+
+
 @pytest.mark.parametrize("gap", [1.0, 16.0, 40.0])
 def test_repeats_have_their_share_where_nearly_all_shares_are_those_of_the_history(gap: float) -> None:
     """Or nearly none: in float32, 1 - 0.99999998 is 0."""
     data = Sequences(["u"], np.array([0, 3]), np.array([0, 1, 2], dtype=np.int32))
     section = ExpertsConfig(repeats="counted")
     experts = ProductOfExperts(section, ItemData(6, {}), None)
-    experts.observe(data.training(), 6)
-    rate = repeat_rate(data.training(), 6)
+    experts.observe(data.training(), 6, 50)
+    rate = repeat_rate(data.training(), 6, 50)
     for history in (gap, -gap):
         logs = torch.log_softmax(torch.tensor([[history, history - 1, 0, -1, -2, -3]]), 1)
         product = experts(logs.clone(), at_test(data, 0))["kept"].double().exp()[0]
@@ -138,7 +145,7 @@ def test_every_model_tells_its_experts_what_was_in_training(name: str) -> None:
     model.observe(data.training())
     experts = model.experts
     assert isinstance(experts, ProductOfExperts) and experts.repeat_rate is not None and experts.floor is not None
-    assert float(experts.repeat_rate) == pytest.approx(repeat_rate(data.training(), 40))
+    assert float(experts.repeat_rate) == pytest.approx(repeat_rate(data.training(), 40, model.config.length))
     assert experts.floor.counts.tolist() == data.training().counts(40).tolist()  # type: ignore[operator]
 
 
