@@ -1,18 +1,23 @@
-"""Checks of csv files that the reader of the tables does not make: encoding, separators, line ends, and quotes.
+"""Checks of csv and tsv files that the reader of the tables does not make: encoding, separators, line ends, and quotes.
 
 The reader takes a stray quote for the start of a field that goes on over the next lines, and says nothing of the rows
-that it swallows.
+that it swallows. A file whose name ends in .gz is unpacked while it is read.
 """
 
 from __future__ import annotations
 
 import csv
-import mmap
+import gzip
+import io
 import re
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import dropwhile
 from pathlib import Path
+from typing import BinaryIO, TextIO, cast
 
 from decorec.data.interactions import shortened
 from decorec.errors import DecorecError
@@ -42,9 +47,34 @@ OTHERS = {
     rb"PAR1\x15": "a parquet file",
 }
 """What a file is that begins in this way, and is no text in UTF-8."""
-SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-INSIDE = re.compile(r'[^",]"[^",\r\n]')
-"""A quote in the middle of a text that is not in quotes: inside of quotes it is doubled."""
+SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
+ENDINGS = {",": ".csv", "\t": ".tsv"}
+"""Separator of the fields -> what the name of such a file ends in."""
+INSIDE = r'[^"{0}]"[^"{0}\r\n]'
+"""A quote in the middle of a text that is not in quotes, where fields have the separator {0}: inside of quotes it is
+doubled."""
+BLOCK = 1 << 20
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file.
+
+    Raises:
+        gzip.BadGzipFile: the file is damaged or ends too early.
+    """
+    with cast(BinaryIO, gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb") as handle:
+        try:
+            yield handle
+        except (EOFError, zlib.error) as error:
+            raise gzip.BadGzipFile(str(error)) from error
+
+
+@contextmanager
+def _text(path: Path) -> Iterator[TextIO]:
+    """The lines of a file; what is not UTF-8 is replaced."""
+    with _unpacked(path) as handle, io.TextIOWrapper(handle, "utf-8", "replace", "\n") as text:
+        yield text
 
 
 def check_csv(path: Path) -> None:
@@ -53,7 +83,7 @@ def check_csv(path: Path) -> None:
     Raises:
         DecorecError: it is packed, a spreadsheet or UTF-16, or its lines end in CR alone.
     """
-    with path.open("rb") as handle:
+    with _unpacked(path) as handle:
         start = handle.read(BEGINNING)
     other = next((name for pattern, name in OTHERS.items() if re.match(pattern, start, re.DOTALL)), None)
     if other is not None:
@@ -66,18 +96,20 @@ def check_csv(path: Path) -> None:
         )
 
 
-def check_header(path: Path, names: Sequence[str], fields: Collection[str]) -> None:
+def check_header(path: Path, names: Sequence[str], fields: Collection[str], separator: str = ",") -> None:
     """Check the ``names`` of the columns as polars reads them, of which the ``fields`` are needed.
 
     Raises:
-        DecorecError: there is another separator than a comma, or a column that is needed is there twice.
+        DecorecError: there is another separator, or a column that is needed is there twice.
     """
     if len(names) == 1:
-        other = next((word for separator, word in SEPARATORS.items() if separator in names[0]), None)
+        own = f"{SEPARATORS[separator]}s"
+        other = next((one for one in SEPARATORS if one in names[0]), None)
         if other is not None:
+            ending = ENDINGS.get(other)
             raise DecorecError(
-                f"{path}, line 1: expected names with commas between them, found {other}: {shortened(names[0])!r}; "
-                "save the file with commas"
+                f"{path}, line 1: expected names with {own} between them, found {SEPARATORS[other]}s: "
+                f"{shortened(names[0])!r}; save the file with {own}" + (f", or call it {ending}" if ending else "")
             )
     # Polars calls the second one of two equal names so.
     twice = [name.strip() for name in names if name.strip() in fields and f"{name}_duplicated_0" in names]
@@ -91,7 +123,7 @@ def check_encoding(path: Path) -> None:
     Raises:
         DecorecError: it is not; the message names the line.
     """
-    with path.open("rb") as handle:
+    with _unpacked(path) as handle:
         for number, line in enumerate(handle, start=1):
             try:
                 line.decode()
@@ -119,17 +151,18 @@ class Survey:
     """
 
 
-def survey(path: Path) -> Survey:
-    """Look at all records of a csv file.
+def survey(path: Path, separator: str = ",") -> Survey:
+    """Look at all records of a csv file, or of one with another separator.
 
     Raises:
-        DecorecError: a quoted field is followed by something other than a comma or the end of the line.
+        DecorecError: a quoted field is followed by something other than a separator or the end of the line.
     """
     csv.field_size_limit(LONGEST_FIELD)
     records, before = 0, 0
     wide = broken = None
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as handle:
-        reader = csv.reader(_lines(handle), strict=True)
+    word = SEPARATORS[separator]
+    with _text(path) as handle:
+        reader = csv.reader(_lines(handle), delimiter=separator, strict=True)
         try:
             lines = dropwhile(lambda record: not record, reader)
             width = len(next(lines, []))
@@ -139,52 +172,55 @@ def survey(path: Path) -> Survey:
                 if not found:
                     continue
                 if found > width and wide is None:
-                    wide = _too_wide(path, reader.line_num, width, found)
+                    wide = _too_wide(path, reader.line_num, width, found, separator)
                 rest = found < width and " " in record[0].strip() and (found == 1 or before + found == width + 1)
                 if rest and broken is None:
                     broken = DecorecError(
                         f"{path}, line {reader.line_num}: expected {width} fields as in the header, found {found}, "
                         "which seem to be the rest of the line before; put fields with line breaks in quotes, and "
-                        "write the commas of empty fields"
+                        f"write the {word}s of empty fields"
                     )
                 before = found
         except csv.Error as error:
             raise DecorecError(
-                f"{path}, line {reader.line_num}: expected a comma or the end of the line after a closing quote, found "
-                f'something else ({error}); inside of a quoted field, write a quote twice ("")'
+                f"{path}, line {reader.line_num}: expected a {word} or the end of the line after a closing quote, "
+                f'found something else ({error}); inside of a quoted field, write a quote twice ("")'
             ) from error
     return Survey(records, wide, broken)
 
 
-def check_widths(path: Path, separator: str = ",") -> None:
-    """Check that no record of a csv file, or of one with tabs and without quotes, has more fields than its header.
+def check_widths(path: Path, separator: str = ",", *, quoted: bool = True) -> None:
+    """Check that no record of a csv file, or of one with another separator, has more fields than its header.
+
+    ``quoted``: whether fields may be in quotes.
 
     Raises:
         DecorecError: one has more; the message names its line.
     """
     csv.field_size_limit(LONGEST_FIELD)
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as handle:
-        quoted = separator == ","
+    with _text(path) as handle:
         reader = csv.reader(
             _lines(handle), delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
         )
         width = len(next(filter(None, reader), []))
         for record in reader:
             if len(record) > width:
-                raise _too_wide(path, reader.line_num, width, len(record), quoted)
+                raise _too_wide(path, reader.line_num, width, len(record), separator, quoted)
 
 
-def _too_wide(path: Path, line: int, width: int, found: int, quoted: bool = True) -> DecorecError:
-    advice = "put fields that hold a comma in quotes" if quoted else "take the tabs out of fields"
+def _too_wide(path: Path, line: int, width: int, found: int, separator: str, quoted: bool = True) -> DecorecError:
+    word = SEPARATORS[separator]
+    advice = f"put fields that hold a {word} in quotes" if quoted else f"take the {word}s out of fields"
     return DecorecError(f"{path}, line {line}: expected {width} fields as in the header, found {found}; {advice}")
 
 
-def lone_quote(path: Path) -> str | None:
+def lone_quote(path: Path, separator: str = ",") -> str | None:
     """Where the first quote stands in the middle of a text, in words; None where there is no quote at all."""
     if not has_quote(path):
         return None
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as handle:
-        number = next((number for number, line in enumerate(handle, start=1) if INSIDE.search(line)), None)
+    inside = re.compile(INSIDE.format(separator))
+    with _text(path) as handle:
+        number = next((number for number, line in enumerate(handle, start=1) if inside.search(line)), None)
     return "somewhere" if number is None else f"in line {number}"
 
 
@@ -197,8 +233,5 @@ def _lines(lines: Iterable[str]) -> Iterator[str]:
 
 def has_quote(path: Path) -> bool:
     """Whether there is a quote in a file."""
-    with path.open("rb") as handle:
-        if not path.stat().st_size:
-            return False
-        with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return content.find(b'"') >= 0
+    with _unpacked(path) as handle:
+        return any(b'"' in block for block in iter(partial(handle.read, BLOCK), b""))

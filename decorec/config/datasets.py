@@ -119,7 +119,8 @@ class NamedColumns(FolderDataset):
 
 
 class TableDataset(NamedColumns):
-    """The user's own tables (csv, parquet, folders of it): interactions (user, item, timestamp[, rating]) and items."""
+    """The user's own tables (csv, tsv, parquet, folders of it): interactions (user, item, timestamp[, rating]) and
+    items."""
 
     source: Literal["table"]
     interactions: str = "interactions.csv"

@@ -21,9 +21,9 @@ class ExternalConfig(Section):
     table."""
 
     path: str
-    """File (csv, parquet, or a folder of parquet files) of lists, with the columns user, item, and rank or score, or of
-    places, with the columns user, target and rank. {dataset} and {seed} stand for the data set and for each of the
-    seeds; without {seed} there is one file."""
+    """File (csv, tsv, parquet, or a folder of parquet files) of lists, with the columns user, item, and rank or score,
+    or of places, with the columns user, target and rank. {dataset} and {seed} stand for the data set and for each of
+    the seeds; without {seed} there is one file."""
     history: Literal["masked", "kept"] = "masked"
     """Whether the items of a user's history were left out (masked), as most programs do, or were candidates (kept).
     Lists with the history kept are compared in both ways."""

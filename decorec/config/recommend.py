@@ -26,7 +26,7 @@ class RecommendConfig(Section):
     exclude: Exclude = "bought"
     """bought: no item of the customer's own history; nothing: these are candidates as well."""
     exclude_items: str | None = None
-    """File of items that nobody gets: one id per line, or a table (csv, parquet) with a column item."""
+    """File of items that nobody gets: one id per line, or a table (csv, tsv, parquet) with a column item."""
     only: str | None = None
     """File of the only candidates, such as what is in stock; as for exclude_items."""
     categories: Distinct[str] = []

@@ -64,7 +64,7 @@ def export(
             history to the scores of all items, and to its query vector.
         self_contained: in place of a format: a folder with all that the run needs to recommend, on any machine, as
             --run of recommend and serve, or in Python.
-        histories: what customers bought (read): histories.parquet, or a table (csv, parquet) with user, item and
+        histories: what customers bought (read): histories.parquet, or a table (csv, tsv, parquet) with user, item and
             timestamp; they get query vectors, and up to 1,000 of them are checked; default: those of the run's data
             set, if the run lies in results/.
         output: folder (written); default: results/DATASET/export/RUN, or the folder self-contained in it.

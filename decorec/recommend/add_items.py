@@ -37,13 +37,13 @@ def add_items(
 
     Args:
         run: folder of a trained run (read), such as results/shop/runs/decorec-plus/seed-0 or results/shop/production.
-        items: table of items (read; csv or parquet): item, and any of title, brand, category, description and image (an
-            address, or a file relative to the folder of the table). Items that the run knows are passed over.
+        items: table of items (read; csv, tsv, parquet): item, and any of title, brand, category, description and image
+            (an address, or a file relative to the folder of the table). Items that the run knows are passed over.
         exposure: how often new items stand in the first ten places of the customers' lists, on average, divided by
             their share of all items.
         features: MODALITY.safetensors of the known items (read); default: those of the run's data set in results/.
         encoder: encoder.safetensors that these were made with (read); default: that of the run's data set.
-        histories: what customers bought (read): histories.parquet, or a table (csv, parquet) with user, item and
+        histories: what customers bought (read): histories.parquet, or a table (csv, tsv, parquet) with user, item and
             timestamp; default: that of the run's data set.
         output: folder (written): the model and config of the run, and added.safetensors; default:
             results/DATASET/added/RUN.

@@ -41,8 +41,8 @@ class ExtensibleRun(TrainedRun):
         The order of the items that were known does not change. Items of the table that are known are passed over.
 
         Args:
-            table: of items (csv, parquet): item, and any of title, brand, category, description and image (an address,
-                or a file relative to the folder of the table).
+            table: of items (csv, tsv, parquet): item, and any of title, brand, category, description and image (an
+                address, or a file relative to the folder of the table).
             exposure: how often new items stand in the first ten places of the customers' lists, on average, divided by
                 their share of all items.
             features: MODALITY.safetensors of the known items; None: those of the run's data set in results/.

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from decorec.acquire.sources.files import table_file
+from decorec.acquire.sources.files import is_table, table_file
 from decorec.acquire.sources.tables import Table
 from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
@@ -122,8 +122,8 @@ def read_histories(path: Path, items: list[str]) -> Sequences:
     """The histories of all customers in a table of interactions.
 
     Args:
-        path: histories.parquet, or a table (csv, parquet) of one's own with the columns user, item and timestamp, in
-            the form that the interactions of the source table have.
+        path: histories.parquet, or a table (csv, tsv, parquet) of one's own with the columns user, item and timestamp,
+            in the form that the interactions of the source table have.
         items: ids in the order of their index.
 
     Returns:
@@ -172,28 +172,24 @@ def own_histories(run: Path, items: list[str]) -> Sequences | None:
 
 
 def read_ids(path: Path) -> list[str]:
-    """The item ids in a file: one per line, or the column item of a table (csv, parquet).
+    """The item ids in a file: one per line, or the column item of a table (csv, tsv, parquet).
 
     Raises:
         DecorecError: the file is missing, no such table, or has no id.
     """
-    expected = "item ids, one per line, or a table (csv, parquet) with a column item"
-    try:
-        if path.suffix in (".csv", ".parquet"):
-            lazy = pl.scan_parquet(path, glob=False) if path.suffix == ".parquet" else _scan_csv(path)
-            found = lazy.select(pl.col("item").cast(pl.String)).collect()["item"].drop_nulls().to_list()
-        else:
+    expected = "item ids, one per line, or a table (csv, tsv, parquet) with a column item"
+    if is_table(path):
+        with Table(table_file(path)).opened(expected, ["item"], ["item"]) as (table, _):
+            found = table.select(pl.col("item").cast(pl.String)).collect()["item"].drop_nulls().to_list()
+    else:
+        try:
             found = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
-        raise DecorecError(f"{path}: expected {expected}, found {error}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise DecorecError(f"{path}: expected {expected}, found {error}") from error
     ids = [text for text in map(str.strip, found) if text]
     if not ids:
         raise DecorecError(f"{path}: expected {expected}, found none; add some, or leave the key out")
     return ids
-
-
-def _scan_csv(path: Path) -> pl.LazyFrame:
-    return pl.scan_csv(path, infer_schema=False, glob=False)
 
 
 def chosen(ids: Iterable[str], index: dict[str, int]) -> npt.NDArray[np.int64]:

@@ -54,8 +54,8 @@ def read_new_items(
     Items with a row in the files of features are not encoded.
 
     Args:
-        table: of items (csv or parquet), in the form that the items of the source table have: item, and any of title,
-            brand, category, description and image (an address, or a file relative to the folder of the table).
+        table: of items (csv, tsv, parquet), in the form that the items of the source table have: item, and any of
+            title, brand, category, description and image (an address, or a file relative to the folder of the table).
         known: ids of the model's items.
         features: MODALITY.safetensors of the data set: of all known items.
         encoder: encoder.safetensors that these were made with; only needed for items without a row in them.

@@ -51,7 +51,7 @@ def recommend(
     Args:
         run: folder of a trained run and seed, such as results/shop/runs/decorec-plus/seed-0 (read).
         settings: the section recommend of the configuration; its keys run and production are not used here.
-        histories: what customers bought (read): histories.parquet, or a table (csv, parquet) with user, item and
+        histories: what customers bought (read): histories.parquet, or a table (csv, tsv, parquet) with user, item and
             timestamp, in the form of the source table's interactions.
         sequences: sequences.parquet (read), in place of histories, where the source has no others.
         vocab: vocab.parquet (read), with sequences.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from decorec.config.datasets import TableDataset
 from decorec.config.prepare import FilterConfig
 from decorec.config.recommend import RecommendConfig
 from decorec.errors import DecorecError
+from decorec.recommend.histories import read_ids
 from decorec.recommend.step import recommend
 from tests.recommend.test_trained import ITEMS, names, saved
 from tests.support import small
@@ -137,6 +139,13 @@ def test_what_changes_nothing_is_told(tmp_path: Path, caplog: pytest.LogCaptureF
         "nobody has an item of the model's, such as 'item 0'",
     ):
         assert words in caplog.text
+
+
+@pytest.mark.parametrize("name", ["ids.csv", "ids.tsv", "ids.tsv.gz"])
+def test_ids_are_the_column_item_of_a_table(name: str, tmp_path: Path) -> None:
+    content = "why\titem\nold\t007\n\t8 \nnone\t\n".replace("\t", "," if name == "ids.csv" else "\t").encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert read_ids(tmp_path / name) == ["007", "8"]
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tables as files hold them, csv, parquet and JSON lines, with their columns as they are named there."""
+"""Tables as files hold them, csv, tsv, parquet and JSON lines, with their columns as they are named there."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from decorec.acquire.csv_files import (
+    ENDINGS,
     check_csv,
     check_encoding,
     check_header,
@@ -37,6 +38,7 @@ __all__ = [
     "TableFile",
     "expect_folder",
     "expect_widths",
+    "is_table",
     "joined",
     "table_file",
 ]
@@ -98,42 +100,60 @@ class LocalTable(TableFile):
 
 
 def table_file(path: Path) -> TableFile:
-    """A table of the user's own: a csv file, a parquet file, or a folder of parquet files."""
+    """A table of the user's own: a csv or tsv file, packed or not, a parquet file, or a folder of parquet files."""
     return Parquet(path) if path.suffix.lower() == PARQUET or path.is_dir() else Csv(path)
+
+
+def is_table(path: Path) -> bool:
+    """Whether the name of a file is that of such a table."""
+    return _ending(path) in (PARQUET, *ENDINGS.values())
+
+
+def _ending(path: Path) -> str:
+    """What the name of a file ends in, without .gz behind it."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
 @dataclass(frozen=True)
 class Csv(LocalTable):
-    """A csv file; values are read as text, so that ids keep leading zeros, and names lose blanks around them."""
+    """A csv file, or a tsv file, which has tabs in place of the commas; gzipped if its name ends in .gz.
+
+    Values are read as text, so that ids keep leading zeros, and names lose blanks around them.
+    """
+
+    @property
+    def separator(self) -> str:
+        """What stands between the fields."""
+        return next((one for one, ending in ENDINGS.items() if ending == _ending(self.path)), ",")
 
     @contextmanager
     def opened(self, what: str, fields: Sequence[str]) -> Iterator[Opened]:
         with reading(self.path, what):
-            if self.path.suffix.lower() != ".csv":
+            if _ending(self.path) not in ENDINGS.values():
                 named = self.path.suffix.lower() in (".inter", ".item")
                 advice = "; files of RecBole are the source recbole, for MMRec's see docs/how-to/sources.md"
                 raise DecorecError(
-                    f"{self.path}: expected a name ending in .csv or .parquet, found {self.path.suffix!r}; convert the "
-                    f"file{advice if named else ''}"
+                    f"{self.path}: expected a name ending in .csv, .tsv (also with .gz behind it) or .parquet, found "
+                    f"{self.path.suffix!r}; convert the file{advice if named else ''}"
                 )
             check_csv(self.path)
             try:
-                table = pl.scan_csv(self.path, infer_schema=False, glob=False)
-                check_header(self.path, table.collect_schema().names(), fields)
+                table = pl.scan_csv(self.path, separator=self.separator, infer_schema=False, glob=False)
+                check_header(self.path, table.collect_schema().names(), fields, self.separator)
                 yield _stripped(self.path, table), NOTHING_LOST
             except pl.exceptions.ComputeError as error:  # wrong quotes or too many fields: the line is named
                 check_encoding(self.path)
-                if (wide := survey(self.path).wide) is not None:
+                if (wide := survey(self.path, self.separator).wide) is not None:
                     raise wide from error
-                if lone_quote(self.path) is None:
+                if lone_quote(self.path, self.separator) is None:
                     raise
                 raise self._quoted("rows with quotes around whole fields", "others") from error
 
     def expect_records(self, found: int, columns: int, *, unbroken: bool = False) -> None:
         if not unbroken and not has_quote(self.path):
-            expect_widths(self.path, columns)  # the faster look
+            expect_widths(self.path, columns, self.separator)  # the faster look
             return
-        seen = survey(self.path)
+        seen = survey(self.path, self.separator)
         if seen.records != found and has_quote(self.path):
             raise self._quoted(f"{seen.records} records", str(found))
         for problem in (seen.wide, seen.broken if unbroken else None):
@@ -141,8 +161,9 @@ class Csv(LocalTable):
                 raise problem
 
     def _quoted(self, expected: str, found: str) -> DecorecError:
+        where = lone_quote(self.path, self.separator)
         return DecorecError(
-            f"{self.path}: expected {expected}, found {found}: a quote stands alone {lone_quote(self.path)}, and rows "
+            f"{self.path}: expected {expected}, found {found}: a quote stands alone {where}, and rows "
             'behind it were taken for one field; put such fields in quotes and write a quote inside of them twice ("")'
         )
 
@@ -247,23 +268,23 @@ class JsonLines(LocalTable):
             yield rows.lazy(), lost
 
 
-def expect_widths(path: Path, columns: int, separator: str = ",") -> None:
+def expect_widths(path: Path, columns: int, separator: str, *, quoted: bool = True) -> None:
     """Check that no record of a csv file has more fields than its header, where polars has not: ``columns`` were read.
 
     If these are not all of them, it counts the fields of no record: a comma in a title that is not in quotes moves the
-    values behind it by one column.
+    values behind it by one column. ``quoted``: whether fields may be in quotes.
 
     Raises:
         DecorecError: one has more; the message names its line.
     """
-    quote = '"' if separator == "," else None
+    quote = '"' if quoted else None
     table = pl.scan_csv(path, separator=separator, quote_char=quote, infer_schema=False, glob=False)
     with reading(path, "records of equal length"):
         try:
             if columns < len(table.collect_schema()):
                 table.select(pl.all().null_count()).collect(engine="streaming")
         except pl.exceptions.ComputeError:
-            check_widths(path, separator)
+            check_widths(path, separator, quoted=quoted)
             raise
 
 

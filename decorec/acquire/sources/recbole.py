@@ -68,11 +68,11 @@ class _AtomicFile(LocalTable):
                 yield table.rename(names).with_columns(split), NOTHING_LOST
             except pl.exceptions.ComputeError:
                 check_encoding(self.path)
-                check_widths(self.path, "\t")
+                check_widths(self.path, "\t", quoted=False)
                 raise
 
     def expect_records(self, found: int, columns: int, *, unbroken: bool = False) -> None:
-        expect_widths(self.path, columns, "\t")
+        expect_widths(self.path, columns, "\t", quoted=False)
 
     def _typed(self, heading: str) -> tuple[str, str]:
         """Name and type of a field.

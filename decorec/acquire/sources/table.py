@@ -1,4 +1,4 @@
-"""Source table: the user's own tables of interactions and items, csv or parquet by the ending of the name."""
+"""Source table: the user's own tables of interactions and items, csv, tsv or parquet by the ending of the name."""
 
 from __future__ import annotations
 

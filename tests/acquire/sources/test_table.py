@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -66,6 +67,46 @@ def test_many_files_give_the_bytes_of_one(tmp_path: Path) -> None:
         row.write_parquet(tmp_path / "many" / f"part-{number}.parquet")
     one, many = ([path.read_bytes() for path in run(tmp_path, name).values()] for name in ("one.parquet", "many"))
     assert one == many
+
+
+def write(path: Path, frame: pl.DataFrame) -> None:
+    """By the name of the file."""
+    content = frame.write_csv(separator="\t" if ".tsv" in path.name.lower() else ",").encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+@pytest.mark.parametrize("ending", ["tsv", "TSV", "tsv.gz", "csv.gz"])
+def test_tabs_and_packed_files_give_the_bytes_of_a_csv_file(tmp_path: Path, ending: str) -> None:
+    interactions, items = frames()
+    items = items.with_columns(description=pl.lit('Wide, "blue"\tand\nlong'))
+    for name in ("csv", ending):
+        write(tmp_path / f"interactions.{name}", interactions)
+        write(tmp_path / f"items.{name}", items)
+    one, other = (
+        [path.read_bytes() for path in run(tmp_path, f"interactions.{name}", f"items.{name}").values()]
+        for name in ("csv", ending)
+    )
+    assert one == other
+
+
+HEADER = "user\titem\ttimestamp"
+NO_TSV = [
+    ("tsv", b"user,item,timestamp\nu1,1,5\n", r"line 1: expected names with tabs between them, found commas: .*\.csv$"),
+    ("csv", f"{HEADER}\nu1\t1\t5\n".encode(), r"line 1: expected names with commas .* found tabs: .*\.tsv$"),
+    ("tsv", f"{HEADER}\nu1\t1\t5\t6\n".encode(), r"line 2: expected 3 .*found 4; put fields that hold a tab in"),
+    ("tsv", f'{HEADER}\n"u1" x\t1\t5\n'.encode(), r"line 2: expected a tab or the end of the line after a closing"),
+    ("tsv", f'{HEADER}\nu\t5" a\t5\nu\t1\t5\nu\t6" b\t5\n'.encode(), r"a quote stands alone in line 2"),
+    ("tsv.gz", gzip.compress(f"{HEADER}\nu1\t1\t5\n".encode())[:-9], "found a file that cannot be read"),
+    ("tsv.gz", f"{HEADER}\nu1\t1\t5\n".encode(), "found a file that cannot be read"),
+    ("tsv.gz", gzip.compress(b"PK\x03\x04" + bytes(99)), "found a zip archive or a spreadsheet"),
+]
+
+
+@pytest.mark.parametrize(("ending", "content", "message"), NO_TSV)
+def test_a_file_that_is_no_such_tsv(ending: str, content: bytes, message: str, tmp_path: Path) -> None:
+    write(tmp_path / "items.csv", frames()[1])
+    (tmp_path / f"interactions.{ending}").write_bytes(content)
+    refused(tmp_path, rf"interactions\.{ending}.*{message}", f"interactions.{ending}")
 
 
 def test_csv(tmp_path: Path) -> None:
@@ -229,7 +270,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
         "interactions.parquet",
     )
     (tmp_path / "interactions.xlsx").write_bytes(b"PK")
-    refused(tmp_path, r"expected a name ending in \.csv or \.parquet, found '\.xlsx'", "interactions.xlsx")
+    refused(tmp_path, r"expected a name ending in \.csv, \.tsv .* or \.parquet, found '\.xlsx'", "interactions.xlsx")
     (tmp_path / "baby.inter").write_text("userID\titemID\n")
     refused(tmp_path, r"found '\.inter'; convert the file; files of RecBole are the source recbole", "baby.inter")
 
