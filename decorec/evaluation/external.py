@@ -24,6 +24,7 @@ from decorec.config.external import ExternalConfig
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
 from decorec.evaluation.metrics import REPORTED, parse_metric
+from decorec.evaluation.list_metrics import CUTOFF, Lists
 from decorec.evaluation.rank_metrics import Ranks
 
 __all__ = ["Recommended", "Standing", "Targets"]
@@ -109,6 +110,9 @@ class Standing:
     """[U], in the order of the users; behind every cut-off where the target is in no list."""
     depth: float
     """Largest cut-off of a metric that is known; infinite where whole rankings are."""
+    first: Lists | None = None
+    """[U, CUTOFF] the first items of each list; of equal scores, the items in the order of the vocabulary. None where
+    the lists are not known, or one of them is too short."""
 
 
 @dataclass(frozen=True)
@@ -235,7 +239,18 @@ class Targets:
         missed = max(self.size, *(parse_metric(metric).cutoff for metric in REPORTED))
         ranks = Ranks(np.where(there, higher, missed), np.where(there, same - 1, 0))
         lengths = np.bincount(user, minlength=users)
-        return Standing(ranks, float(np.where(lengths >= whole, math.inf, lengths).min()))
+        depth = float(np.where(lengths >= whole, math.inf, lengths).min())
+        return Standing(ranks, depth, _first(user, item, by, lengths) if depth >= CUTOFF else None)
+
+
+def _first(user: IntArray, item: IntArray, by: npt.NDArray[np.float64], lengths: IntArray) -> Lists:
+    """The first CUTOFF items of each list, -1 where it has fewer."""
+    order = np.lexsort([item, by, user])
+    place = np.arange(len(order)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    found = np.full((len(lengths), CUTOFF), -1, np.int32)
+    kept = place < CUTOFF
+    found[user[order][kept], place[kept]] = item[order][kept]
+    return found
 
 
 def _expect_distinct(given: Recommended, users: list[str], user: IntArray, value: IntArray, what: str) -> None:

@@ -15,12 +15,14 @@ import numpy.typing as npt
 from decorec.data.id_codes import unique
 from decorec.data.sequences import Sequences
 
-__all__ = ["HEAD", "Items", "coverage", "gini", "tail_of", "user_metrics"]
+__all__ = ["CUTOFF", "HEAD", "Items", "Lists", "coverage", "gini", "tail_of", "user_metrics"]
 
 Floats = npt.NDArray[np.float64]
 Lists = npt.NDArray[np.int32]
 """[lists, length] item indices, -1 behind the last; at least one item in each list."""
 
+CUTOFF = 10
+"""The first items of a list that the tables measure."""
 HEAD = 5
 """The most popular fifth of the items is the head; the tail is the rest."""
 ELEMENTS = 1 << 23

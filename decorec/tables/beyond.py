@@ -20,16 +20,15 @@ from decorec.config.evaluation import EvaluateConfig
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
-from decorec.evaluation.list_metrics import Items, Lists, coverage, gini, user_metrics
+from decorec.evaluation.list_metrics import CUTOFF, Items, Lists, coverage, gini, user_metrics
 from decorec.evaluation.significance import bootstrap_interval
 from decorec.progress import track
 from decorec.tables.collect import Block, by_dataset
 from decorec.tables.labels import label
 from decorec.tables.render import Cell, Group, Table, percent, write
 
-__all__ = ["beyond_table", "decimals"]
+__all__ = ["Row", "World", "beyond_table", "decimals", "measured_rows"]
 
-CUTOFF = 10
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("dataset", "history", "metric", "model"), pl.String),
     **dict.fromkeys(("mean", "std"), pl.Float64),
@@ -45,8 +44,8 @@ def decimals(metric: str) -> int:
 
 
 @dataclass(frozen=True)
-class _Row:
-    """One metric of one run in one block; without an interval where it is no mean over users."""
+class Row:
+    """One metric of one model in one block; without an interval where it is no mean over users."""
 
     metric: str
     run: str
@@ -57,6 +56,7 @@ class _Row:
     high: float | None = None
 
     def cell(self) -> Cell:
+        """As it is printed."""
         digits = decimals(self.metric)
         spread = "" if self.std is None else f"{self.std:.{digits}f}"
         note = "" if self.low is None else f"[{self.low:.{digits}f}, {self.high:.{digits}f}]"
@@ -64,7 +64,7 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class _World:
+class World:
     """What the lists of a data set are measured against."""
 
     data: Sequences
@@ -77,7 +77,12 @@ class _World:
         return len(self.items.counts)
 
     @classmethod
-    def read(cls, vocab: Path, sequences: Path, features: Sequence[Path]) -> _World:
+    def read(cls, vocab: Path, sequences: Path, features: Sequence[Path]) -> World:
+        """From the files of a data set.
+
+        Raises:
+            DecorecError: a file is missing or damaged.
+        """
         names, data = read_vocab(vocab), Sequences.read(sequences)
         found = {file.stem: FeatureFile.read(file).aligned(names)[0] for file in features}
         return cls(data.having("test"), Items.of(data, len(names), found))
@@ -90,7 +95,7 @@ class _World:
         return owner[before] * self.size + self.data.items[before]
 
     def lists(self, file: Path) -> dict[History, Lists]:
-        """The first items of each user, [U, CUTOFF]; users in ascending order of their ids, as in other tables."""
+        """The first items of each user in a file of a run, [U, CUTOFF]; users in ascending order of their ids."""
         frame, users = read_table(file, LISTS), sorted(self.data.users)
         found: dict[History, Lists] = {}
         for history in HISTORIES:
@@ -124,35 +129,35 @@ class _World:
         return together, users
 
 
-def _rows(
+def measured_rows(
     run: str, seeds: Sequence[tuple[dict[str, float], dict[str, Floats]]], evaluate: EvaluateConfig
-) -> list[_Row]:
-    """One row per metric of a run in one block."""
+) -> list[Row]:
+    """One row per metric of a model in one block, from what was ``World.measured`` of its seeds."""
 
     def spread(values: Sequence[float]) -> tuple[float, float | None, int]:
         std = float(np.std(values, ddof=1)) if len(values) > 1 else None
         return float(np.mean(values)), std, len(values)
 
-    rows = [_Row(f"{name}@{CUTOFF}", run, *spread([found[name] for found, _ in seeds])) for name in seeds[0][0]]
+    rows = [Row(f"{name}@{CUTOFF}", run, *spread([found[name] for found, _ in seeds])) for name in seeds[0][0]]
     names = list(seeds[0][1])
     users = np.stack([[found[name] for name in names] for _, found in seeds])  # [S, M, U]
     low, high = bootstrap_interval(users.mean(0).T, resamples=evaluate.bootstrap, level=evaluate.level)
     for index, name in enumerate(names):
         measured = spread(users[:, index].mean(1).tolist())
-        rows.append(_Row(f"{name}@{CUTOFF}", run, *measured, float(low[index]), float(high[index])))
+        rows.append(Row(f"{name}@{CUTOFF}", run, *measured, float(low[index]), float(high[index])))
     return rows
 
 
 def _blocks(
-    files: Mapping[str, Mapping[int, Path]], dataset: str, world: _World, evaluate: EvaluateConfig
-) -> Iterator[tuple[Block, list[_Row]]]:
+    files: Mapping[str, Mapping[int, Path]], dataset: str, world: World, evaluate: EvaluateConfig
+) -> Iterator[tuple[Block, list[Row]]]:
     """The rows of each block of a data set, in the order metric, run."""
-    rows: dict[History, list[list[_Row]]] = {history: [] for history in HISTORIES}
+    rows: dict[History, list[list[Row]]] = {history: [] for history in HISTORIES}
     for run, seeds in track(files.items(), f"{dataset}: lists", unit="run"):
         lists = [world.lists(seeds[seed]) for seed in sorted(seeds)]
         for history, found in rows.items():
             if (lists[0][history] >= 0).any():  # masked, nothing is left where all users had everything
-                found.append(_rows(run, [world.measured(history, one[history]) for one in lists], evaluate))
+                found.append(measured_rows(run, [world.measured(history, one[history]) for one in lists], evaluate))
     for history, found in rows.items():
         if found:
             yield Block(dataset, history), [row for metric in zip(*found, strict=True) for row in metric]
@@ -200,7 +205,7 @@ def beyond_table(
                 "vocab.parquet and its sequences.parquet"
             )
         of_dataset = [file for file in features if layout.wildcards_of(file, layout.FEATURES)["dataset"] == dataset]
-        world = _World.read(of_vocab[dataset], of_sequences[dataset], of_dataset)
+        world = World.read(of_vocab[dataset], of_sequences[dataset], of_dataset)
         for block, rows in _blocks(files, dataset, world, evaluate):
             records += [(*block, r.metric, r.run, r.mean, r.std, r.seeds, r.low, r.high) for r in rows]
             metrics = dict.fromkeys(row.metric for row in rows)

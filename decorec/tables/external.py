@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from decorec.config.evaluation import EvaluateConfig
 from decorec.config.external import ExternalConfig, ExternalRuns
 from decorec.errors import DecorecError
 from decorec.evaluation.external import Recommended, Targets
+from decorec.evaluation.list_metrics import Lists
 from decorec.evaluation.metrics import REPORTED, parse_metric
 from decorec.evaluation.rank_metrics import Ranks
 from decorec.evaluation.significance import FLIPS
+from decorec.tables.beyond import Row, World, decimals, measured_rows
 from decorec.tables.cells import cells
 from decorec.tables.collect import Block, RunRanks, read_runs
 from decorec.tables.labels import label
@@ -63,7 +66,8 @@ def external_table(
         csv: the table (written), one row per data set, history, metric and model: dataset, history (kept or masked),
             metric, model (the run, or the name in external), origin (run or external), mean, std, seeds, ci_low,
             ci_high, p_value (paired test of the reference against the model). A metric that the lists of a model do
-            not reach has no row.
+            not reach has no row. Of recommendations that are lists there are also the metrics of beyond.csv that need
+            no features, without a test.
         tex: the printed table as a LaTeX float (written).
         html: the printed table as a page (written).
         md: the printed table as Markdown (written).
@@ -76,14 +80,18 @@ def external_table(
         raise DecorecError(f"--reference: expected one of {', '.join(runs)}, found {reference!r}; correct the name")
     blocks = read_runs(ranks, runs)
     files = {dataset_of(vocab): (vocab, other) for vocab, other in zip(vocabs, sequences, strict=True)}
-    found: dict[Block, dict[str, tuple[RunRanks, float]]] = {block: {} for block in blocks}
+    found: dict[Block, dict[str, _Measured]] = {block: {} for block in blocks}
+    beyond: dict[Block, list[Row]] = {block: [] for block in blocks}
     notes = []
     for dataset in dict.fromkeys(block.dataset for block in blocks):
-        tested = Targets.read(*files[dataset])
+        tested, world = Targets.read(*files[dataset]), World.read(*files[dataset], features=[])
         _expect_same_targets(tested, next(file for file in ranks if file.parents[3].name == dataset))
         for name, section in external.root.items():
             for block, measured in _measured(tested, dataset, name, section, lists).items():
                 found[block][name] = measured
+                if any((first >= 0).any() for first in measured.first):  # masked, it may be that nothing is left
+                    seeds = [world.measured(block.history, first) for first in measured.first]
+                    beyond[block] += measured_rows(name, seeds, evaluate)
         if tested.repeats:
             notes.append(
                 f"{dataset}: {tested.repeats:,} of {len(tested.data.users):,} users had their target before. Lists "
@@ -92,13 +100,13 @@ def external_table(
     rows: list[Summary] = []
     for block, group in blocks.items():
         rows += summarise_block(block, group, reference, evaluate)
-        for name, (own, depth) in found[block].items():
-            reached = [metric for metric in REPORTED if parse_metric(metric).cutoff <= depth]
-            pair = {reference: group[reference], name: own}
+        for name, own in found[block].items():
+            reached = [metric for metric in REPORTED if parse_metric(metric).cutoff <= own.depth]
+            pair = {reference: group[reference], name: own.ranks}
             both = summarise_block(block, pair, reference, evaluate, reached) if reached else []
             rows += [row for row in both if row.run == name]
     table = Table(
-        records=_records(rows, runs),
+        records=pl.concat([_records(rows, runs), _beyond(beyond)]),
         caption="Recommendations of other programs beside the runs, on the test targets",
         columns=["Model", *REPORTED],
         groups=[_group(block, [row for row in rows if row.block == block]) for block in blocks],
@@ -110,10 +118,22 @@ def external_table(
             "model, not corrected for the number of comparisons. (Intervals and p-values are in the html and csv "
             "files.)",
             *notes,
+            *(_in_words(block, found) for block, found in beyond.items() if found),
         ],
     )
     write(table, csv, tex, html, md)
     logging.getLogger("decorec").info("%s: %d files of recommendations, %d rows out", csv, len(lists), len(rows))
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Recommendations of one name, with one treatment of the history; users in ascending order of their ids."""
+
+    ranks: RunRanks
+    depth: float
+    """Largest cut-off of a metric that is known of all seeds."""
+    first: list[Lists]
+    """The first items of each seed's lists; empty where they are not known of all seeds."""
 
 
 def _expect_same_targets(tested: Targets, ranks: Path) -> None:
@@ -129,8 +149,8 @@ def _expect_same_targets(tested: Targets, ranks: Path) -> None:
 
 def _measured(
     tested: Targets, dataset: str, name: str, section: ExternalConfig, lists: list[Path]
-) -> dict[Block, tuple[RunRanks, float]]:
-    """Ranks of recommendations over their seeds, and how deep they are known, with each treatment of the history."""
+) -> dict[Block, _Measured]:
+    """What is known of recommendations over their seeds, with each treatment of the history."""
     files = section.files_of(dataset, lists)
     if not files:
         raise DecorecError(f"--lists: expected {section.path} for the data set {dataset!r}, found none; pass the file")
@@ -141,8 +161,10 @@ def _measured(
         standing = [each[history] for each in seeds]
         parts = (np.stack([getattr(one.ranks, part)[order] for one in standing]) for part in ("higher", "equal"))
         depth = min(one.depth for one in standing)
-        result[Block(dataset, history)] = RunRanks(tuple(sorted(files)), Ranks(*parts)), depth
-    _expect_reached(name, list(files.values()), [depth for _, depth in result.values()])
+        first = [one.first[order] for one in standing if one.first is not None]
+        own = RunRanks(tuple(sorted(files)), Ranks(*parts))
+        result[Block(dataset, history)] = _Measured(own, depth, first if len(first) == len(standing) else [])
+    _expect_reached(name, list(files.values()), [one.depth for one in result.values()])
     return result
 
 
@@ -164,6 +186,25 @@ def _records(rows: Sequence[Summary], runs: Sequence[str]) -> pl.DataFrame:
         for origin in ["run" if row.run in runs else "external"]
     ]
     return pl.DataFrame(records, schema=SCHEMA, orient="row")
+
+
+def _beyond(found: Mapping[Block, Sequence[Row]]) -> pl.DataFrame:
+    """The rows of the metrics beyond accuracy; they are tested against nothing."""
+    records = [
+        (*block, row.metric, row.run, "external", row.mean, row.std, row.seeds, row.low, row.high, None)
+        for block, rows in found.items()
+        for row in rows
+    ]
+    return pl.DataFrame(records, schema=SCHEMA, orient="row")
+
+
+def _in_words(block: Block, rows: Sequence[Row]) -> str:
+    """The metrics beyond accuracy of one block, for the notes."""
+    parts = [
+        f"{run}: " + ", ".join(f"{row.metric} {row.mean:.{decimals(row.metric)}f}" for row in rows if row.run == run)
+        for run in dict.fromkeys(row.run for row in rows)
+    ]
+    return f"{block.title('beyond accuracy (of the runs in the table beyond)')}: {'; '.join(parts)}."
 
 
 def _group(block: Block, rows: Sequence[Summary]) -> Group:

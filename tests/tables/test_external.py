@@ -84,8 +84,10 @@ def test_lists_of_a_run_give_what_the_run_has(tmp_path: Path) -> None:
         assert (theirs["origin"], theirs["seeds"], theirs["std"]) == ("external", "2", "0.000000")
         for key in ("mean", "ci_low", "ci_high", "p_value"):
             assert own[key] == theirs[key], f"{metric} {key}"
+    beyond = ("Coverage", "Gini", "Popularity", "PopularityShare", "Novelty", "TailShare")
     short = {(history, metric) for history, model, metric in rows if model == "short"}
-    assert short == {("masked", f"{name}@10") for name in ("Hit", "NDCG", "MRR")}, "of the rest nothing is known"
+    known = {("masked", f"{name}@10") for name in ("Hit", "NDCG", "MRR", *beyond)}
+    assert short == known, "of the rest nothing is known"
     # Without item 50 at the top, a target behind it moves up by one; the tenth place is that of higher = 10.
     hits = sum(max(before - 1, 0) < 10 for before in PLACES["decorec"])
     assert rows["masked", "short", "Hit@10"]["mean"] == f"{hits / USERS:.6f}"
@@ -93,6 +95,39 @@ def test_lists_of_a_run_give_what_the_run_has(tmp_path: Path) -> None:
     assert len(printed) == 1 and printed[0][2] == "" and printed[0][1]
     assert_md_says_what_html_says(outputs["md"], outputs["html"])
     assert_tex_is_well_formed(outputs["tex"].read_text(), columns=7)
+
+
+def test_lists_are_measured_beyond_accuracy_and_places_cannot_be(tmp_path: Path) -> None:
+    """In training everybody had the items 50 and 51, and nobody any other."""
+    given, outputs = world(tmp_path), outputs_of(tmp_path, "external")
+    write_lists(tmp_path / "lists.csv", PLACES["sasrec"], 12)
+    places = [(f"user {user:02}", NAMES[user], place + 1) for user, place in enumerate(PLACES["sasrec"])]
+    pl.DataFrame(places, schema=["user", "target", "rank"], orient="row").write_csv(tmp_path / "places.csv")
+    sections = {name: {"path": str(tmp_path / f"{name}.csv"), "history": "kept"} for name in ("lists", "places")}
+    given["lists"] = [tmp_path / "lists.csv", tmp_path / "places.csv"]
+    external_table(**given, external=ExternalRuns.model_validate(sections), **outputs)
+    rows = [row for row in records(outputs["csv"]) if row["origin"] == "external"]
+    found = {(row["model"], row["history"], row["metric"]): float(row["mean"]) for row in rows}
+    first = []
+    for user, before in enumerate(PLACES["sasrec"]):
+        others = [50, *(item for item in range(ITEMS) if item not in (50, user))]
+        first.append([*others[:before], user, *others[before:]][:10])
+    counts = np.sort(np.bincount(np.ravel(first), minlength=ITEMS))
+    differences = np.abs(counts[:, None] - counts).sum()
+    had = np.mean([50 in items for items in first]) / 10
+    expected = {
+        "Coverage@10": (counts > 0).mean(),
+        "Gini@10": differences / (2 * ITEMS * counts.sum()),
+        "Popularity@10": USERS * had,
+        "PopularityShare@10": had / 2,
+        "Novelty@10": np.log2(USERS) * (1 - had),
+        "Repeats@10": had,
+    }
+    for metric, value in expected.items():
+        assert found["lists", "kept", metric] == pytest.approx(value, abs=1e-6), metric
+    assert ("lists", "masked", "Coverage@10") in found and ("lists", "masked", "Repeats@10") not in found
+    assert {metric for model, _, metric in found if model == "places" and metric.startswith("Cov")} == set()
+    assert f"lists: Coverage@10 {expected['Coverage@10']:.4f}, Gini@10 " in outputs["md"].read_text()
 
 
 def test_users_who_had_their_target_before_are_counted(tmp_path: Path) -> None:
