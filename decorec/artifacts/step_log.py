@@ -29,7 +29,18 @@ from typing import Any, Literal
 from decorec.artifacts import layout
 from decorec.artifacts.seal import Provenance
 
-__all__ = ["Entry", "Used", "append", "begun", "count_ended", "current", "descendants", "largest_memory", "read"]
+__all__ = [
+    "Entry",
+    "Used",
+    "append",
+    "begun",
+    "count_ended",
+    "current",
+    "descendants",
+    "largest_memory",
+    "processor_seconds",
+    "read",
+]
 
 Outcome = Literal["done", "failed", "stopped"]
 LONGEST = 1_000
@@ -60,7 +71,7 @@ class Used:
         return cls(
             seconds=time.monotonic() - start,
             processor_seconds=sum(used.ru_utime + used.ru_stime for used in (own, ended))
-            + sum(map(_ticks, living)) / TICK,
+            + sum(map(processor_seconds, living)),
             memory=max(sum(map(largest_memory, [os.getpid(), *living])), ended.ru_maxrss, 1024 * max(_ended)) / 1024,
         )
 
@@ -178,11 +189,11 @@ def _stat(file: Path) -> list[str]:
     return file.read_text().rpartition(")")[2].split()
 
 
-def _ticks(process: int) -> int:
-    """Clock ticks of a process and of those that it has waited for (fields 14 to 17); 0 if it has ended."""
+def processor_seconds(process: int) -> float:
+    """Of a process and of those that it has waited for (fields 14 to 17); 0 if it has ended."""
     with suppress(OSError, ValueError):
-        return sum(map(int, _stat(Path(f"/proc/{process}/stat"))[11:15]))
-    return 0
+        return sum(map(int, _stat(Path(f"/proc/{process}/stat"))[11:15])) / TICK
+    return 0.0
 
 
 def largest_memory(process: int) -> int:

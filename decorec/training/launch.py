@@ -98,11 +98,11 @@ def together(step: Callable[..., None], count: int, arguments: dict[str, Any]) -
     started: list[_Rank] = []
     with tempfile.TemporaryDirectory() as folder, _passed_on(started):
         meeting = Path(folder) / "meeting"
-        sealed = seal.current() is not None
+        sealed, start = seal.current() is not None, step_log.current().start
         try:
             for number in range(count):
                 ours, theirs = context.Pipe()
-                given = (theirs, number, count, meeting, sealed, step, {**arguments, "threads": threads})
+                given = (theirs, number, count, meeting, sealed, start, step, {**arguments, "threads": threads})
                 process = context.Process(target=_run, args=given, daemon=True)
                 process.start()
                 theirs.close()
@@ -206,6 +206,7 @@ def _run(
     count: int,
     meeting: Path,
     sealed: bool,
+    start: float,
     step: Callable[..., None],
     arguments: dict[str, Any],
 ) -> None:
@@ -218,6 +219,7 @@ def _run(
     known: seal.Provenance | None = None
     status, error, text = 0, None, ""
     entry = step_log.begun(step.__name__)
+    entry.start = start
     try:
         ranks.join(number, count, meeting, told)
         with seal.provenance() if sealed else nullcontext() as known:

@@ -13,6 +13,7 @@ rank alone writes files and messages.
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -306,11 +307,13 @@ class SharedKeeper(Keeper):
             super()._write(now)
 
     def _used(self) -> Used:
-        """Of all ranks, all of which have to call it."""
+        """Of all ranks, which all have to call it, with what it took to start them."""
         step = step_log.current()
         own = Used.so_far(step.start)
-        processor, memory = map(self.ranks.total, (own.processor_seconds, own.memory))
-        return step.earlier + Used(own.seconds, processor, memory)
+        parent = multiprocessing.parent_process()
+        started_by = {parent.pid, os.getppid()} if parent is not None and not self.ranks.number else set()
+        processor = own.processor_seconds + sum(step_log.processor_seconds(one) for one in started_by if one)
+        return step.earlier + Used(own.seconds, self.ranks.total(processor), self.ranks.total(own.memory))
 
     def remove(self) -> None:
         """By the first rank."""

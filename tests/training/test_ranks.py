@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -202,6 +203,7 @@ def test_a_killed_rank_ends_the_job_and_the_next_one_has_the_bytes_of_an_undistu
     given = arguments(tmp_path, run, "stage1") | {"threads": 2}
     train(**given, **places(tmp_path / "undisturbed"))
     stopped = given | places(tmp_path / "stopped")
+    step_log.begun("train").start -= 1_000  # as if the step had begun long before its ranks
     kill = {"text": ": epoch 0,", "number": signal.SIGKILL, "target": "rank"}
     with pytest.raises(
         DecorecError, match=r"train\.devices: expected 2 .* found rank 1 \(process \d+\) killed by SIGKILL"
@@ -216,7 +218,7 @@ def test_a_killed_rank_ends_the_job_and_the_next_one_has_the_bytes_of_an_undistu
     kept = json.loads(read_arrays(stopped["state"])[1]["facts"])["used"]
     entry = step_log.begun("train")
     train(**stopped)
-    assert entry.earlier == Used(**kept) and entry.earlier.processor_seconds > 0
+    assert entry.earlier == Used(**kept) and entry.earlier.seconds > 1_000
     assert contents(tmp_path / "stopped") == contents(tmp_path / "undisturbed")
 
 
@@ -224,8 +226,13 @@ def test_a_state_holds_what_all_ranks_took(tmp_path: Path, monkeypatch: pytest.M
     """Here another rank took as much as this one; earlier starts were counted when their state was kept."""
     step_log.begun("train").continues(Used(10, 20, 1500))
     monkeypatch.setattr(Used, "so_far", lambda start: Used(5, 6, 700))
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(pid=-1))
+    monkeypatch.setattr(os, "getppid", lambda: -2)
+    monkeypatch.setattr(step_log, "processor_seconds", {-1: 0.5, -2: 1.5}.__getitem__)
     monkeypatch.setattr(SharedRanks, "total", lambda ranks, value: 2 * value)
-    assert SharedKeeper(tmp_path / "state", "key", SharedRanks(0, 2))._used() == Used(15, 32, 1500)
+    first, second = (SharedKeeper(tmp_path / "state", "key", SharedRanks(number, 2)) for number in (0, 1))
+    assert first._used() == Used(15, 20 + 2 * (6 + 0.5 + 1.5), 1500)
+    assert second._used() == Used(15, 20 + 2 * 6, 1500), "those that started the ranks count once"
 
 
 def failing(*, error: Exception, threads: int) -> None:
