@@ -23,8 +23,8 @@ from decorec.artifacts.schemas.ranks import History
 from decorec.config.external import ExternalConfig
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
-from decorec.evaluation.metrics import REPORTED, parse_metric
 from decorec.evaluation.list_metrics import CUTOFF, Lists
+from decorec.evaluation.metrics import REPORTED, parse_metric
 from decorec.evaluation.rank_metrics import Ranks
 
 __all__ = ["Recommended", "Standing", "Targets"]
