@@ -57,7 +57,7 @@ docs/results.md: setup
 		config/scientific.yaml config/competitors.yaml config/tuned-scientific.yaml config/advantages.yaml
 	cp results/results.md $@
 
-# With HM4SR, which reads the time stamps that this data set has. The page has three of the five seeds so far.
+# With HM4SR, which reads the time stamps that this data set has.
 docs/results-hm.md: setup
 	$(BIN)/snakemake --cores $(CORES) results/results.md \
 		--configfile config/hm.yaml config/competitors-times.yaml config/tuned-hm.yaml
