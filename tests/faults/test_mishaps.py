@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from decorec.artifacts.files import (
     write_text,
 )
 from decorec.errors import DecorecError, explain
+from tests.support.disks import disk
 from tests.support.hostile import Hostile
 
 NOISE = np.random.default_rng(0).random(100_000)
@@ -36,19 +36,6 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 }
 SAMPLE = '{"source": "sample", "items": 60, "users": 60}'
 CRAWL = ["crawl", "--dataset", '{"source": "amazon2018", "category": "Test"}', "--settings", '{"private_hosts": true}']
-
-
-@contextmanager
-def disk(folder: Path, options: str) -> Iterator[Path]:
-    """A small file system of its own, mounted at ``folder``; skips the test where that is not allowed."""
-    folder.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
-    if mount.returncode:
-        pytest.skip(f"needs the right to mount a file system: {mount.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def leftovers(folder: Path) -> list[str]:
