@@ -15,8 +15,8 @@ class DaskConfig(Section):
     scheduler: str | None = Field(None, pattern=r"^(local|tcp://[^\s/]+:\d+)$")
     """null: threads of one process, in its memory. local: processes that the step starts, as many as the rule has
     threads. tcp://HOST:PORT: the workers of a running scheduler of dask, which see the folder of the results."""
-    memory: float = Field(4, gt=0)
-    """GB of each of the processes of local; what does not fit lies on the disk."""
+    memory: float = Field(4, ge=0.5)
+    """GB of each of the processes of local, a quarter of one for its libraries; what does not fit lies on the disk."""
 
     def beside(self, threads: int) -> float:
         """GB of the processes that a step with ``threads`` starts beside itself."""
