@@ -8,11 +8,14 @@ make again what was lost with it. Few blocks are under way at a time, and each i
 
 from __future__ import annotations
 
+import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import wraps
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +26,12 @@ from decorec.config.prepare import GraphConfig
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
 from decorec.prepare.cooccurrence_blocks import matrix_of, pair_weights, row_blocks
+from decorec.prepare.dask_workers import result_of, running
 
 __all__ = ["count_on_workers"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Longs = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -60,7 +66,9 @@ def count_on_workers(
     """
     from dask.delayed import delayed
 
-    known = client.scheduler_info()["workers"].values()
+    from decorec.prepare.dask_code import CODE
+
+    known = running(client)
     threads = max(1, sum(worker["nthreads"] for worker in known))
     memory = min(
         ((worker["memory_limit"] or DEFAULT_MEMORY) // worker["nthreads"] for worker in known), default=DEFAULT_MEMORY
@@ -71,15 +79,19 @@ def count_on_workers(
     window = longest if graph.window == "all" else min(longest, graph.window)
     cuts = np.flatnonzero(np.diff(np.cumsum(lengths) // part)) + 1
     users = pairwise([0, *cuts.tolist(), len(lengths)])
-    parts = client.persist([delayed(read_part)(sequences.absolute(), *some, items, window) for some in users])
-    interactions, row_pairs = client.compute(_tree(np.add, [delayed(totals)(one) for one in parts])).result()
+    parts = client.persist([delayed(read_part)(CODE, sequences.absolute(), *some, items, window) for some in users])
+    interactions, row_pairs = result_of(
+        client, client.compute(_tree(add, [delayed(totals)(CODE, one) for one in parts]))
+    )
 
     pairs = np.concatenate([[0], np.cumsum(row_pairs)])
     weights, unit = pair_weights(window, graph.distance, int(interactions.max(initial=1)))
     shared = delayed(weights)
     block = block or min(memory // BLOCK_SHARE // PAIR_BYTES, int(pairs[-1]) // threads + 1)
     blocks = (
-        delayed(finished)(_tree(add, [delayed(count_part)(one, *rows, shared) for one in parts]), unit, graph.top)
+        delayed(finished)(
+            CODE, _tree(add, [delayed(count_part)(CODE, one, *rows, shared) for one in parts]), unit, graph.top
+        )
         for rows in row_blocks(pairs, block)
     )
     most = np.minimum(row_pairs, items if graph.top is None else min(items, graph.top))
@@ -91,10 +103,10 @@ def _in_order(client: Any, blocks: Iterator[Any]) -> Iterator[tuple[Longs, Ints,
     under_way: deque[Any] = deque()
     for number, block in enumerate(blocks):
         under_way.append(client.compute(block, priority=-number))
-        if len(under_way) > sum(client.nthreads().values()):
-            yield under_way.popleft().result()
+        if len(under_way) > sum(worker["nthreads"] for worker in running(client)):
+            yield result_of(client, under_way.popleft())
     while under_way:
-        yield under_way.popleft().result()
+        yield result_of(client, under_way.popleft())
 
 
 def _collected(blocks: Iterator[tuple[Longs, Ints, Floats]], room: int) -> tuple[list[Longs], Ints, Floats]:
@@ -109,16 +121,36 @@ def _collected(blocks: Iterator[tuple[Longs, Ints, Floats]], room: int) -> tuple
     return counts, columns, sums
 
 
-def _tree(function: Callable[..., Any], values: list[Any]) -> Any:
+def _tree(function: Callable[[str, Any, Any], Any], values: list[Any]) -> Any:
     """All ``values`` put together, two and two."""
     from dask.delayed import delayed
 
+    from decorec.prepare.dask_code import CODE
+
     while len(values) > 1:
         rest = values[len(values) // 2 * 2 :]
-        values = [delayed(function)(*two) for two in zip(values[::2], values[1::2], strict=False)] + rest
+        values = [delayed(function)(CODE, *two) for two in zip(values[::2], values[1::2], strict=False)] + rest
     return values[0]
 
 
+def task(function: Callable[P, T]) -> Callable[Concatenate[str, P], T]:
+    """A function for workers, told the code of the step: a worker that has another one refuses to count with it."""
+
+    @wraps(function)
+    def checked(code: str, /, *arguments: P.args, **named: P.kwargs) -> T:
+        from decorec.prepare.dask_code import CODE
+
+        if code != CODE:
+            raise DecorecError(
+                f"dask.scheduler: expected workers with decorec {code}, found {CODE} at {socket.gethostname()}, "
+                f"process {os.getpid()}; start it anew, with the same environment as this step"
+            )
+        return function(*arguments, **named)
+
+    return checked
+
+
+@task
 def read_part(sequences: Path, begin: int, stop: int, items: int, window: int) -> Known:
     """What a worker has to know of the users ``begin`` to ``stop``: their training part, item by item."""
     from decorec.prepare.cooccurrence_kernels import places
@@ -138,12 +170,14 @@ def read_part(sequences: Path, begin: int, stop: int, items: int, window: int) -
     return first, seen, training.items, pairs
 
 
+@task
 def totals(known: Known) -> Longs:
     """Interactions and pairs of each item, [2, items]."""
     first, _, _, pairs = known
     return np.stack([np.diff(first), np.diff(pairs)])
 
 
+@task
 def count_part(known: Known, begin: int, stop: int, weights: Longs) -> Any:
     """Rows ``begin`` to ``stop`` over the users of a part: CSR int64, in units of the weights."""
     import scipy.sparse
@@ -164,11 +198,13 @@ def count_part(known: Known, begin: int, stop: int, weights: Longs) -> Any:
     return counted
 
 
+@task
 def add(one: Any, other: Any) -> Any:
-    """The sum of the counts of two parts."""
+    """The sum of what two parts have."""
     return one + other
 
 
+@task
 def finished(
     counted: Any, unit: float, top: int | None
 ) -> tuple[Longs, npt.NDArray[np.int32], npt.NDArray[np.float32]]:
