@@ -24,6 +24,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from decorec import gpus
 from decorec.artifacts.seal import provenance
 from decorec.artifacts.step_log import begun
 from decorec.errors import DecorecError, explain
@@ -139,6 +140,7 @@ def _parser_of(name: str, function: Callable[..., None]) -> argparse.ArgumentPar
     if "threads" not in parameters:
         parser.add_argument("--threads", type=int, metavar="INT", help=argparse.SUPPRESS)
     parser.add_argument("--log", type=Path, metavar="PATH", help=argparse.SUPPRESS)
+    parser.add_argument("--gpu-mb", type=int, default=0, metavar="INT", help=argparse.SUPPRESS)
     parser.add_argument(
         FLAG, action="store_true", help="compute with the instructions that all processors with AVX2 have"
     )
@@ -209,6 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             del values["threads"]  # every step takes the flag: the libraries read it when they are imported
         del values["reproducible"]
         entry.log = values.pop("log")
+        gpus.promise(values.pop("gpu_mb"))
         entry.outputs, entry.values = _outputs(function, values), values
         gc.freeze()  # what the imports have made stays; `python -m decorec` imports without looking for garbage
         gc.enable()

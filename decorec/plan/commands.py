@@ -12,7 +12,14 @@ __all__ = ["call", "step"]
 
 
 def step(
-    name: str, *, reproducible: bool, wildcards: str = "", params: str = "", input: str = "", output: str = ""
+    name: str,
+    *,
+    reproducible: bool,
+    wildcards: str = "",
+    params: str = "",
+    input: str = "",
+    output: str = "",
+    resources: str = "",
 ) -> str:
     """The command that runs the step ``name`` in a rule, with the rule's placeholders.
 
@@ -21,7 +28,7 @@ def step(
     go to the rule's log, whose name tells the step where to write what it took. ``reproducible``: the key of the
     configuration.
     """
-    given = {"wildcards": wildcards, "params": params, "input": input, "output": output}
+    given = {"wildcards": wildcards, "params": params, "input": input, "output": output, "resources": resources}
     flags = [
         f"--{keyword.replace('_', '-')} {{{directive}.{keyword}:q}}"
         for directive, names in given.items()

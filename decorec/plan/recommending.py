@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from decorec.artifacts import layout
+from decorec.config import Run
 from decorec.plan.inputs import INGESTED, Inputs
 from decorec.plan.sharing import as_json
 
@@ -59,6 +60,11 @@ class Recommending(Inputs):
             patterns = layout.MODEL, layout.MODEL_CONFIG
         place = {"dataset": dataset, "run": run, "seed": self.config.seeds[0], "stage": self.last_stage(run)}
         return [layout.fill(pattern, **place) for pattern in patterns]
+
+    def trainings(self, dataset: str, run: str = "", stage: str = "") -> list[tuple[Run, str]]:
+        """A run on a data set and its stages, or one of them; without a run, that which recommends."""
+        found = self.on(dataset, run or self.recommended_run())
+        return [(found, name) for name in ([stage] if stage else found.stages)]
 
     def production_section(self, dataset: str, section: str) -> str:
         """A section of the run that is trained for production, as JSON."""

@@ -21,8 +21,9 @@ INTRODUCTION = """# Command line
 Every step of the workflow is a command, `decorec STEP` or `python -m decorec STEP`. `decorec STEP --help` says what
 stands here. `snakemake --printshellcmds` prints the command of each job that it starts, which can be pasted into a
 terminal. Every step also takes `--threads N`; `--reproducible`, to compute with
-[the instructions that all processors have](../explanation/reproducibility.md); and `--log FILE`, the file that
-`results/log.jsonl` names as its log (the rules send its output there).
+[the instructions that all processors have](../explanation/reproducibility.md); `--log FILE`, the file that
+`results/log.jsonl` names as its log (the rules send its output there); and `--gpu-mb N`, by which jobs of one call of
+Snakemake [share GPUs](../how-to/gpu.md#several-jobs-several-gpus).
 
 JSON stands for a section of the configuration, as JSON or as the path of a JSON file. A flag that is not required has
 its default in brackets.

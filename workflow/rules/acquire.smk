@@ -182,6 +182,7 @@ rule features:
     threads: 2
     resources:
         gpu=1,
+        gpu_mb=gpu_memory(),
         mem=memory(8, 2),
         runtime=runtime(8),
     params:
@@ -198,4 +199,5 @@ rule features:
             params="settings cache",
             input="catalogue images",
             output="encoder text image",
+            resources="gpu_mb",
         )

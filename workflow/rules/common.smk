@@ -4,7 +4,7 @@ import inspect
 import os
 import signal
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from threading import Thread
 
@@ -31,6 +31,7 @@ from decorec.plan import commands
 from decorec.plan.call import Call, Watcher
 from decorec.plan.closing import closing
 from decorec.plan.estimate import forecast
+from decorec.plan.gpu_memory import asked
 from decorec.plan.inputs import INGESTED
 from decorec.plan.jobs import names_of
 from decorec.plan.plan import Plan
@@ -117,20 +118,27 @@ onstart:
             and (limit.max_jobs, limit.timespan) == (100, 1)
         ):
             workflow.scheduler.job_rate_limiter = None
-        # On this machine a job that asks for a GPU gets one of its own, or a share where --resources gpu=N says so.
+        # On this machine the jobs share the GPUs, as their memory allows; --resources gpu=N says how many at a time.
         if workflow.local_exec:
             known = workflow.scheduler.global_resources
-            asked = [
-                job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()
-            ]
+            most = max(
+                [
+                    1,
+                    *(
+                        job.resources.get("gpu", 0)
+                        for job in workflow.dag.needrun_jobs()
+                    ),
+                ]
+            )
             try:
-                slots = gpus.offer(
-                    Path(".snakemake/gpus"), known.get("gpu"), max([1, *asked])
+                limits = gpus.offer(
+                    Path(".snakemake/gpus"), cards(), known.get("gpu"), most
                 )
             except DecorecError as error:
                 raise WorkflowError(str(error)) from None
-            if slots is not None:
-                known["gpu"] = workflow.scheduler.resources["gpu"] = slots
+            for name, limit in limits.items():
+                known.setdefault(name, limit)
+                workflow.scheduler.resources[name] = known[name]
         # Lines through Snakemake's logger stand once in the terminal and once in its log, and heed --quiet progress.
         say = partial(logger.info, extra={"quietness": Quietness.PROGRESS})
         # Snakemake closes it at the end of a run, however that ends.
@@ -203,6 +211,16 @@ def ask_own(question):
 
     answer = ask(question)
     return lambda wildcards: timeless(answer(wildcards))
+
+
+@cache
+def cards():
+    """The GPUs that the jobs of this call share."""
+    alone = workflow.is_main_process and workflow.local_exec
+    return gpus.found() if alone else []
+
+
+gpu_memory = partial(asked, cards, logger.warning)
 
 
 def files_of_page(wildcards):

@@ -65,6 +65,7 @@ use rule train as production_train with:
     threads: ask(plan.production_devices)
     resources:
         gpu=ask(plan.production_devices),
+        gpu_mb=gpu_memory(ask(plan.trainings), ask(plan.production_devices)),
         mem=memory(8, 3, ask(plan.production_devices)),
         runtime=runtime(12),
     params:

@@ -15,6 +15,7 @@ rule recommend:
     threads: 2
     resources:
         gpu=1,
+        gpu_mb=gpu_memory(ask(plan.trainings)),
         mem=memory(8, 3),
         runtime=runtime(4),
     params:
@@ -30,4 +31,5 @@ rule recommend:
             params="run settings",
             input="histories sequences vocab catalogue",
             output="output",
+            resources="gpu_mb",
         )

@@ -20,6 +20,7 @@ rule train:
     threads: ask(plan.devices)
     resources:
         gpu=ask(plan.devices),
+        gpu_mb=gpu_memory(ask(plan.trainings), ask(plan.devices)),
         mem=memory(8, 3, ask(plan.devices)),
         runtime=runtime(12),
     params:
@@ -37,6 +38,7 @@ rule train:
             params="run seed code state tensorboard",
             input="vocab sequences features interests cooccurrence start start_config epochs_of",
             output="model history config",
+            resources="gpu_mb",
         )
 
 
@@ -57,6 +59,7 @@ rule evaluate:
     threads: 1
     resources:
         gpu=1,
+        gpu_mb=gpu_memory(ask(plan.trainings)),
         mem=memory(8, 3),
         runtime=runtime(1),
     params:
@@ -68,6 +71,7 @@ rule evaluate:
             "evaluate",
             input="vocab sequences model config",
             output="ranks validation lists metrics",
+            resources="gpu_mb",
         )
 
 
@@ -85,6 +89,7 @@ rule modality_modes:
     threads: 1
     resources:
         gpu=1,
+        gpu_mb=gpu_memory(ask(plan.trainings)),
         mem=memory(8, 3),
         runtime=runtime(1),
     params:
@@ -96,6 +101,7 @@ rule modality_modes:
             "modality-modes",
             input="vocab sequences model config",
             output="modes",
+            resources="gpu_mb",
         )
 
 
@@ -111,6 +117,7 @@ rule new_items:
     threads: 1
     resources:
         gpu=1,
+        gpu_mb=gpu_memory(ask(plan.trainings)),
         mem=memory(8, 3),
         runtime=runtime(12),
     params:
@@ -127,6 +134,7 @@ rule new_items:
             params="run share code cache",
             input="vocab sequences features",
             output="ranks",
+            resources="gpu_mb",
         )
 
 
@@ -142,6 +150,7 @@ rule gradient_probe:
     threads: 1
     resources:
         gpu=1,
+        gpu_mb=gpu_memory(ask(plan.trainings)),
         mem=memory(8, 3),
         runtime=runtime(12),
     params:
@@ -158,6 +167,7 @@ rule gradient_probe:
             params="run every code state",
             input="vocab sequences features interests cooccurrence",
             output="gradients",
+            resources="gpu_mb",
         )
 
 
@@ -202,6 +212,7 @@ rule tune:
     threads: 1
     resources:
         gpu=1,
+        gpu_mb=gpu_memory(ask(plan.trainings)),
         mem=memory(8, 3),
         runtime=runtime(48),
     params:
@@ -219,4 +230,5 @@ rule tune:
             params="run settings space code cache",
             input="vocab sequences features interests cooccurrence",
             output="trials",
+            resources="gpu_mb",
         )
