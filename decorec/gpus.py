@@ -154,12 +154,12 @@ def offer(folder: Path, cards: Sequence[Card], jobs: int | None = None, most: in
     known = room(cards) is not None
     if jobs is None and not known:
         jobs = len(cards)
-    used = tuple(cards[:jobs])
-    _expect(used, most)
+    _expect(cards, most)
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ[OFFERED] = _Offer(folder.absolute(), used, None if jobs is None else -(-jobs // len(used))).dump()
+    each = None if jobs is None else max(1, -(-jobs // len(cards)))
+    os.environ[OFFERED] = _Offer(folder.absolute(), tuple(cards), each).dump()
     limits = {} if jobs is None else {"gpu": jobs}
-    return limits | ({"gpu_mb": sum(card.memory or 0 for card in used)} if known else {})
+    return limits | ({"gpu_mb": sum(card.memory or 0 for card in cards)} if known else {})
 
 
 def promise(memory: int) -> None:

@@ -128,9 +128,10 @@ def asked(
         job = " ".join([rulename, *wildcards])
         if attempt == 1 and need > largest and job not in told:
             told.add(job)
+            section = "features" if trainings is None else "train"
             tell(
                 f"{job}: expected to need {need / 1e3:.1f} GB on a GPU, found {largest / 1e3:.1f} GB on the largest; "
-                "it starts alone there. If it ends for want of memory, lower train.batch_size or set train.negatives"
+                f"it starts alone there. If it ends for want of memory, lower {section}.batch_size"
             )
         return count * min(round(attempt * need), largest)
 

@@ -121,15 +121,8 @@ onstart:
         # On this machine the jobs share the GPUs, as their memory allows; --resources gpu=N says how many at a time.
         if workflow.local_exec:
             known = workflow.scheduler.global_resources
-            most = max(
-                [
-                    1,
-                    *(
-                        job.resources.get("gpu", 0)
-                        for job in workflow.dag.needrun_jobs()
-                    ),
-                ]
-            )
+            jobs = workflow.dag.needrun_jobs()
+            most = max([1, *(job.resources.get("gpu", 0) for job in jobs)])
             try:
                 limits = gpus.offer(
                     Path(".snakemake/gpus"), cards(), known.get("gpu"), most
