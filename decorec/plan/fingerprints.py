@@ -25,6 +25,9 @@ INERT = (
 """Modules that are left out. The workflow tracks the values of the configuration, so that a changed default is a
 changed value; the other modules list models, sources and steps, or write messages."""
 
+BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
+"""Where a statement of Python has statements within it."""
+
 
 @cache
 def code_fingerprint(*modules: str) -> str:
@@ -57,15 +60,22 @@ def data_files(module: str) -> tuple[Path, ...]:
     A module that reads a data file of the package must have it in its own folder and contain its name as a string.
     """
     folder = _file(module).parent
-    names = {node.value for node in ast.walk(_tree(module)) if isinstance(node, ast.Constant)}
-    beside = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".py")
-    return tuple(path for path in beside if path.name in names)
+    source = _source(module)
+    beside = sorted(path for path in folder.iterdir() if path.suffix != ".py" and path.name in source)
+    if not beside:  # as of most modules: to look at all nodes takes as long as to parse them
+        return ()
+    names = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)}
+    return tuple(path for path in beside if path.name in names and path.is_file())
 
 
 @cache
 def _imports(module: str) -> frozenset[str]:
     names: set[str] = set()
-    for node in ast.walk(_tree(module)):
+    waiting: list[ast.AST] = [ast.parse(_source(module))]
+    while waiting:  # of the statements: an expression, as most nodes are, imports nothing
+        node = waiting.pop()
+        for block in BLOCKS:
+            waiting.extend(getattr(node, block, ()))
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -74,10 +84,11 @@ def _imports(module: str) -> frozenset[str]:
     return frozenset(name for name in names if name.split(".")[0] == "decorec" and _file(name).is_file())
 
 
-def _tree(module: str) -> ast.Module:
-    return ast.parse(_file(module).read_text(encoding="utf-8"))
+def _source(module: str) -> str:
+    return _file(module).read_text(encoding="utf-8")
 
 
+@cache
 def _file(module: str) -> Path:
     path = PACKAGE.joinpath(*module.split(".")[1:])
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

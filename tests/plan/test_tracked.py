@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from decorec.plan.plan import Plan
 from decorec.plan.tables import TABLES
 from decorec.steps import STEPS
 from tests.plan.test_planned import plan
+from tests.support.workplace import REPOSITORY
 
 
 def test_a_fingerprint_covers_what_a_step_imports_and_nothing_else() -> None:
@@ -28,6 +30,47 @@ def test_a_fingerprint_covers_what_a_step_imports_and_nothing_else() -> None:
     assert not {"decorec", "decorec.recommend.trained"} & found, "what is for use makes nothing train again"
     assert "decorec.prepare.cooccurrence" not in closure("decorec.evaluation.evaluate")
     assert code_fingerprint("decorec.training.steps") != code_fingerprint("decorec.prepare.cooccurrence")
+
+
+EVERYWHERE = """
+import decorec.at_the_top
+
+class Kind:
+    def method(self):
+        with open(self):
+            from decorec import in_a_method
+try:
+    from decorec import in_try
+except ImportError:
+    from decorec import in_a_handler
+else:
+    if __name__: from decorec import in_else
+finally:
+    from decorec import in_finally
+match 1:
+    case 2:
+        from decorec import in_a_case
+while False:
+    pass
+else:
+    from decorec import after_a_loop
+"""
+
+
+def test_an_import_is_found_wherever_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("decorec.plan.fingerprints.PACKAGE", tmp_path)
+    names = set(re.findall(r"(?:at|in|after)_\w+", EVERYWHERE))
+    for name in names:
+        (tmp_path / f"{name}.py").touch()
+    (tmp_path / "everywhere.py").write_text(EVERYWHERE)
+    assert closure("decorec.everywhere") == {"decorec.everywhere"} | {f"decorec.{name}" for name in names}
+
+
+def test_code_is_looked_at_for_the_jobs_that_there_are() -> None:
+    """Every job on a cluster reads all rules twice; a value in place of a function would be computed each time."""
+    rules = (path.read_text(encoding="utf-8") for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
+    values = [value for text in rules for value in re.findall(r"^ +code=(.*),$", text, re.MULTILINE)]
+    assert len(values) > 20 and [value for value in values if not value.startswith("ask(")] == []
 
 
 @pytest.mark.parametrize("step", ["train", "tune", "evaluate"])

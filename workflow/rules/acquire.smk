@@ -18,7 +18,7 @@ rule sample:
         runtime=runtime(1 / 6),
     params:
         dataset=ask(plan.origin),
-        code=plan.code("sample"),
+        code=ask(partial(plan.code, "sample")),
     message:
         "Drawing the sample shop of {wildcards.dataset}"
     shell:
@@ -49,7 +49,7 @@ rule download:
         shop=ask(plan.shop),
         cache=layout.CACHE,
         own=ask(plan.own_content),
-        code=plan.code("download"),
+        code=ask(partial(plan.code, "download")),
     message:
         "Downloading reviews and metadata of {wildcards.dataset}"
     shell:
@@ -151,7 +151,7 @@ rule crawl:
         cache=layout.CACHE,
         pictures=ask(plan.local_pictures),
         listed=catalogue_content,
-        code=plan.code("crawl"),
+        code=ask(partial(plan.code, "crawl")),
     message:
         "Fetching the pictures of {wildcards.dataset}"
     shell:
@@ -190,7 +190,7 @@ rule features:
         cache=layout.CACHE,
         weights=ask(plan.weights_content),
         listed=catalogue_content,
-        code=plan.code("features"),
+        code=ask(partial(plan.code, "features")),
     message:
         "Encoding texts and pictures of {wildcards.dataset}"
     shell:

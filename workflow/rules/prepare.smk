@@ -28,7 +28,7 @@ rule split:
     params:
         filter=plan.section("filter"),
         settings=plan.section("split"),
-        code=plan.code("split"),
+        code=ask(partial(plan.code, "split")),
     message:
         "Filtering and splitting {wildcards.dataset}"
     shell:
@@ -61,7 +61,7 @@ rule atomic:
     params:
         dataset=ask(plan.dataset),
         own=ask(plan.own_content),
-        code=plan.code("atomic"),
+        code=ask(partial(plan.code, "atomic")),
     message:
         "Reading the given splits of {wildcards.dataset}"
     shell:
@@ -90,7 +90,7 @@ rule atomic_features:
     params:
         dataset=ask(plan.dataset),
         given=ask(plan.given_content),
-        code=plan.code("atomic-features"),
+        code=ask(partial(plan.code, "atomic-features")),
     message:
         "Reading the given features ({wildcards.modality}) of {wildcards.dataset}"
     shell:
@@ -120,7 +120,7 @@ rule cooccurrence:
     params:
         settings=ask(partial(plan.variant_section, section="graph")),
         dask=ask_untracked(partial(plan.section, "dask")),
-        code=plan.code("cooccurrence"),
+        code=ask(partial(plan.code, "cooccurrence")),
     message:
         "Counting training co-occurrences of {wildcards.dataset}"
     shell:
@@ -149,7 +149,7 @@ rule cluster:
         runtime=runtime(2),
     params:
         settings=ask(partial(plan.variant_section, section="interests")),
-        code=plan.code("cluster"),
+        code=ask(partial(plan.code, "cluster")),
     message:
         "Clustering the enriched features ({wildcards.modality}) of {wildcards.dataset}"
     shell:

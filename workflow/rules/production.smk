@@ -14,7 +14,7 @@ rule whole_sequences:
         mem=memory(4),
         runtime=runtime(0.5),
     params:
-        code=plan.code("whole-sequences"),
+        code=ask(partial(plan.code, "whole-sequences")),
     message:
         "Taking all interactions of {wildcards.dataset} for training"
     shell:
@@ -32,7 +32,7 @@ use rule cooccurrence as production_cooccurrence with:
     params:
         settings=ask(partial(plan.production_section, section="graph")),
         dask=ask_untracked(partial(plan.section, "dask")),
-        code=plan.code("cooccurrence"),
+        code=ask(partial(plan.code, "cooccurrence")),
     message:
         "Counting all co-occurrences of {wildcards.dataset}"
 
@@ -48,7 +48,7 @@ use rule cluster as production_cluster with:
         layout.log("{dataset}/production/cluster-{modality}"),
     params:
         settings=ask(partial(plan.production_section, section="interests")),
-        code=plan.code("cluster"),
+        code=ask(partial(plan.code, "cluster")),
     message:
         "Clustering the features ({wildcards.modality}) of {wildcards.dataset} for production"
 
@@ -91,7 +91,7 @@ rule model_card:
         mem=memory(4),
         runtime=runtime(0.5),
     params:
-        code=plan.code_of_runs("model-card", [plan.recommended_run()]),
+        code=ask(partial(plan.code_of_runs, "model-card", [plan.recommended_run()])),
     message:
         "Writing the card of the model for production of {wildcards.dataset}"
     shell:

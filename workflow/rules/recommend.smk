@@ -22,7 +22,7 @@ rule recommend:
         run=ask(plan.recommended_folder),
         settings=plan.section("recommend"),
         ids=ask(plan.ids_content),
-        code=plan.code_of_runs("recommend", [plan.recommended_run()]),
+        code=ask(partial(plan.code_of_runs, "recommend", [plan.recommended_run()])),
     message:
         "Recommendations to all customers of {wildcards.dataset}"
     shell:

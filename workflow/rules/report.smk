@@ -23,7 +23,7 @@ rule figure:
         runtime=runtime(0.5),
     params:
         caption=ask(plan.figure_caption),
-        code=plan.code("figure"),
+        code=ask(partial(plan.code, "figure")),
     message:
         "Drawing {wildcards.name}"
     shell:
@@ -50,7 +50,7 @@ rule gallery:
     params:
         users=plan.config.report.users,
         cache=layout.CACHE,
-        code=plan.code_of_runs("gallery", plan.config.report.runs),
+        code=ask(partial(plan.code_of_runs, "gallery", plan.config.report.runs)),
     message:
         "Recommendations to some users of {wildcards.dataset}"
     shell:
@@ -83,7 +83,7 @@ rule report_page:
         runtime=runtime(0.5),
     params:
         reference=plan.config.tables.reference,
-        code=plan.code("report-page"),
+        code=ask(partial(plan.code, "report-page")),
     message:
         "The page {wildcards.page}"
     shell:

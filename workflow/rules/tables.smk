@@ -69,7 +69,7 @@ rule tuning_table:
         mem=memory(2),
         runtime=runtime(0.5),
     params:
-        code=plan.code("tuning-table"),
+        code=ask(partial(plan.code, "tuning-table")),
     message:
         "Trials on {wildcards.dataset}"
     shell:
@@ -98,7 +98,7 @@ rule verdict:
         benchmarks=layout.BENCHMARKS,
         smallest_effect=plan.config.tables.smallest_effect,
         evaluate=plan.section("evaluate"),
-        code=plan.code("verdict"),
+        code=ask(partial(plan.code, "verdict")),
     message:
         "Verdict on {wildcards.dataset}"
     shell:
@@ -131,7 +131,7 @@ rule results_page:
         evaluate=plan.section("evaluate"),
         paper=plan.paper_names(),
         chosen=plan.chosen(plan.config.tables.main),
-        code=plan.code("results-page"),
+        code=ask(partial(plan.code, "results-page")),
     message:
         "Page of results"
     shell:

@@ -188,7 +188,7 @@ rule neighbour_recall:
         runtime=runtime(1),
     params:
         predictions=plan.config.tables.predictions,
-        code=plan.code("neighbour-recall"),
+        code=ask(partial(plan.code, "neighbour-recall")),
     message:
         "Finding next items by the graph and by features alone on {wildcards.dataset}"
     shell:
