@@ -48,7 +48,7 @@ SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory=64000 Gres=gpu:2 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=64000 Gres=gpu:2 State=UNKNOWN
 PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -124,14 +124,14 @@ def _environment_of(process: int) -> list[bytes]:
 def cluster(folder: Path) -> Iterator[dict[str, str]]:
     """Start the daemons; yields the environment in which their commands work.
 
-    The node promises two GPUs that are not there: SLURM hands out their numbers, and steps find no device.
+    The node promises two GPUs that are not there: SLURM hands out their numbers, and steps find no device. It promises
+    eight cores as well, so that jobs which need nothing of each other run side by side.
     """
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
     values = {
         "folder": folder,
         "host": socket.gethostname().split(".")[0],
-        "cores": len(os.sched_getaffinity(0)),
         "controller": _free_port(),
         "daemon": _free_port(),
     }

@@ -62,6 +62,9 @@ WHOLE: dict[str, Any] = SETTINGS | {
 }
 """The same with a second seed and with every kind of table and figure."""
 TARGETS = ("results/tables/main.csv", "results/tables/ablations.csv", "results/tables/statistics.csv")
+BEING_WRITTEN = shutil.ignore_patterns("*.pyc.*", "*.tmp.*")
+"""Files that Python and numba are about to rename in other processes. What they have compiled is copied: numba takes
+seven seconds for the kernels of the co-occurrence."""
 
 
 class Workplace:
@@ -71,11 +74,13 @@ class Workplace:
         self.folder, self.targets = folder, targets
         self.options: tuple[str, ...] = ()
         """Those of every call."""
+        self.program: tuple[str, ...] = ("-m", "snakemake")
+        """What Python runs as Snakemake."""
         folder.mkdir()
         for name in ("Snakefile", "workflow", "decorec", "envs"):
             source = REPOSITORY / name
             if source.is_dir():
-                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(source, folder / name, ignore=BEING_WRITTEN)
             else:
                 shutil.copy(source, folder / name)
         self.configure(config)
@@ -96,13 +101,13 @@ class Workplace:
     def restore(self, config: dict[str, Any]) -> None:
         """Put configuration and package back as they were."""
         self.configure(config)
-        shutil.copytree(REPOSITORY / "decorec", self.folder / "decorec", dirs_exist_ok=True)
+        shutil.copytree(REPOSITORY / "decorec", self.folder / "decorec", ignore=BEING_WRITTEN, dirs_exist_ok=True)
 
     def configure(self, config: dict[str, Any]) -> None:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--workflow-profile", "none", *self.options]
+        command = [sys.executable, *self.program, "--cores", "2", "--workflow-profile", "none", *self.options]
         environment = {**os.environ, "PYTHONPATH": ""}
         return subprocess.run([*command, *arguments], cwd=self.folder, env=environment, capture_output=True, text=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +38,20 @@ ON_GPU = {
     *("evaluate", "recommend", "modality_modes", "gradient_probe", "new_items"),
 }
 INGESTED = ("reviews.jsonl.gz", "meta.jsonl.gz", "checksums.json")
+SHORT: dict[str, Any] = TINY | {
+    "runs": {"sasrec-features": {"model": {"name": "sasrec-features", "dim": 8}}},
+    "tables": {"main": ["sasrec-features"], "reference": "sasrec-features"},
+}
+"""One training on the features, without the graph and the clusters."""
+WATCHING = """
+from snakemake.cli import main
+from snakemake_executor_plugin_slurm import Executor
+
+Executor.next_seconds_between_status_checks = property(lambda executor: 3, lambda executor, longer: None)
+main()
+"""
+"""Snakemake that looks at the queue every three seconds: by itself it waits ten seconds more after each look that found
+all jobs as they were. Each look starts two commands of SLURM."""
 KEEPING = {"features", "train", "production_train", "tune", "gradient_probe", "new_items"}
 """Rules whose step keeps the state of a training when it is told to end."""
 
@@ -70,11 +86,11 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def submit(workplace: Workplace, *options: str) -> subprocess.CompletedProcess[str]:
     """Run it through the profile as it is; only the waiting is shortened.
 
-    The cluster has no accounting, which is what `sacct` would ask.
+    The cluster has no accounting, which is what `sacct` would ask, and eight cores.
     """
-    quick = ["--slurm-status-command", "squeue", "--seconds-between-status-checks", "1"]
-    quick += ["--slurm-init-seconds-before-status-checks", "1"]
-    return workplace.snakemake("--profile", str(PROFILE), *quick, *options, "--", TABLE)
+    workplace.program = ("-c", WATCHING)
+    here = ["--slurm-status-command", "squeue", "--cores", "8"]
+    return workplace.snakemake("--profile", str(PROFILE), *here, *options, "--", TABLE)
 
 
 def jobs() -> list[dict[str, str]]:
@@ -110,7 +126,12 @@ def test_the_profile_runs_every_step_under_slurm_with_the_same_result(
 def test_a_job_that_needs_more_memory_gets_it_and_one_that_loses_its_node_runs_again(
     tmp_path: Path, local: Workplace, slurm: None
 ) -> None:
-    submitted = Workplace(tmp_path / "submitted", TINY, TABLE)
+    """Of a chain whose raw data are there: ingest, features, one training and what reads it."""
+    submitted, alone = (local.copy(tmp_path / name, SHORT) for name in ("submitted", "alone"))
+    expected = alone.snakemake("--", TABLE)
+    assert expected.returncode == 0, expected.stdout + expected.stderr
+    for kept in ("encoders", "features"):
+        shutil.rmtree(submitted.folder / "results/cache" / kept)
     rules = submitted.folder / "workflow/rules/acquire.smk"
     text = rules.read_text()
     for rule, usual, other in (("rule features", "8, 2", "0.8"), ("checkpoint ingest", "4, 6", "1, 1e5")):
@@ -119,16 +140,17 @@ def test_a_job_that_needs_more_memory_gets_it_and_one_that_loses_its_node_runs_a
         text = f"{head}{rule}:{body.replace(f'mem=memory({usual})', f'mem=memory({other})', 1)}"
     rules.write_text(text)
     with ThreadPoolExecutor(1) as pool:
-        result = pool.submit(submit, submitted, "--retries", "9")
+        result = pool.submit(submit, submitted, "--retries", "9", "--forcerun", "ingest", "features")
         while not [job for job in jobs() if "rule_train/" in job["StdOut"] and job["JobState"] == "RUNNING"]:
             assert not result.done(), result.result().stdout + result.result().stderr
-            time.sleep(0.1)
+            time.sleep(1)  # a job starts Python three times before it can end
         node = socket.gethostname().split(".")[0]
         for state in ("down", "resume"):
             change = ["scontrol", "update", f"nodename={node}", f"state={state}", "reason=test"]
             subprocess.run(change, check=True)
         assert result.result().returncode == 0, result.result().stdout + result.result().stderr
-    assert (submitted.folder / TABLE).read_bytes() == (local.folder / TABLE).read_bytes()
+    assert (submitted.folder / TABLE).read_bytes() == (alone.folder / TABLE).read_bytes()
+    assert (submitted.folder / TABLE).read_bytes() != (local.folder / TABLE).read_bytes()
 
     (reading,) = [job for job in jobs() if "rule_ingest/" in job["StdOut"]]
     read = sum((submitted.folder / "results/sample/raw" / name).stat().st_size for name in INGESTED)
