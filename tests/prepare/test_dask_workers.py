@@ -156,9 +156,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     return found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster(shop: Shop) -> Iterator[LocalCluster]:
-    """A scheduler with processes, which the step knows by its address."""
+    """A scheduler with a process, which the step knows by its address; each test has its own, since one that replaces a
+    killed worker comes when it likes, and knows nothing of what a test told the others."""
     options: dict[str, Any] = {"threads_per_worker": 1, "memory_limit": 10**9, "dashboard_address": None}
     with LocalCluster(n_workers=1, preload=shop.preload(), **options) as cluster:
         yield cluster
