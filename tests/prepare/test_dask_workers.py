@@ -287,10 +287,13 @@ def test_a_full_disk_stops_no_worker_whose_memory_is_enough(
 def test_workers_that_leave_or_pause_for_good_end_the_step(
     paused: int, found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A task is for a worker that leaves, and was given to one that pauses, beside another one."""
+    """A task is for a worker that leaves, and was given to one that pauses, beside another one.
+
+    Both are in this process, whose memory counts as theirs: the limit, which Dask cuts to what the machine has, is far.
+    """
     options: dict[str, Any] = {"threads_per_worker": 1, "processes": False, "protocol": "tcp"}
     with (
-        LocalCluster(n_workers=1 + paused, dashboard_address=None, memory_limit=10**9, **options) as cluster,
+        LocalCluster(n_workers=1 + paused, dashboard_address=None, memory_limit=10**12, **options) as cluster,
         pytest.raises(DecorecError, match=rf"expected a worker that counts, found none for 1 s{found}"),
         workers(DaskConfig(scheduler=cluster.scheduler_address), 1) as client,
     ):

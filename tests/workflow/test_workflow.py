@@ -398,6 +398,7 @@ def test_rules_flags_and_functions_share_one_vocabulary(name: str, body: str) ->
     assert step == name.replace("_", "-")
     parameters = inspect.signature(step_function(step)).parameters
     required = {key for key, value in parameters.items() if value.default is inspect.Parameter.empty}
+    assert set(given.pop("resources", ())) == ({"gpu_mb"} if "        gpu_mb=" in body else set()), "for every step"
     names = [name for directive in given.values() for name in directive]
     assert len(set(names)) == len(names)
     assert required <= set(names) <= set(parameters)
