@@ -251,7 +251,7 @@ def stages_of(job: Job) -> list[tuple[Run, str]]:
 def values_of(run: Run, stage: str) -> str:
     """A text that is the same for trainings whose epochs take as long, whatever the number of epochs."""
     values = run.for_stage(stage).dump()
-    values["train"] = run.train.stage(stage).model_dump(mode="json", exclude={"epochs", "patience"})
+    values["train"] = run.train.stage(stage).model_dump(mode="json", exclude={"epochs", "least_epochs", "patience"})
     return json.dumps([stage, values], sort_keys=True)
 
 
