@@ -461,11 +461,14 @@ def test_the_configurations_in_the_repository_are_valid(name: str) -> None:
     assert load(merge(base, overlay) | {"datasets": datasets}).datasets
 
 
-def test_planning_loads_no_library_of_the_steps() -> None:
-    """Every job of a cluster reads the Snakefile anew."""
-    code = "import decorec.plan.plan, sys; print(*{name.split('.')[0] for name in sys.modules})"
+def test_planning_loads_no_library_of_the_steps_and_no_text_of_the_schema() -> None:
+    """Every job of a cluster reads the Snakefile anew. What is read of a source for its texts stays in linecache."""
+    code = "import decorec.plan.plan, linecache, sys; print(*{name.split('.')[0] for name in sys.modules})"
+    code += "; print(*linecache.cache, sep='\\n')"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"numpy", "polars", "matplotlib", "torch"} & set(result.stdout.split())
+    modules, *sources = result.stdout.splitlines()
+    assert not {"numpy", "polars", "matplotlib", "torch"} & set(modules.split())
+    assert not [source for source in sources if "decorec" in source]
 
 
 def test_conda_environments_have_the_versions_of_the_lock_file() -> None:
