@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from tests.support.dry_runs import dry_run
+
 REPOSITORY = Path(__file__).parents[2]
 TINY: dict[str, Any] = {
     "datasets": {"sample": {"source": "sample", "items": 90, "users": 220}},
@@ -107,9 +109,12 @@ class Workplace:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, *self.program, "--cores", "2", "--workflow-profile", "none", *self.options]
+        options = ["--cores", "2", "--workflow-profile", "none", *self.options, *arguments]
         environment = {**os.environ, "PYTHONPATH": ""}
-        return subprocess.run([*command, *arguments], cwd=self.folder, env=environment, capture_output=True, text=True)
+        if "--dry-run" in arguments:
+            return dry_run(options, self.folder, environment)
+        command = [sys.executable, *self.program, *options]
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
 
     def planned(self, *targets: str) -> dict[str, int]:
         """Jobs that a call would run for ``targets``, else for those of this workplace.
