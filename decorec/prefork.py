@@ -38,9 +38,9 @@ VARIABLE = "DECOREC_PREFORK"
 PACKAGE = str(Path(__file__).parent.resolve())
 PHASES = ("training", "evaluation")
 """Phases of the steps that are handed over: those with many short jobs."""
-MODULES = ("torch", "numba", "scipy.sparse", "decorec.config")
+MODULES = ("torch", "torch._dynamo", "numba", "scipy.sparse", "decorec.config")
 """What is imported beforehand: what takes long and starts no threads, which a fork would not have (polars starts some).
-"""
+An optimizer imports ``torch._dynamo`` when it is made, which takes as long as torch itself."""
 FLAGS = ("--threads", "1")
 """Libraries make their threads when they are imported: only steps with one thread fit."""
 ENOUGH = 3
