@@ -3,8 +3,11 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+LONGEST = ("workflow/test_slurm.py", "faults/test_kills.py", "workflow/test_workflow.py")
 
 # One thread per test process: the processes share the cores, and threads that wait for each other spin.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,6 +28,10 @@ def environment() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that drive the workflow come first: each takes minutes, and what comes last keeps one worker alone."""
-    long = {item.path for item in items if item.get_closest_marker("workflow")}
-    items.sort(key=lambda item: item.path not in long)
+    """Files that drive the workflow come first: each takes minutes, and what comes last keeps one worker alone.
+
+    Of these the longest come first. The tests under SLURM wait more than they compute, beside whatever else runs.
+    """
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    long = {item.path: len(places) for item in items if item.get_closest_marker("workflow")} | places
+    items.sort(key=lambda item: long.get(item.path, len(places) + 1))
