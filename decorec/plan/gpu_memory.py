@@ -7,13 +7,11 @@ counted in the models' code and measured on a processor; none is measured on a G
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from decorec.artifacts import layout
 from decorec.config.runs import Run
 from decorec.gpus import Card, room
+from decorec.plan.costs import size_of
 
 __all__ = ["asked", "needed"]
 
@@ -83,19 +81,6 @@ def _mb(values: float) -> float:
     return 4 * values / 1e6
 
 
-def _items(dataset: str) -> int | None:
-    """Number of items of a data set; None while nothing is known."""
-    vocab = Path(layout.fill(layout.VOCAB, dataset=dataset))
-    return _rows(vocab, vocab.stat().st_mtime_ns) if vocab.is_file() else None
-
-
-@cache
-def _rows(file: Path, written: int) -> int:
-    import polars as pl
-
-    return int(pl.scan_parquet(file).select(pl.len()).collect().item())
-
-
 def asked(
     cards: Callable[[], Sequence[Card]],
     tell: Callable[[str], object],
@@ -122,9 +107,9 @@ def asked(
         need = float(ENCODERS)
         if trainings is not None:
             inputs = input.size / 1e6  # where files are not there yet, Snakemake asks again later
-            if (items := _items(wildcards.dataset)) is None:
+            if (size := size_of(wildcards.dataset, [])) is None:
                 return count * largest
-            need = max(needed(run, stage, items, inputs) for run, stage in trainings(wildcards))
+            need = max(needed(run, stage, round(size.items), inputs) for run, stage in trainings(wildcards))
         job = " ".join([rulename, *wildcards])
         if attempt == 1 and need > largest and job not in told:
             told.add(job)

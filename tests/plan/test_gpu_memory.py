@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from snakemake.iocontainers import Wildcards
 
+from decorec.artifacts.files import write_json
 from decorec.config import Run, load
-from decorec.data.sequences import write_vocab
 from decorec.gpus import Card
 from decorec.models.registry import MODELS
 from decorec.plan.gpu_memory import ENCODERS, LEAST, asked, needed
@@ -68,7 +68,7 @@ def test_a_job_asks_for_all_of_its_processes_and_for_no_more_than_there_is(
     assert training(one, files, 1, "train") == 80_000, "of unknown size: a whole card"
     place = tmp_path / "results/shop"
     place.mkdir(parents=True)
-    write_vocab(place / "vocab.parquet", [f"i{index}" for index in range(OFFICE)])
+    write_json(place / "statistics.json", {"users": 40_000, "items": OFFICE, "interactions": 300_000})
     need = round(needed(plan.on("shop", "decorec"), "stage2", OFFICE, 100))
     assert [training(one, files, attempt, "train") for attempt in (1, 2)] == [need, pytest.approx(2 * need, abs=1)]
     assert encoding(one, files, 1, "features") == ENCODERS
