@@ -39,6 +39,8 @@ class OneStage(Section):
     """Key of a run -> values that tuning tries; every model has the same number of trials."""
     seeded: ClassVar[bool] = True
     """Whether anything is drawn at random; if not, one seed stands for all."""
+    reads_prefixes: ClassVar[bool] = False
+    """Whether a training step reads the items before each prediction anew, whatever ``train.samples`` says."""
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -88,6 +90,7 @@ class Bert4recConfig(Transformer):
     """BERT4Rec with full cross-entropy."""
 
     space = {**TRANSFORMER, "model.mask": [0.2, 0.4, 0.6]}
+    reads_prefixes = True
     name: Literal["bert4rec"]
     mask: float = Field(0.4, gt=0, le=1)
     """Probability that an item is masked in training (rho)."""
@@ -126,6 +129,7 @@ class MissrecConfig(OneStage):
         "model.positions": ["none", "learned"],
         "model.interest_ratio": [0.1, 0.5],
     }
+    reads_prefixes = True
     name: Literal["missrec"]
     dim: int = Field(300, ge=4)
     """Width of item representations (d)."""
@@ -170,6 +174,7 @@ class MmmlpConfig(OneStage):
         "model.rounds": [1, 2],
         "model.fusion": ["linear", "mixer"],
     }
+    reads_prefixes = True
     name: Literal["mmmlp"]
     dim: int = Field(128, ge=4)
     """Width of item representations (d)."""
@@ -196,6 +201,7 @@ class DimoConfig(OneStage):
 
     differences = {"graph": {"distance": "1"}}
     space = {**COMMON, "model.dropout": [0.3, 0.5], "model.auxiliary": [1e-4, 1e-3]}
+    reads_prefixes = True
     name: Literal["dimo"]
     dim: int = Field(100, ge=4)
     """Width of ids and of modal embeddings."""

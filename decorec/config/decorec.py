@@ -121,6 +121,8 @@ class DecorecConfig(Section):
     """Key of a run -> values that tuning tries; every model has the same number of trials."""
     seeded: ClassVar[bool] = True
     """Whether anything is drawn at random; if not, one seed stands for all."""
+    reads_prefixes: ClassVar[bool] = False
+    """Whether a training step reads the items before each prediction anew, whatever ``train.samples`` says."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:

@@ -16,13 +16,20 @@ from decorec.data.id_codes import unique
 from decorec.data.parts import Split
 from decorec.data.sequences import Sequences
 from decorec.data.transfer import moved
+from decorec.evaluation.at_once import (
+    FEWEST_AT_ONCE,
+    ITEMS_AT_ONCE,
+    LOGITS_AT_ONCE,
+    MORE_ON_GPU,
+    TOKENS_AT_ONCE,
+    USERS_AT_ONCE,
+)
 from decorec.evaluation.rank_metrics import Ranks
 from decorec.evaluation.ranking import ranks, without
 from decorec.models.base import Recommender
 from decorec.models.sampled import SampledRecommender
 
 __all__ = [
-    "TOKENS_AT_ONCE",
     "Scores",
     "among_items",
     "candidates",
@@ -40,18 +47,6 @@ __all__ = [
 Scores = dict[History, Tensor]
 """What items are ranked by with the history kept and with it masked, for most models the same; see
 ``Recommender.ranking``."""
-
-TOKENS_AT_ONCE = 4096
-LOGITS_AT_ONCE = 1 << 23
-"""Logits held at a time when ranking (32 MB in float32)."""
-FEWEST_AT_ONCE = 16
-"""Least number of users ranked at a time, even with more logits: each block reads all representations once."""
-MORE_ON_GPU = 16
-"""Times as many tokens and logits (512 MB in float32) on a GPU, which has many cores to fill."""
-ITEMS_AT_ONCE = 1 << 17
-"""Items of a tile of a catalogue that is too large to hold the representations of all items."""
-USERS_AT_ONCE = 1 << 16
-"""Users for whom the tiles are made together: a tile costs more to make than to rank for a few users."""
 
 
 @dataclass(frozen=True)

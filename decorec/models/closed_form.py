@@ -20,6 +20,7 @@ from torch import Tensor
 from decorec.data.batches import Batch
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
+from decorec.models.at_once import SQUARED
 from decorec.models.floors import Floor
 from decorec.models.item_data import ItemData
 from decorec.nn.ridge import item_weights, last_weights
@@ -29,8 +30,6 @@ __all__ = ["ClosedForm", "Solver", "co_counts"]
 
 Solver = Callable[..., npt.NDArray[np.float32]]
 """``item_weights`` for all items, or ``last_weights`` for the last item of a block."""
-MOST = 20_000
-"""Items for which a system over all of them is solved: 16 I^2 bytes are 6.4 GB, and a job of training has 8."""
 
 
 class ClosedForm(Floor):
@@ -76,9 +75,9 @@ class ClosedForm(Floor):
         """Count, and solve."""
         super().observe(training)
         items = self.item_data.item_count
-        if self.sources is None and items > MOST:
+        if self.sources is None and items > SQUARED:
             raise DecorecError(
-                f"{self.config.name}: expected at most {MOST:,} items, found {items:,}, whose system takes "
+                f"{self.config.name}: expected at most {SQUARED:,} items, found {items:,}, whose system takes "
                 f"{16 * items**2 / 1e9:.0f} GB; set its key neighbours, such as 200"
             )
         counts = co_counts(training, items)

@@ -16,12 +16,10 @@ from decorec.config.runs import Run
 from decorec.data.graph import normalise
 from decorec.data.item_features import FeatureFile
 from decorec.errors import DecorecError
+from decorec.models.at_once import FEATURES
 from decorec.models.item_data import ItemData, MappedRows
 
 __all__ = ["ModelInputs", "mapped_rows"]
-
-IN_MEMORY = 1 << 28
-"""Elements of the largest features that are held in memory (1 GB) by a training that reads some of their rows alone."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class ModelInputs:
             raise DecorecError(f"{stage} of {run.model.name}: expected {what} at {flag}, found none; pass it")
         if kind == "features":
             file = FeatureFile.read(path, mapped=True)
-            if run.train.stage(stage).negatives != "all" and len(items) * file.x.shape[1] > IN_MEMORY:
+            if run.train.stage(stage).negatives != "all" and len(items) * file.x.shape[1] > FEATURES:
                 mapped[need] = mapped_rows(path, file, items)
                 return {f"present.{modality}": torch.from_numpy(file.present[mapped[need].rows.numpy()])}
             x, present = file.aligned(items)

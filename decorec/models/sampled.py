@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from decorec.data.batches import Batch
+from decorec.models.at_once import REPRESENTED
 from decorec.models.base import Recommender
 from decorec.nn.division import Division
 from decorec.nn.losses import SampledNegatives
@@ -16,9 +17,6 @@ from decorec.nn.sampled_softmax import read_items
 from decorec.nn.sparse import rows_of_all
 
 __all__ = ["SampledRecommender"]
-
-WHOLE = 1 << 20
-"""Items of the largest catalogue whose representations are held at once (2 GB with two modalities and width 256)."""
 
 
 class SampledRecommender(Recommender):
@@ -35,7 +33,7 @@ class SampledRecommender(Recommender):
     @property
     def holds_whole(self) -> bool:
         """Whether there are so few items that the representations of all are made at once."""
-        return self.item_data.item_count <= WHOLE
+        return self.item_data.item_count <= REPRESENTED
 
     def loss(self, batch: Batch) -> Tensor:
         """Over all items, or over sampled ones; then the other items are not read."""

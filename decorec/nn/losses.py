@@ -15,16 +15,11 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
+from decorec.nn.at_once import KEPT, ROWS_AT_ONCE, TILE
 from decorec.nn.division import Division
 from decorec.nn.matmul import gram, product, working_type
 
 __all__ = ["SampledNegatives", "cross_modal_loss", "intra_modal_loss", "weighted_cross_entropy"]
-
-ROWS_AT_ONCE = 2048
-TILE = 1 << 21
-"""Logits computed at a time (8 MB in float32, so that they stay in the cache between passes)."""
-KEPT = 1 << 26
-"""Logits kept between the two passes (256 MB in float32); if there are more, the second pass recomputes them."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from decorec.config.runs import Run
+from decorec.evaluation.at_once import LOGITS_AT_ONCE, MORE_ON_GPU, TOKENS_AT_ONCE
 from decorec.gpus import Card, room
+from decorec.models.at_once import FEATURES, REPRESENTED, SQUARED
+from decorec.nn.at_once import KEPT as LOGITS_KEPT
 from decorec.plan.costs import size_of
 
 __all__ = ["asked", "needed"]
@@ -25,26 +28,16 @@ what a step computes from it; where a step reads all items, or some of them (``t
 OF_MODALITIES = {"all": 20, "some": 4}
 """The same for each value of an item's representation in a modality: layers of the adapter and of the enrichment with
 their gradients, or of those that are ranked. Measured on a processor: 14 and 3 (docs/performance/training.md)."""
-KEPT = 20
+OF_TOKENS = 20
 """Values for each value of a token, in each layer, that a step keeps for its gradient."""
 PASSING = 12
 """The same while a layer is computed without one."""
-LOGITS_KEPT = 1 << 26
-"""Logits of a step that are kept at most (``decorec.nn.losses``)."""
-LOGITS_RANKED, TOKENS_RANKED = 1 << 27, 1 << 16
-"""Logits and tokens of users that are ranked at once on a GPU (``decorec.evaluation.full_ranking``)."""
+LOGITS_RANKED, TOKENS_RANKED = MORE_ON_GPU * LOGITS_AT_ONCE, MORE_ON_GPU * TOKENS_AT_ONCE
+"""Logits and tokens of users that are ranked at once on a GPU."""
 COPIES = 3
 """Arrays of the size of these logits."""
 WHOLE_LOGITS = {"missrec": 8}
 """Models that hold the logits of a step whole, and how often."""
-PREFIXES = ("bert4rec", "dimo", "missrec", "mmmlp")
-"""Models that read a sequence for each prediction; the others do so with ``train.samples: prefixes`` alone."""
-IN_MEMORY = 1_000.0
-"""MB of the largest features that are not left on the disk with ``train.negatives``."""
-REPRESENTED = 1 << 20
-"""Items whose representations are held at once, where a step reads some of the items alone."""
-SQUARED = 20_000
-"""Items of the largest EASE that has all pairs of items."""
 
 
 def needed(run: Run, stage: str, items: int, inputs: float) -> float:
@@ -67,12 +60,12 @@ def needed(run: Run, stage: str, items: int, inputs: float) -> float:
     layers = getattr(getattr(model, "encoder", model), "layers", 1)
     ids = OF_IDS[read] * items * width if stage != "stage1" else 0
     represented = OF_MODALITIES[read] * modalities * width * (items if read == "all" else min(items, REPRESENTED))
-    prefixes = model.name in PREFIXES or train.samples == "prefixes"
+    prefixes = model.reads_prefixes or train.samples == "prefixes"
     tokens = train.batch_size * (model.length if prefixes else 1)
-    states = max(1, modalities) * width * (KEPT * max(1, layers) * tokens + PASSING * TOKENS_RANKED)
+    states = max(1, modalities) * width * (OF_TOKENS * max(1, layers) * tokens + PASSING * TOKENS_RANKED)
     logits = LOGITS_KEPT + WHOLE_LOGITS.get(model.name, 0) * train.batch_size * items + COPIES * LOGITS_RANKED
     # Features in float16 are float32 on the card.
-    data = 2 * (inputs if read == "all" else min(inputs, IN_MEMORY))
+    data = 2 * (inputs if read == "all" else min(inputs, _mb(FEATURES)))
     return LEAST + data + _mb(ids + represented + states + logits)
 
 

@@ -18,7 +18,8 @@ from decorec.config.training import StageConfig
 from decorec.data.batches import Batch, histories
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
-from decorec.evaluation.full_ranking import TOKENS_AT_ONCE, rank_users
+from decorec.evaluation.at_once import TOKENS_AT_ONCE
+from decorec.evaluation.full_ranking import rank_users
 from decorec.evaluation.rank_metrics import parse_metric
 from decorec.models.base import Recommender
 from decorec.models.cold_ids import mean_ids

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from decorec.evaluation.full_ranking import ITEMS_AT_ONCE
+from decorec.evaluation.at_once import ITEMS_AT_ONCE
 from docs.generate import REPOSITORY
 from docs.generate.cells import SECONDS, Cell
 

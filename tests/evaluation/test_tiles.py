@@ -63,7 +63,7 @@ def each_by_itself(left: Tensor, right: Tensor, bias: Tensor | None = None) -> T
 
 def in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of 16 of the 72 items, for 30 of the 60 users together and a few of these at a time."""
-    monkeypatch.setattr(sampled, "WHOLE", ITEMS - 1)
+    monkeypatch.setattr(sampled, "REPRESENTED", ITEMS - 1)
     monkeypatch.setattr(full_ranking, "ITEMS_AT_ONCE", 16)
     monkeypatch.setattr(full_ranking, "USERS_AT_ONCE", 30)
     monkeypatch.setattr(full_ranking, "TOKENS_AT_ONCE", 100)

@@ -229,7 +229,7 @@ def test_neighbours_are_in_the_checkpoint(name: str, tmp_path: Path) -> None:
 
 
 def test_more_items_than_fit_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closed_form, "MOST", 30)
+    monkeypatch.setattr(closed_form, "SQUARED", 30)
     with pytest.raises(DecorecError, match=r"ease: expected at most 30 items, found 40, .*; set its key neighbours"):
         fitted("ease", small.sequences())
     fitted("ease", small.sequences(), neighbours=3)

@@ -45,7 +45,7 @@ class Shop:
             FeatureFile(file.x[::-1].copy(), present[::-1].copy(), self.items[::-1]).write(path, storage)
 
     def model(self, stage: str, mapped: bool, monkeypatch: pytest.MonkeyPatch) -> sampled.SampledRecommender:
-        monkeypatch.setattr(inputs, "IN_MEMORY", 0 if mapped else 1 << 28)
+        monkeypatch.setattr(inputs, "FEATURES", 0 if mapped else 1 << 28)
         given = ModelInputs.of(self.files["features"], self.files["interests"], self.files["cooccurrence"])
         item_data = given.item_data(self.run, stage, self.items)
         assert bool(item_data.mapped) == mapped
@@ -65,7 +65,7 @@ def test_a_step_and_a_ranking_are_those_of_features_in_memory(
     found = []
     for mapped in (False, True):
         model = shop.model(stage, mapped, monkeypatch)
-        monkeypatch.setattr(sampled, "WHOLE", 39 if mapped else 40)
+        monkeypatch.setattr(sampled, "REPRESENTED", 39 if mapped else 40)
         model.sampler = Sampler(shop.data.training().items, 40, 5, 0)
         torch.manual_seed(0)
         loss = model.train().loss(training_windows(shop.data, model.config.length).batch(np.arange(8)))

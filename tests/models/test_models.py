@@ -16,6 +16,7 @@ from decorec.data.batches import Batch, Windows, histories, training_windows
 from decorec.data.sequences import Sequences
 from decorec.models.base import Recommender
 from decorec.models.decorec import CentroidInterests, DeCoRec, Enrichment, ModalAdapter
+from decorec.models.registry import MODELS as REGISTERED
 from decorec.nn import sparse
 from decorec.training.loop import train_model
 from decorec.training.optimizer import build_optimizer
@@ -486,3 +487,17 @@ def test_one_stage_trains_ids_interests_and_adapters_together() -> None:
     model = small.model(data, small.run(phased=False), "fit")
     trainable = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert trainable == {"adapters", "encoder", "ids", "enrich_ids", "interests"}
+
+
+@pytest.mark.parametrize("name", [name for name in REGISTERED if name not in small.FLOORS])
+def test_a_section_says_whether_a_step_reads_the_items_before_each_prediction_anew(name: str) -> None:
+    """In one pass over a sequence nearly every item that is read has a prediction."""
+    data = small.sequences(users=20, shortest=40, longest=40)
+    for samples in ("sequences", "prefixes"):
+        run = small.run(name=name)
+        model = small.model(data, run, run.stages[-1])
+        train = run.train.stage(run.stages[-1]).model_copy(update={"samples": samples})
+        batches = list(model.samples(data, train).epoch(100, torch.Generator().manual_seed(0)))
+        read, predicted = (sum(map(len, each)) for each in zip(*((b.items, b.predict) for b in batches), strict=True))
+        expected = run.model.reads_prefixes or samples == "prefixes"
+        assert (read > 2 * predicted) == expected, (read, predicted)
