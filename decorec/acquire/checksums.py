@@ -5,16 +5,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import shutil
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from decorec.acquire.gzip_files import GZIP, pieces
 from decorec.errors import DecorecError
 from decorec.progress import progress
 
 __all__ = ["Sums", "expect_sums", "gzip_problem", "require_space", "sums"]
-
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -49,17 +47,19 @@ def gzip_problem(path: Path) -> str | None:
     """What is wrong with a gzip file; None if it decompresses to its end and its checksums (CRC-32) match."""
     try:
         with (
-            path.open("rb") as raw,
-            gzip.GzipFile(fileobj=raw) as handle,
+            path.open("rb") as handle,
             progress(f"checking {path.name[:12]}", path.stat().st_size, unit="B") as advance,
         ):
+            start = handle.peek(len(GZIP))[: len(GZIP)]
+            if start != GZIP:
+                return f"a file that starts with {start!r}" if start else "an empty file"
             position = 0
-            while handle.read(CHUNK):
-                advance(raw.tell() - position)
-                position = raw.tell()
-            return None if raw.tell() else "an empty file"
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            for _ in pieces(handle):
+                advance(handle.tell() - position)
+                position = handle.tell()
+    except gzip.BadGzipFile as error:
         return str(error)
+    return None
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:

@@ -1,24 +1,24 @@
 """Checks of csv and tsv files that the reader of the tables does not make: encoding, separators, line ends, and quotes.
 
 The reader takes a stray quote for the start of a field that goes on over the next lines, and says nothing of the rows
-that it swallows. A file whose name ends in .gz is unpacked while it is read.
+that it swallows. A gzipped file is unpacked while it is read.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import dropwhile
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import TextIO
 
+import numpy as np
+
+from decorec.acquire.gzip_files import unpacked
 from decorec.data.interactions import shortened
 from decorec.errors import DecorecError
 
@@ -28,12 +28,12 @@ __all__ = [
     "check_encoding",
     "check_header",
     "check_widths",
-    "has_quote",
     "lone_quote",
     "survey",
 ]
 
 BEGINNING = 1 << 16
+BLOCK = 1 << 20
 LONGEST_FIELD = 1 << 30
 SHOWN = 20
 """Bytes around one that is not UTF-8 that a message shows."""
@@ -53,27 +53,12 @@ ENDINGS = {",": ".csv", "\t": ".tsv"}
 INSIDE = r'[^"{0}]"[^"{0}\r\n]'
 """A quote in the middle of a text that is not in quotes, where fields have the separator {0}: inside of quotes it is
 doubled."""
-BLOCK = 1 << 20
-
-
-@contextmanager
-def _unpacked(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file.
-
-    Raises:
-        gzip.BadGzipFile: the file is damaged or ends too early.
-    """
-    with cast(BinaryIO, gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb") as handle:
-        try:
-            yield handle
-        except (EOFError, zlib.error) as error:
-            raise gzip.BadGzipFile(str(error)) from error
 
 
 @contextmanager
 def _text(path: Path) -> Iterator[TextIO]:
     """The lines of a file; what is not UTF-8 is replaced."""
-    with _unpacked(path) as handle, io.TextIOWrapper(handle, "utf-8", "replace", "\n") as text:
+    with unpacked(path) as handle, io.TextIOWrapper(handle, "utf-8", "replace", "\n") as text:
         yield text
 
 
@@ -83,7 +68,7 @@ def check_csv(path: Path) -> None:
     Raises:
         DecorecError: it is packed, a spreadsheet or UTF-16, or its lines end in CR alone.
     """
-    with _unpacked(path) as handle:
+    with unpacked(path) as handle:
         start = handle.read(BEGINNING)
     other = next((name for pattern, name in OTHERS.items() if re.match(pattern, start, re.DOTALL)), None)
     if other is not None:
@@ -123,7 +108,7 @@ def check_encoding(path: Path) -> None:
     Raises:
         DecorecError: it is not; the message names the line.
     """
-    with _unpacked(path) as handle:
+    with unpacked(path) as handle:
         for number, line in enumerate(handle, start=1):
             try:
                 line.decode()
@@ -189,23 +174,32 @@ def survey(path: Path, separator: str = ",") -> Survey:
     return Survey(records, wide, broken)
 
 
-def check_widths(path: Path, separator: str = ",", *, quoted: bool = True) -> None:
+def check_widths(path: Path, separator: str = ",", *, quoted: bool = True) -> bool:
     """Check that no record of a csv file, or of one with another separator, has more fields than its header.
 
-    ``quoted``: whether fields may be in quotes.
+    This is the faster look: it counts separators. Where fields may be ``quoted`` it ends at the first quote, behind
+    which a ``survey`` alone can tell fields apart.
+
+    Returns:
+        Whether it came to the end.
 
     Raises:
         DecorecError: one has more; the message names its line.
     """
-    csv.field_size_limit(LONGEST_FIELD)
-    with _text(path) as handle:
-        reader = csv.reader(
-            _lines(handle), delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-        )
-        width = len(next(filter(None, reader), []))
-        for record in reader:
-            if len(record) > width:
-                raise _too_wide(path, reader.line_num, width, len(record), separator, quoted)
+    between, width, first = separator.encode(), 0, 1
+    with unpacked(path) as handle:
+        while block := handle.read(BLOCK) + handle.readline():
+            if quoted and b'"' in block:
+                return False
+            if not width:
+                width = next((line.count(between) + 1 for line in block.split(b"\n") if line.strip(b"\r")), 0)
+            letters = np.frombuffer(block, np.uint8)
+            ends = np.append(np.flatnonzero(letters == ord("\n")), len(letters))
+            fields = np.diff(np.searchsorted(np.flatnonzero(letters == ord(separator)), ends), prepend=0) + 1
+            if width and len(wide := np.flatnonzero(fields > width)):
+                raise _too_wide(path, first + int(wide[0]), width, int(fields[wide[0]]), separator, quoted)
+            first += block.count(b"\n")
+    return True
 
 
 def _too_wide(path: Path, line: int, width: int, found: int, separator: str, quoted: bool = True) -> DecorecError:
@@ -216,12 +210,15 @@ def _too_wide(path: Path, line: int, width: int, found: int, separator: str, quo
 
 def lone_quote(path: Path, separator: str = ",") -> str | None:
     """Where the first quote stands in the middle of a text, in words; None where there is no quote at all."""
-    if not has_quote(path):
-        return None
     inside = re.compile(INSIDE.format(separator))
+    found = None
     with _text(path) as handle:
-        number = next((number for number, line in enumerate(handle, start=1) if inside.search(line)), None)
-    return "somewhere" if number is None else f"in line {number}"
+        for number, line in enumerate(handle, start=1):
+            if inside.search(line):
+                return f"in line {number}"
+            if found is None and '"' in line:
+                found = "somewhere"
+    return found
 
 
 def _lines(lines: Iterable[str]) -> Iterator[str]:
@@ -229,9 +226,3 @@ def _lines(lines: Iterable[str]) -> Iterator[str]:
     for line in lines:
         text = line.removesuffix("\n").removesuffix("\r")
         yield line if "\r" not in text else text.replace("\r", " ") + line[len(text) :]
-
-
-def has_quote(path: Path) -> bool:
-    """Whether there is a quote in a file."""
-    with _unpacked(path) as handle:
-        return any(b'"' in block for block in iter(partial(handle.read, BLOCK), b""))

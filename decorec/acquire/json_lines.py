@@ -6,7 +6,6 @@ its type from one record to the next; the code that uses it decides what it mean
 
 from __future__ import annotations
 
-import gzip
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,17 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
-from isal import isal_zlib
 
+from decorec.acquire.gzip_files import GZIP, pieces
 from decorec.errors import DecorecError
 
 __all__ = ["read_records", "reading"]
 
-GZIP = b"\x1f\x8b"
-CHUNK = 1 << 23
-"""Bytes of a compressed file that are read at a time."""
-BLOCK = 1 << 25
-"""Largest number of bytes that are decompressed at a time."""
 LONGEST = 1 << 26
 """Bytes of the longest line that is read. The longest records of the published files have less than a hundredth of it.
 Polars takes four times the memory of a line, and ends the process where it does not get it."""
@@ -101,53 +95,25 @@ def _read_blocks(path: Path, schema: pl.Schema, select: Select) -> tuple[pl.Data
     return pl.concat(parts), counts + skipped
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
-    """The content of a file, or of a gzip file of one or more members, at most ``BLOCK`` bytes at a time.
-
-    Raises:
-        gzip.BadGzipFile: the file is damaged or ends too early.
-    """
-    with path.open("rb") as handle:
-        rest = handle.read(CHUNK)
-        zipped = rest.startswith(GZIP)
-        while rest and not zipped:
-            yield rest
-            rest = handle.read(CHUNK)
-        while rest:
-            member = isal_zlib.decompressobj(wbits=16 + isal_zlib.MAX_WBITS)
-            while not member.eof:
-                if not (rest := rest or handle.read(CHUNK)):
-                    raise gzip.BadGzipFile("it ends in the middle of the compressed data")
-                try:
-                    piece = member.decompress(rest, BLOCK)
-                except isal_zlib.error as error:  # type: ignore[misc]  # a class; its stub says instance
-                    raise gzip.BadGzipFile(str(error)) from error
-                rest = member.unconsumed_tail
-                if piece:
-                    yield piece
-            rest = member.unused_data or handle.read(CHUNK)
-            while rest and not (rest := rest.lstrip(b"\0")):  # zeros may stand between members
-                rest = handle.read(CHUNK)
-
-
 def _blocks(path: Path, skipped: Counter[str]) -> Iterator[bytes]:
     """Whole lines of a file in blocks; a line that is too long is ``skipped`` and not held in memory."""
     line: list[bytes] = []
     """Pieces of a line whose end is not read yet."""
     held = 0
     skipping = False
-    for piece in _pieces(path):
-        first, last = piece.find(b"\n") + 1, piece.rfind(b"\n") + 1
-        if not skipping and held + (first or len(piece)) > LONGEST:
-            skipped.update({"lines": 1, "line too long": 1})
-            line, held, skipping = [], 0, True
-        if last:
-            if block := b"".join([*line, piece[first if skipping else 0 : last]]):
-                yield block
-            line, held, skipping = [piece[last:]], len(piece) - last, False
-        elif not skipping:
-            line.append(piece)
-            held += len(piece)
+    with path.open("rb") as handle:
+        for piece in pieces(handle):
+            first, last = piece.find(b"\n") + 1, piece.rfind(b"\n") + 1
+            if not skipping and held + (first or len(piece)) > LONGEST:
+                skipped.update({"lines": 1, "line too long": 1})
+                line, held, skipping = [], 0, True
+            if last:
+                if block := b"".join([*line, piece[first if skipping else 0 : last]]):
+                    yield block
+                line, held, skipping = [piece[last:]], len(piece) - last, False
+            elif not skipping:
+                line.append(piece)
+                held += len(piece)
     if held:
         yield b"".join(line)
 

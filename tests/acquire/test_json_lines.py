@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decorec.acquire import json_lines
+from decorec.acquire import gzip_files, json_lines
 from decorec.acquire.json_lines import LONGEST, read_records
 from decorec.errors import DecorecError
 
@@ -125,13 +125,13 @@ def test_a_line_that_is_too_long_is_counted_and_not_held(tmp_path: Path, end: by
     tracemalloc.stop()
     assert frame["a"].cast(pl.Int64).to_list() == list(range(2_000 if end else 1_000))
     assert counts == {"lines": len(frame) + 1, "line too long": 1}
-    assert peak < LONGEST + 3 * json_lines.BLOCK
+    assert peak < LONGEST + 3 * gzip_files.BLOCK
 
 
 @pytest.mark.parametrize(("length", "lost"), [(100, 0), (101, 1)])
 def test_the_longest_line_that_is_read(tmp_path: Path, length: int, lost: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_lines, "LONGEST", 100)
-    monkeypatch.setattr(json_lines, "BLOCK", 32)
+    monkeypatch.setattr(gzip_files, "BLOCK", 32)
     line = b'{"a": "' + b"x" * (length - 10) + b'"}\n'
     assert len(line) == length
     path = tmp_path / "f.gz"

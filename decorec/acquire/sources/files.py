@@ -19,7 +19,6 @@ from decorec.acquire.csv_files import (
     check_encoding,
     check_header,
     check_widths,
-    has_quote,
     lone_quote,
     survey,
 )
@@ -37,7 +36,6 @@ __all__ = [
     "Parquet",
     "TableFile",
     "expect_folder",
-    "expect_widths",
     "is_table",
     "joined",
     "table_file",
@@ -74,8 +72,8 @@ class TableFile(ABC):
             DecorecError: it is missing, damaged or of another format.
         """
 
-    def expect_records(self, found: int, columns: int, *, unbroken: bool = False) -> None:
-        """Check that ``found`` is the number of its records, of which so many ``columns`` were read.
+    def expect_records(self, found: int, *, unbroken: bool = False) -> None:
+        """Check that ``found`` is the number of its records; one look at a file, which may be packed.
 
         ``unbroken``: and that no record is broken in two, where nothing else would show it.
 
@@ -116,7 +114,7 @@ def _ending(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Csv(LocalTable):
-    """A csv file, or a tsv file, which has tabs in place of the commas; gzipped if its name ends in .gz.
+    """A csv file, or a tsv file, which has tabs in place of the commas; gzipped or not.
 
     Values are read as text, so that ids keep leading zeros, and names lose blanks around them.
     """
@@ -149,12 +147,12 @@ class Csv(LocalTable):
                     raise
                 raise self._quoted("rows with quotes around whole fields", "others") from error
 
-    def expect_records(self, found: int, columns: int, *, unbroken: bool = False) -> None:
-        if not unbroken and not has_quote(self.path):
-            expect_widths(self.path, columns, self.separator)  # the faster look
-            return
-        seen = survey(self.path, self.separator)
-        if seen.records != found and has_quote(self.path):
+    def expect_records(self, found: int, *, unbroken: bool = False) -> None:
+        with reading(self.path, "a table"):
+            if not unbroken and check_widths(self.path, self.separator):
+                return
+            seen = survey(self.path, self.separator)
+        if seen.records != found and lone_quote(self.path, self.separator) is not None:
             raise self._quoted(f"{seen.records} records", str(found))
         for problem in (seen.wide, seen.broken if unbroken else None):
             if problem is not None:
@@ -266,26 +264,6 @@ class JsonLines(LocalTable):
         )
         with reading(self.path, what):
             yield rows.lazy(), lost
-
-
-def expect_widths(path: Path, columns: int, separator: str, *, quoted: bool = True) -> None:
-    """Check that no record of a csv file has more fields than its header, where polars has not: ``columns`` were read.
-
-    If these are not all of them, it counts the fields of no record: a comma in a title that is not in quotes moves the
-    values behind it by one column. ``quoted``: whether fields may be in quotes.
-
-    Raises:
-        DecorecError: one has more; the message names its line.
-    """
-    quote = '"' if quoted else None
-    table = pl.scan_csv(path, separator=separator, quote_char=quote, infer_schema=False, glob=False)
-    with reading(path, "records of equal length"):
-        try:
-            if columns < len(table.collect_schema()):
-                table.select(pl.all().null_count()).collect(engine="streaming")
-        except pl.exceptions.ComputeError:
-            check_widths(path, separator, quoted=quoted)
-            raise
 
 
 def expect_folder(folder: Path, what: str, key: str) -> None:

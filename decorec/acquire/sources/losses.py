@@ -7,14 +7,13 @@ duplicates, items without metadata, and what is outside of the k-core.
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
 
+from decorec.acquire.gzip_files import unpacked
 from decorec.acquire.sources.columns import plain
 from decorec.data.interactions import SHOWN, Account, shortened
 from decorec.errors import DecorecError
@@ -23,7 +22,6 @@ __all__ = ["expect_same_ids", "expect_understood", "lines_not_json"]
 
 FEW = 3
 """So many records may be lost in any case: of a tiny data set, one record is a large share."""
-GZIP = b"\x1f\x8b"
 ORDINARY = ("repeated item", "photo of no item")
 """Reasons of records that were understood."""
 
@@ -93,13 +91,12 @@ def expect_same_ids(origin: str, wanted: pl.Series, found: pl.Series, allowed: f
 def lines_not_json(path: Path) -> list[str]:
     """The first lines of a file, gzipped or not, that are no JSON objects, with their numbers."""
     found: list[str] = []
-    with path.open("rb") as start:
-        unpack = gzip.open if start.read(len(GZIP)) == GZIP else open
     with (
-        suppress(OSError, EOFError, zlib.error),  # of a damaged file, what can be read is shown
-        unpack(path, "rt", encoding="utf-8", errors="replace") as handle,
+        suppress(OSError),  # of a damaged file, what can be read is shown
+        unpacked(path) as handle,
     ):
-        for number, line in enumerate(handle, start=1):
+        for number, content in enumerate(handle, start=1):
+            line = content.decode(errors="replace")
             if line.strip() and not _is_object(line):
                 found.append(f"line {number}: {shortened(line.strip())}")
                 if len(found) == SHOWN:

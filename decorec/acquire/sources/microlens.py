@@ -19,6 +19,7 @@ from pathlib import Path
 import polars as pl
 
 from decorec.acquire.csv_files import check_csv
+from decorec.acquire.gzip_files import unpacked
 from decorec.acquire.json_lines import reading
 from decorec.acquire.sources.files import NOTHING_LOST, Csv, LocalTable, Opened, expect_folder
 from decorec.acquire.sources.tables import Table, Tables
@@ -67,7 +68,8 @@ class _Titles(LocalTable):
 
     def _read(self, what: str) -> pl.DataFrame:
         try:
-            lines = self.path.read_text(encoding="utf-8-sig").split("\n")
+            with unpacked(self.path) as handle:
+                lines = handle.read().decode("utf-8-sig").split("\n")
         except UnicodeDecodeError as error:
             raise DecorecError(f"{self.path}: expected {what} in UTF-8, found other bytes ({error})") from error
         table = pl.DataFrame({"line": range(1, len(lines) + 1), "text": lines}).with_columns(

@@ -17,7 +17,7 @@ import polars as pl
 
 from decorec.acquire.csv_files import check_csv, check_encoding, check_widths
 from decorec.acquire.json_lines import reading
-from decorec.acquire.sources.files import NOTHING_LOST, LocalTable, Opened, expect_widths
+from decorec.acquire.sources.files import NOTHING_LOST, LocalTable, Opened
 from decorec.acquire.sources.tables import COLUMNS, ITEM_COLUMNS, Table, Tables
 from decorec.config.datasets import RecBoleDataset
 from decorec.data.interactions import shortened
@@ -71,8 +71,9 @@ class _AtomicFile(LocalTable):
                 check_widths(self.path, "\t", quoted=False)
                 raise
 
-    def expect_records(self, found: int, columns: int, *, unbroken: bool = False) -> None:
-        expect_widths(self.path, columns, "\t", quoted=False)
+    def expect_records(self, found: int, *, unbroken: bool = False) -> None:
+        with reading(self.path, "a table"):
+            check_widths(self.path, "\t", quoted=False)
 
     def _typed(self, heading: str) -> tuple[str, str]:
         """Name and type of a field.

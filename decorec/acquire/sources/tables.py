@@ -128,7 +128,7 @@ class Table:
                     .collect(engine="streaming")
                 )
         frame = in_one_piece(frame)
-        self.file.expect_records(len(frame), len(schema))
+        self.file.expect_records(len(frame))
         self._expect_times(columns.unread_times(without["timestamp"]), frame["timestamp"])
         number = partial(
             complete,
@@ -166,7 +166,7 @@ class Table:
             self.expect_id(table, "item", schema["item"])
             texts = [self._described(name, dtype) for name, dtype in schema.items() if name != "item"]
             rows = table.select(columns.identified("item"), *texts).collect(engine="streaming")
-        self.file.expect_records(len(rows), len(schema), unbroken=True)
+        self.file.expect_records(len(rows), unbroken=True)
         self._expect_no_lists(rows)
         named = rows.filter(pl.col("item").is_not_null())
         self._expect_exact("item", named["item"])

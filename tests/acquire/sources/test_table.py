@@ -89,6 +89,23 @@ def test_tabs_and_packed_files_give_the_bytes_of_a_csv_file(tmp_path: Path, endi
     assert one == other
 
 
+def test_the_first_bytes_say_whether_a_file_is_packed_and_not_its_name(tmp_path: Path) -> None:
+    interactions, items = frames()
+    for name, frame in (("interactions", interactions), ("items", items)):
+        write(tmp_path / f"{name}.csv", frame)
+        (tmp_path / f"{name}.csv.gz").write_bytes((tmp_path / f"{name}.csv").read_bytes())
+        (tmp_path / f"{name}-packed.csv").write_bytes(gzip.compress((tmp_path / f"{name}.csv").read_bytes()))
+    one, named, packed = (
+        [path.read_bytes() for path in run(tmp_path, f"interactions{ending}", f"items{ending}").values()]
+        for ending in (".csv", ".csv.gz", "-packed.csv")
+    )
+    assert one == named == packed
+
+
+def with_another_checksum(packed: bytes) -> bytes:
+    return packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:]
+
+
 HEADER = "user\titem\ttimestamp"
 NO_TSV = [
     ("tsv", b"user,item,timestamp\nu1,1,5\n", r"line 1: expected names with tabs between them, found commas: .*\.csv$"),
@@ -97,7 +114,11 @@ NO_TSV = [
     ("tsv", f'{HEADER}\n"u1" x\t1\t5\n'.encode(), r"line 2: expected a tab or the end of the line after a closing"),
     ("tsv", f'{HEADER}\nu\t5" a\t5\nu\t1\t5\nu\t6" b\t5\n'.encode(), r"a quote stands alone in line 2"),
     ("tsv.gz", gzip.compress(f"{HEADER}\nu1\t1\t5\n".encode())[:-9], "found a file that cannot be read"),
-    ("tsv.gz", f"{HEADER}\nu1\t1\t5\n".encode(), "found a file that cannot be read"),
+    (
+        "tsv.gz",
+        with_another_checksum(gzip.compress(f"{HEADER}\nu1\t1\t5\n".encode())),
+        "found a file that cannot be read",
+    ),
     ("tsv.gz", gzip.compress(b"PK\x03\x04" + bytes(99)), "found a zip archive or a spreadsheet"),
 ]
 
