@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean, median
 
@@ -16,7 +16,6 @@ __all__ = ["closing"]
 MAIN = layout.fill(layout.TABLE, table="main")
 COLUMNS = (("kept", "Hit@10"), ("kept", "NDCG@10"), ("masked", "Hit@10"), ("masked", "NDCG@10"))
 """History and metric of the columns; the first one has its interval beside it, and orders the models."""
-STAGES = ("stage1", "stage2", "fit")
 BEHIND = 0.5
 """A seed whose value on validation is below this share of the median of at least three has not learned as they have."""
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
@@ -99,10 +98,10 @@ def _behind(dataset: str, run: str, made: Sequence[str]) -> list[str]:
     """One line for each seed of the run that is far below its others on validation, so that their mean misleads."""
     history, metric = COLUMNS[1]
     values = {}
-    for file in sorted(Path().glob(layout.METRICS.format(dataset=dataset, run=run, seed="*"))):
-        figures = json.loads(file.read_text(encoding="utf-8"))["valid"][history] if file.as_posix() in made else {}
+    for file, place in _of_run(dataset, run, layout.METRICS, made):
+        figures = json.loads(file.read_text(encoding="utf-8"))["valid"][history]
         if metric in figures:
-            values[layout.described(file)["seed"]] = float(figures[metric])
+            values[place.seed] = float(figures[metric])
     usual = median(values.values()) if len(values) > 2 else 0.0
     return [
         f"Look at {run}, seed {seed}: on validation its {metric} is {value:.4f}, the median of the {len(values)} seeds "
@@ -121,11 +120,17 @@ def _cell(value: float, best: bool, terminal: bool) -> str:
 
 def _training(dataset: str, run: str, made: Sequence[str]) -> str:
     """Processor seconds that the run's own trainings with one seed took; not those that it had with other values."""
-    seconds = 0.0
-    for stage in STAGES:
-        place = layout.benchmark(layout.training_job(stage)).format(dataset=dataset, run=run, seed="*")
-        names = (file.relative_to(layout.BENCHMARKS).with_suffix("").as_posix() for file in Path().glob(place))
-        current = (name for name in names if layout.path_of(f"{name}/model.safetensors") in made)
-        found = [cost["cpu_time"] for cost in map(measurement, current) if cost]
-        seconds += mean(found) if found else 0.0
+    found: dict[str, list[float]] = {}
+    for _, place in _of_run(dataset, run, layout.MODEL, made):
+        if cost := measurement(layout.training_job().format(**vars(place))):
+            found.setdefault(place.stage, []).append(cost["cpu_time"])
+    seconds = sum(map(mean, found.values()))
     return f"{seconds:.0f} s" if seconds else ""
+
+
+def _of_run(dataset: str, run: str, pattern: str, made: Sequence[str]) -> Iterator[tuple[Path, layout.Place]]:
+    """The files of ``pattern``, one of those under ``RUN``, of all seeds and stages of a run, with their places."""
+    begin, name = layout.RUN.partition("{seed}")[0].format(dataset=dataset, run=run), Path(pattern).name
+    for path in map(Path, made):
+        if path.as_posix().startswith(begin) and path.name == name:
+            yield path, layout.place(path, pattern)
