@@ -19,7 +19,7 @@ import mmap
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,7 @@ __all__ = [
     "opened",
     "place_in",
     "provenance",
+    "sources_agree",
     "sources_of",
 ]
 
@@ -84,6 +85,14 @@ def provenance() -> Iterator[Provenance]:
 def current() -> Provenance | None:
     """What the step that runs here has read and written so far; None outside of ``provenance``."""
     return _STEP.get()
+
+
+def sources_agree() -> AbstractContextManager[object]:
+    """Within this, files that are read have to belong together.
+
+    Those of a step agree with all that it reads, elsewhere they are compared with each other alone.
+    """
+    return provenance() if current() is None else nullcontext()
 
 
 def adopt(other: Provenance) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from decorec.artifacts import layout
+from decorec.artifacts.seal import sources_agree
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
 from decorec.models.added_items import WithAddedItems
@@ -62,7 +63,7 @@ class ExtensibleRun(TrainedRun):
                 f"{folder}: expected a trained run, found one with added items; add all new items to the trained run"
             )
         given = [Path(file) for file in features] if features is not None else own_features(folder)
-        with trained.sources_agree():
+        with sources_agree():
             new = read_new_items(
                 Path(table),
                 self.items,

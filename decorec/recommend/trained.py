@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -17,7 +16,7 @@ from torch.nn import functional
 
 from decorec.artifacts.layout import path_of
 from decorec.artifacts.schemas.ranks import History
-from decorec.artifacts.seal import current, place_in, provenance
+from decorec.artifacts.seal import place_in, sources_agree
 from decorec.config.recommend import Exclude, Fallback
 from decorec.data.batches import profiles
 from decorec.data.sequences import Sequences
@@ -30,7 +29,7 @@ from decorec.recommend.histories import chosen, expect_ids, from_lists
 from decorec.recommend.new_items import read_added
 from decorec.recommend.self_contained import checked
 
-__all__ = ["Lists", "Reason", "Recommendation", "TrainedRun", "load", "sources_agree"]
+__all__ = ["Lists", "Reason", "Recommendation", "TrainedRun", "load"]
 
 Reason = Literal["model", "popular"]
 
@@ -338,14 +337,6 @@ def load(folder: Path | str) -> TrainedRun:
             "the folder of that stage"
         )
     return TrainedRun(trained, inside[0])
-
-
-def sources_agree() -> AbstractContextManager[object]:
-    """Within this, files that are read have to belong together.
-
-    Those of a step agree with all that it reads, elsewhere they are compared with each other alone.
-    """
-    return provenance() if current() is None else nullcontext()
 
 
 def _belong_together(weights: Path, config: Path) -> None:
