@@ -261,23 +261,28 @@ class DeCoRec(SampledRecommender):
         hops = max(self.config.modal_layers, self.config.id_layers if self.ids is not None else 0)
         if self.graph is not None and hops:
             around, graph = self.graph.around(items, hops)
-        return self._representations(items, around, graph, few=True)
+        return self._representations(items, around, around, graph, few=True)
 
     def own_representations(self, division: Division) -> Tensor:
         """Eq. 10 of one process's items, [M, N, D]; what the graph has around them comes from the other processes."""
         own = torch.arange(division.items.start, division.items.stop, device=self.item_data.device)
         graph = None if self.graph is None else self.graph.divided(division)
-        return self._representations(own, own, graph, few=False)
+        return self._representations(own, own, division.items, graph, few=False)
 
-    def _representations(self, items: Tensor, around: Tensor, graph: Propagation | None, few: bool) -> Tensor:
-        """Eq. 10 of ``items``, the first of those ``around`` them, over which the graph is; ``few``: see Interests."""
+    def _representations(
+        self, items: Tensor, around: Tensor, rows: Tensor | slice, graph: Propagation | None, few: bool
+    ) -> Tensor:
+        """Eq. 10 of ``items``, the first of those ``around`` them, over which the graph is.
+
+        ``rows``: those around them once more, as features are asked for; ``few``: see Interests.
+        """
         if not self.adapters:
             representation = torch.zeros(1, len(items), self.config.dim, device=items.device)
         elif self._has_frozen_adapters and (self.holds_whole or not few):
             representation = self.modal().index_select(1, items)
         else:
-            rows = {name: self.item_data.rows(f"features.{name}", around) for name in self.adapters}
-            each = [adapter(rows[name], graph, around) for name, adapter in self.adapters.items()]
+            features = {name: self.item_data.rows(f"features.{name}", rows) for name in self.adapters}
+            each = [adapter(features[name], graph, around) for name, adapter in self.adapters.items()]
             representation = torch.stack(each)[:, : len(items)]
         if self.ids is not None:
             ids = table_rows(self.ids.weight, around) if few else self.ids.weight.index_select(0, around)

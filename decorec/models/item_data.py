@@ -60,15 +60,15 @@ class ItemData(nn.Module):
         tensor: Tensor = getattr(self, self._names[name])
         return tensor
 
-    def rows(self, name: str, items: Tensor) -> Tensor:
-        """Rows of some items [N] of a tensor over the items."""
+    def rows(self, name: str, items: Tensor | slice) -> Tensor:
+        """Rows of some items [N] of a tensor over the items; of a slice, without a copy where they are in memory."""
         if name not in self.mapped:
-            return self[name].index_select(0, items)
+            return _taken(self[name], items)
         tensor: Tensor = getattr(self, self._names[name])
         places: Tensor = getattr(self, f"{self._names[name]}_rows")
-        found = tensor.index_select(0, places.index_select(0, items))
+        found = tensor.index_select(0, _taken(places, items))
         found = found.float() if found.dtype == torch.float16 else found
-        present = self[f"present.{name.partition('.')[2]}"].index_select(0, items)
+        present = _taken(self[f"present.{name.partition('.')[2]}"], items)
         return found.masked_fill_(~present[:, None], 0)
 
     def width(self, name: str) -> int:
@@ -92,3 +92,7 @@ class ItemData(nn.Module):
     def device(self) -> torch.device:
         """Where the tensors are."""
         return self._place.device
+
+
+def _taken(x: Tensor, items: Tensor | slice) -> Tensor:
+    return x[items] if isinstance(items, slice) else x.index_select(0, items)

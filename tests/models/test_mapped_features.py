@@ -109,3 +109,15 @@ def test_a_checkpoint_refers_to_the_features_by_their_digest(tmp_path: Path, mon
     text.unlink()
     with pytest.raises(DecorecError, match=r"text\.safetensors: expected a safetensors file, found no such file"):
         checkpoint.load(*files)
+
+
+def test_a_slice_of_items_is_read_without_a_copy_where_features_are_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(tmp_path, {})
+    held, mapped = (shop.model("stage1", each, monkeypatch).item_data for each in (False, True))
+    whole = held["features.text"]
+    view = held.rows("features.text", slice(10, 25))
+    assert view.data_ptr() == whole[10].data_ptr()
+    for found in (view, mapped.rows("features.text", slice(10, 25))):
+        assert torch.equal(found, held.rows("features.text", torch.arange(10, 25)))
