@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["DecorecError", "explain", "explaining"]
+__all__ = ["MISHAPS", "DecorecError", "explain", "explaining"]
 
 
 class DecorecError(Exception):

@@ -11,12 +11,12 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from decorec.config.dask import DaskConfig
-from decorec.errors import DecorecError
+from decorec.errors import MISHAPS, DecorecError
 
 __all__ = ["result_of", "running", "workers"]
 
@@ -48,7 +48,8 @@ def workers(settings: DaskConfig, processes: int) -> Iterator[Any]:
 
     Raises:
         DecorecError: the scheduler does not answer or is none, it or a worker has another version, no worker comes or
-            stays, workers are lost again and again, or the processes have no folder for what does not fit.
+            stays, workers are lost again and again, or the processes have no folder for what does not fit, or cannot be
+            started.
     """
     from distributed import CancelledError, KilledWorker
     from distributed.client import ClosedClientError
@@ -152,18 +153,34 @@ def _started(settings: DaskConfig, processes: int) -> Iterator[Any]:
         # Or a process that takes longer to start anew is given up for good.
         "distributed.deploy.lost-worker-timeout": SECONDS_TO_COME,
     }
-    with (
-        dask.config.set(own),
-        LocalCluster(
-            n_workers=processes,
-            threads_per_worker=1,
-            memory_limit=int(settings.memory * 1e9),
-            dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # it has a port for that in any case
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with dask.config.set(own), ExitStack() as stack:
+        try:
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=processes,
+                    threads_per_worker=1,
+                    memory_limit=int(settings.memory * 1e9),
+                    dashboard_address=None,
+                    scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # it has a port for that in any case
+                )
+            )
+            client = stack.enter_context(Client(cluster, set_as_default=False))
+        except (OSError, RuntimeError) as error:
+            if (reason := _refusal(error)) is None:
+                raise
+            cause, remedy = MISHAPS.get(reason.errno or 0, (f"{reason.strerror}", "look into the system's log"))
+            raise _UnusableError(
+                f"expected {processes} processes that start, found that the system lets them not: {cause}; {remedy}, "
+                f"or use fewer threads, {AGAIN}"
+            ) from error
         yield client
+
+
+def _refusal(error: BaseException | None) -> OSError | None:
+    """What the system said, from which ``error`` followed; None if it said nothing."""
+    while error is not None and not (isinstance(error, OSError) and error.errno):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _folder(named: str | None) -> Path:

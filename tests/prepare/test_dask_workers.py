@@ -240,6 +240,30 @@ def test_local_needs_a_folder_for_what_does_not_fit(
         shop.count("local")
 
 
+FEW_FILES = ("sh", "-c", 'ulimit -n 28 && exec "$@"', "sh")
+NO_NETWORK = ("unshare", "--net")
+REFUSED = [(FEW_FILES, "too many files are open; raise the limit"), (NO_NETWORK, "Network is unreachable; look")]
+
+
+@pytest.mark.parametrize(("under", "message"), REFUSED, ids=["few files", "no network"])
+def test_processes_that_the_system_does_not_let_start_are_told_in_one_sentence(
+    under: tuple[str, ...], message: str, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if subprocess.run([*under, "true"]).returncode:
+        pytest.skip(f"needs the right to {' '.join(under)}")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "2s")
+    files = [f"--{name}={shop.folder / name}.parquet" for name in ("vocab", "sequences")]
+    command = [sys.executable, "-m", "decorec", "cooccurrence", *files, f"--matrix={tmp_path / 's.npz'}"]
+    section = DaskConfig(scheduler="local", memory=1).model_dump_json()
+    step = [*under, *command, "--settings", "{}", "--dask", section, "--threads", "2"]
+    found = subprocess.run(step, stderr=subprocess.PIPE, text=True)
+    *_, last = found.stderr.splitlines()
+    expected = f"(local): expected 2 processes that start, found that the system lets them not: {message}"
+    assert found.returncode == 1 and expected in last, found.stderr
+    assert not (tmp_path / "s.npz").exists()
+
+
 def test_a_scheduler_that_is_lost_or_hangs_ends_the_step_and_the_next_one_counts_again(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
