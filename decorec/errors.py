@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["MISHAPS", "DecorecError", "explain", "explaining"]
+__all__ = ["MISHAPS", "DecorecError", "causes", "explain", "explaining"]
 
 
 class DecorecError(Exception):
@@ -37,6 +37,13 @@ MISHAPS: dict[int, tuple[str, str]] = {
     errno.ENOMEM: ("the memory is used up", "end other programs"),
 }
 """What a user can do something about: cause and remedy by error number."""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """``error``, and what led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def explain(error: BaseException, place: Path | str) -> DecorecError | None:

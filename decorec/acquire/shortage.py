@@ -8,18 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from decorec.errors import DecorecError, explain
+from decorec.errors import DecorecError, causes, explain
 
-__all__ = ["causes", "shortage", "shortages_told"]
+__all__ = ["shortage", "shortages_told"]
 
 SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM}
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """``error``, and what led to it."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def shortage(error: BaseException) -> OSError | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from decorec.config.dask import DaskConfig
-from decorec.errors import MISHAPS, DecorecError
+from decorec.errors import MISHAPS, DecorecError, causes
 
 __all__ = ["result_of", "running", "workers"]
 
@@ -166,21 +166,15 @@ def _started(settings: DaskConfig, processes: int) -> Iterator[Any]:
             )
             client = stack.enter_context(Client(cluster, set_as_default=False))
         except (OSError, RuntimeError) as error:
-            if (reason := _refusal(error)) is None:
+            said = [link for link in causes(error) if isinstance(link, OSError) and link.errno]
+            if not said:
                 raise
-            cause, remedy = MISHAPS.get(reason.errno or 0, (f"{reason.strerror}", "look into the system's log"))
+            cause, remedy = MISHAPS.get(said[0].errno or 0, (said[0].strerror, "look into the system's log"))
             raise _UnusableError(
                 f"expected {processes} processes that start, found that the system lets them not: {cause}; {remedy}, "
                 f"or use fewer threads, {AGAIN}"
             ) from error
         yield client
-
-
-def _refusal(error: BaseException | None) -> OSError | None:
-    """What the system said, from which ``error`` followed; None if it said nothing."""
-    while error is not None and not (isinstance(error, OSError) and error.errno):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def _folder(named: str | None) -> Path:

@@ -21,8 +21,9 @@ from decorec.acquire.crawl.connection import Watchdog, guard
 from decorec.acquire.crawl.dns import PrivateAddressError, Resolver, UnreachableError
 from decorec.acquire.crawl.outcome import PictureError
 from decorec.acquire.http_session import HostMap, retry_after, session, timeouts
-from decorec.acquire.shortage import causes, shortage
+from decorec.acquire.shortage import shortage
 from decorec.config.acquire import CrawlConfig
+from decorec.errors import causes
 
 __all__ = ["Answer", "Fetcher", "host_of", "opted_out"]
 
