@@ -23,7 +23,7 @@ from tests.support.fabricated_ranks import (
     user_means,
     user_value,
 )
-from tests.support.traced import METRICS, permutation
+from tests.support.traced.world import METRICS, permutation
 
 MODELS = ModelNames({"decorec": "decorec", "my-run": "decorec", "sasrec": "sasrec"})
 

@@ -24,8 +24,8 @@ from decorec.steps import STEPS, step_function
 from tests.docs.test_using import follow_an_experiment, follow_your_shop, run_examples
 from tests.support.corruption import corrupt_everything
 from tests.support.printed import mistakes, strangers
-from tests.support.traced import TABLES as TRACED
-from tests.support.traced import World
+from tests.support.traced.tables import TABLES as TRACED
+from tests.support.traced.world import World
 from tests.support.workplace import EVERYTHING, INDEX, PAGE, REPOSITORY, SETTINGS, TARGETS, WHOLE, Workplace
 
 pytestmark = pytest.mark.workflow
