@@ -14,8 +14,8 @@ from decorec import processor
 from decorec.errors import DecorecError
 from decorec.plan import commands
 from decorec.steps import STEPS
-from tests.plan.test_planned import plan
 from tests.support import small
+from tests.support.planned import plan
 from tests.support.small_shop import step_files, write_shop
 
 POORER = {

@@ -19,7 +19,7 @@ from decorec.plan.fingerprints import closure, code_fingerprint, data_files
 from decorec.plan.plan import Plan
 from decorec.plan.tables import TABLES
 from decorec.steps import STEPS
-from tests.plan.test_planned import plan
+from tests.support.planned import plan
 from tests.support.workplace import REPOSITORY
 
 
