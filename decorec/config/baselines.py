@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from decorec.config.base import Section
 from decorec.config.encoder import EncoderConfig, expect_divisible
+from decorec.config.model_section import COMMON, TRANSFORMER, ModelSection
 
 __all__ = [
     "Bert4recConfig",
@@ -18,50 +18,10 @@ __all__ = [
     "UnisrecConfig",
 ]
 
-COMMON: dict[str, list[Any]] = {"train.learning_rate": [3e-4, 1e-3], "train.restart": [True, False]}
-"""What tuning tries for every trained model."""
-TRANSFORMER: dict[str, list[Any]] = {
-    **COMMON,
-    "model.encoder.dropout": [0.2, 0.5],
-    "model.encoder.layers": [1, 2],
-    "model.encoder.positions": ["none", "learned"],
-}
-"""What tuning tries for every model with the common transformer."""
 MODAL = ("features.text", "features.image")
 
 
-class OneStage(Section):
-    """A model that is trained in one stage."""
-
-    differences: ClassVar[dict[str, dict[str, Any]]] = {}
-    """Values of the model's definition that differ from the defaults of the sections graph, interests and train."""
-    space: ClassVar[dict[str, list[Any]]] = {}
-    """Key of a run -> values that tuning tries; every model has the same number of trials."""
-    seeded: ClassVar[bool] = True
-    """Whether anything is drawn at random; if not, one seed stands for all."""
-    reads_prefixes: ClassVar[bool] = False
-    """Whether a training step reads the items before each prediction anew, whatever ``train.samples`` says."""
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """Names of the training stages, in order."""
-        return ("fit",)
-
-    @property
-    def needs_times(self) -> bool:
-        """Whether the model reads the time stamps of the interactions; not every data set has them."""
-        return False
-
-    def needs(self, stage: str) -> tuple[str, ...]:
-        """Inputs of the model in ``stage`` besides the sequences."""
-        return ()
-
-    def for_stage(self, stage: str) -> OneStage:
-        """This section, with values that have no effect on ``stage`` set to their defaults."""
-        return self
-
-
-class Transformer(OneStage):
+class Transformer(ModelSection):
     """A model with a transformer over the user's sequence."""
 
     dim: int = Field(300, ge=4)
@@ -120,7 +80,7 @@ class UnisrecConfig(Transformer):
         return ("features.text",)
 
 
-class MissrecConfig(OneStage):
+class MissrecConfig(ModelSection):
     """MISSRec from scratch: text, picture and ids."""
 
     space = {
@@ -164,7 +124,7 @@ class MissrecConfig(OneStage):
         return MODAL
 
 
-class MmmlpConfig(OneStage):
+class MmmlpConfig(ModelSection):
     """MMMLP over features of a frozen encoder."""
 
     space = {
@@ -196,7 +156,7 @@ class MmmlpConfig(OneStage):
         return MODAL
 
 
-class DimoConfig(OneStage):
+class DimoConfig(ModelSection):
     """DIMO, corrected, over features of a frozen encoder."""
 
     differences = {"graph": {"distance": "1"}}

@@ -6,13 +6,14 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from decorec.config.baselines import COMMON, MODAL, TRANSFORMER, OneStage, Transformer
+from decorec.config.baselines import MODAL, Transformer
 from decorec.config.encoder import expect_divisible
+from decorec.config.model_section import COMMON, TRANSFORMER, ModelSection
 
 __all__ = ["EsasrecConfig", "Gru4recConfig", "Hm4srConfig", "SasrecFeaturesConfig"]
 
 
-class EsasrecConfig(OneStage):
+class EsasrecConfig(ModelSection):
     """eSASRec: SASRec with LiGR layers, full cross-entropy."""
 
     space = {
@@ -44,7 +45,7 @@ class EsasrecConfig(OneStage):
         return self
 
 
-class Gru4recConfig(OneStage):
+class Gru4recConfig(ModelSection):
     """GRU4Rec, re-implemented: full cross-entropy after every item, back-propagation through the whole window."""
 
     space = {

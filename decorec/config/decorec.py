@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from decorec.config.base import Distinct, Section
+from decorec.config.base import Distinct
 from decorec.config.datasets import Modality
 from decorec.config.encoder import EncoderConfig, expect_divisible
+from decorec.config.model_section import TRANSFORMER, ModelSection
 from decorec.config.prepare import Normalisation
 
 __all__ = ["DecorecConfig"]
@@ -41,9 +42,10 @@ MODAL_ONLY = (
 """Keys of DeCoRec that have no effect without modalities."""
 
 
-class DecorecConfig(Section):
+class DecorecConfig(ModelSection):
     """DeCoRec (eq. 2 to 18)."""
 
+    space = {**TRANSFORMER, "model.modal_layers": [1, 2]}
     name: Literal["decorec"] = "decorec"
     dim: int = Field(300, ge=4)
     """Width of item representations (d)."""
@@ -108,22 +110,6 @@ class DecorecConfig(Section):
     padding_negative: bool = False
     """Add the released code's padding row to the denominator of the loss."""
 
-    differences: ClassVar[dict[str, dict[str, Any]]] = {}
-    """Values of the model's definition that differ from the defaults of the sections graph, interests and train."""
-    space: ClassVar[dict[str, list[Any]]] = {
-        "train.learning_rate": [3e-4, 1e-3],
-        "train.restart": [True, False],
-        "model.encoder.dropout": [0.2, 0.5],
-        "model.encoder.layers": [1, 2],
-        "model.encoder.positions": ["none", "learned"],
-        "model.modal_layers": [1, 2],
-    }
-    """Key of a run -> values that tuning tries; every model has the same number of trials."""
-    seeded: ClassVar[bool] = True
-    """Whether anything is drawn at random; if not, one seed stands for all."""
-    reads_prefixes: ClassVar[bool] = False
-    """Whether a training step reads the items before each prediction anew, whatever ``train.samples`` says."""
-
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
         expect_divisible(self.dim, self.encoder.heads, "model.encoder.heads")
@@ -158,11 +144,6 @@ class DecorecConfig(Section):
         """Number of latest items of the history that the model uses."""
         return self.encoder.length
 
-    @property
-    def needs_times(self) -> bool:
-        """Whether the model reads the time stamps of the interactions."""
-        return False
-
     def needs(self, stage: str) -> tuple[str, ...]:
         """Inputs of the model in ``stage`` besides the sequences."""
         fused = stage != "stage1"
@@ -176,7 +157,7 @@ class DecorecConfig(Section):
             *(("graph",) if graph else ()),
         )
 
-    def for_stage(self, stage: str) -> DecorecConfig:
+    def for_stage(self, stage: str) -> Self:
         """This section, with values that have no effect on ``stage`` set to their defaults."""
         without = {
             *(FUSED_ONLY if stage == "stage1" else ()),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from decorec.config.baselines import MODAL, OneStage
+from decorec.config.baselines import MODAL
+from decorec.config.model_section import ModelSection
 
 __all__ = [
     "ContentEaseConfig",
@@ -25,10 +26,10 @@ DECAYS = [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0]
 FeatureForm = Literal["raw", "centred", "whitened"]
 
 
-class Floor(OneStage):
+class Floor(ModelSection):
     """A rule without training: no random number, so one seed stands for all."""
 
-    seeded: ClassVar[bool] = False
+    seeded = False
     length: int = Field(WHOLE, ge=1, le=WHOLE)
     """Number of latest items of the history that are used; by default all of them."""
 
