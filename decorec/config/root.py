@@ -23,7 +23,7 @@ from decorec.config.features import FeaturesConfig
 from decorec.config.models import ModelConfig
 from decorec.config.prepare import FilterConfig, GraphConfig, InterestsConfig, SplitConfig
 from decorec.config.recommend import RecommendConfig
-from decorec.config.runs import SECTIONS, Run, nested, resolve
+from decorec.config.runs import SECTIONS, Run, nested, resolve, with_values
 from decorec.config.tables import KNOBS, LISTS, ReportConfig, TablesConfig
 from decorec.config.training import TrainConfig, TuningConfig
 from decorec.errors import DecorecError
@@ -244,7 +244,7 @@ class Config(Section):
             for values in islice(product(*space.values()), COMBINATIONS):
                 chosen = dict(zip(space, values, strict=True))
                 try:
-                    tried = Run.model_validate(merge(run.dump(), nested(chosen)))
+                    tried = with_values(run, chosen)
                 except ValidationError as error:
                     raise ValueError(explain(error, f"runs.{name}, where tuning tries {chosen}", Run)) from error
                 if tried.stages != run.stages or not _needs(tried) <= _needs(run):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, RootModel, model_validator
 
 from decorec.config.base import Section, merge
 from decorec.config.experts import ExpertsConfig
@@ -13,7 +13,7 @@ from decorec.config.models import ModelConfig
 from decorec.config.prepare import GraphConfig, InterestsConfig, Normalisation
 from decorec.config.training import TrainConfig
 
-__all__ = ["PRESETS", "SECTIONS", "Run", "flat", "nested", "resolve"]
+__all__ = ["PRESETS", "SECTIONS", "Overlaid", "Run", "flat", "nested", "resolve", "with_values"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "described": {},
@@ -111,9 +111,26 @@ class Run(Section):
         """This run, without an earlier checkpoint to start from."""
         return self.model_copy(update={"train": self.train.model_copy(update={"start": None})})
 
+    def at(self, key: str) -> Any:
+        """The value in effect at a dotted key, such as ``model.encoder.dropout`` or ``train.stage1.epochs``.
+
+        A stage without a value of its own has the common one.
+        """
+        section, *rest = key.split(".")
+        if section == "train" and len(rest) == 2:
+            return getattr(self.train.stage(rest[0]), rest[1])
+        value = getattr(self, section)
+        for part in rest:
+            value = getattr(value, part)
+        return value
+
     def dump(self) -> dict[str, Any]:
         """Plain values, keys in a fixed order."""
         return self.model_dump(mode="json")
+
+
+class Overlaid(RootModel[dict[str, tuple[Run, list[str]]]]):
+    """Run -> its values, and the keys of it for which the configuration has values that were chosen before."""
 
 
 def _default_model() -> Any:
@@ -131,7 +148,7 @@ def _definition(model: object) -> Mapping[str, Any]:
     return found.get(str(model), {})
 
 
-def nested(values: dict[str, Any]) -> dict[str, Any]:
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted keys as mappings within mappings."""
     found: dict[str, Any] = {}
     for key, value in values.items():
@@ -139,6 +156,11 @@ def nested(values: dict[str, Any]) -> dict[str, Any]:
             value = {part: value}
         found = merge(found, value)
     return found
+
+
+def with_values(run: Run, values: Mapping[str, Any]) -> Run:
+    """``run`` with other values at some of its keys ("model.encoder.dropout": 0.2)."""
+    return Run.model_validate(merge(run.dump(), nested(values)))
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, RootModel, field_validator, model_validator
+from pydantic import AfterValidator, Field, RootModel, field_validator, model_validator
 
 from decorec.config.base import Distinct, Section
 
@@ -128,7 +128,18 @@ class TrainConfig(StageConfig):
         return dict(sorted(value.items()))
 
 
-TunedKey = Annotated[str, Field(pattern=r"^(model|train)(\.[a-z0-9_]+)+$")]
+def _heeded_by_trials(key: str) -> str:
+    """Refuse what is the same in every trial, or would make it one of another run."""
+    section, *_, last = key.split(".")
+    if key == "model.name" or (section == "train" and last in ("start", "devices", "monitor", "tensorboard")):
+        raise ValueError(
+            f"expected values that trials differ in, found {key}: every trial trains the run's own model, from "
+            "nothing, in one process, and is judged by NDCG@10; remove it"
+        )
+    return key
+
+
+TunedKey = Annotated[str, Field(pattern=r"^(model|train)(\.[a-z0-9_]+)+$"), AfterValidator(_heeded_by_trials)]
 TunedValues = Annotated[Distinct[bool | int | float | str | None], Field(min_length=1)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from decorec.artifacts import layout
+from decorec.config.runs import flat
 from decorec.errors import DecorecError
 from decorec.figures.registry import FIGURES
 from decorec.plan.inputs import INGESTED
@@ -260,6 +261,20 @@ class Targets(Recommending):
         """The search space that the configuration has for a run, as JSON; none if it has none."""
         space = self.config.tuning.space.get(run)
         return [] if space is None else [json.dumps(space)]
+
+    def chosen_before(self, dataset: str) -> str:
+        """Runs with trials that have chosen values on a data set already, which trials do not start from, as JSON.
+
+        Run -> its values without them, and their keys.
+        """
+        chosen = self.config.tuned.get(dataset, {})
+        return json.dumps(
+            {
+                run: (self.runs[run].dump(), [key for key, _ in flat(chosen[run].model_dump(exclude_unset=True))])
+                for run in self.tuned_runs()
+                if run in chosen
+            }
+        )
 
     def trials(self, dataset: str) -> list[str]:
         """The files of trials of a data set."""

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from decorec.artifacts.files import read_csv, read_table, write_csv, write_text
 from decorec.artifacts.schemas.trials import TRIALS, best_trial
-from decorec.config.runs import nested
+from decorec.config.runs import Overlaid, Run, nested, with_values
 from decorec.errors import DecorecError
 
 __all__ = ["tuned", "tuning_table"]
 
 
-def tuning_table(*, trials: list[Path], csv: Path) -> None:
+def tuning_table(*, trials: list[Path], earlier: Overlaid, csv: Path) -> None:
     """Collect all trials of a data set.
 
     Args:
         trials: tuning/DATASET/RUN.parquet (read) of all runs of the data set.
+        earlier: run -> the values that its trials started from, and keys for which the configuration has other ones on
+            this data set. Every trial of the run is told with its values at these keys as well: laid over that
+            configuration, they give what the trial trained.
         csv: the table (written), one row per trial: run, trial, state, NDCG@10 (on validation), values (JSON), best
             (whether it is the best complete trial of its run, the first of several).
 
@@ -29,9 +33,19 @@ def tuning_table(*, trials: list[Path], csv: Path) -> None:
     frames = []
     for file in trials:
         frame = read_table(file, TRIALS).sort("trial")
-        named = frame.select(pl.lit(file.stem).alias("run"), pl.all())
+        values = [_told(json.loads(one), earlier.root.get(file.stem)) for one in frame["values"]]
+        named = frame.select(pl.lit(file.stem).alias("run"), pl.all()).with_columns(values=pl.Series(values))
         frames.append(named.with_columns(best=pl.col("trial") == best_trial(frame)["trial"]))
     write_csv(csv, pl.concat(frames))
+
+
+def _told(values: dict[str, Any], earlier: tuple[Run, list[str]] | None) -> str:
+    """The values of a trial, as JSON, with those that it had at keys for which there are others."""
+    if earlier is not None:
+        run, keys = earlier
+        tried = with_values(run, values)
+        values = {key: tried.at(key) for key in keys} | values
+    return json.dumps(values, sort_keys=True)
 
 
 def tuned(*, csv: Path, output: Path) -> None:

@@ -23,8 +23,7 @@ from decorec.artifacts import step_log
 from decorec.artifacts.files import write_table
 from decorec.artifacts.resume import Keeper
 from decorec.artifacts.schemas.trials import TRIALS, best_trial
-from decorec.config.base import merge
-from decorec.config.runs import Run, nested
+from decorec.config.runs import Run, with_values
 from decorec.config.training import SearchSpace, TuningConfig
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
@@ -36,7 +35,7 @@ from decorec.training.steps import prepare
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-__all__ = ["tune", "with_values"]
+__all__ = ["tune"]
 
 RANDOM = 5
 """Number of trials, the own values among them, before values are chosen by those of the trials before."""
@@ -140,23 +139,17 @@ def tune(
 
 
 def choices(run: Run, data: Sequences, space: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """A search space with the run's own values first.
+    """A search space with the run's own values first, each value as the run has it: YAML reads 1e-3 as a text.
 
     Without time stamps in ``data``, values with which the model would read them are left out.
     """
-    values, found = run.dump(), {}
+    found = {}
     known = data.timestamps is not None or run.model.needs_times
     for key, tried in space.items():
-        own = _at(values, key)
-        others = [value for value in tried if value != own]
-        fitting = [value for value in others if known or not with_values(run, {key: value}).model.needs_times]
-        found[key] = [own, *fitting]
+        runs = (with_values(run, {key: value}) for value in tried)
+        fitting = (one.at(key) for one in runs if known or not one.model.needs_times)
+        found[key] = list(dict.fromkeys([run.at(key), *fitting]))
     return found
-
-
-def with_values(run: Run, values: dict[str, Any]) -> Run:
-    """``run`` with other values at some of its keys ("model.encoder.dropout": 0.2)."""
-    return Run.model_validate(merge(run.dump(), nested(values)))
 
 
 def _train(
@@ -244,12 +237,6 @@ def _study(file: Path) -> Study:
     for trial in _in_state(study, "RUNNING"):
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     return study
-
-
-def _at(values: Any, key: str) -> Any:
-    for part in key.split("."):
-        values = values[part]
-    return values
 
 
 def _set_aside_if_damaged(file: Path) -> None:

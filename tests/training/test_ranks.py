@@ -26,7 +26,7 @@ import torch
 from decorec.artifacts import resume, step_log
 from decorec.artifacts.files import read_arrays
 from decorec.artifacts.step_log import Used
-from decorec.config.runs import Run
+from decorec.config.runs import Run, with_values
 from decorec.data.batches import share
 from decorec.errors import DecorecError
 from decorec.models.registry import MODELS
@@ -39,7 +39,6 @@ from decorec.training.loop import train_step, validate
 from decorec.training.optimizer import build_optimizer
 from decorec.training.ranks import LostError, Ranks, SharedKeeper, SharedRanks, here
 from decorec.training.steps import train
-from decorec.training.tuning import with_values
 from tests.support import small
 from tests.support.stopped import when_logged
 from tests.training.test_resume import arguments, contents, places, run_of

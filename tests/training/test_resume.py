@@ -21,13 +21,12 @@ from decorec.artifacts import resume, step_log
 from decorec.artifacts.files import write_arrays
 from decorec.artifacts.seal import provenance
 from decorec.artifacts.step_log import Used
-from decorec.config.runs import Run
+from decorec.config.runs import Run, with_values
 from decorec.errors import explain
 from decorec.models.registry import MODELS
 from decorec.plan.costs import measurement
 from decorec.training.gradient_probe import gradient_probe
 from decorec.training.steps import train
-from decorec.training.tuning import with_values
 from tests.support import small
 from tests.support.stopped import Stopped, when_logged
 

@@ -18,7 +18,8 @@ from optuna.trial import TrialState, create_trial
 
 from decorec.artifacts import resume, step_log
 from decorec.config import load
-from decorec.config.runs import Run, nested
+from decorec.config.base import merge
+from decorec.config.runs import Overlaid, Run, nested, with_values
 from decorec.config.training import SearchSpace, TuningConfig
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
@@ -27,7 +28,7 @@ from decorec.plan.plan import Plan
 from decorec.tables.trials import tuned, tuning_table
 from decorec.training import tuning
 from decorec.training.steps import train
-from decorec.training.tuning import tune, with_values
+from decorec.training.tuning import tune
 from tests.support import small
 from tests.support.stopped import Stopped, when_logged
 
@@ -238,7 +239,7 @@ def test_the_overlay_holds_the_best_values_of_every_run(tmp_path: Path) -> None:
         frame = pl.DataFrame(rows, schema=["trial", "state", "NDCG@10", "values"], orient="row")
         frame.write_parquet(tmp_path / f"{run}.parquet")
         files_of.append(tmp_path / f"{run}.parquet")
-    tuning_table(trials=files_of, csv=tmp_path / "shop.csv")
+    tuning_table(trials=files_of, earlier=Overlaid({}), csv=tmp_path / "shop.csv")
     tuned(csv=tmp_path / "shop.csv", output=tmp_path / "tuned.yaml")
     overlay = yaml.safe_load((tmp_path / "tuned.yaml").read_text())
     values = {"sasrec": {"train": {"learning_rate": 0.002}}, "dimo": {"train": {"learning_rate": 0.001}}}
@@ -289,7 +290,7 @@ def test_of_trials_with_the_best_value_the_log_and_the_table_name_the_first(
     monkeypatch.setattr(tuning, "_train", lambda *_: next(values))
     caplog.set_level("INFO", "decorec")
     tune(run=RUN, settings=TuningConfig(trials=4), **given)
-    tuning_table(trials=[given["trials"]], csv=tmp_path / "shop.csv")
+    tuning_table(trials=[given["trials"]], earlier=Overlaid({}), csv=tmp_path / "shop.csv")
     table = pl.read_csv(tmp_path / "shop.csv")
     assert table["best"].to_list() == [False, True, False, False]
     assert f"best 0.3000 with {table['values'][1]}" in caplog.text
@@ -319,6 +320,56 @@ def test_what_a_trial_trained_is_what_its_overlay_trains(name: str) -> None:
     for values in ({key: value} for key, found in own.model.space.items() for value in found):
         overlay = {"tuned": {"shop": {name: nested(values)}}}
         assert load({**sections, "runs": runs, **overlay}).run(name, "shop") == with_values(own, values), values
+
+
+def test_an_overlay_over_values_that_were_chosen_before_trains_what_its_trial_trained(tmp_path: Path) -> None:
+    """Files are laid over each other key by key: keys of the earlier values that were not tried are named as well."""
+    before = {"model": {"dim": 64, "encoder": {"layers": 1}}, "train": {"stage1": {"epochs": 5}, "fit": {"epochs": 7}}}
+    sections = {"datasets": {"shop": {"source": "sample"}}, "tables": {"main": ["decorec", "sasrec", "dimo"]}}
+    runs = {"decorec": {}, "sasrec": {"model": {"name": "sasrec"}}, "dimo": {"model": {"name": "dimo"}}}
+    given = {**sections, "runs": runs, "tuned": {"shop": {"decorec": before, "sasrec": before}}}
+    values = {
+        "decorec": {"model.encoder.dropout": 0.2, "train.epochs": 40},
+        "sasrec": {"model.dim": 32, "train.learning_rate": 0.01},
+        "dimo": {"train.learning_rate": 0.01},
+    }
+    files_of = [tmp_path / f"{name}.parquet" for name in runs]
+    for name, file in zip(runs, files_of, strict=True):
+        rows = [(0, "COMPLETE", 0.1, json.dumps(values[name]))]
+        pl.DataFrame(rows, schema=["trial", "state", "NDCG@10", "values"], orient="row").write_parquet(file)
+    plan = Plan(load(given))
+    csv, output = tmp_path / "shop.csv", tmp_path / "tuned.yaml"
+    tuning_table(trials=files_of, earlier=Overlaid.model_validate_json(plan.chosen_before("shop")), csv=csv)
+    tuned(csv=csv, output=output)
+    overlaid = load(merge(given, yaml.safe_load(output.read_text())))
+    for name in runs:
+        tried = with_values(Run.model_validate_json(plan.whole_run(name)), values[name])
+        there = overlaid.run(name, "shop")
+        assert there.model == tried.model
+        assert all(there.train.stage(stage) == tried.train.stage(stage) for stage in tried.stages), name
+    assert json.loads(pl.read_csv(csv)["values"][2]) == values["dimo"], "nothing was chosen for it before"
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "found"),
+    [
+        ("train.horizon", [3], [1, 3]),
+        ("train.cold_ids", ["mean", "trained"], ["trained", "mean"]),
+        ("train.stage1.learning_rate", [0.01], [1e-3, 0.01]),
+        ("train.stage2.learning_rate", ["1e-3", 0.001], [1e-4, 1e-3]),
+        ("model.encoder.dropout", ["2e-1", 0.5], [0.5, 0.2]),
+    ],
+)
+def test_values_are_tried_once_as_the_run_has_them(key: str, values: list[Any], found: list[Any]) -> None:
+    """Also at keys that are written only where they differ from the default, and as text, as YAML reads 1e-3."""
+    assert tuning.choices(Run(), small.sequences(), {key: values}) == {key: found}
+
+
+@pytest.mark.parametrize("key", ["train.monitor", "train.stage1.monitor", "train.start", "train.devices", "model.name"])
+def test_keys_that_no_trial_heeds_are_refused(key: str) -> None:
+    values = {"datasets": {"shop": {"source": "sample"}}, "tables": {"main": ["decorec"]}}
+    with pytest.raises(DecorecError, match=rf"tuning\.space.*: expected values that trials differ in, found {key}: .*"):
+        load({**values, "tuning": {"space": {"decorec": {key: ["loss"]}}}})
 
 
 def test_every_described_run_of_the_main_table_is_tuned_with_the_same_number_of_trials() -> None:

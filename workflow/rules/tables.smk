@@ -69,11 +69,12 @@ rule tuning_table:
         mem=memory(2),
         runtime=runtime(0.5),
     params:
+        earlier=ask(plan.chosen_before),
         code=ask(partial(plan.code, "tuning-table")),
     message:
         "Trials on {wildcards.dataset}"
     shell:
-        step("tuning-table", input="trials", output="csv")
+        step("tuning-table", params="earlier", input="trials", output="csv")
 
 
 rule verdict:
