@@ -1,4 +1,4 @@
-"""Every block of the pages docs/how-to/new-*.md, and of runs.md, applied to a copy of the package and run."""
+"""Every block of the pages docs/how-to/new-*.md, and of runs.md, applied to a copy of the code and run."""
 
 from __future__ import annotations
 
@@ -48,8 +48,9 @@ from decorec.plan.plan import Plan
 from decorec.evaluation.full_ranking import rank_users
 from decorec.training.loop import train_model
 
-config = load({"datasets": {"shop": {"source": "sample"}}, "runs": {"repeat": {"model": {"name": "repeat"}}},
-               "tables": {"main": ["repeat"], "reference": "repeat"}})
+runs = {name: {"model": {"name": name}} for name in ("repeat", "factored")}
+config = load({"datasets": {"shop": {"source": "sample"}}, "runs": runs,
+               "tables": {"main": ["repeat", "factored"], "reference": "repeat"}})
 run = config.run("repeat")
 data = small.sequences()
 model = build(run, small.item_data(data, run), "fit")
@@ -60,6 +61,13 @@ assert Plan(config).training("shop", "repeat", "fit", "0")["cooccurrence"] == []
 hit, precision = (parse_metric(name)(ranks) for name in ("Hit@30", "Precision@30"))
 assert abs(precision - hit / 30).max() < 1e-12 and hit.any()
 assert "hits" in Plan(config).figures()
+
+run = small.run(name="factored", order=2)
+model = build(run, small.item_data(data, run), "fit")
+train = run.train.stage("fit").model_copy(update={"epochs": 30, "patience": 30, "learning_rate": 0.01})
+history = train_model(model, data, train, 0)
+assert history["loss"][-1] < 0.5 * history["loss"][0] and history.filter("best")["NDCG@10"].item() > 0.5
+assert Plan(config).tuned_runs() == ["factored"]
 """
 PLAN_THE_TABLE = """
 from decorec.config import load
@@ -80,9 +88,11 @@ def blocks(language: str, text: str = PAGE) -> list[str]:
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the package as the page changes it."""
+    """A folder with the package and what tests share, as the pages change them."""
     folder = tmp_path_factory.mktemp("extended")
-    shutil.copytree(REPOSITORY / "decorec", folder / "decorec", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("decorec", "tests/support"):
+        shutil.copytree(REPOSITORY / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "tests/__init__.py", folder / "tests")
     applied = 0
     for file, block in re.findall(r"A new file `([^`]+)`:\n\n```python\n(.*?)```", PAGE, re.DOTALL):
         assert not (folder / file).exists()
