@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -62,13 +62,9 @@ def _time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
 
 
-def track(
-    iterable: Iterable[T], label: str, total: int | None = None, unit: str = "it", left: str = "left"
-) -> Iterator[T]:
-    """Iterate with progress; ``total`` defaults to ``len(iterable)`` if it has one, ``left`` as for ``progress``."""
-    if total is None and isinstance(iterable, Sized):
-        total = len(iterable)
-    with progress(label, total, unit, left) as advance:
+def track(iterable: Collection[T], label: str, unit: str = "it", left: str = "left") -> Iterator[T]:
+    """Iterate with progress; ``left`` as for ``progress``."""
+    with progress(label, len(iterable), unit, left) as advance:
         for element in iterable:
             yield element
             advance(1)

@@ -21,6 +21,8 @@ HostMap = Mapping[str, tuple[str, int]]
 
 USER_AGENT = f"decorec/{__version__}"
 LONGEST_CONNECT = 10.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
+"""Seconds: the largest wait after the first failed attempt, and after any."""
 
 
 class _MappedAdapter(HTTPAdapter):
@@ -87,9 +89,9 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
 
 
-def backoff(attempt: int, rng: random.Random, base: float = 0.5, cap: float = 60.0) -> float:
+def backoff(attempt: int, rng: random.Random) -> float:
     """Seconds to wait after failed attempt number ``attempt`` (from 0): exponential, capped, with full jitter.
 
     Full jitter (uniform between 0 and the bound) spreads clients that failed together.
     """
-    return rng.uniform(0.0, min(cap, base * 2.0 ** min(attempt, 30)))
+    return rng.uniform(0.0, min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt, 30)))
