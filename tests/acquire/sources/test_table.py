@@ -6,12 +6,16 @@ import gzip
 import json
 import subprocess
 import sys
+from collections import Counter
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import polars as pl
 import pytest
 
+from decorec.acquire import csv_files, gzip_files
 from decorec.acquire.ingest import ingest
 from decorec.acquire.sources.table import opened
 from decorec.config.datasets import TableDataset
@@ -100,6 +104,26 @@ def test_the_first_bytes_say_whether_a_file_is_packed_and_not_its_name(tmp_path:
         for ending in (".csv", ".csv.gz", "-packed.csv")
     )
     assert one == named == packed
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_a_packed_file_is_unpacked_once_for_its_checks(
+    quoted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: Counter[str] = Counter()
+
+    def counted(path: Path) -> AbstractContextManager[BinaryIO]:
+        looks[path.name] += 1
+        return gzip_files.unpacked(path)
+
+    monkeypatch.setattr(csv_files, "unpacked", counted)
+    names = ["interactions.csv.gz", "items.csv.gz"]
+    for name, frame in zip(names, frames(), strict=True):
+        text = frame.write_csv(quote_style="always" if quoted else "never")
+        (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+    run(tmp_path, *names)
+    begun = 1 + quoted  # to look for a quote ends at the first one
+    assert looks == {names[0]: 1 + begun, names[1]: 2}, "at the beginning of each, and whole"
 
 
 def with_another_checksum(packed: bytes) -> bytes:
