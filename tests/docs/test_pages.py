@@ -17,6 +17,7 @@ import yaml
 
 from decorec.cli import _parser_of
 from decorec.steps import STEPS, step_function
+from decorec.tables.labels import label
 from docs.generate import cells, commands, configuration, curves, scale
 from docs.generate.figures import FIGURES, Bar, drawn
 from docs.generate.source import definition
@@ -115,6 +116,41 @@ def test_every_function_that_a_page_names_is_there() -> None:
 
 def test_the_tables_of_keys_are_those_of_the_schema() -> None:
     assert text_of("config/README.md") == configuration.readme(), "run: python -m docs.generate"
+
+
+def ndcg_of(page: str, history: str) -> dict[str, str]:
+    """NDCG@10 of each run of a page of results, as printed, by its label."""
+    (table,) = re.findall(
+        rf"^### True cut-offs, history {history}\n\n(.*?)\n\n", text_of(page), re.DOTALL | re.MULTILINE
+    )
+    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()]
+    column = rows[0].index("NDCG@10")
+    return {row[0]: row[column].partition(" ")[0] for row in rows[2:]}
+
+
+def test_the_figures_of_the_first_page_are_those_of_the_results() -> None:
+    text = " ".join(text_of("README.md").split())
+    pages = ("docs/results.md", "docs/results-hm-large.md", "docs/results-hm.md")
+    names = [label(run) for run in ("decorec", "decorec-plus", "content-ease")]
+    found = {(page, history): ndcg_of(page, history) for page in pages for history in ("kept", "masked")}
+    described, plus, closed = ({key: values[name] for key, values in found.items()} for name in names)
+    real, large, small = ((page, "kept") for page in pages)
+    counted = {key: len(values) for key, values in found.items()}
+    (users,) = re.findall(r"^([\d,]+) users ranked", text_of(pages[2]), re.MULTILINE)
+    for claim in (
+        f"Scientific {described[real]} and {closed[real]}, five seeds; "
+        f"large H&M {described[large]} and {closed[large]}, one; "
+        f"on H&M, {described[small]} and {closed[small]}, five, {users} customers",
+        f"({plus[real]} of {counted[real]} models; {plus[large]} of {counted[large]}; "
+        f"H&M {plus[small]} of {counted[small]},",
+        "("
+        + "; ".join(
+            f"{place}{plus[page, 'masked']} and {closed[page, 'masked']}"
+            for page, place in zip((pages[0], pages[2], pages[1]), ("", "", "large H&M "), strict=True)
+        )
+        + ")",
+    ):
+        assert claim in text, claim
 
 
 def test_charts_show_what_the_tables_of_their_pages_say() -> None:
