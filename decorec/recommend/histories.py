@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.acquire.sources.files import is_table, table_file
+from decorec.acquire.sources.losses import expect_ids_of_model
 from decorec.acquire.sources.tables import Table
 from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
@@ -131,7 +132,7 @@ def read_histories(path: Path, items: list[str]) -> Sequences:
         customer without any, an empty one. A repeated row of a table of one's own counts once.
 
     Raises:
-        DecorecError: the file is missing or no such table.
+        DecorecError: the file is missing or no such table, or has ids of the model's items in another spelling.
     """
     if layout.place_of(path):
         (user, users), (item, names) = (_numbered(path, name) for name in ("user", "item"))
@@ -143,6 +144,7 @@ def read_histories(path: Path, items: list[str]) -> Sequences:
             if count:
                 log.warning("%s: %d rows left out: %s%s", path, count, reason, account.such_as(reason))
         (user, users), (item, names) = (factorise(found.rows[name]) for name in ("user", "item"))
+        expect_ids_of_model(str(path), names, items)
         stamps, per_second = found.rows["timestamp"].to_numpy(), found.per_second
         kept = ~repeated(found, "exact")
     index = codes_in(names, pl.Series(items, dtype=pl.String))
@@ -175,12 +177,11 @@ def read_ids(path: Path) -> list[str]:
     """The item ids in a file: one per line, or the column item of a table (csv, tsv, parquet).
 
     Raises:
-        DecorecError: the file is missing, no such table, or has no id.
+        DecorecError: the file is missing, damaged or no such table, or has no id.
     """
     expected = "item ids, one per line, or a table (csv, tsv, parquet) with a column item"
     if is_table(path):
-        with Table(table_file(path)).opened(expected, ["item"], ["item"]) as (table, _):
-            found = table.select(pl.col("item").cast(pl.String)).collect()["item"].drop_nulls().to_list()
+        found = Table(table_file(path)).read_ids(expected)
     else:
         try:
             found = path.read_text(encoding="utf-8-sig").splitlines()

@@ -106,6 +106,9 @@ def test_what_cannot_be_added_is_refused_with_words(tmp_path: Path) -> None:
     (tmp_path / "bare.csv").write_text("item,title\nbare,\n")
     with pytest.raises(DecorecError, match="expected a text or a picture of a new item, found none of 1"):
         add_items(run=run, items=tmp_path / "bare.csv", encoder=tmp_path / "encoder.safetensors")
+    (tmp_path / "respelt.csv").write_text("item,title\nitem 3\u200b,a red circle\n")
+    with pytest.raises(DecorecError, match=r"respelt.csv: expected item 'item 3' of the model, found 'item 3\\u200b'"):
+        add_items(run=run, items=tmp_path / "respelt.csv", encoder=tmp_path / "encoder.safetensors")
     pl.DataFrame({"item": ["a\nb"], "title": ["a red circle"]}).write_parquet(tmp_path / "broken.parquet")
     with pytest.raises(DecorecError, match=r"ids without line breaks, found 'a\\nb'"):
         add_items(run=run, items=tmp_path / "broken.parquet", encoder=tmp_path / "encoder.safetensors")

@@ -148,6 +148,45 @@ def test_ids_are_the_column_item_of_a_table(name: str, tmp_path: Path) -> None:
     assert read_ids(tmp_path / name) == ["007", "8"]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('title,item\n"5 nail,A\nx,B\nC,C\n"D,D\n', r"ids\.csv.*(quote|closing)"),
+        ("title,item\nx,A\ny, z,B\nw,C\n", r"ids\.csv, line 3: expected 2 fields as in the header, found 3"),
+        ("item\n4.00123E+12\n5\n", r"ids\.csv, column 'item': expected whole ids, found 1 such as '4\.00123E\+12'"),
+        ("item\n7.0\n7\n", r"ids\.csv, column 'item': expected each id in one spelling, found '7\.0' and '7'"),
+    ],
+)
+def test_a_table_of_ids_that_would_lose_some_is_refused(content: str, message: str, tmp_path: Path) -> None:
+    """Or an item that nobody shall get would be recommended."""
+    (tmp_path / "ids.csv").write_text(content)
+    with pytest.raises(DecorecError, match=message):
+        read_ids(tmp_path / "ids.csv")
+
+
+def test_ids_that_are_fractions_are_refused(tmp_path: Path) -> None:
+    pl.DataFrame({"item": [1.0, None]}).write_parquet(tmp_path / "ids.parquet")
+    with pytest.raises(DecorecError, match=r"column 'item': expected ids as text or whole numbers, found Float64"):
+        read_ids(tmp_path / "ids.parquet")
+
+
+@pytest.mark.parametrize(
+    ("ending", "what"), [("csv", "exclude_items"), ("txt", "only"), ("csv", "histories"), ("csv", "similar")]
+)
+def test_items_of_the_model_in_another_spelling_are_refused(ending: str, what: str, tmp_path: Path) -> None:
+    """As a program that takes ids for numbers writes them: they would be unknown, and the list another one."""
+    model, _ = saved(tmp_path / "model", items=[f"{number:04}" for number in range(40)])
+    path = tmp_path / f"file.{ending}"
+    path.write_text("user,item,timestamp\nann,7,1\nann,0008,2\n" if ending == "csv" else "7\n0008\n")
+    files = {"histories": path} if what == "histories" else {"similar_to": "0001"}
+    settings = {} if what == "histories" else {"exclude_items" if what == "similar" else what: str(path)}
+    message = rf"file\.{ending}: expected item '0007' of the model, found '7' \(1 items differ in leading zeros"
+    with pytest.raises(DecorecError, match=message):
+        recommend(run=model, settings=RecommendConfig(**settings), **files)
+    path.write_text(path.read_text() + ("ann,0007,3\n" if ending == "csv" else "0007\n"))
+    recommend(run=model, settings=RecommendConfig(**settings), output=tmp_path / "lists.csv", **files)
+
+
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DecorecError, match="expected --histories, --sequences with --vocab, or --similar-to"):
         run(tmp_path, sequences=tmp_path / "sequences.parquet")

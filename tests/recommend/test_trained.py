@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ RUNS: dict[str, Any] = {
 }
 
 
-def saved(folder: Path, seed: int = 0, **model: Any) -> tuple[Path, Sequences]:
+def saved(folder: Path, seed: int = 0, items: Sequence[str] = ITEMS, **model: Any) -> tuple[Path, Sequences]:
     """The folder of a run that counted but was not trained, and its data."""
     data = small.sequences()
     run = small.run(**model)
@@ -40,7 +41,7 @@ def saved(folder: Path, seed: int = 0, **model: Any) -> tuple[Path, Sequences]:
     built = small.model(data, run, stage, seed)
     built.observe(data.training())
     place = folder / stage
-    small.save(built, run, seed, ITEMS, place / "model.safetensors", place / "config.json")
+    small.save(built, run, seed, list(items), place / "model.safetensors", place / "config.json")
     return folder, data
 
 

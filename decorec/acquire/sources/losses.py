@@ -8,6 +8,7 @@ duplicates, items without metadata, and what is outside of the k-core.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,10 +19,12 @@ from decorec.acquire.sources.columns import plain
 from decorec.data.interactions import SHOWN, Account, shortened
 from decorec.errors import DecorecError
 
-__all__ = ["expect_same_ids", "expect_understood", "lines_not_json"]
+__all__ = ["expect_ids_of_model", "expect_same_ids", "expect_understood", "lines_not_json"]
 
 FEW = 3
 """So many records may be lost in any case: of a tiny data set, one record is a large share."""
+BY_CHANCE = 0.1
+"""Share of the ids that a model does not know which may differ from its own in upper and lower case alone."""
 ORDINARY = ("repeated item", "photo of no item")
 """Reasons of records that were understood."""
 
@@ -48,11 +51,7 @@ def expect_understood(origin: str, account: Account, allowed: float) -> None:
 
 
 def expect_same_ids(origin: str, wanted: pl.Series, found: pl.Series, allowed: float) -> None:
-    """Refuse ids that differ from those of the interactions in their spelling alone.
-
-    Leading zeros and the fraction .0 are what spreadsheets and programs make of numbers; forms of Unicode and marks
-    without width cannot be seen. In upper and lower case ids may differ by chance, where they are short: they are
-    refused if there are more of them than ``allowed``.
+    """Refuse a file of items whose ids differ from those of the interactions in their spelling alone.
 
     Args:
         origin: the file of items, for messages.
@@ -63,29 +62,64 @@ def expect_same_ids(origin: str, wanted: pl.Series, found: pl.Series, allowed: f
     Raises:
         DecorecError: there are such ids; the message shows three of them in both spellings.
     """
-    absent = pl.DataFrame({"item": wanted.filter(~wanted.is_in(found.implode()))})
-    if absent.is_empty() or allowed >= 1:
-        return
+    absent = wanted.filter(~wanted.is_in(found.implode()))
+    problem = None if allowed >= 1 else _respelt(absent, found, allowed * len(absent), "the interactions")
+    if problem is not None:
+        raise DecorecError(
+            f"{origin}: {problem}; write the ids alike in both files, as text, or let them be dropped: {_key(1)}"
+        )
+
+
+def expect_ids_of_model(origin: str, ids: pl.Series, known: Sequence[str]) -> None:
+    """Refuse a file of one's own with ids that differ from those of a model in their spelling alone.
+
+    They would be passed over as others are that the model does not know, or be new items. Where the file has both
+    spellings, they are two items.
+
+    Args:
+        origin: the file, for messages.
+        ids: of items in the file.
+        known: of the model's items.
+
+    Raises:
+        DecorecError: there are such ids; the message shows three of them in both spellings.
+    """
+    items = pl.Series(known, dtype=pl.String)
+    absent, others = (one.filter(~one.is_in(other.implode())).unique() for one, other in ((items, ids), (ids, items)))
+    problem = _respelt(absent, others, BY_CHANCE * len(others), "the model")
+    if problem is not None:
+        raise DecorecError(f"{origin}: {problem}; write the ids as the model has them, as text")
+
+
+def _respelt(absent: pl.Series, found: pl.Series, few: float, whose: str) -> str | None:
+    """What is wrong where ids that are ``absent`` are ``found`` in another spelling; None where nothing is.
+
+    Leading zeros and the fraction .0 are what spreadsheets and programs make of numbers; forms of Unicode and marks
+    without width cannot be seen. In upper and lower case ids may differ by chance, where they are short: that is wrong
+    if there are more than ``few`` of them.
+    """
+    if absent.is_empty() or found.is_empty():
+        return None
     bare = plain("item").str.replace(r"^0+([0-9]+)$", "$1")
-    other = pl.DataFrame({"item": found})
-    for form, what, few in (
+    missing, other = pl.DataFrame({"item": absent}), pl.DataFrame({"item": found})
+    for form, what, most in (
         (bare, "leading zeros, a fraction .0 or what cannot be seen", 0.0),
-        (bare.str.to_lowercase(), "upper and lower case", allowed * len(absent)),
+        (bare.str.to_lowercase(), "upper and lower case", few),
     ):
         pairs = (
-            absent.with_columns(bare=form)
+            missing.with_columns(bare=form)
             .join(other.with_columns(bare=form), on="bare", how="inner", suffix="_found")
             .sort("item", "item_found")
             .unique("item", keep="first", maintain_order=True)
         )
-        if len(pairs) > few:
+        if len(pairs) > most:
             first, *others = pairs.head(SHOWN).select("item", "item_found").rows()
             more = "".join(f", {one!a} and {two!a}" for one, two in others)
-            raise DecorecError(
-                f"{origin}: expected item {first[0]!a} of the interactions, found {first[1]!a}{more} ({len(pairs)} "
-                f"items differ in {what} alone); write the ids alike in both files, as text, or let them be dropped: "
-                f"{_key(1)}"
+            return (
+                f"expected item {first[0]!a} of {whose}, found {first[1]!a}{more} ({len(pairs)} items differ in {what} "
+                "alone)"
             )
+    return None
 
 
 def lines_not_json(path: Path) -> list[str]:

@@ -178,6 +178,24 @@ class Table:
         account = Account(summary, dropped, lost.repaired, {**lost.examples, "no item": nameless})
         return Metadata(first["item"], records, account)
 
+    def read_ids(self, what: str) -> list[str]:
+        """The ids in the column item, in the order of the file; rows without one are passed over.
+
+        Args:
+            what: what the file is for, in messages.
+
+        Raises:
+            DecorecError: the file is missing, damaged or not ``what``, or ids were changed by a program.
+        """
+        with self.opened(what, ["item"], ["item"]) as (table, _):
+            schema = table.collect_schema()
+            self.expect_id(table, "item", schema["item"])
+            rows = table.select(columns.identified("item")).collect(engine="streaming")
+        self.file.expect_records(len(rows), len(schema), unbroken=True)
+        found = rows["item"].drop_nulls()
+        self._expect_exact("item", found)
+        return found.to_list()
+
     def pictures(self, select: Callable[[pl.LazyFrame], pl.LazyFrame]) -> list[str]:
         """File names and URLs of pictures in a table of items, those that ``select`` takes.
 
