@@ -2,7 +2,8 @@
 
 A field becomes a sentence in the same way as in UniSRec's preparation: lists are joined with blanks, HTML entities are
 decoded, double quotes and line breaks are deleted, full stops at the end become one, and fields of 2,000 characters or
-more are dropped. In addition, tags are removed, and fields that contain code instead of words become empty.
+more are dropped. In addition, tags are removed, and fields that contain code instead of words become empty. A source
+may say that line breaks become blanks, so that the last word of a line and the first of the next stay two.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ TAG = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 """Every branch takes time in proportion to the text: what is not closed ends with it."""
+BREAKS = re.compile(r"[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
 DELETED = re.compile(r"[\"\x00-\x08\x0a-\x1f\x7f]")
 PROPERTY = (
     r"-?\b(?:background|border|bottom|box|clear|color|cursor|display|float|font|height|left|line|list|margin|max|min|"
@@ -38,15 +40,19 @@ CODE = re.compile(
 say {size: large}."""
 
 
-def clean(value: object) -> str:
-    """``value`` as plain text, see the module. A list is joined with blanks; an object becomes its Python text."""
+def clean(value: object, *, breaks: str = "") -> str:
+    """``value`` as plain text, see the module. A list is joined with blanks; an object becomes its Python text.
+
+    ``breaks`` is what a line break becomes.
+    """
     if isinstance(value, list):
-        return " ".join(clean(part) for part in value if part is not None)
+        return " ".join(clean(part, breaks=breaks) for part in value if part is not None)
     text = html.unescape(str(value)).replace("\xa0", " ")
     if "<" in text:
         without = TAG.sub(" ", text)
         text = text if without == text else " ".join(without.split())
     if '"' in text or not text.isprintable():
+        text = BREAKS.sub(breaks, text) if breaks else text
         text = DELETED.sub("", text)
     text = text.strip()
     return "" if not isinstance(value, dict) and is_code(text) else text

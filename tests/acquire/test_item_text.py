@@ -43,6 +43,11 @@ def test_clean(value: object, expected: str) -> None:
     assert clean(value) == expected
 
 
+def test_line_breaks_may_become_blanks() -> None:
+    assert clean('19" rack\r\n\r\nmount\n', breaks=" ") == "19 rack mount"
+    assert clean(["of\u2028two", None, "lines"], breaks=" ") == "of two lines"
+
+
 def test_code_is_told_from_words() -> None:
     assert is_code("#a .b{display:none}")
     assert not is_code("Function (kit) {new}")

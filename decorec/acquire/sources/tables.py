@@ -286,9 +286,10 @@ def table_row(record: dict[str, Any], repaired: Counter[str]) -> dict[str, Any]:
     """One row of items.parquet; the text is title, category, brand and description, if present.
 
     The field image is a path relative to the folder of the tables, an absolute path, a URL, or a list of these; it is
-    kept as given.
+    kept as given. Words on two lines stay two words.
     """
-    texts = {name: clean(record[name]) if record.get(name) else "" for name in ("title", "brand", "description")}
+    cleaned = partial(clean, breaks=" ")
+    texts = {name: cleaned(record[name]) if record.get(name) else "" for name in ("title", "brand", "description")}
     for name in texts:
         if not texts[name] and record.get(name) and is_code(record[name]):
             repaired[f"{name}: code dropped"] += 1
@@ -296,12 +297,12 @@ def table_row(record: dict[str, Any], repaired: Counter[str]) -> dict[str, Any]:
             repaired[f"{name}: {TOO_LONG:,} characters or more, not in the text"] += 1
     category = record.get("category") or []
     levels = category.split(LEVELS) if isinstance(category, str) else category
-    order = [texts["title"], clean(category), texts["brand"], texts["description"]]
+    order = [texts["title"], cleaned(category), texts["brand"], texts["description"]]
     images = record.get("image") or []
     return {
         "item": record["item"],
         **texts,
-        "categories": [text for text in map(clean, levels) if text],
+        "categories": [text for text in map(cleaned, levels) if text],
         "text": sentences(text or None for text in order),
         "image_urls": [images] if isinstance(images, str) else list(images),
     }

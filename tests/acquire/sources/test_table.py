@@ -130,6 +130,16 @@ def with_another_checksum(packed: bytes) -> bytes:
     return packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:]
 
 
+def test_words_on_two_lines_of_a_field_stay_two_words(tmp_path: Path) -> None:
+    interactions, items = frames()
+    items = items.with_columns(title=pl.lit("Wide\nhat"), description=pl.lit("In blue\r\nand red"))
+    write(tmp_path / "interactions.csv", interactions)
+    write(tmp_path / "items.csv", items)
+    found = pl.read_parquet(run(tmp_path, "interactions.csv", "items.csv")["catalogue"])
+    assert found.select("title", "description").row(0) == ("Wide hat", "In blue and red")
+    assert "Wide hat." in found["text"][0] and "In blue and red." in found["text"][0]
+
+
 HEADER = "user\titem\ttimestamp"
 NO_TSV = [
     ("tsv", b"user,item,timestamp\nu1,1,5\n", r"line 1: expected names with tabs between them, found commas: .*\.csv$"),
