@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ import jinja2
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from decorec import __version__
 from decorec.config.base import problems
@@ -157,7 +158,18 @@ def _refusals(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse({"detail": problems(error.errors(), skipped=1)}, 422)
+        return JSONResponse({"detail": _told(error.errors())}, 422)
+
+    @app.exception_handler(StarletteHTTPException)
+    async def impossible(request: Request, error: StarletteHTTPException) -> JSONResponse:
+        place = request.url.path[:80]
+        told = {
+            400: "body: expected JSON in UTF-8, found what cannot be read; correct it",
+            404: f"{place}: expected an address that GET /docs lists, found another; correct it",
+            405: f"{place}: expected another method than {request.method}; see GET /docs",
+        }
+        detail = error.detail if isinstance(error.detail, list) else [told.get(error.status_code, error.detail)]
+        return JSONResponse({"detail": detail}, error.status_code, error.headers)
 
     @app.exception_handler(DecorecError)
     async def refused(_: Request, error: DecorecError) -> JSONResponse:
@@ -166,6 +178,20 @@ def _refusals(app: FastAPI) -> None:
     @app.exception_handler(BusyError)
     async def busy(_: Request, error: BusyError) -> JSONResponse:
         return JSONResponse({"detail": [str(error)]}, 503, {"Retry-After": "1"})
+
+
+def _told(errors: Sequence[Any]) -> list[str]:
+    """What is wrong with a request, in one line for each problem; where it has no JSON object, this is the only one."""
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        where = f"{first['ctx']['error']} at character {first['loc'][-1]}"
+        return [f"body: expected JSON, found something else ({where}); correct it"]
+    if tuple(first["loc"]) == ("body",) and first["type"] in ("missing", "model_attributes_type"):
+        return [
+            "body: expected a JSON object with the header Content-Type: application/json, found none; send it so "
+            "(GET /docs)"
+        ]
+    return problems(errors, skipped=1)
 
 
 def _picture(catalogue: Catalogue, item: str) -> str | None:

@@ -208,9 +208,22 @@ def test_refusals_say_why(service: Service) -> None:
     unknown = service.ask("/similar", {"item": "unknown"})
     assert (unknown.status_code, "item 'unknown'" in unknown.json()["detail"][0]) == (422, True)
     post = service.session.post
-    for content in ("{", "[]", "null", '{"history": [NaN]}', '{"history": ["\\ud800"]}', "[" * 100_000):
+    for content, words in (
+        ("{", "body: expected JSON, found something else ("),
+        ("[]", "body: expected a JSON object with the header Content-Type: application/json"),
+        ("null", "body: expected a JSON object with the header Content-Type: application/json"),
+        ('{"history": [NaN]}', "history.0: Input should be a valid string"),
+        ('{"history": ["\\ud800"]}', "history.0: Input should be a valid string"),
+        ("[" * 100_000, "body: expected JSON"),
+        ('{"history": ["caf\xe9"]}'.encode("latin-1"), "body: expected JSON in UTF-8"),
+    ):
         refused = post(f"{service.address}/recommend", content, headers={"Content-Type": "application/json"})
-        assert 400 <= refused.status_code < 500 and refused.json()["detail"], content[:20]
+        (line,) = refused.json()["detail"]
+        assert 400 <= refused.status_code < 500 and words in line, content[:20]
+    (line,) = post(f"{service.address}/recommend", '{"history": []}').json()["detail"]
+    assert "with the header Content-Type: application/json" in line, "as curl sends it without a header"
+    (line,) = service.session.get(f"{service.address}/recommend").json()["detail"]
+    assert line == "/recommend: expected another method than GET; see GET /docs"
     large = post(f"{service.address}/recommend", b" " * (MOST_BYTES + 1))
     assert (large.status_code, "at most" in large.json()["detail"][0]) == (413, True)
     parts = post(f"{service.address}/recommend", iter([b" " * MOST_BYTES] * 2))
