@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from decorec.acquire.sources.losses import expect_spelling
 from decorec.artifacts.files import read_arrays, read_table
 from decorec.artifacts.seal import provenance
 from decorec.errors import DecorecError
@@ -64,15 +65,9 @@ class GivenVectors:
         """Rows [items, width] and presence [items]; an item without a row, or with a row of zeros, has no vector.
 
         Raises:
-            DecorecError: ids of the file differ from items in leading zeros alone, as numbers do.
+            DecorecError: ids of the file are those of items in another spelling, as programs write numbers.
         """
-        bare = {name.lstrip("0"): name for name in self.rows.keys() - set(items) if name.isdecimal()}
-        lost = [item for item in items if item not in self.rows and item.isdecimal() and item.lstrip("0") in bare]
-        if lost:
-            raise DecorecError(
-                f"{self.path}: expected item {lost[0]!r} of the catalogue, found {bare[lost[0].lstrip('0')]!r} "
-                f"({len(lost)} items differ in leading zeros alone); write the ids as text"
-            )
+        expect_spelling(str(self.path), pl.Series(list(self.rows), dtype=pl.String), items, "the catalogue")
         found = np.array([self.rows.get(item, -1) for item in items], dtype=np.int64)
         x = np.zeros((len(items), self.x.shape[1]), dtype=np.float32)
         x[found >= 0] = self.x[found[found >= 0]]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from decorec.acquire.sources.files import is_table, table_file
-from decorec.acquire.sources.losses import expect_ids_of_model
+from decorec.acquire.sources.losses import expect_spelling
 from decorec.acquire.sources.tables import Table
 from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
@@ -144,7 +144,7 @@ def read_histories(path: Path, items: list[str]) -> Sequences:
             if count:
                 log.warning("%s: %d rows left out: %s%s", path, count, reason, account.such_as(reason))
         (user, users), (item, names) = (factorise(found.rows[name]) for name in ("user", "item"))
-        expect_ids_of_model(str(path), names, items)
+        expect_spelling(str(path), names, items)
         stamps, per_second = found.rows["timestamp"].to_numpy(), found.per_second
         kept = ~repeated(found, "exact")
     index = codes_in(names, pl.Series(items, dtype=pl.String))

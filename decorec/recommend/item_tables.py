@@ -15,7 +15,7 @@ import polars as pl
 from decorec.acquire.crawl.step import crawl
 from decorec.acquire.sources.catalogue import make_catalogue
 from decorec.acquire.sources.files import table_file
-from decorec.acquire.sources.losses import expect_ids_of_model
+from decorec.acquire.sources.losses import expect_spelling
 from decorec.acquire.sources.tables import Table, table_row
 from decorec.artifacts import layout
 from decorec.artifacts.files import by_stem, read_table, write_table
@@ -74,7 +74,7 @@ def read_new_items(
         )
     dataset = TableDataset(source="table", path=str(table.parent), items=table.name)
     records = Table(table_file(table)).read_items().records
-    expect_ids_of_model(str(table), records["item"], known)
+    expect_spelling(str(table), records["item"], known)
     new = records.filter(~pl.col("item").is_in(list(known)))
     if new.is_empty():
         raise DecorecError(f"{table}: expected an item that the model does not know, found {len(records)} known ones")

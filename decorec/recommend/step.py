@@ -15,7 +15,7 @@ import polars as pl
 import torch
 from polars.io.plugins import register_io_source
 
-from decorec.acquire.sources.losses import expect_ids_of_model
+from decorec.acquire.sources.losses import expect_spelling
 from decorec.artifacts import layout
 from decorec.artifacts.files import atomic_path, read_table, write_csv, write_table
 from decorec.artifacts.schemas.recommendations import REASONS, RECOMMENDATIONS
@@ -165,7 +165,7 @@ def _restrictions(
 def _named(path: Path, trained: TrainedRun) -> list[str]:
     """The ids in a file; how many the model knows is told, since the others change nothing."""
     ids = read_ids(path)
-    expect_ids_of_model(str(path), pl.Series(ids), trained.items)
+    expect_spelling(str(path), pl.Series(ids), trained.items)
     known = sum(item in trained.index for item in ids)
     log.log(
         logging.INFO if known else logging.WARNING,

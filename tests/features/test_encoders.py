@@ -409,6 +409,9 @@ def test_vectors_whose_ids_have_lost_their_zeros(tmp_path: Path) -> None:
     assert given.of(["107", "7", "007"])[1].tolist() == [True, True, False]
     with pytest.raises(DecorecError, match=r"mine\.parquet: expected item '007' of the catalogue, found '7' \(1 items"):
         given.of(["107", "007", "008"])
+    fractions = GivenVectors.read(Path(vectors(tmp_path / "mine.parquet", ["7.0", "107"], [[1.0], [2.0]])))
+    with pytest.raises(DecorecError, match=r"mine\.parquet: expected item '7' of the catalogue, found '7\.0' \(1"):
+        fractions.of(["107", "7"])
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,12 @@ from decorec.acquire.sources.columns import plain
 from decorec.data.interactions import SHOWN, Account, shortened
 from decorec.errors import DecorecError
 
-__all__ = ["expect_ids_of_model", "expect_same_ids", "expect_understood", "lines_not_json"]
+__all__ = ["expect_same_ids", "expect_spelling", "expect_understood", "lines_not_json"]
 
 FEW = 3
 """So many records may be lost in any case: of a tiny data set, one record is a large share."""
 BY_CHANCE = 0.1
-"""Share of the ids that a model does not know which may differ from its own in upper and lower case alone."""
+"""Share of the unknown ids of a file which may differ from known ones in upper and lower case alone."""
 ORDINARY = ("repeated item", "photo of no item")
 """Reasons of records that were understood."""
 
@@ -70,25 +70,26 @@ def expect_same_ids(origin: str, wanted: pl.Series, found: pl.Series, allowed: f
         )
 
 
-def expect_ids_of_model(origin: str, ids: pl.Series, known: Sequence[str]) -> None:
-    """Refuse a file of one's own with ids that differ from those of a model in their spelling alone.
+def expect_spelling(origin: str, ids: pl.Series, known: Sequence[str], whose: str = "the model") -> None:
+    """Refuse a file of one's own with ids that differ from those that are known in their spelling alone.
 
-    They would be passed over as others are that the model does not know, or be new items. Where the file has both
-    spellings, they are two items.
+    They would be passed over as others are that are not known, or be new items. Where the file has both spellings, they
+    are two items.
 
     Args:
         origin: the file, for messages.
         ids: of items in the file.
-        known: of the model's items.
+        known: ids of items.
+        whose: what knows them, for messages.
 
     Raises:
         DecorecError: there are such ids; the message shows three of them in both spellings.
     """
     items = pl.Series(known, dtype=pl.String)
     absent, others = (one.filter(~one.is_in(other.implode())).unique() for one, other in ((items, ids), (ids, items)))
-    problem = _respelt(absent, others, BY_CHANCE * len(others), "the model")
+    problem = _respelt(absent, others, BY_CHANCE * len(others), whose)
     if problem is not None:
-        raise DecorecError(f"{origin}: {problem}; write the ids as the model has them, as text")
+        raise DecorecError(f"{origin}: {problem}; write the ids as {whose} has them, as text")
 
 
 def _respelt(absent: pl.Series, found: pl.Series, few: float, whose: str) -> str | None:
