@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_array
 
@@ -22,6 +24,7 @@ from decorec.errors import DecorecError
 __all__ = ["Catalogue"]
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
+WORD = re.compile(r"\w+")
 TYPICAL = 3
 """Words that name a group of items, at most."""
 COMPLETIONS = 50
@@ -108,7 +111,7 @@ class _Words:
     def __init__(self, texts: list[str]) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        vectorizer = TfidfVectorizer(strip_accents="unicode", sublinear_tf=True, token_pattern=r"(?u)\w+")
+        vectorizer = TfidfVectorizer(strip_accents="unicode", sublinear_tf=True, token_pattern=WORD.pattern)
         try:
             matrix = vectorizer.fit_transform(texts)
         except ValueError:  # no text has a word
@@ -118,6 +121,7 @@ class _Words:
         self._matrix: Any = None if matrix is None else matrix.tocsc()
         self._idf = vectorizer.idf_ if self._terms else np.empty(0)
         self._analyse = vectorizer.build_analyzer()
+        self._spelt = _spellings(texts)
 
     def search(self, words: str, count: int) -> list[int]:
         """Places of the texts that fit best, best first."""
@@ -151,12 +155,32 @@ class _Words:
             share = count / max(1, len(group))
             says = share * np.log(share / usual[words])
             chosen = (count >= min(2, len(group))) & (share >= 2 * usual[words])
-            named = (self._terms[words[n]] for n in np.argsort(-says, kind="stable") if chosen[n])
+            named = (self._shown(words[n], usual) for n in np.argsort(-says, kind="stable") if chosen[n])
             found.append(list(islice((word for word in named if len(word) > 1 and word.isalpha()), TYPICAL)))
         return found
+
+    def _shown(self, place: int, usual: npt.NDArray[np.float64]) -> str:
+        """The word that a term stands for in most of its texts; ``usual`` [terms]: the share of texts that have it."""
+        term = self._terms[place]
+        word, count = self._spelt.get(term, (term, 0))
+        return word if 2 * count > usual[place] * self._matrix.shape[0] else term
 
     def _places(self, beginning: str, most: int) -> list[int]:
         """Terms that begin so, in order of the alphabet: the word itself is the first of them."""
         start = bisect_left(self._terms, beginning) if beginning else len(self._terms)
         stop = bisect_left(self._terms, beginning + "\U0010ffff", lo=start)
         return list(range(start, min(stop, start + most)))
+
+
+def _spellings(texts: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """Term -> its commonest word, and in how many texts that stands, where the word has accents, as й is и with one."""
+    from sklearn.feature_extraction.text import strip_accents_unicode
+
+    words = Counter[str]()
+    for text in texts:
+        if not text.isascii():
+            words.update(set(WORD.findall(normalize("NFC", text.lower()))))
+    found: dict[str, tuple[str, int]] = {}
+    for word, count in words.most_common():
+        found.setdefault(strip_accents_unicode(word), (word, count))
+    return found

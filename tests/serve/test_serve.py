@@ -143,6 +143,16 @@ def test_words_of_a_group_are_those_that_others_have_less(tmp_path: Path) -> Non
     assert catalogue.typical(groups) == [["red", "wool"], ["blue"], ["coat", "wool", "red"], [], []]
 
 
+def test_words_of_a_group_are_spelt_as_in_most_texts(tmp_path: Path) -> None:
+    """The search takes й for и and é for e; what is shown does not."""
+    texts = ["чайник cafe\u0301 resume", "Чайник café résumé", "чайник resume", "шарф", "шарф red", "hat", "hat"]
+    write_table(tmp_path / "items.parquet", pl.DataFrame({"item": ITEMS[:7], "text": texts}))
+    catalogue = Catalogue(tmp_path / "items.parquet")
+    assert catalogue.typical([ITEMS[:3], ITEMS[3:5]]) == [["resume", "чайник", "café"], ["шарф"]]
+    assert catalogue.search("чаиник", 5) == catalogue.search("чайник", 5)
+    assert set(catalogue.search("чайник", 5)) == set(ITEMS[:3])
+
+
 def test_library_server_and_export_give_the_same_lists(service: Service, trained: TrainedRun) -> None:
     """A thousand histories: over HTTP, in onnxruntime, and from candidates of a FAISS index that are ranked again."""
     data = small.sequences(users=1_000)
