@@ -84,7 +84,8 @@ def read_new_items(
     files = {modality: FeatureFile.read(path) for modality, path in by_stem(features).items()}
     given = set.intersection(*(set(file.items) for file in files.values()))
     missing = new.filter(~pl.col("item").is_in(list(given)))
-    encoded = _encoded(dataset, missing, encoder, cache, threads) if len(missing) else {}
+    pictures = "image" in files and bool(files["image"].present.any())
+    encoded = _encoded(dataset, missing, encoder, cache, threads, pictures) if len(missing) else {}
     old = [item for item in new["item"] if item in given]
     ids = [*old, *missing["item"]]
     described, rows = np.zeros(len(ids), np.bool_), []
@@ -114,9 +115,12 @@ def read_new_items(
 
 
 def _encoded(
-    dataset: TableDataset, records: pl.DataFrame, encoder: Path | None, cache: Path | None, threads: int
+    dataset: TableDataset, records: pl.DataFrame, encoder: Path | None, cache: Path | None, threads: int, pictures: bool
 ) -> dict[str, FeatureFile]:
-    """Modality -> features of new items; their pictures are read, or fetched, as the step crawl does."""
+    """Modality -> features of new items; with ``pictures``, these are read, or fetched, as the step crawl does.
+
+    In a shop without pictures there is no known item that they could be compared with.
+    """
     if encoder is None:
         raise DecorecError(
             f"{Path(dataset.path) / dataset.items}: expected items with a row in --features, or --encoder "
@@ -126,16 +130,20 @@ def _encoded(
     catalogue, _ = make_catalogue(records, table_row, threads)
     with TemporaryDirectory(prefix="decorec-") as temporary:
         place = Path(temporary)
-        store = cache or place / "cache"
-        items, images = (place / "new-items" / name for name in ("items.parquet", "images.parquet"))
-        write_table(items, catalogue)
-        crawl(dataset=dataset, settings=CrawlConfig(), catalogue=items, cache=store, images=images)
-        fetched = read_table(images, IMAGES).filter(pl.col("status") == "ok").select("item", "sha256")
-        pictures = {item: str(layout.picture_path(store, sha256)) for item, sha256 in fetched.iter_rows()}
+        found = _fetched(dataset, catalogue, cache or place / "cache", place / "new-items") if pictures else {}
         described = catalogue.select("item", "text").with_columns(
-            picture=pl.Series([pictures.get(item) for item in catalogue["item"]], dtype=pl.String)
+            picture=pl.Series([found.get(item) for item in catalogue["item"]], dtype=pl.String)
         )
         return encode_items(encoder, described, threads=threads, cache=cache)
+
+
+def _fetched(dataset: TableDataset, catalogue: pl.DataFrame, store: Path, folder: Path) -> dict[str, str]:
+    """Item -> path of its picture in ``store``, of those that have one; ``folder`` is for tables on the way."""
+    items, images = (folder / name for name in ("items.parquet", "images.parquet"))
+    write_table(items, catalogue)
+    crawl(dataset=dataset, settings=CrawlConfig(), catalogue=items, cache=store, images=images)
+    fetched = read_table(images, IMAGES).filter(pl.col("status") == "ok").select("item", "sha256")
+    return {item: str(layout.picture_path(store, sha256)) for item, sha256 in fetched.iter_rows()}
 
 
 def _expect_width(file: FeatureFile, extra: FeatureFile, encoder: Path | None) -> None:

@@ -23,7 +23,7 @@ from decorec.recommend.add_items import add_items
 from decorec.recommend.step import recommend
 from tests.recommend.test_trained import ITEMS, names, saved
 from tests.support import small
-from tests.support.small_shop import drawing, step_files, write_shop
+from tests.support.small_shop import drawing, step_files, write_shop, write_tables
 
 
 def shop(folder: Path) -> tuple[Path, Path]:
@@ -92,6 +92,22 @@ def test_new_products_are_encoded_added_and_recommended(tmp_path: Path) -> None:
     loud = before.add_items(str(table), encoder=str(encoder), exposure=5)
     assert isinstance(loud.model, WithAddedItems)
     assert loud.model.added.offset > again.model.added.offset  # type: ignore[union-attr]
+
+
+def test_a_shop_without_pictures_takes_new_products_that_have_some(tmp_path: Path) -> None:
+    """Its encoder knows none, and no known product could be compared with them."""
+    run, table = shop(tmp_path)
+    place = tmp_path / "results" / "shop"
+    (tmp_path / "bare").mkdir()
+    write_tables(tmp_path / "bare", [f"a red circle {number}" for number in range(40)], [])
+    catalogue = pl.read_parquet(tmp_path / "bare/items.parquet").with_columns(item=pl.Series(ITEMS))
+    catalogue.write_parquet(tmp_path / "bare/items.parquet")
+    files = step_files(tmp_path / "bare")
+    features(settings=FeaturesConfig.model_validate({"encoder": "fit", "device": "cpu"}), **files)
+    for name in ("text", "image"):
+        FeatureFile.read(files[name]).write(place / "features" / f"{name}.safetensors")
+    add_items(run=run, items=table, encoder=files["encoder"])
+    assert decorec.load(place / "added" / "sasrec").items == [*ITEMS, "new 7", "new 50", "new 51", "of words"]
 
 
 def test_what_cannot_be_added_is_refused_with_words(tmp_path: Path) -> None:
