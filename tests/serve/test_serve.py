@@ -258,7 +258,6 @@ def test_health_counters_and_interface(service: Service) -> None:
     assert service.get("/picture/item 2").content[:2] == b"\xff\xd8"
 
 
-@pytest.mark.skipif(browser.CHROMIUM is None, reason="needs Chromium")
 def test_products_that_the_model_knows_are_found_first(service: Service) -> None:
     def found(words: str) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = service.get(f"/search?q={quote(words)}").json()["items"]
@@ -271,6 +270,7 @@ def test_products_that_the_model_knows_are_found_first(service: Service) -> None
     assert alike[0]["title"] == unknown["title"] and alike[-1]["item"] == UNKNOWN
 
 
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="needs Chromium")
 def test_the_page_in_a_browser(service: Service, tmp_path: Path, trained: TrainedRun) -> None:
     page = browser.Browser(tmp_path, 390)
     page.do("Page.navigate", url=service.address)
