@@ -188,10 +188,9 @@ class Table:
             DecorecError: the file is missing, damaged or not ``what``, or ids were changed by a program.
         """
         with self.opened(what, ["item"], ["item"]) as (table, _):
-            schema = table.collect_schema()
-            self.expect_id(table, "item", schema["item"])
+            self.expect_id(table, "item", table.collect_schema()["item"])
             rows = table.select(columns.identified("item")).collect(engine="streaming")
-        self.file.expect_records(len(rows), len(schema), unbroken=True)
+        self.file.expect_records(len(rows), unbroken=True)
         found = rows["item"].drop_nulls()
         self._expect_exact("item", found)
         return found.to_list()
