@@ -118,29 +118,31 @@ def test_the_tables_of_keys_are_those_of_the_schema() -> None:
     assert text_of("config/README.md") == configuration.readme(), "run: python -m docs.generate"
 
 
-def ndcg_of(page: str, history: str) -> dict[str, str]:
-    """NDCG@10 of each run of a page of results, as printed, by its label."""
+def printed(page: str, history: str, column: str) -> dict[str, str]:
+    """A column of the table of each run of a page of results, as printed, by the run's label."""
     (table,) = re.findall(
         rf"^### True cut-offs, history {history}\n\n(.*?)\n\n", text_of(page), re.DOTALL | re.MULTILINE
     )
     rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()]
-    column = rows[0].index("NDCG@10")
-    return {row[0]: row[column].partition(" ")[0] for row in rows[2:]}
+    place = rows[0].index(column)
+    return {row[0]: row[place].partition(" ")[0] for row in rows[2:]}
 
 
 def test_the_figures_of_the_first_page_are_those_of_the_results() -> None:
     text = " ".join(text_of("README.md").split())
     pages = ("docs/results.md", "docs/results-hm-large.md", "docs/results-hm.md")
     names = [label(run) for run in ("decorec", "decorec-plus", "content-ease")]
-    found = {(page, history): ndcg_of(page, history) for page in pages for history in ("kept", "masked")}
+    found = {(page, history): printed(page, history, "NDCG@10") for page in pages for history in ("kept", "masked")}
     described, plus, closed = ({key: values[name] for key, values in found.items()} for name in names)
     real, large, small = ((page, "kept") for page in pages)
     counted = {key: len(values) for key, values in found.items()}
     (users,) = re.findall(r"^([\d,]+) users ranked", text_of(pages[2]), re.MULTILINE)
+    in_words = {"1": "one", "3": "three", "5": "five"}
+    seeds = {page: in_words[printed(page, "kept", "seeds")[names[0]]] for page in pages}
     for claim in (
-        f"Scientific {described[real]} and {closed[real]}, five seeds; "
-        f"large H&M {described[large]} and {closed[large]}, one; "
-        f"on H&M, {described[small]} and {closed[small]}, five, {users} customers",
+        f"Scientific {described[real]} and {closed[real]}, {seeds[pages[0]]} seeds; "
+        f"large H&M {described[large]} and {closed[large]}, {seeds[pages[1]]}; "
+        f"on H&M, {described[small]} and {closed[small]}, {seeds[pages[2]]}, {users} customers",
         f"({plus[real]} of {counted[real]} models; {plus[large]} of {counted[large]}; "
         f"H&M {plus[small]} of {counted[small]},",
         "("
