@@ -52,8 +52,7 @@ def needed(run: Run, stage: str, items: int, inputs: float) -> float:
     train = run.train.stage(stage)
     model: Any = run.model  # the keys of its width differ from model to model
     if not run.model.seeded:  # closed forms and counts
-        pairs = min(items, SQUARED) ** 2 if "ease" in model.name else 0
-        return LEAST + 2 * inputs + _mb(COPIES * LOGITS_RANKED + 4 * pairs)
+        return LEAST + 2 * inputs + _mb(_of_floor(model.name, items))
     read = "all" if train.negatives == "all" else "some"
     width = model.dim
     modalities = len([need for need in run.needs(stage) if need.startswith("features.")])
@@ -64,9 +63,17 @@ def needed(run: Run, stage: str, items: int, inputs: float) -> float:
     tokens = train.batch_size * (model.length if prefixes else 1)
     states = max(1, modalities) * width * (OF_TOKENS * max(1, layers) * tokens + PASSING * TOKENS_RANKED)
     logits = LOGITS_KEPT + WHOLE_LOGITS.get(model.name, 0) * train.batch_size * items + COPIES * LOGITS_RANKED
+    floor = run.experts.floor if stage == run.stages[-1] else None
+    expert = _of_floor(floor.name, items) if floor is not None else 0
     # Features in float16 are float32 on the card.
     data = 2 * (inputs if read == "all" else min(inputs, _mb(FEATURES)))
-    return LEAST + data + _mb(ids + represented + states + logits)
+    return LEAST + data + _mb(ids + represented + states + logits + expert)
+
+
+def _of_floor(name: str, items: int) -> float:
+    """Values of a closed form, or of counts, and of its scores."""
+    pairs = min(items, SQUARED) ** 2 if "ease" in name else 0
+    return COPIES * LOGITS_RANKED + 4 * pairs
 
 
 def _mb(values: float) -> float:

@@ -11,6 +11,7 @@ from snakemake.iocontainers import Wildcards
 
 from decorec.artifacts.files import write_json
 from decorec.config import Run, load
+from decorec.config.experts import ExpertsConfig
 from decorec.gpus import Card
 from decorec.models.registry import MODELS
 from decorec.plan.gpu_memory import ENCODERS, LEAST, asked, needed
@@ -44,6 +45,15 @@ def test_what_grows_is_what_a_step_holds() -> None:
     assert prefixes > needed(run_of("sasrec", batch_size=1024), "fit", OFFICE, 0) > needed(run, "fit", OFFICE, 0)
     million, sampled = run_of("decorec"), run_of("decorec", negatives=8192)
     assert needed(million, "stage1", 10**6, 8_000) > 2 * needed(sampled, "stage1", 10**6, 8_000)
+
+
+def test_an_expert_takes_what_it_would_alone_in_the_stage_that_has_it() -> None:
+    floor = {"name": "content-ease"}
+    run, alone = run_of("decorec"), run_of("content-ease")
+    with_expert = run.model_copy(update={"experts": ExpertsConfig.model_validate({"floor": floor})})
+    more = {stage: needed(with_expert, stage, OFFICE, 0) - needed(run, stage, OFFICE, 0) for stage in run.stages}
+    assert more == {"stage1": 0, "stage2": pytest.approx(needed(alone, "fit", OFFICE, 0) - LEAST)}
+    assert more["stage2"] > 4 * OFFICE**2 / 1e6, "a coefficient for each pair of items"
 
 
 def test_a_job_asks_for_all_of_its_processes_and_for_no_more_than_there_is(

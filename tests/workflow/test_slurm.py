@@ -161,6 +161,9 @@ def test_a_job_that_needs_more_memory_gets_it_and_one_that_loses_its_node_runs_a
     ]
     assert [job["TimeLimit"] for job in tried[:2]] == ["08:00:00", "16:00:00"]
     assert tried[-1]["JobState"] == "COMPLETED" and "COMPLETED" not in {job["JobState"] for job in tried[:-1]}
+    trained = [job for job in jobs() if "rule_train/" in job["StdOut"]]
+    assert trained[-1]["JobState"] == "COMPLETED"
+    assert len(trained) > 1 or trained[0]["Restarts"] != "0", "by a new job, or SLURM has queued the lost one again"
 
 
 @needs_slurm
