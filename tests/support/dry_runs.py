@@ -2,7 +2,8 @@
 
 A call that runs no job is import for the most part: of two and a half seconds of processor time, a fork takes one. The
 forked process has read nothing but modules, none of the workflow or of this package, so that each call sees the files
-of its own folder.
+of its own folder. Hash seed and ``PYTHONPATH`` are those of that process, and so is the "run directory" of the log,
+which nothing reads.
 """
 
 from __future__ import annotations
@@ -15,12 +16,10 @@ import os
 import pkgutil
 import subprocess
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 __all__ = ["dry_run"]
 
@@ -72,25 +71,22 @@ def _become(arguments: list[str], folder: str, environment: dict[str, str], file
     """In the fork: be the call, and end."""
     from snakemake.cli import main
 
-    status: Any = 1
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path.insert(0, folder)
+    sys.argv[:] = [str(Path(sys.modules["snakemake"].__path__[0]) / "__main__.py"), *arguments]
+    for number, file in enumerate((os.devnull, *files)):
+        os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), number)
     try:
-        os.chdir(folder)
-        os.environ.clear()
-        os.environ.update(environment)
-        sys.path.insert(0, folder)
-        sys.argv[:] = [str(Path(sys.modules["snakemake"].__path__[0]) / "__main__.py"), *arguments]
-        for number, file in enumerate((os.devnull, *files)):
-            os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), number)
         main()
     except SystemExit as end:
-        status = end.code
-    except BaseException:
-        traceback.print_exc()
-    finally:
+        if not isinstance(end.code, int):
+            raise  # a text to print: Python ends the process, as after any other error
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(status)
+        os._exit(end.code)  # to clear up all modules takes a tenth of the time
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class Workplace:
         self.options: tuple[str, ...] = ()
         """Those of every call."""
         self.program: tuple[str, ...] = ("-m", "snakemake")
-        """What Python runs as Snakemake."""
+        """What Python runs as Snakemake, for calls that run jobs."""
         folder.mkdir()
         for name in ("Snakefile", "workflow", "decorec", "envs"):
             source = REPOSITORY / name
