@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from decorec.config.encoder import EncoderConfig, expect_divisible
-from decorec.config.model_section import COMMON, TRANSFORMER, ModelSection
+from decorec.config.model_section import COMMON, MODAL, TRANSFORMER, ModelSection
 
 __all__ = [
     "Bert4recConfig",
@@ -17,8 +17,6 @@ __all__ = [
     "SasrecConfig",
     "UnisrecConfig",
 ]
-
-MODAL = ("features.text", "features.image")
 
 
 class Transformer(ModelSection):

@@ -6,9 +6,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from decorec.config.baselines import MODAL, Transformer
+from decorec.config.baselines import Transformer
 from decorec.config.encoder import expect_divisible
-from decorec.config.model_section import COMMON, TRANSFORMER, ModelSection
+from decorec.config.model_section import COMMON, MODAL, TRANSFORMER, ModelSection
 
 __all__ = ["EsasrecConfig", "Gru4recConfig", "Hm4srConfig", "SasrecFeaturesConfig"]
 

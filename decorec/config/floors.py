@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from decorec.config.baselines import MODAL
-from decorec.config.model_section import ModelSection
+from decorec.config.model_section import MODAL, ModelSection
 
 __all__ = [
     "ContentEaseConfig",

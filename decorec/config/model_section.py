@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from decorec.config.base import Section
 
-__all__ = ["COMMON", "TRANSFORMER", "ModelSection"]
+__all__ = ["COMMON", "MODAL", "TRANSFORMER", "ModelSection"]
 
 COMMON: dict[str, list[Any]] = {"train.learning_rate": [3e-4, 1e-3], "train.restart": [True, False]}
 """What tuning tries for every trained model."""
@@ -17,6 +17,8 @@ TRANSFORMER: dict[str, list[Any]] = {
     "model.encoder.positions": ["none", "learned"],
 }
 """What tuning tries for every model with the common transformer."""
+MODAL = ("features.text", "features.image")
+"""What a model needs that reads both modalities."""
 
 
 class ModelSection(Section):
