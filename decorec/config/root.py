@@ -252,7 +252,24 @@ class Config(Section):
                         f"runs.{name}, where tuning tries {chosen}: expected values that leave its stages and what it "
                         "reads alone; declare another run"
                     )
+        for name, space in self.tuning.space.items():
+            self._expect_an_effect(name, space)
         return self
+
+    def _expect_an_effect(self, name: str, space: Mapping[str, list[Any]]) -> None:
+        """Refuse a key of a run's own search space that changes nothing in any combination of the others."""
+        run = self.run(name)
+        idle = [key for key, values in space.items() if any(with_values(run, {key: one}) != run for one in values)]
+        for values in islice(product(*space.values()), COMBINATIONS):
+            if not idle:
+                return
+            tried = with_values(run, dict(zip(space, values, strict=True)))
+            idle = [key for key in idle if _same(tried, with_values(tried, {key: run.at(key)}))]
+        if idle:
+            raise ValueError(
+                f"tuning.space.{name}: expected keys that change what the run computes, found {', '.join(idle)}, which "
+                f"its model ({run.model.name}) does not heed; remove {'it' if len(idle) == 1 else 'them'}"
+            )
 
     def run(self, name: str, dataset: str | None = None) -> Run:
         """The run ``name``: base sections, preset and difference, merged and validated.
@@ -309,8 +326,8 @@ class Config(Section):
 
     @property
     def _places(self) -> tuple[str | None, ...]:
-        """Where a run may have values of its own: nowhere, and on each data set that it was tuned on."""
-        return (None, *self.tuned)
+        """Where a run may have values of its own: nowhere, and on each data set here that it was tuned on."""
+        return (None, *(dataset for dataset in self.datasets if dataset in self.tuned))
 
     def _declared(self, first: str) -> dict[str, list[Run]]:
         """The declared runs, ``first`` before the others, each with its values in every place."""
@@ -367,6 +384,11 @@ def _named(known: Mapping[str, list[Run]], runs: list[Run], own: str, what: str)
     if known.get(own, runs) != runs:
         raise ValueError(f"runs.{own}: expected the run of {what}, found other values")
     return next((name for name, same in known.items() if same == runs), own)
+
+
+def _same(one: Run, other: Run) -> bool:
+    """Whether two runs with the same stages compute the same."""
+    return all(one.for_stage(stage).dump() == other.for_stage(stage).dump() for stage in one.stages)
 
 
 def _needs(run: Run) -> set[str]:

@@ -167,6 +167,22 @@ def test_the_twins_of_the_verdict_differ_in_their_modalities_alone() -> None:
     assert "decorec-ids-alone" in plan(**VERDICT, tuned=tuned).twins("shop"), "its values differ on one data set"
 
 
+def test_values_chosen_on_data_sets_that_are_not_configured_add_no_run() -> None:
+    """An overlay that narrows decorec and declares its text-only run keeps what was tuned for the sets it left out."""
+    elsewhere = {"away": {"decorec": {"model": {"dim": 16, "id_layers": 2, "temperature": 1.0}}}}
+    own = {"text-only": {"model": {"modalities": ["text"], "id_layers": 1}}}
+    sections = VERDICT | {"runs": VERDICT["runs"] | own}
+    here, tuned = plan(**sections), plan(**sections, tuned=elsewhere)
+    assert tuned.twins("shop") == here.twins("shop")
+    assert set(tuned.twins("shop")) == {"decorec", "text-only", "decorec-image-alone", "no-modalities"}
+    tables = {"main": ["decorec"], "alpha": [0.25]}
+    swept = {"runs": {"decorec": {}, "mild": {"model": {"alpha": 0.25}}}, "tables": tables}
+    values = {"away": {"decorec": {"model": {"alpha": 0.75, "temperature": 2.0}}}}
+    values["away"]["mild"] = {"model": {"temperature": 1.0}}
+    assert "mild" in plan(**swept).config.sensitivity("alpha")
+    assert plan(**swept, tuned=values).config.sensitivity("alpha") == plan(**swept).config.sensitivity("alpha")
+
+
 def test_a_shop_without_pictures_gets_a_verdict_on_its_texts(tmp_path: Path) -> None:
     (tmp_path / "items.csv").write_text("item,title\na,A\n")
     shop = {"source": "table", "path": str(tmp_path)}

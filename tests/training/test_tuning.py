@@ -372,6 +372,31 @@ def test_keys_that_no_trial_heeds_are_refused(key: str) -> None:
         load({**values, "tuning": {"space": {"decorec": {key: ["loss"]}}}})
 
 
+@pytest.mark.parametrize(
+    ("run", "space", "idle"),
+    [
+        ({"name": "ease"}, {"train.learning_rate": [0.01], "model.ridge": [5.0, 50.0]}, "train.learning_rate"),
+        ({"name": "popularity"}, {"train.epochs": [1, 2], "train.fit.epochs": [3]}, "train.epochs, train.fit.epochs"),
+        ({"name": "sasrec"}, {"train.stage2.learning_rate": [0.01]}, "train.stage2.learning_rate"),
+        ({"name": "decorec"}, {"train.fit.epochs": [3]}, "train.fit.epochs"),
+        ({"name": "sasrec"}, {"train.fit.epochs": [3], "train.epochs": [300, 5]}, ""),
+        ({"name": "ease"}, {"model.ridge": [50.0], "train.learning_rate": ["1e-3"]}, ""),
+        # alpha is the weight of pairs across modalities.
+        ({"name": "decorec"}, {"model.cross": [False, True], "model.alpha": [0.25]}, ""),
+        ({"name": "decorec"}, {"model.cross": [False], "model.alpha": [0.25]}, "model.alpha"),
+    ],
+)
+def test_keys_that_the_model_does_not_heed_are_refused(run: dict[str, Any], space: dict[str, Any], idle: str) -> None:
+    values = {"datasets": {"shop": {"source": "sample"}}, "runs": {"decorec": {}, "one": {"model": run}}}
+    values |= {"tables": {"main": ["decorec", "one"]}, "tuning": {"space": {"one": space}}}
+    if not idle:
+        assert load(values).tuning.space["one"] == space
+        return
+    message = rf"tuning\.space\.one: expected keys that change what the run computes, found {idle}, .*{run['name']}"
+    with pytest.raises(DecorecError, match=message):
+        load(values)
+
+
 def test_every_described_run_of_the_main_table_is_tuned_with_the_same_number_of_trials() -> None:
     runs = {name: {"model": {"name": name}} for name in ("decorec", "sasrec", "popularity")}
     runs["decorec-released"] = {"method": "released"}  # type: ignore[dict-item]
