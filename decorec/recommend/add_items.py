@@ -8,10 +8,12 @@ from pathlib import Path
 import torch
 
 from decorec.artifacts import layout
+from decorec.artifacts.files import write_arrays
+from decorec.artifacts.seal import provenance
 from decorec.models import checkpoint
 from decorec.recommend.extensible import load
 from decorec.recommend.histories import read_histories
-from decorec.recommend.new_items import write_added
+from decorec.recommend.new_items import ADDED, write_added
 
 __all__ = ["add_items"]
 
@@ -59,9 +61,21 @@ def add_items(
     extended = trained.add_items(
         items, exposure=exposure, features=features or None, encoder=encoder, histories=known, threads=threads
     )
+    _announce(folder)
     own = trained.checkpoint
     weights, config = folder / "model.safetensors", folder / "config.json"
     checkpoint.save(own.model, own.run, own.seed, own.items, own.counts, weights, config)
     write_added(extended.checkpoint, folder)
     added = len(extended.items) - len(trained.items)
     log.info("%s: %d items, and %d new ones", folder, len(trained.items), added)
+
+
+def _announce(folder: Path) -> None:
+    """Say that items are about to be added to the run in ``folder``: until they are, it is refused.
+
+    Otherwise a folder whose writing was cut off would be the run without them. Items of an earlier time stay: they
+    belong to the weights beside them, or are refused as well.
+    """
+    if not (folder / ADDED).is_file():
+        with provenance():  # of its own: the model is not made from it
+            write_arrays(folder / ADDED, {}, {"weights_sha256": ""})

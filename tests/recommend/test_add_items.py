@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,27 @@ def test_new_products_are_encoded_added_and_recommended(tmp_path: Path) -> None:
     loud = before.add_items(str(table), encoder=str(encoder), exposure=5)
     assert isinstance(loud.model, WithAddedItems)
     assert loud.model.added.offset > again.model.added.offset  # type: ignore[union-attr]
+
+
+def test_a_folder_whose_writing_was_cut_off_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be the run without the new products."""
+    run, table = shop(tmp_path)
+    call = partial(add_items, run=run, items=table, encoder=tmp_path / "encoder.safetensors")
+    place = tmp_path / "results" / "shop" / "added" / "sasrec"
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("decorec.recommend.add_items.write_added", cut)
+        call()
+    assert (place / "model.safetensors").is_file() and (place / "config.json").is_file()
+    with pytest.raises(DecorecError, match=r"added\.safetensors: expected items that were added .* run add-items"):
+        decorec.load(place)
+    with provenance():  # as the command line runs a step
+        call()
+    with provenance():
+        assert "new 7" in decorec.load(place).items
 
 
 def test_a_shop_without_pictures_takes_new_products_that_have_some(tmp_path: Path) -> None:
