@@ -71,10 +71,11 @@ LABELS: dict[str, Label] = {
         "bias are missing.",
     ),
     "unisrec": Label(
-        "UniSRec (text+ID, CLIP text, no pre-training)",
+        "UniSRec (text+ID, no pre-training)",
         "unisrec",
-        "Trained from scratch on each data set, transductive, with the CLIP text features that the other models have. "
-        "The published model starts from weights pre-trained on five other categories with BERT texts.",
+        "Trained from scratch on each data set, transductive, with the frozen text features that the other models have "
+        "(on the paper's data, CLIP's). The published model starts from weights pre-trained on five other categories "
+        "with BERT texts.",
         "The paper does not say whether its row is pre-trained.",
     ),
     "missrec": Label(
@@ -85,14 +86,14 @@ LABELS: dict[str, Label] = {
         "The paper does not say whether its row is pre-trained.",
     ),
     "mmmlp": Label(
-        "MMMLP (CLIP features)",
+        "MMMLP (frozen features)",
         "mmmlp",
-        "A re-implementation. Its features come from the same frozen CLIP as those of the other models, not from the "
-        "published mixers over raw pixels and word vectors.",
+        "A re-implementation. Its features come from the same frozen encoder as those of the other models, not from "
+        "the published mixers over raw pixels and word vectors.",
         "The released code does not run as shipped, and has neither data nor settings for these categories.",
     ),
     "dimo": Label(
-        "DIMO (corrected re-implementation, train-only graph, CLIP features)",
+        "DIMO (corrected re-implementation, train-only graph, frozen features)",
         "dimo",
         "Made for sessions of one day. The released code overwrites its content features with random values, counts "
         "co-occurrences of test sessions, swaps arguments of one loss, trains without dropout after its first "
@@ -115,14 +116,13 @@ LABELS: dict[str, Label] = {
         "events.",
     ),
     "sasrec-features": Label(
-        "SASRec + CLIP (sum, both sides)",
+        "SASRec + features (sum, both sides)",
         "sasrec-features",
         "Not in the paper. This project's SASRec, with linear maps of the frozen features of text and picture added to "
         "the id of an item, in the history and in the candidates.",
-        short="SASRec + features",
     ),
     "hm4sr": Label(
-        "HM4SR (corrected re-implementation, CLIP features)",
+        "HM4SR (corrected re-implementation, frozen features)",
         "hm4sr",
         "Not in the paper. The experts that the time weighs are trained, the time enters as waves from a "
         "week to the whole training part, gaps are counted in the data's own unit, and the loss over categories is "
