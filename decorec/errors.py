@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["MISHAPS", "DecorecError", "causes", "explain", "explaining"]
+__all__ = ["MISHAPS", "DecorecError", "UnfitValuesError", "causes", "explain", "explaining"]
 
 
 class DecorecError(Exception):
@@ -18,6 +18,10 @@ class DecorecError(Exception):
     The command line prints it without a traceback and exits with status 1. Any other exception is a defect and keeps
     its traceback.
     """
+
+
+class UnfitValuesError(DecorecError):
+    """The values of a run do not suit its data: training diverges, or a matrix cannot be inverted. Others may do."""
 
 
 MISHAPS: dict[int, tuple[str, str]] = {

@@ -151,8 +151,9 @@ class TuningConfig(Section):
     """Choice of values by validation NDCG@10, for every run of the main table with a search space."""
 
     trials: int = Field(16, ge=1)
-    """Number of trials per run and data set; the first one has the run's own values. The same for every model. (This
-    project takes 8 for trained models where an epoch of the slowest takes more than 5 s.)"""
+    """Number of trials per run and data set; the first one has the run's own values. The same for every model. Those
+    that fail, since training diverges or the GPU has too little memory, are among them. (This project
+    takes 8 for trained models where an epoch of the slowest takes more than 5 s.)"""
     seed: int = Field(0, ge=0)
     """Seed of the values that are tried and of every training."""
     space: dict[str, dict[TunedKey, TunedValues]] = Field({}, exclude=True)

@@ -8,7 +8,7 @@ import torch
 
 from decorec.data.id_codes import unique
 from decorec.data.transfer import moved
-from decorec.errors import DecorecError
+from decorec.errors import UnfitValuesError
 from decorec.evaluation.rank_metrics import Ranks
 
 __all__ = ["ranks", "top", "top_without", "without"]
@@ -35,7 +35,7 @@ def ranks(scores: torch.Tensor, target: torch.Tensor, own: torch.Tensor | None =
         counts, each [B].
 
     Raises:
-        DecorecError: a score is not a number.
+        UnfitValuesError: a score is not a number.
     """
     broken = torch.isnan(scores.amax(1)).long()  # the maximum of a row with NaN is NaN
     there = (target >= 0) & (target < scores.shape[1])
@@ -47,7 +47,7 @@ def ranks(scores: torch.Tensor, target: torch.Tensor, own: torch.Tensor | None =
     equal = _count(torch.eq(scores, own, out=flags)) - (there & (at == own).squeeze(1)).long()
     broken, higher, equal = torch.stack([broken, higher, equal]).cpu()  # a GPU is waited for once
     if broken.any():
-        raise DecorecError(
+        raise UnfitValuesError(
             f"scores of {int(broken.sum())} of {len(scores)} users: expected numbers, found NaN; "
             "training diverged, lower train.learning_rate"
         )

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from decorec.errors import DecorecError
+from decorec.errors import UnfitValuesError
 
 __all__ = ["item_weights", "last_weights"]
 
@@ -45,7 +45,7 @@ def item_weights(gram: Any, ridge: float, prior: Floats | None = None, strength:
         [I, I] float32 with a zero diagonal. The inverse takes 8 I^2 bytes, prior and result 4 I^2 each.
 
     Raises:
-        DecorecError: the ridge is too small for the size of the Gram matrix.
+        UnfitValuesError: the ridge is too small for the size of the Gram matrix.
     """
     from threadpoolctl import threadpool_limits
 
@@ -80,7 +80,7 @@ def last_weights(gram: Doubles, ridge: float, prior: Floats | None = None, stren
         [m] float32.
 
     Raises:
-        DecorecError: as above.
+        UnfitValuesError: as above.
     """
     from scipy.linalg.lapack import dposv
 
@@ -115,7 +115,7 @@ def _inverse(matrix: Doubles, ridge: float) -> Doubles:
 
 def _expect_definite(failed: int, ridge: float) -> None:
     if failed:
-        raise DecorecError(
+        raise UnfitValuesError(
             f"ridge: expected a value that makes the Gram matrix positive definite, found {ridge:g}, too small for "
             "its size; raise model.ridge (or model.feature_ridge)"
         )

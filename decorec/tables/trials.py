@@ -24,8 +24,8 @@ def tuning_table(*, trials: list[Path], earlier: Overlaid, csv: Path) -> None:
         earlier: run -> the values that its trials started from, and keys for which the configuration has other ones on
             this data set. Every trial of the run is told with its values at these keys as well: laid over that
             configuration, they give what the trial trained.
-        csv: the table (written), one row per trial: run, trial, state, NDCG@10 (on validation), values (JSON), best
-            (whether it is the best complete trial of its run, the first of several).
+        csv: the table (written), one row per trial: run, trial, state, NDCG@10 (on validation), values (JSON),
+            reason (why it failed), best (whether it is the best complete trial of its run, the first of several).
 
     Raises:
         DecorecError: a file is missing or damaged.

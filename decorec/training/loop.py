@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -17,7 +18,7 @@ from decorec.artifacts.resume import Keeper
 from decorec.config.training import StageConfig
 from decorec.data.batches import Batch, histories
 from decorec.data.sequences import Sequences
-from decorec.errors import DecorecError
+from decorec.errors import DecorecError, UnfitValuesError
 from decorec.evaluation.at_once import TOKENS_AT_ONCE
 from decorec.evaluation.full_ranking import rank_users
 from decorec.evaluation.rank_metrics import parse_metric
@@ -79,6 +80,7 @@ def train_model(
 
     Raises:
         DecorecError: the model reads what the data set does not have, or the loss does not heed a value.
+        UnfitValuesError: the loss of an epoch is not finite, or a score is not a number.
     """
     if model.needs_times and sequences.timestamps is None:
         raise DecorecError(
@@ -127,13 +129,18 @@ def train_model(
             look = None if on_gradients is None else partial(on_gradients, epoch, now.step)
             factor = warmup(now.step, samples, config)
             now.count(batch, train_step(model, batch, now.adam, config, factor, look, now.average, ranks))
+        loss = float(now.total) / now.targets
+        if not isfinite(loss):
+            raise UnfitValuesError(
+                f"{label}, epoch {epoch}: expected a finite loss, found {loss}; training diverged, lower "
+                "train.learning_rate"
+            )
         averaged = nullcontext() if now.average is None else now.average.applied()
         with averaged, nullcontext() if cold is None else mean_ids(model, cold):
             figures = {} if epochs is not None else validate(model, sequences, config.monitor, ranks)
             value = float(epoch) if epochs is not None else _monitored(figures, config)
             if is_better(value, now.best.value, config.decimals):
                 now.best = Best(epoch, value, {name: tensor.clone() for name, tensor in model.own_state().items()})
-        loss = float(now.total) / now.targets
         now.history.append({"epoch": epoch, "loss": loss, **figures})
         if curves is not None:
             curves.add(now.history[-1], time.monotonic() - start)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import shutil
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -26,7 +27,7 @@ from decorec.artifacts.schemas.trials import TRIALS, best_trial
 from decorec.config.runs import Run, with_values
 from decorec.config.training import SearchSpace, TuningConfig
 from decorec.data.sequences import Sequences, read_vocab
-from decorec.errors import DecorecError
+from decorec.errors import DecorecError, UnfitValuesError
 from decorec.models.inputs import ModelInputs
 from decorec.training.key import training_key
 from decorec.training.loop import train_model
@@ -48,8 +49,9 @@ same stage has one number in all trials."""
 DRAWS = 100
 """Number of times that values are drawn anew because they were tried before; then the first ones left are taken."""
 
-ENDED = "COMPLETE", "PRUNED"
-"""States of the trials that count; one that was interrupted is continued as a trial of its own."""
+REASON = "reason"
+"""Attribute of a trial that failed by its values. It counts; one that was interrupted, which Optuna calls failed as
+well, is continued as a trial of its own."""
 
 log = logging.getLogger("decorec")
 
@@ -74,7 +76,8 @@ def tune(
     The first trial has the run's own values, a few have random ones, and the others those that a tree-structured Parzen
     estimator (Bergstra et al., NeurIPS 2011; Optuna's) proposes after the trials before. No combination is tried twice,
     and once all are tried, there are no more trials. A step that was interrupted continues where
-    it was, within a trial too, and its table is that of one that was not. SIGTERM and Ctrl-C finish the current batch,
+    it was, within a trial too, and its table is that of one that was not. A trial whose training diverges, or for which
+    the GPU has too little memory, has failed; the others go on. SIGTERM and Ctrl-C finish the current batch,
     keep the state and end the step with status 143 or 130.
 
     Args:
@@ -89,13 +92,13 @@ def tune(
         cache: folder that is kept between runs (read and written): finished trials, as an SQLite file, and the state of
             each training of the current one.
         trials: trials.parquet (written), one row per trial: trial, state, NDCG@10 (on validation, of the best epoch),
-            values (JSON).
+            values (JSON), reason (why it failed).
         space: key of the run -> values to try; default: the search space of its model.
         threads: number of threads of torch.
 
     Raises:
-        DecorecError: the model has nothing to choose, the run starts from an earlier model (train.start), or an input
-            is missing or does not fit the vocabulary.
+        DecorecError: the model has nothing to choose, the run starts from an earlier model (train.start), all trials
+            have failed, or an input is missing or does not fit the vocabulary.
     """
     torch.set_num_threads(threads)
     if run.train.start is not None:
@@ -122,20 +125,48 @@ def tune(
     states = cache / key[:16]
     study = _study(states.with_suffix(".db"))
     step_log.current().continues(step_log.Used(**study.user_attrs.get("used", {})))
-    for number in range(len(_in_state(study, *ENDED)), min(settings.trials, prod(map(len, found.values())))):
+    for number in range(len(_ended(study)), min(settings.trials, prod(map(len, found.values())))):
         if not _in_state(study, "WAITING"):  # a kill right after the next line leaves this trial waiting
-            study.enqueue_trial(_proposed(found, settings.seed, _in_state(study, *ENDED)))
-        study.optimize(partial(objective, number), n_trials=1)
+            study.enqueue_trial(_proposed(found, settings.seed, _ended(study)))
+        _try(study, number, partial(objective, number))
         study.set_user_attr("used", asdict(step_log.current().used()))
         shutil.rmtree(states, ignore_errors=True)
     rows = [
-        (number, trial.state.name, _value(trial), json.dumps(trial.params, sort_keys=True))
-        for number, trial in enumerate(_in_state(study, *ENDED)[: settings.trials])
+        (number, trial.state.name, _value(trial), _shown(trial), trial.user_attrs.get(REASON))
+        for number, trial in enumerate(_ended(study)[: settings.trials])
     ]
     table = pl.DataFrame(rows, schema=TRIALS, orient="row")
+    if table["reason"].null_count() == 0:
+        raise DecorecError(
+            f"tune: expected values with which {run.model.name} can be trained, found that all {len(rows)} trials "
+            f"failed, the first one with {table['values'][0]}: {table['reason'][0]}; correct the run or tuning.space"
+        )
     write_table(trials, table)
     best = best_trial(table)
     log.info("tune: %d trials of %s, best %.4f with %s", len(rows), run.model.name, best["NDCG@10"], best["values"])
+
+
+def _try(study: Study, number: int, objective: Callable[[Trial], float]) -> None:
+    """Run the trial that waits, and tell the study how it ended."""
+    from optuna import TrialPruned
+    from optuna.trial import TrialState
+
+    trial = study.ask()
+    try:
+        study.tell(trial, objective(trial))
+        return
+    except TrialPruned:
+        study.tell(trial, state=TrialState.PRUNED)
+        return
+    except UnfitValuesError as error:
+        reason = str(error)
+    except torch.OutOfMemoryError as error:  # a processor's is not told: the system kills the step
+        reason = "expected values for which the memory of the GPU suffices; lower model.dim or train.batch_size"
+        log.info("trial %d: %s", number, error)
+    gc.collect()  # what the failed training holds on the GPU
+    trial.set_user_attr(REASON, reason)
+    study.tell(trial, state=TrialState.FAIL)
+    log.warning("trial %d failed with %s: %s", number, _shown(trial), reason)
 
 
 def choices(run: Run, data: Sequences, space: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -259,9 +290,22 @@ def _in_state(study: Study, *names: str) -> list[Any]:
     return found
 
 
-def _value(trial: Any) -> float:
+def _ended(study: Study) -> list[Any]:
+    """The trials that count."""
+    found = _in_state(study, "COMPLETE", "PRUNED", "FAIL")
+    return [trial for trial in found if trial.state.name != "FAIL" or REASON in trial.user_attrs]
+
+
+def _value(trial: Any) -> float | None:
     """The value of a trial; for a pruned one, its best value so far in the stage that it was in."""
     from optuna.trial import TrialState
 
+    if trial.state == TrialState.FAIL:
+        return None
     complete = trial.state == TrialState.COMPLETE
     return float(trial.value) if complete else _best_of_last_stage(trial.intermediate_values)
+
+
+def _shown(trial: Any) -> str:
+    """Its values."""
+    return json.dumps(trial.params, sort_keys=True)

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from decorec.artifacts.files import read_json
+from decorec.config.runs import with_values
 from decorec.data.batches import histories
 from decorec.data.sequences import Sequences
-from decorec.errors import DecorecError
+from decorec.errors import DecorecError, UnfitValuesError
 from decorec.evaluation import full_ranking
 from decorec.evaluation.full_ranking import rank_by_history, rank_users
 from decorec.evaluation.metrics import parse_metric
@@ -91,6 +92,14 @@ def test_the_best_epoch_is_kept_and_patience_ends_training() -> None:
     stage = run.train.stage("stage1").model_copy(update=options | {"least_epochs": least})
     longer = train_model(small.model(data, run, "stage1"), data, stage, 0)
     assert ended < 60 and len(longer) >= least and longer["loss"][:ended].to_list() == history["loss"].to_list()
+
+
+@pytest.mark.parametrize("epochs", [None, 2])
+def test_a_training_that_diverges_ends_also_where_nothing_is_validated(epochs: int | None) -> None:
+    data, run = small.sequences(), with_values(small.run(name="sasrec"), {"train.learning_rate": 1e30})
+    model = small.model(data, run, "fit")
+    with pytest.raises(UnfitValuesError, match=r"one, epoch 0: expected a finite loss, found nan; .* lower train"):
+        train_model(model, data, run.train.stage("fit"), 0, "one", epochs=epochs)
 
 
 def test_monitoring_the_validation_loss() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from dataclasses import replace
 from functools import partial
@@ -12,17 +13,19 @@ from typing import Any
 
 import polars as pl
 import pytest
+import torch
 import yaml
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
 from decorec.artifacts import resume, step_log
+from decorec.artifacts.schemas.trials import TRIALS
 from decorec.config import load
 from decorec.config.base import merge
 from decorec.config.runs import Overlaid, Run, nested, with_values
 from decorec.config.training import SearchSpace, TuningConfig
 from decorec.data.sequences import Sequences
-from decorec.errors import DecorecError
+from decorec.errors import DecorecError, UnfitValuesError
 from decorec.models.registry import MODELS
 from decorec.plan.plan import Plan
 from decorec.tables.trials import tuned, tuning_table
@@ -33,6 +36,7 @@ from tests.support import small
 from tests.support.stopped import Stopped, when_logged
 
 RUN = small.run(name="sasrec", dim=8)
+ONCE = RUN.model_copy(update={"train": RUN.train.model_copy(update={"epochs": 1})})
 TUNED = [name for name in MODELS if small.run(name=name).model.space]
 
 
@@ -119,12 +123,11 @@ def test_values_that_need_times_are_tried_where_there_are_some() -> None:
 
 def test_values_of_ones_own_are_tried_in_place_of_those_of_the_model(tmp_path: Path) -> None:
     given = files(tmp_path, small.sequences())
-    once = RUN.model_copy(update={"train": RUN.train.model_copy(update={"epochs": 1})})
     space = SearchSpace.model_validate({"train.batch_size": [16, 32], "model.dim": [8]})
-    tune(run=once, settings=TuningConfig(trials=9), space=space, **given)
+    tune(run=ONCE, settings=TuningConfig(trials=9), space=space, **given)
     found = [json.loads(values) for values in pl.read_parquet(given["trials"])["values"]]
-    assert found[0] == {"train.batch_size": once.train.batch_size, "model.dim": 8}, "the run's own"
-    assert {values["train.batch_size"] for values in found} == {once.train.batch_size, 16, 32} and len(found) == 3
+    assert found[0] == {"train.batch_size": ONCE.train.batch_size, "model.dim": 8}, "the run's own"
+    assert {values["train.batch_size"] for values in found} == {ONCE.train.batch_size, 16, 32} and len(found) == 3
 
 
 def test_the_configuration_says_what_is_tried() -> None:
@@ -150,8 +153,7 @@ def test_the_configuration_says_what_is_tried() -> None:
 
 def test_the_trials_end_where_every_combination_was_tried(tmp_path: Path) -> None:
     given = files(tmp_path, small.sequences())
-    once = RUN.model_copy(update={"train": RUN.train.model_copy(update={"epochs": 1})})
-    tune(run=once, settings=TuningConfig(trials=50), **given)
+    tune(run=ONCE, settings=TuningConfig(trials=50), **given)
     table = pl.read_parquet(given["trials"])
     assert (
         len(table)
@@ -194,6 +196,84 @@ def test_a_floor_is_tuned_without_epochs_and_a_trial_is_what_the_step_train_vali
     assert pl.read_parquet(written["history"])["NDCG@10"].to_list() == best["NDCG@10"].to_list()
 
 
+TOO_LARGE = 1e30
+"""A learning rate with which the loss of the first epoch is no number."""
+
+
+def test_a_trial_that_diverges_has_failed_and_the_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = TuningConfig(trials=5)
+    space = SearchSpace.model_validate({"train.learning_rate": [TOO_LARGE, 0.01], "train.batch_size": [64, 32]})
+    given = files(tmp_path / "undisturbed", small.sequences(), ONCE)
+    tune(run=ONCE, settings=settings, space=space, **given)
+    table = pl.read_parquet(given["trials"])
+    rates = [json.loads(values)["train.learning_rate"] for values in table["values"]]
+    failed = [rate == TOO_LARGE for rate in rates]
+    assert len(table) == 5 and any(failed) and not failed[-1], "a trial follows one that failed"
+    assert (table["state"] == "FAIL").to_list() == failed
+    assert table["NDCG@10"].is_null().to_list() == failed
+    reason = "fit, epoch 0: expected a finite loss, found nan; training diverged, lower train.learning_rate"
+    assert table["reason"].to_list() == [f"trial {n}, {reason}" if bad else None for n, bad in enumerate(failed)]
+    for number, values in table.filter(pl.col("state") == "FAIL")["trial", "values"].iter_rows():
+        assert f"trial {number} failed with {values}: trial {number}, {reason}" in caplog.text
+    tuning_table(trials=[given["trials"]], earlier=Overlaid({}), csv=tmp_path / "shop.csv")
+    best = pl.read_csv(tmp_path / "shop.csv").filter("best")
+    assert best["NDCG@10"].to_list() == [table["NDCG@10"].max()] and best["reason"].to_list() == [None]
+    killed = files(tmp_path / "killed", small.sequences(), ONCE)
+    for line in (f"trial {failed.index(True)} failed", "trial 4, fit: epoch 0"):
+        with when_logged(line), pytest.raises(Stopped):
+            tune(run=ONCE, settings=settings, space=space, **killed)
+    tune(run=ONCE, settings=settings, space=space, **killed)
+    assert killed["trials"].read_bytes() == given["trials"].read_bytes()
+
+
+def test_where_all_trials_fail_one_sentence_says_so_and_they_are_not_tried_again(tmp_path: Path) -> None:
+    given = files(tmp_path, small.sequences())
+    run = with_values(ONCE, {"train.learning_rate": TOO_LARGE})
+    space = SearchSpace.model_validate({"train.learning_rate": [2 * TOO_LARGE]})
+    message = (
+        r"expected values with which sasrec .* all 2 trials failed, the first one with .*1e\+30.*diverged.* correct"
+    )
+    for _ in range(2):
+        with pytest.raises(DecorecError, match=message):
+            tune(run=run, settings=TuningConfig(trials=5), space=space, **given)
+    assert not given["trials"].exists()
+    with when_logged("trial 0"), pytest.raises(DecorecError, match=message):  # it trains nothing
+        tune(run=run, settings=TuningConfig(trials=5), space=space, **given)
+
+
+@pytest.mark.parametrize(
+    ("failure", "counts"),
+    [
+        (UnfitValuesError("ridge: too small"), "ridge: too small"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "expected values for which the memory of the GPU suffices.*"),
+        (DecorecError("the disk is full"), ""),
+        (RuntimeError("a defect"), ""),
+    ],
+)
+def test_only_a_failure_by_its_values_counts_as_a_trial(
+    failure: Exception, counts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, calls = files(tmp_path, small.sequences()), iter([failure, 0.3, 0.2])
+
+    def trained(*_: Any) -> float:
+        end = next(calls)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    monkeypatch.setattr(tuning, "_train", trained)
+    if not counts:
+        with pytest.raises(type(failure), match=str(failure)):
+            tune(run=RUN, settings=TuningConfig(trials=2), **given)
+    tune(run=RUN, settings=TuningConfig(trials=2), **given)
+    table = pl.read_parquet(given["trials"])
+    assert table["NDCG@10"].to_list() == ([None, 0.3] if counts else [0.3, 0.2])
+    assert json.loads(table["values"][0])["train.learning_rate"] == RUN.train.learning_rate, "the own values first"
+    assert (re.fullmatch(counts, table["reason"][0] or "") is not None) and table["reason"][1] is None
+
+
 def test_a_run_that_starts_from_an_earlier_model_has_no_trials(tmp_path: Path) -> None:
     run = with_values(RUN, {"train.start": "results/shop/runs/sasrec/seed-0"})
     with pytest.raises(DecorecError, match=r"found train\.start: results/shop/runs/sasrec/seed-0; .* remove"):
@@ -233,10 +313,16 @@ def test_the_overlay_holds_the_best_values_of_every_run(tmp_path: Path) -> None:
     files_of = []
     for run, figures in {"sasrec": [0.1, 0.3, 0.9, 0.3], "dimo": [0.4, 0.2, 0.1]}.items():
         rows = [
-            (n, "PRUNED" if figure == 0.9 else "COMPLETE", figure, json.dumps({"train.learning_rate": 0.001 * (n + 1)}))
+            (
+                n,
+                "PRUNED" if figure == 0.9 else "COMPLETE",
+                figure,
+                json.dumps({"train.learning_rate": 0.001 * (n + 1)}),
+                None,
+            )
             for n, figure in enumerate(figures)
         ]
-        frame = pl.DataFrame(rows, schema=["trial", "state", "NDCG@10", "values"], orient="row")
+        frame = pl.DataFrame(rows, schema=TRIALS, orient="row")
         frame.write_parquet(tmp_path / f"{run}.parquet")
         files_of.append(tmp_path / f"{run}.parquet")
     tuning_table(trials=files_of, earlier=Overlaid({}), csv=tmp_path / "shop.csv")
@@ -335,8 +421,8 @@ def test_an_overlay_over_values_that_were_chosen_before_trains_what_its_trial_tr
     }
     files_of = [tmp_path / f"{name}.parquet" for name in runs]
     for name, file in zip(runs, files_of, strict=True):
-        rows = [(0, "COMPLETE", 0.1, json.dumps(values[name]))]
-        pl.DataFrame(rows, schema=["trial", "state", "NDCG@10", "values"], orient="row").write_parquet(file)
+        rows = [(0, "COMPLETE", 0.1, json.dumps(values[name]), None)]
+        pl.DataFrame(rows, schema=TRIALS, orient="row").write_parquet(file)
     plan = Plan(load(given))
     csv, output = tmp_path / "shop.csv", tmp_path / "tuned.yaml"
     tuning_table(trials=files_of, earlier=Overlaid.model_validate_json(plan.chosen_before("shop")), csv=csv)

@@ -8,8 +8,15 @@ import polars as pl
 
 __all__ = ["TRIALS", "best_trial"]
 
-TRIALS: dict[str, Any] = {"trial": pl.Int64, "state": pl.String, "NDCG@10": pl.Float64, "values": pl.String}
-"""tuning/DATASET/RUN.parquet: one row per trial; values: JSON, key of the run -> value."""
+TRIALS: dict[str, Any] = {
+    "trial": pl.Int64,
+    "state": pl.String,
+    "NDCG@10": pl.Float64,
+    "values": pl.String,
+    "reason": pl.String,
+}
+"""tuning/DATASET/RUN.parquet: one row per trial. state: COMPLETE, PRUNED or FAIL; values: JSON, key of the run ->
+value; reason: why a trial failed, which then has no NDCG@10."""
 
 
 def best_trial(trials: pl.DataFrame) -> dict[str, Any]:
