@@ -235,9 +235,13 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _search_spaces_fit_their_runs(self) -> Config:
-        for name in self.tuning.space:
+        for name, space in self.tuning.space.items():
             if name not in self.tables.main:
                 raise ValueError(f"tuning.space names {name!r}; expected a run of tables.main: {self.tables.main}")
+            if "model.name" in space:
+                raise ValueError(
+                    f"tuning.space.{name}: expected keys of its model, found model.name; declare a run of the other one"
+                )
         for name in self.tables.main:
             run = self.run(name)
             space = self.tuning.space.get(name, run.model.space)
@@ -257,7 +261,7 @@ class Config(Section):
         return self
 
     def _expect_an_effect(self, name: str, space: Mapping[str, list[Any]]) -> None:
-        """Refuse a key of a run's own search space that changes nothing in any combination of the others."""
+        """Refuse a key of a run's own search space that changes no trial in any combination of the others."""
         run = self.run(name)
         idle = [key for key, values in space.items() if any(with_values(run, {key: one}) != run for one in values)]
         for values in islice(product(*space.values()), COMBINATIONS):
@@ -267,8 +271,9 @@ class Config(Section):
             idle = [key for key in idle if _same(tried, with_values(tried, {key: run.at(key)}))]
         if idle:
             raise ValueError(
-                f"tuning.space.{name}: expected keys that change what the run computes, found {', '.join(idle)}, which "
-                f"its model ({run.model.name}) does not heed; remove {'it' if len(idle) == 1 else 'them'}"
+                f"tuning.space.{name}: expected keys that change what its trials compute, found {', '.join(idle)}, "
+                f"which no trial of its model ({run.model.name}) heeds: each trains from nothing, in one process, and "
+                f"is judged by NDCG@10; remove {'it' if len(idle) == 1 else 'them'}"
             )
 
     def run(self, name: str, dataset: str | None = None) -> Run:
@@ -387,7 +392,8 @@ def _named(known: Mapping[str, list[Run]], runs: list[Run], own: str, what: str)
 
 
 def _same(one: Run, other: Run) -> bool:
-    """Whether two runs with the same stages compute the same."""
+    """Whether trials of two runs with the same stages compute the same."""
+    one, other = one.trial(), other.trial()
     return all(one.for_stage(stage).dump() == other.for_stage(stage).dump() for stage in one.stages)
 
 

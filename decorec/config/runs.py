@@ -11,7 +11,7 @@ from decorec.config.base import Section, merge
 from decorec.config.experts import ExpertsConfig
 from decorec.config.models import ModelConfig
 from decorec.config.prepare import GraphConfig, InterestsConfig, Normalisation
-from decorec.config.training import TrainConfig
+from decorec.config.training import STAGES, TrainConfig
 
 __all__ = ["PRESETS", "SECTIONS", "Overlaid", "Run", "flat", "nested", "resolve", "with_values"]
 
@@ -93,7 +93,7 @@ class Run(Section):
 
     def for_stage(self, stage: str) -> Run:
         """This run, with values that have no effect on ``stage`` set to their defaults; equal values: equal results."""
-        ignored_stages = {name for name in ("stage1", "stage2", "fit") if name != stage}
+        ignored_stages = {name for name in STAGES if name != stage}
         train = self.train.model_copy(update={name: {} for name in ignored_stages})
         needs = {need.partition(".")[0] for need in self.needs(stage)}
         return self.model_copy(
@@ -110,6 +110,10 @@ class Run(Section):
     def from_nothing(self) -> Run:
         """This run, without an earlier checkpoint to start from."""
         return self.model_copy(update={"train": self.train.model_copy(update={"start": None})})
+
+    def trial(self) -> Run:
+        """This run, as a trial of tuning trains it."""
+        return self.model_copy(update={"train": self.train.trial()})
 
     def at(self, key: str) -> Any:
         """The value in effect at a dotted key, such as ``model.encoder.dropout`` or ``train.stage1.epochs``.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, RootModel, field_validator, model_validator
+from pydantic import Field, RootModel, field_validator, model_validator
 
 from decorec.config.base import Distinct, Section
 
-__all__ = ["SearchSpace", "StageConfig", "TrainConfig", "TuningConfig"]
+__all__ = ["STAGES", "SearchSpace", "StageConfig", "TrainConfig", "TuningConfig"]
+
+STAGES = "stage1", "stage2", "fit"
+"""Names of the stages of all models."""
 
 
 class StageConfig(Section):
@@ -105,6 +108,12 @@ class TrainConfig(StageConfig):
     fit: dict[str, Any] = {}
     """Differences of the other models' only stage from the common values."""
 
+    def trial(self) -> TrainConfig:
+        """What every trial has in common: from nothing, in one process, and judged by NDCG@10."""
+        same = {"start": None, "devices": 1, "tensorboard": False, "monitor": "NDCG@10"}
+        own = {stage: {key: x for key, x in getattr(self, stage).items() if key != "monitor"} for stage in STAGES}
+        return self.model_copy(update=same | own)
+
     def stage(self, name: str) -> StageConfig:
         """The values of ``stage1``, ``stage2`` or ``fit``."""
         common = {key: getattr(self, key) for key in StageConfig.model_fields}
@@ -112,7 +121,7 @@ class TrainConfig(StageConfig):
 
     @model_validator(mode="after")
     def _stages_are_valid(self) -> TrainConfig:
-        for name in ("stage1", "stage2", "fit"):
+        for name in STAGES:
             self.stage(name)
         return self
 
@@ -122,24 +131,13 @@ class TrainConfig(StageConfig):
         """Stage 2 continues with a trained encoder: by default, at a tenth of the usual learning rate."""
         return {"learning_rate": 1e-4, **value}
 
-    @field_validator("stage1", "stage2", "fit")
+    @field_validator(*STAGES)
     @classmethod
     def _known_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
         return dict(sorted(value.items()))
 
 
-def _heeded_by_trials(key: str) -> str:
-    """Refuse what is the same in every trial, or would make it one of another run."""
-    section, *_, last = key.split(".")
-    if key == "model.name" or (section == "train" and last in ("start", "devices", "monitor", "tensorboard")):
-        raise ValueError(
-            f"expected values that trials differ in, found {key}: every trial trains the run's own model, from "
-            "nothing, in one process, and is judged by NDCG@10; remove it"
-        )
-    return key
-
-
-TunedKey = Annotated[str, Field(pattern=r"^(model|train)(\.[a-z0-9_]+)+$"), AfterValidator(_heeded_by_trials)]
+TunedKey = Annotated[str, Field(pattern=r"^(model|train)(\.[a-z0-9_]+)+$")]
 TunedValues = Annotated[Distinct[bool | int | float | str | None], Field(min_length=1)]
 
 

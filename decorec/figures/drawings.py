@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+from decorec.config.training import STAGES
 from decorec.figures.panels import COLOURS, Tables, bars, cycle, distinct, grid, plain_ticks, short_name, whole_numbers
 
 __all__ = ["cold", "curves", "embedding", "fusion", "gradients", "modes", "pareto", "sensitivity", "single"]
@@ -144,7 +145,7 @@ def pareto(tables: Tables) -> Figure:
     import polars as pl
     from matplotlib.lines import Line2D
 
-    training = pl.col("step").is_in(["stage1", "stage2", "fit"])
+    training = pl.col("step").is_in(STAGES)
     measured = pl.when(pl.col("seconds").is_not_null().all()).then(pl.col("seconds").sum())
     seconds = tables["cost"].filter(training).group_by("dataset", "run").agg(measured)
     table = (

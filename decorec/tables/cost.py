@@ -14,6 +14,7 @@ import polars as pl
 from pydantic import RootModel
 
 from decorec.artifacts import layout
+from decorec.config.training import STAGES
 from decorec.errors import DecorecError
 from decorec.tables.labels import short
 from decorec.tables.render import Cell, Group, Table, write
@@ -34,7 +35,6 @@ PREPARATION = (
 )
 PER_MODALITY = ("atomic-features", "cluster")
 """Those of them that run once for each modality; the others run once for a data set."""
-TRAINING = ("stage1", "stage2", "fit")
 CONTENT = ("crawl", "features", "atomic-features")
 """The preparing steps that only models of texts or pictures need."""
 SCHEMA: dict[str, type[pl.DataType]] = {
@@ -136,7 +136,7 @@ def cost_table(
             for file in _measurements(benchmarks, dataset, step):
                 rows.append({"dataset": dataset, "run": "", "step": file.stem} | _measured([file]))
         for run, first in first_stages.root[dataset].items():
-            for stage in (*TRAINING, "evaluate"):
+            for stage in (*STAGES, "evaluate"):
                 owner = first if stage == "stage1" else run
                 seeds = trained.get((owner, stage), {})
                 if not seeds and stage != "evaluate":

@@ -110,7 +110,8 @@ def tune(
     inputs = ModelInputs.of(features, interests, cooccurrence)
 
     def objective(number: int, trial: Trial) -> float:
-        chosen = with_values(run, {key: trial.suggest_categorical(key, values) for key, values in found.items()})
+        values = {key: trial.suggest_categorical(key, each) for key, each in found.items()}
+        chosen = with_values(run, values).trial()
         keepers = {stage: Keeper(states / f"{stage}.safetensors", f"{key} {number} {stage}") for stage in run.stages}
         return _train(chosen, settings.seed, items, data, inputs, trial, f"trial {number}", keepers)
 
@@ -209,10 +210,11 @@ def _train(
         staged = run.for_stage(stage)
         item_data = inputs.item_data(staged, stage, items)
         model = prepare(staged, stage, seed, item_data, None if model is None else model.state_dict())
-        config = staged.train.stage(stage).model_copy(update={"monitor": "NDCG@10"})
         with keepers[stage] as keeper:
             told = partial(report, number * STAGE)
-            history = train_model(model, data, config, seed, f"{label}, {stage}", told, keeper=keeper)
+            history = train_model(
+                model, data, staged.train.stage(stage), seed, f"{label}, {stage}", told, keeper=keeper
+            )
         best = float(history.filter("best")["NDCG@10"][0])
     return best
 

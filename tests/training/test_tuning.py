@@ -451,11 +451,12 @@ def test_values_are_tried_once_as_the_run_has_them(key: str, values: list[Any], 
     assert tuning.choices(Run(), small.sequences(), {key: values}) == {key: found}
 
 
-@pytest.mark.parametrize("key", ["train.monitor", "train.stage1.monitor", "train.start", "train.devices", "model.name"])
-def test_keys_that_no_trial_heeds_are_refused(key: str) -> None:
+def test_a_trial_trains_the_model_of_its_run() -> None:
     values = {"datasets": {"shop": {"source": "sample"}}, "tables": {"main": ["decorec"]}}
-    with pytest.raises(DecorecError, match=rf"tuning\.space.*: expected values that trials differ in, found {key}: .*"):
-        load({**values, "tuning": {"space": {"decorec": {key: ["loss"]}}}})
+    with pytest.raises(
+        DecorecError, match=r"tuning\.space\.decorec: expected keys of its model, found model\.name; .*"
+    ):
+        load({**values, "tuning": {"space": {"decorec": {"model.name": ["sasrec"]}}}})
 
 
 @pytest.mark.parametrize(
@@ -465,6 +466,14 @@ def test_keys_that_no_trial_heeds_are_refused(key: str) -> None:
         ({"name": "popularity"}, {"train.epochs": [1, 2], "train.fit.epochs": [3]}, "train.epochs, train.fit.epochs"),
         ({"name": "sasrec"}, {"train.stage2.learning_rate": [0.01]}, "train.stage2.learning_rate"),
         ({"name": "decorec"}, {"train.fit.epochs": [3]}, "train.fit.epochs"),
+        # Every trial trains from nothing, in one process, and is judged by NDCG@10.
+        (
+            {"name": "decorec"},
+            {"train.monitor": ["loss"], "train.stage1.monitor": ["MRR@5"]},
+            "train.monitor, train.sta",
+        ),
+        ({"name": "sasrec"}, {"train.start": ["results/shop"], "train.devices": [2]}, "train.start, train.devices"),
+        ({"name": "sasrec"}, {"train.tensorboard": [True], "train.epochs": [5]}, "train.tensorboard"),
         ({"name": "sasrec"}, {"train.fit.epochs": [3], "train.epochs": [300, 5]}, ""),
         ({"name": "ease"}, {"model.ridge": [50.0], "train.learning_rate": ["1e-3"]}, ""),
         # alpha is the weight of pairs across modalities.
@@ -472,13 +481,13 @@ def test_keys_that_no_trial_heeds_are_refused(key: str) -> None:
         ({"name": "decorec"}, {"model.cross": [False], "model.alpha": [0.25]}, "model.alpha"),
     ],
 )
-def test_keys_that_the_model_does_not_heed_are_refused(run: dict[str, Any], space: dict[str, Any], idle: str) -> None:
+def test_keys_that_no_trial_heeds_are_refused(run: dict[str, Any], space: dict[str, Any], idle: str) -> None:
     values = {"datasets": {"shop": {"source": "sample"}}, "runs": {"decorec": {}, "one": {"model": run}}}
     values |= {"tables": {"main": ["decorec", "one"]}, "tuning": {"space": {"one": space}}}
     if not idle:
         assert load(values).tuning.space["one"] == space
         return
-    message = rf"tuning\.space\.one: expected keys that change what the run computes, found {idle}, .*{run['name']}"
+    message = rf"tuning\.space\.one: expected keys that change what its trials compute, found {idle}.*, .*{run['name']}"
     with pytest.raises(DecorecError, match=message):
         load(values)
 
