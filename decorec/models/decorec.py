@@ -261,21 +261,21 @@ class DeCoRec(SampledRecommender):
         hops = max(self.config.modal_layers, self.config.id_layers if self.ids is not None else 0)
         if self.graph is not None and hops:
             around, graph = self.graph.around(items, hops)
-        return self._representations(items, around, around, graph, few=True)
+        return self._representations(around, graph, len(items))
 
     def own_representations(self, division: Division) -> Tensor:
         """Eq. 10 of one process's items, [M, N, D]; what the graph has around them comes from the other processes."""
-        own = torch.arange(division.items.start, division.items.stop, device=self.item_data.device)
         graph = None if self.graph is None else self.graph.divided(division)
-        return self._representations(own, own, division.items, graph, few=False)
+        return self._representations(division.items, graph)
 
-    def _representations(
-        self, items: Tensor, around: Tensor, rows: Tensor | slice, graph: Propagation | None, few: bool
-    ) -> Tensor:
-        """Eq. 10 of ``items``, the first of those ``around`` them, over which the graph is.
+    def _representations(self, rows: Tensor | slice, graph: Propagation | None, count: int | None = None) -> Tensor:
+        """Eq. 10 of the first ``count`` of the items ``rows``, over which the graph is; None: of all.
 
-        ``rows``: those around them once more, as features are asked for; ``few``: see Interests.
+        A tensor: a few items, of which no row of another one is read. A slice: those of one process.
         """
+        few = isinstance(rows, Tensor)
+        around = rows if isinstance(rows, Tensor) else torch.arange(rows.start, rows.stop, device=self.item_data.device)
+        items = around[:count]
         if not self.adapters:
             representation = torch.zeros(1, len(items), self.config.dim, device=items.device)
         elif self._has_frozen_adapters and (self.holds_whole or not few):
@@ -283,12 +283,12 @@ class DeCoRec(SampledRecommender):
         else:
             features = {name: self.item_data.rows(f"features.{name}", rows) for name in self.adapters}
             each = [adapter(features[name], graph, around) for name, adapter in self.adapters.items()]
-            representation = torch.stack(each)[:, : len(items)]
+            representation = torch.stack(each)[:, :count]
         if self.ids is not None:
             ids = table_rows(self.ids.weight, around) if few else self.ids.weight.index_select(0, around)
             if self.enrich_ids is not None and graph is not None:
                 ids = self.enrich_ids(ids, graph, around)
-            representation = representation + ids[: len(items)]
+            representation = representation + ids[:count]
         if self.interests is not None:
             of = {name: self.item_data[f"interests.{name}"].index_select(0, items) for name in self.interests}
             representation = representation + torch.stack([self.interests[name](of[name], few) for name in of])
