@@ -22,6 +22,7 @@ from decorec.artifacts.resume import Keeper
 from decorec.artifacts.seal import provenance
 from decorec.config.features import FeaturesConfig
 from decorec.errors import DecorecError
+from decorec.features.at_once import MOST_PAIRS
 from decorec.features.clip import SMALL_CLIP, Clip, build_clip
 from decorec.features.decode import batches
 from decorec.features.encoder_inputs import EncoderInputs
@@ -32,7 +33,6 @@ __all__ = ["Fitted", "retrieval_recall", "train_encoder"]
 
 log = logging.getLogger("decorec")
 LEAST_PAIRS = 32
-MOST_PAIRS = 20_000
 HELD_OUT = 0.1
 BATCH = 64
 LEARNING_RATE = 2e-3

@@ -15,6 +15,7 @@ from typing import Any
 from decorec.artifacts import layout
 from decorec.config.runs import Run
 from decorec.config.training import StageConfig, TrainConfig
+from decorec.features.at_once import MOST_PAIRS
 from decorec.plan.jobs import Job
 
 __all__ = [
@@ -73,8 +74,6 @@ OTHER = Rate(0.4, 0.2, 25, 1_500.0)
 """The rate of every other model."""
 WAITING = ("crawl", "download")
 """Steps that wait for servers: their time by the clock is not that of the processor."""
-PICTURES_PER_SECOND = 20
-"""What the crawl asks one host for (``crawl.rate``)."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,8 @@ class Costs:
         if (size := self.sizes.get(job.dataset)) is None:
             return None
         seconds, memory = SIZED[job.step](job, size) if job.step in SIZED else (3.0, 300.0)
-        return Cost(seconds, max(seconds, size.items / PICTURES_PER_SECOND * (job.step == "crawl")), memory, TABLE)
+        rate = json.loads(job.value("settings"))["rate"] if job.step == "crawl" else float("inf")
+        return Cost(seconds, max(seconds, size.items / rate), memory, TABLE)
 
 
 def _haste(config: StageConfig, stage: str) -> float:
@@ -215,8 +215,8 @@ def _width(run: Run) -> float:
 def _encoding(job: Job, size: Size) -> tuple[float, float]:
     settings = json.loads(job.value("settings"))
     if settings.get("encoder") == "fit":
-        pairs = min(size.items, 20_000.0)
-        return 4 + 0.005 * pairs * settings.get("epochs", 20) + 0.01 * size.items, 1_200.0
+        pairs = min(size.items, MOST_PAIRS)
+        return 4 + 0.005 * pairs * settings["epochs"] + 0.01 * size.items, 1_200.0
     if settings.get("encoder") != "clip":  # a pinned one: what an earlier run has encoded is known
         return 6.0, 1_200.0
     return 6 + 0.2 * size.items, 2_000.0

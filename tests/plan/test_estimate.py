@@ -13,11 +13,14 @@ import polars as pl
 import pytest
 
 from decorec.artifacts import layout
+from decorec.config import load
 from decorec.config.runs import Run
 from decorec.errors import DecorecError
+from decorec.features.at_once import MOST_PAIRS
 from decorec.plan import costs, estimate
 from decorec.plan.estimate import forecast
 from decorec.plan.jobs import Job, planned
+from decorec.plan.sharing import as_json
 from tests.support import small
 from tests.support.workplace import INDEX, PAGE, REPOSITORY, Workplace
 
@@ -57,6 +60,26 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(REPOSITORY / "config", workplace.folder / "config")
     (workplace.folder / "shop.yaml").write_text("datasets: {first: {source: sample}}\nseeds: [0, 1, 2, 3, 4]\n")
     monkeypatch.chdir(workplace.folder)
+
+
+def test_a_slow_crawl_is_waited_for_and_an_encoder_is_fitted_on_no_more_pairs_than_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load({"datasets": {"shop": {"source": "sample"}}, "crawl": {"rate": 4.0}, "features": {"encoder": "fit"}})
+    crawl, fit = (
+        Job.of(f"python -m decorec {step} --settings {shlex.quote(as_json(section))} 2> logs/shop/{step}.log")
+        for step, section in (("crawl", config.crawl), ("features", config.features))
+    )
+
+    def of(job: Job, items: int) -> costs.Cost:
+        found = costs.Costs({"shop": costs.Size(1e5, items, 1e6, "counted")}).of(job)
+        assert found is not None
+        return found
+
+    assert of(crawl, 50_000).clock == 50_000 / 4
+    more, most = (of(fit, items + 10_000).processor - of(fit, items).processor for items in (1_000, MOST_PAIRS))
+    assert more > 2 * most > 0, "of more items, each is encoded alone"
 
 
 @pytest.mark.usefixtures("shop")
