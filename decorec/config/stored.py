@@ -16,7 +16,7 @@ __all__ = ["read_stored"]
 T = TypeVar("T", bound=BaseModel)
 
 
-def read_stored(path: Path, kind: type[T], advice: str) -> T:
+def read_stored(path: Path, kind: type[T], advice: str = "delete the file and run its step again") -> T:
     """The document ``path`` as a ``kind``; ``advice`` ends the message where it is none.
 
     Raises:

@@ -11,10 +11,9 @@ from decorec.config.datasets import SampleDataset
 from decorec.plan import folder, machine
 from decorec.plan.costs import Size, size_of, size_of_sample
 from decorec.plan.machine import Finding
+from decorec.plan.running import SNAKEMAKE
 
 __all__ = ["doctor", "examine"]
-
-SNAKEMAKE = Path(".snakemake")
 
 
 def doctor(*, configfile: list[Path] | None = None, network: bool = False) -> None:

@@ -25,8 +25,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-__all__ = ["VARIABLE", "Run", "enter", "living"]
+__all__ = ["SNAKEMAKE", "VARIABLE", "Run", "enter", "living"]
 
+SNAKEMAKE = Path(".snakemake")
+"""Where Snakemake keeps what it knows of a working directory, from there."""
 VARIABLE = "DECOREC_RUN"
 """Environment variable of a run and its jobs: the id of the run."""
 GRACE = 10.0

@@ -15,11 +15,10 @@ from decorec.plan.call import Call
 from decorec.plan.estimate import duration, expected
 from decorec.plan.jobs import Job
 from decorec.plan.left import in_words
-from decorec.plan.running import Run, living
+from decorec.plan.running import SNAKEMAKE, Run, living
 
 __all__ = ["report", "status"]
 
-SNAKEMAKE = Path(".snakemake")
 LAST = 5
 """Lines of a log that are shown, and lines of results/log.jsonl."""
 MOST = 10

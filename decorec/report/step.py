@@ -26,7 +26,6 @@ from decorec.tables.verdict import Verdict, per_thousand
 __all__ = ["report_page"]
 
 log = logging.getLogger("decorec")
-AGAIN = "delete the file and run its step again"
 FAR = 1000
 """Places behind this one are not counted out: nobody looks so far."""
 
@@ -42,7 +41,7 @@ def _drawing(file: Path) -> str:
 
 def _dropped(file: Path, step: str) -> list[tuple[str, str, int]]:
     """(step, reason, number) of everything that ``step`` dropped."""
-    found = read_stored(file, Losses, AGAIN)
+    found = read_stored(file, Losses)
     records = {"interactions": found.interactions, "items": found.items}
     rows = [
         (f"{step}: {kind}", reason, count)
@@ -149,9 +148,9 @@ def report_page(
         trainings=trainings(histories),
         width=WIDTH,
         height=HEIGHT,
-        verdicts={layout.dataset_of(file): read_stored(file, Verdict, AGAIN) for file in verdicts},
+        verdicts={layout.dataset_of(file): read_stored(file, Verdict) for file in verdicts},
         losses=_losses(counts, statistics, images),
-        galleries={layout.dataset_of(file): read_stored(file, Gallery, AGAIN) for file in galleries},
+        galleries={layout.dataset_of(file): read_stored(file, Gallery) for file in galleries},
     )
     write_text(page, text.rstrip() + "\n")
     log.info("%s: %d tables, %d figures, %d data sets", page, len(tables), len(figures), len(galleries))

@@ -15,7 +15,6 @@ from decorec.tables.split_facts import read_split
 
 __all__ = ["hidden_by_the_data"]
 
-AGAIN = "delete the file and run its step again"
 CORE = re.compile(r"\d+-core")
 
 
@@ -51,10 +50,10 @@ def _share(part: int, whole: int) -> str:
 
 def _lost(statistics: Path, counts: Path | None) -> str:
     """Customers and items that were left out, by what left them out."""
-    left = read_stored(statistics, _Split, AGAIN)
+    left = read_stored(statistics, _Split)
     passes = list(left.filter)
     if counts is not None:
-        found = read_stored(counts, _Read, AGAIN)
+        found = read_stored(counts, _Read)
         passes = [_Pass(step="given", **found.interactions.model_dump()), *found.filter, *passes]
     if len(passes) < 2:
         return (
