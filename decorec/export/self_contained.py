@@ -12,7 +12,7 @@ from decorec.artifacts.files import atomic_path
 from decorec.artifacts.seal import place_in
 from decorec.errors import DecorecError
 from decorec.models.added_items import trained_model
-from decorec.recommend.new_items import ADDED
+from decorec.recommend.new_items import ADDED, DESCRIBED
 from decorec.recommend.self_contained import FORMAT, MANIFEST, measured
 from decorec.recommend.trained import TrainedRun, load
 
@@ -63,7 +63,7 @@ def _files(trained: TrainedRun) -> dict[str, Path]:
     assert run is not None
     written = layout.place_of(run / WEIGHTS) or place_in(run / WEIGHTS)
     place = Path(layout.path_of(written)).parent if written else Path()
-    found = {str(place / name): run / name for name in (WEIGHTS, "config.json", ADDED)}
+    found = {str(place / name): run / name for name in (WEIGHTS, "config.json", ADDED, DESCRIBED)}
     for name, file in trained_model(trained.model).item_data.mapped.items():
         if not (written and layout.place_of(file.path)):
             raise DecorecError(

@@ -6,11 +6,14 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import polars as pl
+
 from decorec.artifacts import layout
 from decorec.artifacts.seal import sources_agree
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
 from decorec.models.added_items import WithAddedItems
+from decorec.models.checkpoint import Checkpoint
 from decorec.recommend import trained
 from decorec.recommend.histories import own_histories
 from decorec.recommend.item_tables import own_features, read_new_items
@@ -26,6 +29,11 @@ class ExtensibleRun(TrainedRun):
     It stands apart from ``TrainedRun`` because it needs the code that fetches and encodes: the steps that only
     recommend do not run again when that code changes.
     """
+
+    def __init__(self, trained: Checkpoint, folder: Path | None = None, added: pl.DataFrame | None = None) -> None:
+        super().__init__(trained, folder)
+        self.added = added
+        """What people know the items by that were just added: ``decorec.recommend.new_items.DESCRIPTIONS``."""
 
     def add_items(
         self,
@@ -78,7 +86,8 @@ class ExtensibleRun(TrainedRun):
                 "histories: expected what customers bought, to which the places of the new items are fitted, found "
                 "none; give it, or a run that lies in results/"
             )
-        return ExtensibleRun(with_new_items(self.checkpoint, new.ids, new.features, users, exposure), self.folder)
+        extended = with_new_items(self.checkpoint, new.ids, new.features, users, exposure)
+        return ExtensibleRun(extended, self.folder, new.described)
 
 
 def load(folder: Path | str) -> ExtensibleRun:

@@ -25,6 +25,7 @@ from decorec.config.datasets import TableDataset
 from decorec.data.item_features import FeatureFile
 from decorec.errors import DecorecError
 from decorec.features.item_encoder import encode_items
+from decorec.recommend.new_items import DESCRIPTIONS
 
 __all__ = ["NewItems", "own_features", "read_new_items"]
 
@@ -39,6 +40,8 @@ class NewItems:
     """N ids."""
     features: list[npt.NDArray[np.float32]]
     """Of each modality, [I + N, F]: rows of the I known items, then of the new ones."""
+    described: pl.DataFrame
+    """What people know the N items by: ``decorec.recommend.new_items.DESCRIPTIONS``."""
 
 
 def own_features(run: Path) -> list[Path]:
@@ -85,7 +88,9 @@ def read_new_items(
     given = set.intersection(*(set(file.items) for file in files.values()))
     missing = new.filter(~pl.col("item").is_in(list(given)))
     pictures = "image" in files and bool(files["image"].present.any())
-    encoded = _encoded(dataset, missing, encoder, cache, threads, pictures) if len(missing) else {}
+    catalogue, _ = make_catalogue(new, table_row, threads)
+    rest = catalogue.filter(pl.col("item").is_in(missing["item"].implode()))
+    encoded, stored = _encoded(dataset, rest, encoder, cache, threads, pictures) if len(missing) else ({}, {})
     old = [item for item in new["item"] if item in given]
     ids = [*old, *missing["item"]]
     described, rows = np.zeros(len(ids), np.bool_), []
@@ -111,39 +116,51 @@ def read_new_items(
         int((~described).sum()),
     )
     kept = np.concatenate([np.ones(len(known), np.bool_), described])
-    return NewItems([item for item, keep in zip(ids, described, strict=True) if keep], [x[kept] for x in rows])
+    new_ids = [item for item, keep in zip(ids, described, strict=True) if keep]
+    sha256 = pl.DataFrame([*stored.items()], {name: DESCRIPTIONS[name] for name in ("item", "sha256")}, orient="row")
+    told = pl.DataFrame({"item": new_ids}).join(catalogue, on="item", how="left", maintain_order="left")
+    told = told.join(sha256, on="item", how="left", maintain_order="left").select(*DESCRIPTIONS)
+    return NewItems(new_ids, [x[kept] for x in rows], told)
 
 
 def _encoded(
-    dataset: TableDataset, records: pl.DataFrame, encoder: Path | None, cache: Path | None, threads: int, pictures: bool
-) -> dict[str, FeatureFile]:
-    """Modality -> features of new items; with ``pictures``, these are read, or fetched, as the step crawl does.
+    dataset: TableDataset,
+    catalogue: pl.DataFrame,
+    encoder: Path | None,
+    cache: Path | None,
+    threads: int,
+    pictures: bool,
+) -> tuple[dict[str, FeatureFile], dict[str, str]]:
+    """Modality -> features of new items, and item -> checksum of its picture.
+
+    With ``pictures``, these are read, or fetched, as the step crawl does.
 
     In a shop without pictures there is no known item that they could be compared with.
     """
     if encoder is None:
         raise DecorecError(
             f"{Path(dataset.path) / dataset.items}: expected items with a row in --features, or --encoder "
-            f"(results/DATASET/encoder.safetensors), found {len(records)} items without a row (such as "
-            f"{records['item'][0]!r}) and no encoder; give it"
+            f"(results/DATASET/encoder.safetensors), found {len(catalogue)} items without a row (such as "
+            f"{catalogue['item'][0]!r}) and no encoder; give it"
         )
-    catalogue, _ = make_catalogue(records, table_row, threads)
     with TemporaryDirectory(prefix="decorec-") as temporary:
         place = Path(temporary)
-        found = _fetched(dataset, catalogue, cache or place / "cache", place / "new-items") if pictures else {}
+        store = cache or place / "cache"
+        stored = _fetched(dataset, catalogue, store, place / "new-items") if pictures else {}
+        paths = {item: str(layout.picture_path(store, sha256)) for item, sha256 in stored.items()}
         described = catalogue.select("item", "text").with_columns(
-            picture=pl.Series([found.get(item) for item in catalogue["item"]], dtype=pl.String)
+            picture=pl.Series([paths.get(item) for item in catalogue["item"]], dtype=pl.String)
         )
-        return encode_items(encoder, described, threads=threads, cache=cache)
+        return encode_items(encoder, described, threads=threads, cache=cache), stored
 
 
 def _fetched(dataset: TableDataset, catalogue: pl.DataFrame, store: Path, folder: Path) -> dict[str, str]:
-    """Item -> path of its picture in ``store``, of those that have one; ``folder`` is for tables on the way."""
+    """Item -> checksum of its picture in ``store``, of those that have one; ``folder`` is for tables on the way."""
     items, images = (folder / name for name in ("items.parquet", "images.parquet"))
     write_table(items, catalogue)
     crawl(dataset=dataset, settings=CrawlConfig(), catalogue=items, cache=store, images=images)
     fetched = read_table(images, IMAGES).filter(pl.col("status") == "ok").select("item", "sha256")
-    return {item: str(layout.picture_path(store, sha256)) for item, sha256 in fetched.iter_rows()}
+    return dict(fetched.iter_rows())
 
 
 def _expect_width(file: FeatureFile, extra: FeatureFile, encoder: Path | None) -> None:

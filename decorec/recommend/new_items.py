@@ -6,14 +6,15 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import torch
 from torch import Tensor
 
-from decorec.artifacts.files import read_arrays, write_arrays
+from decorec.artifacts.files import read_arrays, read_table, write_arrays
 from decorec.data.batches import profiles
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
@@ -22,11 +23,29 @@ from decorec.models.added_items import AddedItems, WithAddedItems
 from decorec.models.checkpoint import Checkpoint
 from decorec.models.floors import side_by_side
 
-__all__ = ["ADDED", "read_added", "with_new_items", "write_added"]
+__all__ = [
+    "ADDED",
+    "DESCRIBED",
+    "DESCRIPTIONS",
+    "read_added",
+    "read_descriptions",
+    "with_new_items",
+    "write_added",
+]
 
 ADDED = "added.safetensors"
 """What is known of the new items, beside the weights of the model that they are added to: the tensors of ``AddedItems``
 and the ids (``items``, utf-8, newline-joined); the metadata name the digest of the weights."""
+DESCRIBED = "added.parquet"
+"""What people know the new items by, beside it."""
+DESCRIPTIONS: dict[str, Any] = {
+    "item": pl.String,
+    "title": pl.String,
+    "text": pl.String,
+    "categories": pl.List(pl.String),
+    "sha256": pl.String,
+}
+"""Its columns: as in items.parquet, and the checksum that the picture is stored by (null: there is none)."""
 FORM: Final = "whitened"
 """Of the features, as content-kNN has them by default."""
 PLACES = 10
@@ -146,6 +165,17 @@ def read_added(trained: Checkpoint, folder: Path) -> Checkpoint:
     new = arrays.pop("items").tobytes().decode().split("\n")
     added = AddedItems({name: torch.from_numpy(array) for name, array in arrays.items()})
     return _extended(trained, WithAddedItems(trained.model, added), new)
+
+
+def read_descriptions(folder: Path | None) -> pl.DataFrame:
+    """What people know the items by that were added to the run whose weights lie in ``folder``; often none.
+
+    Raises:
+        DecorecError: the file is damaged.
+    """
+    if folder is None or not (folder / DESCRIBED).is_file():
+        return pl.DataFrame(schema=DESCRIPTIONS)
+    return read_table(folder / DESCRIBED, DESCRIPTIONS)
 
 
 def _digest(folder: Path) -> str:

@@ -24,6 +24,7 @@ from decorec.data.contract import check_recommendations
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
 from decorec.recommend.histories import from_sequences, read_histories, read_ids
+from decorec.recommend.new_items import DESCRIPTIONS, read_descriptions
 from decorec.recommend.trained import Lists, Recommendation, TrainedRun, load
 
 __all__ = ["recommend"]
@@ -150,7 +151,9 @@ def _restrictions(
         catalogue = layout.existing(trained.folder, layout.CATALOGUE)
     if catalogue is None:
         raise DecorecError("recommend: settings.categories needs --catalogue (items.parquet), found none; pass it")
-    items = read_table(catalogue, {"item": pl.String, "categories": pl.List(pl.String)})
+    columns = {name: DESCRIPTIONS[name] for name in ("item", "categories")}
+    added = read_descriptions(trained.folder).select(*columns)
+    items = pl.concat([read_table(catalogue, columns, only=True), added]).unique("item", keep="first")
     known = set(items["categories"].explode().drop_nulls())
     missing = [name for name in settings.categories if name not in known]
     if missing:

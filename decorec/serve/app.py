@@ -43,7 +43,7 @@ Words = Annotated[str, Query(max_length=200, description="Words of the title or 
 Most = Annotated[int, Query(ge=1, le=100, description="Number of products.")]
 
 
-def build_app(worker: Worker, reloader: Reloader, catalogue: Catalogue, meters: Meters) -> FastAPI:
+def build_app(worker: Worker, reloader: Reloader, meters: Meters) -> FastAPI:
     """The application; its start and end are those of the worker and the reloader."""
 
     @asynccontextmanager
@@ -64,14 +64,15 @@ def build_app(worker: Worker, reloader: Reloader, catalogue: Catalogue, meters: 
     )
     app.add_middleware(Gateway, meters=meters)
     _refusals(app)
-    _model_routes(app, worker, reloader, catalogue, meters)
-    _product_routes(app, worker, catalogue)
+    _model_routes(app, worker, reloader, meters)
+    _product_routes(app, worker)
     _pages(app)
     return app
 
 
-def _model_routes(app: FastAPI, worker: Worker, reloader: Reloader, catalogue: Catalogue, meters: Meters) -> None:
+def _model_routes(app: FastAPI, worker: Worker, reloader: Reloader, meters: Meters) -> None:
     def shown(found: list[Recommended]) -> Lists:
+        catalogue = worker.current.catalogue
         for each in found:
             each.title, each.picture = catalogue.titles.get(each.item), _picture(catalogue, each.item)
             if each.because is not None:
@@ -80,7 +81,7 @@ def _model_routes(app: FastAPI, worker: Worker, reloader: Reloader, catalogue: C
 
     @app.post("/recommend", summary="The best items after a history.", responses=REFUSALS)
     async def recommend(body: Recommend) -> Lists:
-        within = None if body.category is None else catalogue.within(body.category)
+        within = None if body.category is None else worker.current.catalogue.within(body.category)
         return shown(await asyncio.wrap_future(worker.ask(body, within)))
 
     @app.post("/similar", summary="The items that are most similar to one, without itself.", responses=REFUSALS)
@@ -107,10 +108,11 @@ def _model_routes(app: FastAPI, worker: Worker, reloader: Reloader, catalogue: C
         return Response(meters.text(), media_type=CONTENT_TYPE)
 
 
-def _product_routes(app: FastAPI, worker: Worker, catalogue: Catalogue) -> None:
+def _product_routes(app: FastAPI, worker: Worker) -> None:
     @app.get("/search", summary="Products by words.")
     def search(q: Words, k: Most = 20) -> Products:
-        known = worker.current.trained.index
+        loaded = worker.current
+        known, catalogue = loaded.trained.index, loaded.catalogue
         found = sorted(catalogue.search(q, k), key=lambda item: item not in known)  # what can be answered for, first
         return Products(
             items=[
@@ -126,7 +128,7 @@ def _product_routes(app: FastAPI, worker: Worker, catalogue: Catalogue) -> None:
 
     @app.get("/picture/{item:path}", summary="The picture of a product.", response_class=FileResponse)
     def picture(item: str) -> FileResponse:
-        path = catalogue.picture(item)
+        path = worker.current.catalogue.picture(item)
         if path is None or not path.is_file():
             raise HTTPException(404, [f"item {item[:80]!r}: expected a product with a picture, found none"])
         return FileResponse(path, media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})

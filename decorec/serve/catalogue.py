@@ -6,6 +6,8 @@ import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,16 @@ import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_array
 
+from decorec.artifacts import layout
 from decorec.artifacts.files import read_table
-from decorec.artifacts.layout import picture_path
 from decorec.artifacts.schemas.images import IMAGES
 from decorec.errors import DecorecError
+from decorec.recommend.new_items import DESCRIPTIONS
+from decorec.recommend.self_contained import located
 
-__all__ = ["Catalogue"]
+__all__ = ["Catalogue", "Tables"]
 
+PRODUCTS = {name: DESCRIPTIONS[name] for name in ("item", "title", "text", "categories")}
 SHA256 = re.compile(r"[0-9a-f]{64}")
 WORD = re.compile(r"\w+")
 TYPICAL = 3
@@ -31,39 +36,59 @@ COMPLETIONS = 50
 """Words that the beginning of a word stands for, at most."""
 
 
+@dataclass(frozen=True)
+class Tables:
+    """The files that a catalogue is read from; None: there is none."""
+
+    items: Path | None = None
+    images: Path | None = None
+    cache: Path | None = None
+
+    def of(self, run: Path) -> Tables:
+        """Those that are given, else those of the run's data set that are there.
+
+        Raises:
+            DecorecError: the manifest of a self-contained folder is damaged.
+        """
+        run = located(run)
+        return Tables(
+            self.items or layout.existing(run, layout.CATALOGUE),
+            self.images or layout.existing(run, layout.IMAGES),
+            self.cache or layout.existing(run, layout.CACHE),
+        )
+
+
 class Catalogue:
     """Products by their ids; without files, one that knows nothing."""
 
-    def __init__(self, items: Path | None = None, images: Path | None = None, cache: Path | None = None) -> None:
+    def __init__(self, tables: Tables = Tables(), added: pl.DataFrame | None = None) -> None:
         """Read the tables.
 
         Args:
-            items: items.parquet: item and text, and what there is of title and categories.
-            images: images.parquet; pictures are shown where ``cache`` holds them.
-            cache: folder of the stored pictures.
+            tables: items.parquet: item and text, and what there is of title and categories (of several rows of an item
+                the first is used); images.parquet; and the folder of the stored pictures, without which none is shown.
+            added: what is known of items that were added to the run (``read_descriptions``), for those that the tables
+                do not have.
 
         Raises:
             DecorecError: a file is missing or no such table.
         """
-        self.titles: dict[str, str] = {}
-        self.path = items
-        self._categories: dict[str, frozenset[str]] = {}
         self._pictures: dict[str, Path] = {}
-        texts: list[str] = []
-        if items is not None:
-            table = read_table(items, {"item": pl.String, "text": pl.String})
-            named = [pl.col(name).replace("", None) for name in ("title", "text") if name in table.columns]
-            title = pl.coalesce(*named, "item")
-            self.titles = dict(table.select("item", title.alias("title")).iter_rows())
-            whole = pl.concat_str("item", title, "text", separator=" ", ignore_nulls=True)
-            texts = table.select(whole.alias("whole"))["whole"].to_list()
-            self._categories = _by_category(table)
+        if added is None:
+            added = pl.DataFrame(schema=DESCRIPTIONS)
+        products = [*([] if tables.items is None else [_products(tables.items)]), added.select(*PRODUCTS)]
+        table = pl.concat(products).drop_nulls("item").unique("item", keep="first", maintain_order=True)
+        title = pl.coalesce(pl.col("title", "text").replace("", None), "item")
+        self.titles: dict[str, str] = dict(table.select("item", title.alias("title")).iter_rows())
+        whole = pl.concat_str("item", title, "text", separator=" ", ignore_nulls=True)
+        texts = table.select(whole.alias("whole"))["whole"].to_list()
+        self._categories = _by_category(table)
         self._items = list(self.titles)
-        if images is not None and cache is not None:
-            wanted = {name: IMAGES[name] for name in ("item", "status", "sha256")}
-            fetched = read_table(images, wanted).filter((pl.col("status") == "ok") & pl.col("sha256").is_not_null())
-            found = fetched.unique("item", keep="first", maintain_order=True).select("item", "sha256").iter_rows()
-            self._pictures = {item: picture_path(cache, name) for item, name in found if SHA256.fullmatch(name)}
+        if tables.cache is not None:
+            pictures = [*([] if tables.images is None else [_stored(tables.images)]), added.select("item", "sha256")]
+            found = pl.concat(pictures).drop_nulls().unique("item", keep="first", maintain_order=True).iter_rows()
+            where = partial(layout.picture_path, tables.cache)
+            self._pictures = {item: where(name) for item, name in found if SHA256.fullmatch(name)}
         self._index = _Words(texts) if texts else None
 
     def within(self, category: str) -> frozenset[str]:
@@ -96,12 +121,25 @@ class Catalogue:
         return self._index.typical([[place[item] for item in group if item in place] for group in groups])
 
 
+def _products(path: Path) -> pl.DataFrame:
+    """The columns ``PRODUCTS`` of a table; null where it has none of that name and type."""
+    table = read_table(path, {"item": pl.String, "text": pl.String})
+    there = {name for name, dtype in PRODUCTS.items() if table.schema.get(name) == dtype}
+    return table.select(
+        pl.col(name) if name in there else pl.lit(None, dtype).alias(name) for name, dtype in PRODUCTS.items()
+    )
+
+
+def _stored(path: Path) -> pl.DataFrame:
+    """item and sha256 of the pictures that were fetched."""
+    wanted = {name: IMAGES[name] for name in ("item", "status", "sha256")}
+    return read_table(path, wanted).filter(pl.col("status") == "ok").select("item", "sha256")
+
+
 def _by_category(table: pl.DataFrame) -> dict[str, frozenset[str]]:
     found: defaultdict[str, set[str]] = defaultdict(set)
-    if table.schema.get("categories") == pl.List(pl.String):
-        pairs = table.select("item", "categories").explode("categories").drop_nulls()
-        for item, category in pairs.iter_rows():
-            found[category].add(item)
+    for item, category in table.select("item", "categories").explode("categories").drop_nulls().iter_rows():
+        found[category].add(item)
     return {category: frozenset(items) for category, items in found.items()}
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from decorec.artifacts.seal import provenance
 from decorec.errors import DecorecError, explain
-from decorec.recommend.new_items import ADDED
+from decorec.recommend.new_items import ADDED, DESCRIBED, read_descriptions
 from decorec.recommend.score_parts import ScoreParts
 from decorec.recommend.self_contained import MANIFEST, located
 from decorec.recommend.trained import load
-from decorec.serve.catalogue import Catalogue
+from decorec.serve.catalogue import Catalogue, Tables
 from decorec.serve.clusters import Clusters
 from decorec.serve.meters import Meters
 from decorec.serve.worker import Loaded, Worker
@@ -29,11 +29,16 @@ log = logging.getLogger("decorec")
 State = tuple[tuple[int, int, int] | None, ...]
 
 
-def load_warm(folder: Path, catalogue: Catalogue) -> Loaded:
+def load_warm(folder: Path, tables: Tables = Tables(), before: Loaded | None = None) -> Loaded:  # noqa: B008 (frozen)
     """The model of a run with all that is computed once: representations and vectors of the items, words of clusters.
 
+    Args:
+        folder: of the run.
+        tables: what is known of its products; default: that of its data set.
+        before: the model that it takes over from, whose catalogue it keeps if the files of it are the same.
+
     Raises:
-        DecorecError: there is no trained model, or it is damaged.
+        DecorecError: there is no trained model, or it is damaged, or a table is.
     """
     with provenance():  # so that weights beside the configuration of others are refused
         trained = load(folder)
@@ -46,26 +51,32 @@ def load_warm(folder: Path, catalogue: Catalogue) -> Loaded:
         vectors = True
     except DecorecError:
         vectors = False
-    return Loaded(trained, digest, vectors, ScoreParts(trained), Clusters(trained, catalogue))
+    found = tables.of(folder)
+    state = found, *(path and _facts(path) for path in (found.items, found.images, trained.folder / DESCRIBED))
+    if before is not None and before.catalogue_state == state:
+        catalogue = before.catalogue
+    else:
+        catalogue = Catalogue(found, read_descriptions(trained.folder))
+    known = sum(item in catalogue.titles for item in trained.items)
+    log.info("%d items, %d of them in the catalogue (%s)", len(trained.items), known, found.items)
+    return Loaded(trained, digest, vectors, ScoreParts(trained), Clusters(trained, catalogue), catalogue, state)
 
 
 class Reloader:
     """Loads the model again when its files have changed, or when asked to."""
 
-    def __init__(
-        self, folder: Path, catalogue: Catalogue, worker: Worker, meters: Meters, every: float, seen: State
-    ) -> None:
+    def __init__(self, folder: Path, tables: Tables, worker: Worker, meters: Meters, every: float, seen: State) -> None:
         """Watch a run.
 
         Args:
             folder: of the run.
-            catalogue: what is known of its products.
+            tables: what is known of its products.
             worker: gets the new models.
             meters: count the attempts.
             every: seconds between two looks at the files.
             seen: state of the files before the present model was loaded.
         """
-        self._folder, self._catalogue, self._every = folder, catalogue, every
+        self._folder, self._tables, self._every = folder, tables, every
         self._worker, self._meters = worker, meters
         self._asked, self._ended = threading.Event(), False
         self._thread = threading.Thread(target=self._watch, name="reload")
@@ -103,7 +114,7 @@ class Reloader:
 
     def _load(self) -> None:
         try:
-            loaded = load_warm(self._folder, self._catalogue)
+            loaded = load_warm(self._folder, self._tables, self._worker.current)
         except Exception as error:  # the old model must go on
             failure = error if isinstance(error, DecorecError) else explain(error, self._folder)
             self.error = str(failure or repr(error))

@@ -14,11 +14,9 @@ from pathlib import Path
 
 import uvicorn
 
-from decorec.artifacts import layout
 from decorec.errors import DecorecError
-from decorec.recommend.self_contained import located
 from decorec.serve.app import build_app
-from decorec.serve.catalogue import Catalogue
+from decorec.serve.catalogue import Tables
 from decorec.serve.meters import Meters
 from decorec.serve.reload import Reloader, load_warm, state_of
 from decorec.serve.worker import Worker
@@ -101,13 +99,10 @@ def serve(
         )
     with listening(host, port) as listener:
         state = state_of(run)
-        products, meters = Catalogue(*_tables(run, catalogue, images, cache)), Meters()
-        loaded = load_warm(run, products)
-        worker = Worker(loaded, meters)
-        reloader = Reloader(run, products, worker, meters, watch, state)
-        known = sum(item in loaded.trained.index for item in products.titles)
-        log.info("%d items, %d of them in the catalogue (%s)", len(loaded.trained.items), known, products.path)
-        asyncio.run(_run(build_app(worker, reloader, products, meters), reloader, listener, linger))
+        tables, meters = Tables(catalogue, images, cache), Meters()
+        worker = Worker(load_warm(run, tables), meters)
+        reloader = Reloader(run, tables, worker, meters, watch, state)
+        asyncio.run(_run(build_app(worker, reloader, meters), reloader, listener, linger))
 
 
 async def _run(app: object, reloader: Reloader, listener: socket.socket, linger: float) -> None:
@@ -154,15 +149,3 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         ) from error
     with listener:
         yield listener
-
-
-def _tables(
-    run: Path, catalogue: Path | None, images: Path | None, cache: Path | None
-) -> tuple[Path | None, Path | None, Path | None]:
-    """Catalogue, images and cache: those that are given, else those of the run's data set that are there."""
-    run = located(run)
-    return (
-        catalogue or layout.existing(run, layout.CATALOGUE),
-        images or layout.existing(run, layout.IMAGES),
-        cache or layout.existing(run, layout.CACHE),
-    )

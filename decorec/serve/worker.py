@@ -17,6 +17,7 @@ from decorec.errors import DecorecError
 from decorec.recommend.score_parts import ScoreParts
 from decorec.recommend.trained import Recommendation, TrainedRun
 from decorec.serve.bodies import Because, Recommend, Recommended, Similar
+from decorec.serve.catalogue import Catalogue
 from decorec.serve.clusters import Clusters
 from decorec.serve.meters import Meters
 
@@ -41,6 +42,9 @@ class Loaded:
     """Whether it has a vector for each item."""
     parts: ScoreParts
     clusters: Clusters
+    catalogue: Catalogue
+    catalogue_state: tuple[Any, ...]
+    """What differs when the catalogue was read from other files, or from others than before."""
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 

@@ -19,9 +19,7 @@ from decorec.models import checkpoint
 from decorec.recommend.extensible import ExtensibleRun
 from decorec.recommend.new_items import with_new_items, write_added
 from decorec.recommend.step import recommend
-from decorec.serve.catalogue import Catalogue
 from decorec.serve.reload import load_warm, state_of
-from decorec.serve.server import _tables
 from tests.models.test_mapped_features import Shop
 from tests.support import small
 from tests.support.service import ITEMS, train
@@ -72,10 +70,10 @@ def test_a_moved_folder_gives_the_same_lists(name: str, tmp_path: Path) -> None:
     assert (folder / "results/shop/production/card.md").is_file()
     assert lists(load(folder)) == expected
     assert step(folder) == written
-    assert load_warm(folder, Catalogue()).trained.items == ITEMS
-    catalogue = Catalogue(*_tables(folder, None, None, None))
-    assert catalogue.titles["item 3"] == "Lamp item 3"
-    assert catalogue.picture("item 3") is None, "no picture is in it"
+    loaded = load_warm(folder)
+    assert loaded.trained.items == ITEMS
+    assert loaded.catalogue.titles["item 3"] == "Lamp item 3"
+    assert loaded.catalogue.picture("item 3") is None, "no picture is in it"
 
 
 def test_features_that_stayed_in_their_file_come_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import polars as pl
 import pytest
 
 import decorec
-from decorec.artifacts.files import read_arrays, write_arrays
+from decorec.artifacts.files import read_arrays, write_arrays, write_table
 from decorec.artifacts.seal import provenance
 from decorec.config.features import FeaturesConfig
+from decorec.config.recommend import RecommendConfig
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import write_vocab
 from decorec.errors import DecorecError
@@ -24,6 +27,7 @@ from decorec.recommend.add_items import add_items
 from decorec.recommend.step import recommend
 from tests.recommend.test_trained import ITEMS, names, saved
 from tests.support import small
+from tests.support.service import serving
 from tests.support.small_shop import drawing, step_files, write_shop, write_tables
 
 
@@ -65,7 +69,8 @@ def test_new_products_are_encoded_added_and_recommended(tmp_path: Path) -> None:
     encoder = tmp_path / "encoder.safetensors"
     add_items(run=run, items=table, encoder=encoder)
     place = tmp_path / "results" / "shop" / "added" / "sasrec"
-    assert {path.name for path in place.iterdir()} == {"model.safetensors", "config.json", "added.safetensors"}
+    written = {path.name for path in place.iterdir()}
+    assert written == {"model.safetensors", "config.json", "added.safetensors", "added.parquet"}
     found, before = decorec.load(place), decorec.load(run)
     new = ["new 7", "new 50", "new 51", "of words"]
     assert found.items == [*ITEMS, *new], "known items are passed over, and what has neither text nor picture"
@@ -93,6 +98,50 @@ def test_new_products_are_encoded_added_and_recommended(tmp_path: Path) -> None:
     loud = before.add_items(str(table), encoder=str(encoder), exposure=5)
     assert isinstance(loud.model, WithAddedItems)
     assert loud.model.added.offset > again.model.added.offset  # type: ignore[union-attr]
+
+
+def test_a_server_knows_the_new_products(tmp_path: Path) -> None:
+    """By title, text, category and picture, without a flag; and those that are added while it runs."""
+    run, table = shop(tmp_path)
+    data_set, encoder = tmp_path / "results/shop", tmp_path / "encoder.safetensors"
+    bought = pl.DataFrame(
+        {"item": ITEMS, "title": "Sold for years", "text": "Sold for years", "categories": [["Old"]] * 40}
+    )
+    write_table(data_set / "items.parquet", bought)
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(line for line in lines if not line.startswith("new 51")) + "\n")
+    place, history = data_set / "added/sasrec", [ITEMS[3]]
+    add_items(run=run, items=table, encoder=encoder)
+    titles = {line.split(",")[0]: line.split('"')[1] for line in lines if line.startswith("new")}
+    with serving(place, "--watch", "0.05") as service:
+        (of_words,) = service.get("/search?q=of words").json()["items"][:1]
+        assert of_words == {"item": "of words", "title": "a red circle", "picture": None, "known": True}
+        found = {each["item"]: each for each in service.get("/search?q=new").json()["items"]}
+        assert set(found) == {"new 7", "new 50"}
+        assert all(each["title"] == titles[item] for item, each in found.items())
+        picture = service.get(found["new 7"]["picture"])
+        assert picture.status_code == 200 and picture.content.startswith(b"\xff\xd8")
+        listed = service.recommend(history, k=5, category="New")
+        assert {each["item"]: each["title"] for each in listed} == {item: titles[item] for item in found}
+        assert {each["title"] for each in service.recommend(history, category="Old")} == {"Sold for years"}
+        table.write_text("\n".join(lines) + "\n")
+        add_items(run=run, items=table, encoder=encoder)
+        while service.get("/health").json()["items"] == len(ITEMS) + 3:
+            time.sleep(0.01)
+        found = {each["item"]: each for each in service.get("/search?q=new").json()["items"]}
+        assert set(found) == {"new 7", "new 50", "new 51"} and found["new 51"]["title"] == titles["new 51"]
+        write_table(data_set / "items.parquet", bought.with_columns(title=pl.lit("Sold for longer")))
+        service.process.send_signal(signal.SIGHUP)
+        while service.recommend(history, k=1, category="Old")[0]["title"] != "Sold for longer":
+            time.sleep(0.01)
+    (tmp_path / "baskets.csv").write_text("user,item,timestamp\nann,item 3,1\n")
+    recommend(
+        run=place,
+        settings=RecommendConfig(categories=["New"]),
+        histories=tmp_path / "baskets.csv",
+        output=tmp_path / "lists.parquet",
+    )
+    assert set(pl.read_parquet(tmp_path / "lists.parquet")["item"]) == set(found)
 
 
 def test_a_folder_whose_writing_was_cut_off_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

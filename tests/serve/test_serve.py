@@ -31,7 +31,7 @@ from decorec.recommend.new_items import with_new_items, write_added
 from decorec.recommend.score_parts import ScoreParts
 from decorec.recommend.trained import Recommendation, TrainedRun
 from decorec.serve.bodies import MOST_BYTES, MOST_HISTORY, Recommend, Similar
-from decorec.serve.catalogue import Catalogue
+from decorec.serve.catalogue import Catalogue, Tables
 from decorec.serve.clusters import Clusters
 from decorec.serve.meters import Meters
 from decorec.serve.reload import load_warm
@@ -138,16 +138,24 @@ def test_new_items_and_other_models_have_no_clusters(tmp_path: Path, trained: Tr
 def test_words_of_a_group_are_those_that_others_have_less(tmp_path: Path) -> None:
     texts = ["the red wool coat 12", "the red wool hat 12", "the red hat", "the blue coat", "the blue hat", "the", ""]
     write_table(tmp_path / "items.parquet", pl.DataFrame({"item": ITEMS[:7], "text": texts}))
-    catalogue = Catalogue(tmp_path / "items.parquet")
+    catalogue = Catalogue(Tables(tmp_path / "items.parquet"))
     groups = [ITEMS[:3], ITEMS[3:5], ITEMS[:1], [ITEMS[6], "unknown"], []]
     assert catalogue.typical(groups) == [["red", "wool"], ["blue"], ["coat", "wool", "red"], [], []]
+
+
+def test_an_item_with_several_rows_is_found_by_its_first(tmp_path: Path) -> None:
+    items, texts = ["a", "a", "b", None, "c"], ["red hat", "blue coat", "green scarf", "grey sock", "white shoe"]
+    write_table(tmp_path / "items.parquet", pl.DataFrame({"item": items, "text": texts}))
+    catalogue = Catalogue(Tables(tmp_path / "items.parquet"))
+    found = {word: catalogue.search(word, 5) for word in ("hat", "coat", "scarf", "sock", "shoe")}
+    assert found == {"hat": ["a"], "coat": [], "scarf": ["b"], "sock": [], "shoe": ["c"]}
 
 
 def test_words_of_a_group_are_spelt_as_in_most_texts(tmp_path: Path) -> None:
     """The search takes й for и and é for e; what is shown does not."""
     texts = ["чайник cafe\u0301 resume", "Чайник café résumé", "чайник resume", "шарф", "шарф red", "hat", "hat"]
     write_table(tmp_path / "items.parquet", pl.DataFrame({"item": ITEMS[:7], "text": texts}))
-    catalogue = Catalogue(tmp_path / "items.parquet")
+    catalogue = Catalogue(Tables(tmp_path / "items.parquet"))
     assert catalogue.typical([ITEMS[:3], ITEMS[3:5]]) == [["resume", "чайник", "café"], ["шарф"]]
     assert catalogue.search("чаиник", 5) == catalogue.search("чайник", 5)
     assert set(catalogue.search("чайник", 5)) == set(ITEMS[:3])
@@ -437,7 +445,7 @@ class Client:
 
 
 def test_what_waits_is_one_call_of_the_model(folder: Path) -> None:
-    loaded, meters = load_warm(folder, Catalogue()), Meters()
+    loaded, meters = load_warm(folder), Meters()
     trained, worker = load(folder), Worker(loaded, meters)
     bodies = [Recommend(history=[ITEMS[n]], k=n, exclude_items=ITEMS[: n % 3]) for n in range(1, 31)]
     answers = [worker.ask(body) for body in bodies]
