@@ -187,6 +187,25 @@ def test_items_of_the_model_in_another_spelling_are_refused(ending: str, what: s
     recommend(run=model, settings=RecommendConfig(**settings), output=tmp_path / "lists.csv", **files)
 
 
+def test_where_zeros_tell_items_apart_another_one_is_unknown(tmp_path: Path) -> None:
+    """What the model knows as 7 and 007 cannot be meant by 07; by 007.0 it is, and so is 0008 by 8."""
+    own = ["7", "007", "0008", *(f"item {number}" for number in range(3, 40))]
+    model, _ = saved(tmp_path / "model", items=own)
+    path, lists = tmp_path / "ids.txt", tmp_path / "lists.csv"
+
+    def nearest(ids: str) -> set[str]:
+        path.write_text(ids)
+        recommend(run=model, settings=RecommendConfig(only=str(path)), similar_to="item 5", output=lists)
+        return set(pl.read_csv(lists, infer_schema=False)["item"])
+
+    assert nearest("7\n07\nitem 9\n") == {"7", "item 9"}
+    assert nearest("07\nitem 9\n") == {"item 9"}
+    with pytest.raises(DecorecError, match=r"expected item '007' of the model, found '007\.0' \(1 items differ in"):
+        nearest("7\n007.0\n")
+    with pytest.raises(DecorecError, match=r"expected item '0008' of the model, found '8' \(1 items differ in"):
+        nearest("7\n07\n8\n")
+
+
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DecorecError, match="expected --histories, --sequences with --vocab, or --similar-to"):
         run(tmp_path, sequences=tmp_path / "sequences.parquet")

@@ -74,7 +74,7 @@ def expect_spelling(origin: str, ids: pl.Series, known: Sequence[str], whose: st
     """Refuse a file of one's own with ids that differ from those that are known in their spelling alone.
 
     They would be passed over as others are that are not known, or be new items. Where the file has both spellings, they
-    are two items.
+    are two items; where two known items differ so (7 and 007), another one can as well (07).
 
     Args:
         origin: the file, for messages.
@@ -87,32 +87,34 @@ def expect_spelling(origin: str, ids: pl.Series, known: Sequence[str], whose: st
     """
     items = pl.Series(known, dtype=pl.String)
     absent, others = (one.filter(~one.is_in(other.implode())).unique() for one, other in ((items, ids), (ids, items)))
-    problem = _respelt(absent, others, BY_CHANCE * len(others), whose)
+    problem = _respelt(absent, others, BY_CHANCE * len(others), whose, items)
     if problem is not None:
         raise DecorecError(f"{origin}: {problem}; write the ids as {whose} has them, as text")
 
 
-def _respelt(absent: pl.Series, found: pl.Series, few: float, whose: str) -> str | None:
+def _respelt(absent: pl.Series, found: pl.Series, few: float, whose: str, known: pl.Series | None = None) -> str | None:
     """What is wrong where ids that are ``absent`` are ``found`` in another spelling; None where nothing is.
 
     Leading zeros and the fraction .0 are what spreadsheets and programs make of numbers; forms of Unicode and marks
     without width cannot be seen. In upper and lower case ids may differ by chance, where they are short: that is wrong
-    if there are more than ``few`` of them.
+    if there are more than ``few`` of them. Where two ids that are ``known`` differ so, zeros or case tell items apart.
     """
     if absent.is_empty() or found.is_empty():
         return None
-    bare = plain("item").str.replace(r"^0+([0-9]+)$", "$1")
+    seen = plain("item")
+    bare = seen.str.replace(r"^0+([0-9]+)$", "$1")
     missing, other = pl.DataFrame({"item": absent}), pl.DataFrame({"item": found})
     for form, what, most in (
         (bare, "leading zeros, a fraction .0 or what cannot be seen", 0.0),
         (bare.str.to_lowercase(), "upper and lower case", few),
     ):
-        pairs = (
-            missing.with_columns(bare=form)
-            .join(other.with_columns(bare=form), on="bare", how="inner", suffix="_found")
-            .sort("item", "item_found")
-            .unique("item", keep="first", maintain_order=True)
-        )
+        here, there = (frame.with_columns(seen=seen, bare=form) for frame in (missing, other))
+        pairs = here.join(there, on="bare", how="inner", suffix="_found").sort("item", "item_found")
+        if known is not None and len(pairs):
+            several = pl.DataFrame({"item": known}).select(bare=form).filter(pl.col("bare").is_duplicated())["bare"]
+            same = pl.col("seen") == pl.col("seen_found")
+            pairs = pairs.filter(same | ~pl.col("bare").is_in(several.implode()))
+        pairs = pairs.unique("item", keep="first", maintain_order=True)
         if len(pairs) > most:
             first, *others = pairs.head(SHOWN).select("item", "item_found").rows()
             more = "".join(f", {one!a} and {two!a}" for one, two in others)
