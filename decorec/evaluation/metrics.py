@@ -8,13 +8,17 @@ from __future__ import annotations
 from decorec.evaluation import rank_metrics
 from decorec.evaluation.rank_metrics import RANK_METRICS, Metric, MetricFunction
 
-__all__ = ["METRICS", "REPORTED", "parse_metric"]
+__all__ = ["MAIN", "METRICS", "NAMED", "REPORTED", "parse_metric"]
 
 METRICS: dict[str, MetricFunction] = {**RANK_METRICS}
 """Name -> function of (rank without ties, cut-off). A new metric is one function and one entry here."""
 
-REPORTED = ("Hit@10", "Hit@50", "NDCG@10", "NDCG@50", "MRR@10", "MRR@50")
-"""Metrics of every table, in order."""
+MAIN = "NDCG@10"
+"""The one that orders the runs of the page of results, and that is printed of a claim."""
+NAMED = ("Hit@10", "Hit@50", MAIN, "NDCG@50", "MRR@10", "MRR@50")
+"""Those that pages, claims and figures name: each of them stays."""
+REPORTED = (*NAMED,)
+"""Metrics of every table, in order. Another one, such as "Hit@20", is one more entry behind ``*NAMED``."""
 
 
 def parse_metric(text: str) -> Metric:

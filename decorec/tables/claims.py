@@ -17,7 +17,7 @@ from decorec.artifacts.files import read_table
 from decorec.artifacts.schemas.gradients import FIRST
 from decorec.artifacts.schemas.recall import RECALL
 from decorec.config.evaluation import EvaluateConfig
-from decorec.evaluation.metrics import REPORTED
+from decorec.evaluation.metrics import MAIN, REPORTED
 from decorec.evaluation.significance import FLIPS, holm, mean_of_few, two_groups, within
 from decorec.tables.coldstart import groups_of_users
 from decorec.tables.collect import Block, RunRanks, read_runs
@@ -32,8 +32,6 @@ from decorec.tables.trainings import COSINES, Trainings, read_trainings
 
 __all__ = ["claims_table"]
 
-HEADLINE = "NDCG@10"
-"""The metric that is printed; the csv file has all of them."""
 HITS = "hits per user"
 EPOCH = "best epoch"
 UNTESTED = "not testable here"
@@ -299,7 +297,7 @@ def _groups(frame: pl.DataFrame) -> list[Group]:
     for (dataset, history, kind), part in frame.group_by("dataset", "history", "kind", maintain_order=True):
         lines = []
         for (claim,), rows in part.group_by("claim", maintain_order=True):
-            headline = (rows.filter(metric=HEADLINE) if HEADLINE in rows["metric"] else rows).row(0, named=True)
+            headline = (rows.filter(metric=MAIN) if MAIN in rows["metric"] else rows).row(0, named=True)
             ends = [headline[key] for key in ("paper", "paper_high") if headline[key] is not None]
             paper = Cell(" to ".join(f"{end:+.4f}" for end in ends))
             cells = [Cell(), Cell(), paper, Cell(), Cell()]
@@ -403,12 +401,12 @@ def claims_table(
         records=frame,
         caption="The paper's claims and the measurements",
         columns=[
-            *("Claim", f"Difference, {HEADLINE}", "Interval", "In the paper", "p", "p (Holm)", "Verdict"),
+            *("Claim", f"Difference, {MAIN}", "Interval", "In the paper", "p", "p (Holm)", "Verdict"),
             "Metrics reproduced",
         ],
         groups=_groups(frame),
         notes=[
-            f"Difference: mean over users, in {HEADLINE} (recall: {HITS}); {percent(evaluate.level)} bootstrap "
+            f"Difference: mean over users, in {MAIN} (recall: {HITS}); {percent(evaluate.level)} bootstrap "
             f"interval over users and over each run's seeds; p: two-sided paired permutation test, {FLIPS:,} sign "
             "patterns. The last claim about cold users compares two groups: Welch's t-test and its interval.",
             f"Figures 2 and 3 are about trainings: mean over seeds, t-tests and their intervals over seeds. Figure 2: "

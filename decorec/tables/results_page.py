@@ -20,7 +20,7 @@ from decorec.config.evaluation import EvaluateConfig
 from decorec.config.root import TunedDifference
 from decorec.config.runs import flat
 from decorec.errors import DecorecError
-from decorec.evaluation.metrics import REPORTED
+from decorec.evaluation.metrics import MAIN, REPORTED
 from decorec.evaluation.significance import FLIPS, holm
 from decorec.tables.beyond import decimals
 from decorec.tables.collect import Block, RunRanks, read_runs
@@ -39,7 +39,6 @@ Rows = dict[tuple[str, str], Summary]
 """(run, metric) -> summary, in one block."""
 Effects = dict[str, list[Effect]]
 """Run -> a reference minus this run, in each reported metric."""
-ORDER = "NDCG@10"
 LEVEL = 0.05
 GAIN = ("difference", "ci_low", "ci_high", "p_value")
 LEAD = ("lead", "lead_low", "lead_high", "lead_p_value")
@@ -69,7 +68,7 @@ def _in_short(dataset: str, history: History, rows: Rows, effects: Mapping[str, 
         rows: summaries of this block.
         effects: reference -> run -> reference minus run.
     """
-    means = {run: row.mean for (run, metric), row in rows.items() if metric == ORDER}
+    means = {run: row.mean for (run, metric), row in rows.items() if metric == MAIN}
     runs = _ordered(means)
     parts = [_first(means)]
     hits = [f"{1000 * rows[run, 'Hit@10'].mean:.0f} with {label(run)}" for run in dict.fromkeys([*runs[:2], *effects])]
@@ -77,9 +76,9 @@ def _in_short(dataset: str, history: History, rows: Rows, effects: Mapping[str, 
     for reference, against in effects.items():
         if not against:
             continue
-        found = [(run, each[REPORTED.index(ORDER)]) for run, each in against.items()]
+        found = [(run, each[REPORTED.index(MAIN)]) for run, each in against.items()]
         told = _told([(run, effect.difference, effect.p_value) for run, effect in found])
-        place = f"{rows[reference, ORDER].mean:.4f}, number {runs.index(reference) + 1}"
+        place = f"{rows[reference, MAIN].mean:.4f}, number {runs.index(reference) + 1}"
         parts.append(f"{label(reference)} ({place}) is {told}.")
     return [f"**{dataset}, history {history}:** {' '.join(parts)}", ""]
 
@@ -92,7 +91,7 @@ def _ordered(means: Mapping[str, float]) -> list[str]:
 def _first(means: Mapping[str, float]) -> str:
     """Which run is the best, and which the second, as a sentence."""
     first, *others = [f"{label(run)} {means[run]:.4f}" for run in _ordered(means)]
-    return f"by {ORDER}, {first} is the first of {len(means)}" + (f", before {others[0]}" if others else "") + "."
+    return f"by {MAIN}, {first} is the first of {len(means)}" + (f", before {others[0]}" if others else "") + "."
 
 
 def _told(found: Sequence[tuple[str, float, float]]) -> str:
@@ -250,7 +249,7 @@ def _additions(frame: pl.DataFrame, dataset: str, history: History) -> tuple[lis
         dataset: of the block.
         history: of the block.
     """
-    rows = {row["run"]: row for row in frame.filter(metric=ORDER).iter_rows(named=True)}
+    rows = {row["run"]: row for row in frame.filter(metric=MAIN).iter_rows(named=True)}
     if not rows:
         return [], []
     hits = dict(frame.filter(metric="Hit@10").select("run", "mean").iter_rows())
@@ -271,7 +270,7 @@ def _additions(frame: pl.DataFrame, dataset: str, history: History) -> tuple[lis
     for run, row in rows.items():
         differences = [_difference(found[run]) if run in found else "" for found in (gains, leads)]
         table.append([label(run), str(row["seeds"]), _number(hits[run]), _number(row["mean"]), *differences])
-    header = ["run", "seeds", "Hit@10", ORDER, f"minus the model's own run, {ORDER}", f"{label(last[0])} minus it"]
+    header = ["run", "seeds", "Hit@10", MAIN, f"minus the model's own run, {MAIN}", f"{label(last[0])} minus it"]
     return [short, ""], [
         f"### What each model gains from the same additions, history {history}",
         "",

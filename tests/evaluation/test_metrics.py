@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from decorec.errors import DecorecError
-from decorec.evaluation.metrics import METRICS, parse_metric
+from decorec.evaluation.metrics import MAIN, METRICS, NAMED, REPORTED, parse_metric
 from decorec.evaluation.rank_metrics import RANK_METRICS, Metric, Ranks
 from decorec.evaluation.ranking import ranks
+from decorec.tables import advantages, claims, curves, leaderboard, verdict
 
 PEER = {"Hit": "hit_rate", "NDCG": "ndcg", "MRR": "mrr"}
 HAND = Ranks(np.array([0, 9, 10, 49, 50]), np.zeros(5, np.int64))
@@ -193,3 +194,8 @@ def test_agrees_with_ranx() -> None:
         expected = [theirs[name][f"u{user:03}"] for user in range(users)]
         assert 0 < np.mean(expected) < 1
         np.testing.assert_allclose(parse_metric(ours)(found), expected, rtol=1e-12)
+
+
+def test_what_pages_and_figures_name_is_reported() -> None:
+    named = {MAIN, *advantages.PRINTED, *claims.IN_FIGURE_4, *curves.DRAWN, *leaderboard.METRICS, verdict.METRIC}
+    assert named <= set(NAMED) <= set(REPORTED)
