@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,9 @@ SECONDS_TO_COME = 600
 MODULES = "decorec.prepare.cooccurrence_parts", "decorec.prepare.dask_code"
 PROBE = f"[__import__(name, fromlist=['any']) for name in {MODULES}][-1].CODE"
 """Told as text: a worker that is sent a function of a package which it does not have closes without an answer."""
+OPEN_FILES = 32, 12
+"""Files that a cluster of this machine has open in this process, at most: beside those that are open already, and for
+each process that it starts; each of these has some twenty."""
 SAME = "start it anew, with the same environment as this step"
 AGAIN = "and run the same command again"
 
@@ -148,6 +152,7 @@ def _started(settings: DaskConfig, processes: int) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
+    _expect_open_files(processes)
     own = {
         "temporary-directory": str(_folder(dask.config.get("temporary-directory", None))),
         # Or a process that takes longer to start anew is given up for good.
@@ -166,15 +171,27 @@ def _started(settings: DaskConfig, processes: int) -> Iterator[Any]:
             )
             client = stack.enter_context(Client(cluster, set_as_default=False))
         except (OSError, RuntimeError) as error:
-            said = [link for link in causes(error) if isinstance(link, OSError) and link.errno]
-            if not said:
-                raise
-            cause, remedy = MISHAPS.get(said[0].errno or 0, (said[0].strerror, "look into the system's log"))
+            chain = [*causes(error)]
+            said = next((link for link in chain if isinstance(link, OSError) and link.errno), chain[-1])
+            told = said.strerror if isinstance(said, OSError) and said.errno else f"{error} ({said})"
+            cause, remedy = MISHAPS.get(getattr(said, "errno", None) or 0, (told, "look into the system's log"))
             raise _UnusableError(
                 f"expected {processes} processes that start, found that the system lets them not: {cause}; {remedy}, "
                 f"or use fewer threads, {AGAIN}"
             ) from error
         yield client
+
+
+def _expect_open_files(processes: int) -> None:
+    """Refuse a limit that a cluster would reach: it would wait for what it cannot open, about a minute."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    beside, each = OPEN_FILES
+    needed = len([*Path("/dev/fd").iterdir()]) + beside + each * processes
+    if most != resource.RLIM_INFINITY and most < needed:
+        raise _UnusableError(
+            f"expected that {processes} processes may have {needed} files open, found a limit of {most} (ulimit -n); "
+            f"raise it, such as by `ulimit -n {max(4096, needed)}`, or use fewer threads, {AGAIN}"
+        )
 
 
 def _folder(named: str | None) -> Path:
