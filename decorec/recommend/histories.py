@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,6 +28,7 @@ __all__ = [
     "LAST",
     "chosen",
     "expect_ids",
+    "expect_ids_alone",
     "expect_times",
     "from_lists",
     "from_sequences",
@@ -38,6 +40,8 @@ __all__ = [
 log = logging.getLogger("decorec")
 LAST = 253_402_300_799
 """Seconds to the end of the year 9999."""
+BESIDE = re.compile(r"""[,;|\t"']+""")
+"""What stands between an id and something else on a line, or around it."""
 
 
 def from_lists(
@@ -191,6 +195,29 @@ def read_ids(path: Path) -> list[str]:
     if not ids:
         raise DecorecError(f"{path}: expected {expected}, found none; add some, or leave the key out")
     return ids
+
+
+def expect_ids_alone(path: Path, ids: Sequence[str], known: Collection[str]) -> None:
+    """Refuse lines of a text file where something stands beside an id, which would be unknown ids.
+
+    Args:
+        path: the file, for messages.
+        ids: its lines.
+        known: ids; if some of them have commas, semicolons, tabs, bars or quotes themselves, nothing is refused.
+
+    Raises:
+        DecorecError: there is such a line.
+    """
+    beside = [line for line in ids if BESIDE.search(line) and line not in known]
+    if not beside or any(BESIDE.search(item) for item in known):
+        return
+    for line in beside:
+        found = next((part for part in map(str.strip, BESIDE.split(line)) if part in known), None)
+        if found is not None:
+            raise DecorecError(
+                f"{path}: expected one id on each line, found {line[:80]!r}, in which {found!r} is an item; write the "
+                "ids alone, without quotes, or a csv file with a column item"
+            )
 
 
 def chosen(ids: Iterable[str], index: dict[str, int]) -> npt.NDArray[np.int64]:

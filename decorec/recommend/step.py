@@ -15,6 +15,7 @@ import polars as pl
 import torch
 from polars.io.plugins import register_io_source
 
+from decorec.acquire.sources.files import is_table
 from decorec.acquire.sources.losses import expect_spelling
 from decorec.artifacts import layout
 from decorec.artifacts.files import atomic_path, read_table, write_csv, write_table
@@ -23,7 +24,7 @@ from decorec.config.recommend import RecommendConfig
 from decorec.data.contract import check_recommendations
 from decorec.data.sequences import Sequences
 from decorec.errors import DecorecError
-from decorec.recommend.histories import from_sequences, read_histories, read_ids
+from decorec.recommend.histories import expect_ids_alone, from_sequences, read_histories, read_ids
 from decorec.recommend.new_items import DESCRIPTIONS, read_descriptions
 from decorec.recommend.trained import Lists, Recommendation, TrainedRun, load
 
@@ -168,6 +169,8 @@ def _restrictions(
 def _named(path: Path, trained: TrainedRun) -> list[str]:
     """The ids in a file; how many the model knows is told, since the others change nothing."""
     ids = read_ids(path)
+    if not is_table(path):
+        expect_ids_alone(path, ids, trained.index)
     expect_spelling(str(path), pl.Series(ids), trained.items)
     known = sum(item in trained.index for item in ids)
     log.log(

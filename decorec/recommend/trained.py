@@ -295,7 +295,7 @@ class TrainedRun:
 
 
 def _expect_length(k: int) -> None:
-    if not isinstance(k, int | np.integer) or k < 1:
+    if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
         raise DecorecError(f"k: expected 1 or more, found {k}; correct it")
 
 

@@ -127,13 +127,13 @@ def test_similar_items_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_what_changes_nothing_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Ids that the model does not know, in a file of the wrong form, and rows without an item or a time."""
-    (tmp_path / "banned.txt").write_text("item,why\nitem 6,recalled\n")
+    """Ids that the model does not know, and rows without an item or a time."""
+    (tmp_path / "banned.txt").write_text("item 60\nitem 61\n")
     (tmp_path / "baskets.csv").write_text("user,item,timestamp\nann,x 3,1\nann,item 4,\nbob,,3\n")
     with caplog.at_level("WARNING"):
         run(tmp_path, settings={"exclude_items": str(tmp_path / "banned.txt")}, histories=tmp_path / "baskets.csv")
     for words in (
-        "banned.txt: 2 ids, 0 of them of the model's items (such as 'item,why' and 'item 0')",
+        "banned.txt: 2 ids, 0 of them of the model's items (such as 'item 60' and 'item 0')",
         "baskets.csv: 1 rows left out: no timestamp, such as record 2: user 'ann', item 'item 4'",
         "baskets.csv: 1 rows left out: no item",
         "nobody has an item of the model's, such as 'item 0'",
@@ -185,6 +185,25 @@ def test_items_of_the_model_in_another_spelling_are_refused(ending: str, what: s
         recommend(run=model, settings=RecommendConfig(**settings), **files)
     path.write_text(path.read_text() + ("ann,0007,3\n" if ending == "csv" else "0007\n"))
     recommend(run=model, settings=RecommendConfig(**settings), output=tmp_path / "lists.csv", **files)
+
+
+@pytest.mark.parametrize("line", ["item 7;3", '"item 7"', "sold,item 7", "x\titem 7", "'item 7'"])
+def test_a_text_file_with_more_than_ids_is_refused(line: str, tmp_path: Path) -> None:
+    """Its lines would be unknown ids, and who shall get nothing of them would get it."""
+    path = tmp_path / "ids.txt"
+    path.write_text(f"item 3\n{line}\n")
+    with pytest.raises(DecorecError, match=r"ids.txt: expected one id on each line, found .*, in which 'item 7' is an"):
+        run(tmp_path, settings={"exclude_items": str(path)})
+    path.write_text("item 3\nnever sold, item 7 and more\n")
+    assert "item 3" not in set(pl.read_parquet(run(tmp_path, settings={"exclude_items": str(path)}))["item"])
+
+
+def test_where_items_have_commas_a_line_of_several_is_another_item(tmp_path: Path) -> None:
+    model, _ = saved(tmp_path / "model", items=["a,b", *(f"item {number}" for number in range(1, 40))])
+    path = tmp_path / "ids.txt"
+    path.write_text("a,b\nitem 7,b\n")
+    recommend(run=model, settings=RecommendConfig(only=str(path)), similar_to="item 5", output=tmp_path / "lists.csv")
+    assert pl.read_csv(tmp_path / "lists.csv")["item"].to_list() == ["a,b"]
 
 
 def test_where_zeros_tell_items_apart_another_one_is_unknown(tmp_path: Path) -> None:

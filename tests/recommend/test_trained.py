@@ -146,6 +146,7 @@ def test_arguments_that_would_change_nothing_are_refused(tmp_path: Path) -> None
         (lambda: trained.recommend(history, exclude="Bought"), "exclude: expected bought or nothing, found 'Bought'"),  # type: ignore[arg-type]
         (lambda: trained.recommend([], fallback="no"), "fallback: expected popular or none, found 'no'"),  # type: ignore[arg-type]
         (lambda: trained.recommend(history, 2.5), "k: expected 1 or more, found 2.5"),  # type: ignore[arg-type]
+        (lambda: trained.recommend(history, True), "k: expected 1 or more, found True"),
         (lambda: trained.similar("item 1", 0), "k: expected 1 or more, found 0"),
         (
             lambda: trained.recommend(history, times=[5] * (len(history) - 1) + [4]),
