@@ -120,8 +120,17 @@ def _emptied(folder: Path) -> Path:
 
 
 def _users(trained: TrainedRun, run: Path, histories: Path | None) -> Sequences | None:
-    """The histories that get query vectors; None if there are none."""
+    """The histories that get query vectors; None if there are none.
+
+    Raises:
+        DecorecError: nobody has an item that the model knows.
+    """
     found = own_histories(run, trained.items) if histories is None else read_histories(histories, trained.items)
+    if found is not None and not len(found.items):
+        raise DecorecError(
+            f"{histories or run}: expected customers who bought items of the model's, such as {trained.items[0]!r}, "
+            f"found none among {len(found.lengths)}; give other --histories"
+        )
     return None if found is None else found.of(np.flatnonzero(found.lengths))
 
 

@@ -161,3 +161,7 @@ def test_a_wrong_format_and_no_place_are_refused(tmp_path: Path) -> None:
     train(tmp_path / "run")
     with pytest.raises(DecorecError, match="expected a run in results/, or --output"):
         export(run=tmp_path / "run", format="npy")
+    (tmp_path / "baskets.csv").write_text("user,item,timestamp\nann,of another shop,1\nbob,never sold,2\n")
+    with pytest.raises(DecorecError, match=r"baskets.csv: expected customers who .* 'item 0', found none among 2"):
+        export(run=tmp_path / "run", format="npy", histories=tmp_path / "baskets.csv", output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
