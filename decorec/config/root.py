@@ -33,6 +33,9 @@ __all__ = ["Config", "RunDifference", "TunedDifference", "describe", "load", "sc
 COMBINATIONS = 10_000
 """Combinations of values that tuning may try which are checked beforehand: more than the search space of any model."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+NOT_OF_GIVEN_SPLITS = {"filter": ("kcore", "duplicates", "require"), "features": ("text", "image")}
+"""Section -> its keys that choose what is computed, and that a data set with given splits and features does not heed.
+features.encoder is not among them: config.yaml has it for all data sets."""
 
 
 def _expect_no_curves(train: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +145,25 @@ class Config(Section):
                 f"filter.least_rating is {self.filter.least_rating:g}, but datasets.{given[0]} (source atomic) has "
                 "given splits without ratings; take one of them out"
             )
+        if len(given) == len(self.datasets):
+            self._expect_what_given_splits_heed()
         return self
+
+    def _expect_what_given_splits_heed(self) -> None:
+        """Refuse values that no data set heeds, where all have given splits and features: tables would not change."""
+        chosen = {
+            f"{section}.{key}": getattr(getattr(self, section), key)
+            for section, keys in NOT_OF_GIVEN_SPLITS.items()
+            for key in keys
+            if getattr(getattr(self, section), key) != getattr(type(getattr(self, section))(), key)
+        }
+        if chosen:
+            keys = ", ".join(f"{key} is {value}" for key, value in chosen.items())
+            raise ValueError(
+                f"{keys}, but the splits and features of {', '.join(self.datasets)} (source atomic) are taken as they "
+                "are, so that it would change nothing; take it out, and change the files of the data set (their "
+                "features: datasets.<name>.features)"
+            )
 
     @model_validator(mode="after")
     def _external_files_are_apart(self) -> Config:

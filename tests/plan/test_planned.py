@@ -284,6 +284,27 @@ def test_given_splits_cannot_be_divided_by_time() -> None:
         plan(datasets={"given": given}, split={"protocol": "temporal"})
 
 
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"filter": {"kcore": 10}}, "filter.kcore is 10, but the splits and features of given"),
+        (
+            {"filter": {"duplicates": "pair", "require": ["text"]}},
+            r"duplicates is pair, filter.require is \['text'\], but",
+        ),
+        ({"features": {"encoder": "fit", "text": "own/v.parquet"}}, r"features.text is own/v\.parquet, but .*of given"),
+        ({"features": {"image": "timm", "image_model": "resnet18"}}, r"features.image is timm, but .*\.features"),
+    ],
+)
+def test_what_no_data_set_heeds_is_refused(sections: dict[str, Any], message: str) -> None:
+    """Otherwise a table without the change would be taken for one with it."""
+    given = {"given": {"source": "atomic", "path": "data", "name": "Given"}}
+    with pytest.raises(DecorecError, match=message):
+        plan(datasets=given, **sections)
+    plan(datasets=given | {"shop": {"source": "sample"}}, **sections)
+    plan(datasets=given, features={"encoder": "fit"})
+
+
 def test_the_overlay_of_the_split_by_time_holds_for_every_run() -> None:
     overlay = yaml.safe_load((REPOSITORY / "config/temporal.yaml").read_text())
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
