@@ -29,10 +29,11 @@ from decorec.data.filtering import Filtered
 from decorec.data.graph import normalise
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import Sequences, read_vocab
+from decorec.features.atomic import atomic_features
 from decorec.features.lsa import Lsa
 from decorec.models.inputs import ModelInputs
 from decorec.models.item_data import ItemData
-from decorec.prepare.atomic import atomic, atomic_features
+from decorec.prepare.atomic import atomic
 from decorec.prepare.cooccurrence import count_pairs
 
 __all__ = ["SCIENTIFIC", "World", "describe_machine", "drawn", "generated", "prepared", "scientific"]

@@ -31,7 +31,7 @@ STEPS: dict[str, Step] = {
     "split": Step("prepare", "decorec.prepare.split", "take the k-core and make each user's sequence", exact=True),
     "atomic": Step("prepare", "decorec.prepare.atomic", "read the given splits of an atomic data set", exact=True),
     "atomic-features": Step(
-        "prepare", "decorec.prepare.atomic", "read one given feature file of an atomic data set", exact=True
+        "prepare", "decorec.features.atomic", "read one given feature file of an atomic data set", exact=True
     ),
     "cooccurrence": Step(
         "prepare", "decorec.prepare.cooccurrence", "count which items occur together in training", exact=True

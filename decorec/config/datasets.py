@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from decorec.config.base import Section
 
@@ -37,6 +37,8 @@ Width = Annotated[int, Field(ge=1)]
 """Number of values in a row of features."""
 GIVEN = {"text": "feat1CLS", "image": "feat3CLS"}
 """Default endings of the feature files of an atomic data set."""
+GIVEN_WIDTH = 512
+"""Default number of values in a row of such a file."""
 
 
 UNREADABLE = 0.1
@@ -233,10 +235,12 @@ class AtomicDataset(Section):
     name: str
     """Stem of the files: <name>.train.inter, <name>.feat1CLS, ..."""
     features: dict[Modality, str] = GIVEN
-    """Modality -> ending of its file of raw float32 rows, in the order of .item2index. text (feat1CLS) and image
-    (feat3CLS) need not be given; any other modality needs an entry."""
-    width: Width | dict[Modality, Width] = 512
-    """Number of values in a feature row: one number for all modalities, or one for each."""
+    """Modality -> ending of its file. .parquet or .safetensors: ids and vectors of the items, in any order. Any other
+    ending: raw float32 rows, in the order of .item2index. text (feat1CLS) and image (feat3CLS) need not be given; any
+    other modality needs an entry."""
+    width: Width | dict[Modality, Width] = GIVEN_WIDTH
+    """Number of values in a row of raw features: one number for all modalities, or one for each. Files with ids say
+    theirs themselves."""
     paper: PaperDataset | None = None
     """Name of this data set in the paper's tables."""
 
@@ -245,14 +249,39 @@ class AtomicDataset(Section):
     def _with_given(cls, value: Any) -> Any:
         return GIVEN | value if isinstance(value, dict) else value
 
+    @model_validator(mode="after")
+    def _widths_are_of_raw_files(self) -> Self:
+        for modality in self.width if isinstance(self.width, dict) else ():
+            if modality not in self.features:
+                raise ValueError(
+                    f"width names {modality!r}; expected one of the modalities {', '.join(self.features)}; correct it, "
+                    "or add the ending of its file to features"
+                )
+            if self.by_item(modality):
+                raise ValueError(
+                    f"width names {modality!r}, whose file ({self.features[modality]}) says its width itself; take it "
+                    "out"
+                )
+        return self
+
     @property
     def modalities(self) -> tuple[str, ...]:
         """Names of the modalities with features."""
         return tuple(self.features)
 
+    def by_item(self, modality: str) -> bool:
+        """Whether the file of ``modality`` has the ids of its items."""
+        return self.features[modality].endswith((".parquet", ".safetensors"))
+
     def width_of(self, modality: str) -> int:
-        """Number of values in a feature row of ``modality``."""
-        return self.width if isinstance(self.width, int) else self.width.get(modality, 512)
+        """Number of values in a row of the raw features of ``modality``."""
+        return self.width if isinstance(self.width, int) else self.width.get(modality, GIVEN_WIDTH)
+
+    def with_features(self, *modalities: str) -> AtomicDataset:
+        """This section, with what it says of at most one modality; of the features of others it says the default."""
+        own = {name: self.features[name] for name in modalities if name in self.features}
+        width = next(map(self.width_of, own), GIVEN_WIDTH)
+        return self.model_copy(update={"features": GIVEN | own, "width": width})
 
 
 Dataset = Annotated[

@@ -55,6 +55,14 @@ class Inputs(Sharing):
             section = section.model_copy(update={"unreadable": type(section).model_fields["unreadable"].default})
         return as_json(section)
 
+    def given_splits(self, dataset: str) -> str:
+        """The section of an atomic data set, for the rule that reads its splits: without what is said of features."""
+        return as_json(self._atomic(dataset).with_features())
+
+    def given_modality(self, dataset: str, modality: str) -> str:
+        """The same for the rule that reads one of its files of features: without what is said of the others."""
+        return as_json(self._atomic(dataset).with_features(modality))
+
     def section(self, name: str) -> str:
         """A section of the configuration, as JSON."""
         return as_json(getattr(self.config, name))

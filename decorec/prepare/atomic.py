@@ -1,8 +1,7 @@
-"""Steps atomic and atomic-features: data sets in RecBole / UniSRec / MISSRec layout, with given splits and features.
+"""Step atomic: data sets in RecBole / UniSRec / MISSRec layout, with given splits.
 
 ``<name>.{train,valid,test}.inter``: tab-separated rows (user index, history as item indices separated by blanks, target
-index); ``<name>.{item2index,user2index}``: id and index; ``<name>.text``: item id and text; ``<name>.feat1CLS`` (text)
-and ``<name>.feat3CLS`` (image): raw little-endian float32 rows in the order of the item index. The rows are the sliding
+index); ``<name>.{item2index,user2index}``: id and index; ``<name>.text``: item id and text. The rows are the sliding
 windows of a leave-one-out split; the complete sequences of the users are rebuilt from them.
 """
 
@@ -12,19 +11,17 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from decorec.artifacts.files import write_json, write_table
 from decorec.config.datasets import AtomicDataset
+from decorec.data.atomic_files import read_columns, read_index
 from decorec.data.dataset_statistics import describe
-from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import check_sequences, write_vocab
 from decorec.errors import DecorecError
 from decorec.prepare.sliding_windows import PARTS, rebuild
 
-__all__ = ["atomic", "atomic_features"]
+__all__ = ["atomic"]
 
 log = logging.getLogger("decorec")
 INTER, TEXT = "user_id:token\titem_id_list:token_seq\titem_id:token", "item_id:token\ttext:token_seq"
@@ -47,8 +44,8 @@ def atomic(*, dataset: AtomicDataset, catalogue: Path, vocab: Path, sequences: P
         DecorecError: a file is missing or damaged, or the rows are not the windows of one sequence per user.
     """
     stem = Path(dataset.path) / dataset.name
-    names = _read_index(Path(f"{stem}.item2index"))
-    users = _read_index(Path(f"{stem}.user2index"))
+    names = read_index(Path(f"{stem}.item2index"))
+    users = read_index(Path(f"{stem}.user2index"))
     rows = {part: _read_rows(Path(f"{stem}.{part}.inter"), len(users), len(names)) for part in PARTS}
     found = rebuild(rows, users, str(stem))
     summary = describe(found, len(names))
@@ -58,45 +55,6 @@ def atomic(*, dataset: AtomicDataset, catalogue: Path, vocab: Path, sequences: P
     write_vocab(vocab, names)
     found.write(sequences)
     write_json(statistics, summary)
-
-
-def atomic_features(*, dataset: AtomicDataset, modality: str, features: Path) -> None:
-    """Read the given features of one modality of an atomic data set.
-
-    Args:
-        dataset: the data set, of the source atomic; its key features has the ending of each modality's file (read).
-        modality: a key of dataset.features.
-        features: MODALITY.safetensors (written): x [items, width] float32, present [items] and the item ids.
-
-    Raises:
-        DecorecError: there is no such modality, or its file is missing, of the wrong length or not finite.
-    """
-    if modality not in dataset.features:
-        raise DecorecError(
-            f"--modality: expected one of {', '.join(dataset.features)}, found {modality!r}; add the ending of its "
-            "file to the key features of the data set"
-        )
-    stem = Path(dataset.path) / dataset.name
-    names = _read_index(Path(f"{stem}.item2index"))
-    found = _read_features(Path(f"{stem}.{dataset.features[modality]}"), names, dataset.width_of(modality))
-    found.write(features)
-    log.info("atomic-features: %s, %d items, width %d", modality, len(names), found.x.shape[1])
-
-
-def _read_columns(path: Path, count: int, what: str, header: bool) -> pl.DataFrame:
-    """Tab-separated text without quoting, as ``count`` columns of strings."""
-    if not path.is_file():
-        raise DecorecError(f"{path}: expected {what}, found no such file; correct path and name of the data set")
-    try:
-        table = pl.read_csv(path, separator="\t", has_header=header, quote_char=None, infer_schema=False, glob=False)
-    except pl.exceptions.PolarsError as error:
-        raise DecorecError(
-            f"{path}: expected {what}, found a file that cannot be read ({str(error).partition(chr(10))[0]}); write it "
-            "again"
-        ) from error
-    if table.width != count:
-        raise DecorecError(f"{path}: expected {what} in {count} tab-separated columns, found {table.width} columns")
-    return table.rename(dict(zip(table.columns, "abc", strict=False))).with_columns(pl.all().str.strip_chars())
 
 
 def _expect_header(path: Path, header: str, is_id: Callable[[str], bool]) -> None:
@@ -110,21 +68,9 @@ def _expect_header(path: Path, header: str, is_id: Callable[[str], bool]) -> Non
         )
 
 
-def _read_index(path: Path) -> list[str]:
-    """Ids in the order of their index."""
-    table = _read_columns(path, 2, "ids and their indices", header=False)
-    table = table.with_columns(pl.col("b").cast(pl.Int64, strict=False)).sort("b", maintain_order=True)
-    if not np.array_equal(table["b"].to_numpy(), np.arange(len(table))) or table["a"].n_unique() != len(table):
-        raise DecorecError(
-            f"{path}: expected each id once, with the indices 0 to {len(table) - 1}, found gaps, repeats or other "
-            "values; write the file again"
-        )
-    return table["a"].to_list()
-
-
 def _read_rows(path: Path, users: int, items: int) -> pl.DataFrame:
     """Columns user, history (list of item indices), target; all int64, in the order of the file."""
-    table = _read_columns(path, 3, "rows of user, history and target", header=True)
+    table = read_columns(path, 3, "rows of user, history and target", header=True)
     _expect_header(path, INTER, str.isdecimal)
     table = table.select(
         user=pl.col("a").cast(pl.Int64, strict=False),
@@ -147,7 +93,7 @@ def _read_texts(path: Path, names: list[str]) -> list[str]:
     if not path.is_file():
         log.info("atomic: no file %s; items have no text of their own", path)
         return [""] * len(names)
-    table = _read_columns(path, 2, "item ids and texts", header=True).unique("a", keep="first", maintain_order=True)
+    table = read_columns(path, 2, "item ids and texts", header=True).unique("a", keep="first", maintain_order=True)
     _expect_header(path, TEXT, set(names).__contains__)
     texts = dict(zip(table["a"].to_list(), table["b"].fill_null("").str.strip_chars().to_list(), strict=True))
     if texts and names and texts.keys().isdisjoint(names):
@@ -156,24 +102,6 @@ def _read_texts(path: Path, names: list[str]) -> list[str]:
             f"{next(iter(texts))!r}; take files that belong together, in UTF-8"
         )
     return [texts.get(name, "") for name in names]
-
-
-def _read_features(path: Path, names: list[str], width: int) -> FeatureFile:
-    """Raw float32 rows; a row of zeros stands for an item without that modality."""
-    if not path.is_file():
-        raise DecorecError(f"{path}: expected features, found no such file; correct path and name of the data set")
-    expected, found = len(names) * width * 4, path.stat().st_size
-    if expected != found:
-        raise DecorecError(
-            f"{path}: expected {len(names)} items x {width} values x 4 bytes = {expected} bytes, found {found} "
-            f"({found / 4 / len(names):g} values per item); set datasets.<name>.width or take the file that belongs "
-            "to .item2index"
-        )
-    x: npt.NDArray[np.float32] = np.fromfile(path, dtype="<f4").reshape(len(names), width)
-    if not np.isfinite(x).all():
-        row = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
-        raise DecorecError(f"{path}, row {row} (item {names[row]!r}): expected finite values, found NaN or infinity")
-    return FeatureFile(x, np.any(x != 0, axis=1), names, {"encoder": "given", "source": path.name})
 
 
 def _item_table(names: list[str], texts: list[str]) -> pl.DataFrame:

@@ -20,8 +20,9 @@ from decorec.config.datasets import AtomicDataset, TableDataset
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import read_vocab, write_vocab
 from decorec.errors import DecorecError
+from decorec.features.atomic import atomic_features
 from decorec.features.given import GivenVectors
-from decorec.prepare.atomic import atomic, atomic_features
+from decorec.prepare.atomic import atomic
 from docs.generate.notebook import blocks
 from tests.support.fabricated_ranks import fabricate, main_table, make
 from tests.support.workplace import REPOSITORY

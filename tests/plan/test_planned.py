@@ -235,6 +235,11 @@ def test_a_third_modality_is_one_more_file_of_the_runs_that_use_it() -> None:
     assert found.given_features("shop", "text") == ["folder/Shop.item2index", "folder/Shop.feat1CLS"]
     with pytest.raises(DecorecError, match=r"video.*datasets\.shop\.features"):
         found.given_features("shop", "video")
+    before = Plan(load({"datasets": {"shop": {key: shop[key] for key in ("source", "path", "name")}}}))
+    assert found.given_splits("shop") == before.given_splits("shop") == before.dataset("shop")
+    for modality in ("text", "image"):
+        assert found.given_modality("shop", modality) == before.dataset("shop"), "what is trained stays as it is"
+    assert json.loads(found.given_modality("shop", "audio"))["features"]["audio"] == "featAudio"
     files = {run: found.training("shop", run, "stage2") for run in runs}
     for kind in ("features", "interests"):
         assert [Path(file).stem for file in files["decorec"][kind]] == ["text", "image"]

@@ -12,12 +12,14 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from decorec.config.datasets import AtomicDataset
 from decorec.data.item_features import FeatureFile
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError
-from decorec.prepare.atomic import atomic, atomic_features
+from decorec.features.atomic import atomic_features
+from decorec.prepare.atomic import atomic
 
 SCIENTIFIC = Path("data/scientific")
 OUTPUTS = ("catalogue", "vocab", "sequences", "statistics")
@@ -212,6 +214,77 @@ def test_a_third_modality_has_a_file_and_a_width_of_its_own(tmp_path: Path) -> N
     assert found.metadata["encoder"] == "given" and found.metadata["source"] == "D.featAudio"
     assert FeatureFile.read(outputs["text"]).x[1].tolist() == [5, 6, 7, 8]
     assert FeatureFile.read(outputs["image"]).x[1].tolist() == [-5, -6, -7, -8]
+
+
+def test_vectors_with_ids_may_stand_in_any_order(tmp_path: Path) -> None:
+    """Their file says whose its rows are, how wide and of which type; what is not of the data set is passed over."""
+    write(tmp_path, [[0, 1, 2], [2, 1, 0, 1]], 3)
+    rows = {"B2": [5.0, 6.0], "new": [7.0, 8.0], "B0": [1.0, 2.0], "B1": None}
+    table = pl.DataFrame({"item": list(rows), "vector": list(rows.values())})
+    table.write_parquet(tmp_path / "D.audio.parquet")
+    dataset = described(tmp_path, features={"audio": "audio.parquet"})
+    outputs = steps(dataset, tmp_path / "out", ["audio"])
+    found = FeatureFile.read(outputs["audio"])
+    assert found.x.tolist() == [[1, 2], [0, 0], [5, 6]] and found.present.tolist() == [True, False, True]
+    assert found.items == ["B0", "B1", "B2"] and found.metadata["source"] == "D.audio.parquet"
+    (tmp_path / "out/audio.safetensors").rename(tmp_path / "D.audio.safetensors")
+    again = described(tmp_path, features={"audio": "audio.safetensors"})
+    assert FeatureFile.read(steps(again, tmp_path / "again", ["audio"])["audio"]).x.tolist() == found.x.tolist()
+    table.with_columns(item=pl.lit("b") + pl.col("item").str.slice(1)).write_parquet(tmp_path / "D.audio.parquet")
+    with pytest.raises(DecorecError, match=r"D\.audio\.parquet"):
+        atomic_features(dataset=dataset, modality="audio", features=tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x.astype("<f2").astype("<f4"), None),
+        (lambda x: (100 * x).round() / 100, None),
+        (lambda x: (1_000 * x).round(), None),
+        (lambda x: 2 * np.eye(*x.shape, dtype="<f4"), None),
+        (
+            lambda x: np.concatenate([x, x], 1).astype("<f2"),
+            "expected values of float32, found those of float16; wri",
+        ),
+        (
+            lambda x: x[:, :32].astype("<f8"),
+            "expected values of float32, found those of float64; write",
+        ),
+        (lambda x: x.astype("<f2"), "found 7680 .*; that is the size of float16: write it with"),
+        (lambda x: x.astype("<f8"), "found 30720 .*; that is the size of float64: write it with"),
+        (
+            lambda x: np.frombuffer(b"0.125,-1" * 1_920, "<f4"),
+            r"found text \('0\.125,-10\.125,-10\.12'\); read",
+        ),
+        (
+            lambda x: np.frombuffer(b"\x93NUMPY".ljust(15_360, b"\1"), "<f4"),
+            r"found an array of numpy \(\.npy\)",
+        ),
+        (lambda x: 0 * x, "expected a vector of at least one of the 60 items of .item2index, found none"),
+    ],
+)
+def test_bytes_of_another_type_are_no_features(tmp_path: Path, change: Any, message: str | None) -> None:
+    """They have a length that fits, or nearly, and would be numbers without a meaning."""
+    write(tmp_path, [[0, 1, 2]], 60)
+    x = np.random.default_rng(0).normal(size=(60, 64)).astype("<f4")
+    change(x).astype(change(x).dtype).tofile(tmp_path / "D.feat1CLS")
+    if message is None:
+        dataset = described(tmp_path, width=64)
+        assert FeatureFile.read(steps(dataset, tmp_path / "out", ["text"])["text"]).x.tobytes() == change(x).tobytes()
+    else:
+        features_refused(tmp_path, "text", message, width=64)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width": {"audi": 24}}, "width names 'audi'; expected one of the modalities text, image, audio"),
+        ({"width": {"audio": 24}}, r"width names 'audio', whose file \(audio\.parquet\) says its width itself"),
+    ],
+)
+def test_widths_that_count_for_no_file_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        described(tmp_path, features={"audio": "audio.parquet"}, **options)
 
 
 def test_endings_of_text_and_image_may_be_others(tmp_path: Path) -> None:

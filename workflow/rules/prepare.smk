@@ -59,7 +59,7 @@ rule atomic:
         mem=memory(4, 12),
         runtime=runtime(1),
     params:
-        dataset=ask(plan.dataset),
+        dataset=ask(plan.given_splits),
         own=ask(plan.own_content),
         code=ask(partial(plan.code, "atomic")),
     message:
@@ -88,7 +88,7 @@ rule atomic_features:
         mem=memory(4),
         runtime=runtime(1),
     params:
-        dataset=ask(plan.dataset),
+        dataset=ask(plan.given_modality),
         given=ask(plan.given_content),
         code=ask(partial(plan.code, "atomic-features")),
     message:
