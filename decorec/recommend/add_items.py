@@ -43,7 +43,8 @@ def add_items(
             (an address, or a file relative to the folder of the table). Items that the run knows are passed over.
         exposure: how often new items stand in the first ten places of the customers' lists, on average, divided by
             their share of all items.
-        features: MODALITY.safetensors of the known items (read); default: those of the run's data set in results/.
+        features: MODALITY.safetensors of the known items (read), or vectors of one's own of known and new ones
+            (parquet: item, vector); default: those of the run's data set in results/.
         encoder: encoder.safetensors that these were made with (read); default: that of the run's data set.
         histories: what customers bought (read): histories.parquet, or a table (csv, tsv, parquet) with user, item and
             timestamp; default: that of the run's data set.

@@ -54,7 +54,8 @@ class ExtensibleRun(TrainedRun):
                 address, or a file relative to the folder of the table).
             exposure: how often new items stand in the first ten places of the customers' lists, on average, divided by
                 their share of all items.
-            features: MODALITY.safetensors of the known items; None: those of the run's data set in results/.
+            features: MODALITY.safetensors of the known items, or vectors of one's own of known and new ones (parquet:
+                item, vector); None: those of the run's data set in results/.
             encoder: encoder.safetensors that these were made with; None: that of the run's data set.
             histories: what customers bought, of the known items; None: that of the data set.
             threads: number of threads for pictures and texts.

@@ -24,6 +24,7 @@ from decorec.config.acquire import CrawlConfig
 from decorec.config.datasets import TableDataset
 from decorec.data.item_features import FeatureFile
 from decorec.errors import DecorecError
+from decorec.features.given import GivenVectors
 from decorec.features.item_encoder import encode_items
 from decorec.recommend.new_items import DESCRIPTIONS
 
@@ -61,7 +62,7 @@ def read_new_items(
         table: of items (csv, tsv, parquet), in the form that the items of the source table have: item, and any of
             title, brand, category, description and image (an address, or a file relative to the folder of the table).
         known: ids of the model's items.
-        features: MODALITY.safetensors of the data set: of all known items.
+        features: MODALITY.safetensors of the data set, or vectors of one's own (parquet): of all known items.
         encoder: encoder.safetensors that these were made with; only needed for items without a row in them.
         cache: folder results/cache, which keeps pictures and encoded rows; None: nothing is kept.
         threads: number of threads.
@@ -84,7 +85,7 @@ def read_new_items(
     broken = new.filter(pl.col("item").str.contains("\n", literal=True))["item"].to_list()
     if broken:  # the files of a run join ids by these
         raise DecorecError(f"{table}: expected ids without line breaks, found {broken[0]!r}; rename the item")
-    files = {modality: FeatureFile.read(path) for modality, path in by_stem(features).items()}
+    files = {modality: _features(path, known) for modality, path in by_stem(features).items()}
     given = set.intersection(*(set(file.items) for file in files.values()))
     missing = new.filter(~pl.col("item").is_in(list(given)))
     pictures = "image" in files and bool(files["image"].present.any())
@@ -123,6 +124,21 @@ def read_new_items(
     return NewItems(new_ids, [x[kept] for x in rows], told)
 
 
+def _features(path: Path, known: Sequence[str]) -> FeatureFile:
+    """The features of the step features, or of vectors of one's own: of the ``known`` items and of others."""
+    if path.suffix != ".parquet":
+        return FeatureFile.read(path)
+    given = GivenVectors.read(path)
+    items = list(dict.fromkeys([*known, *given.rows]))
+    x, present = given.of(items)
+    if not present[: len(known)].any():
+        raise DecorecError(
+            f"{path}: expected vectors of the known items as well, with which those of the new ones are compared, "
+            "found none; add them"
+        )
+    return FeatureFile(x, present, items, given.metadata, str(path))
+
+
 def _encoded(
     dataset: TableDataset,
     catalogue: pl.DataFrame,
@@ -141,7 +157,8 @@ def _encoded(
         raise DecorecError(
             f"{Path(dataset.path) / dataset.items}: expected items with a row in --features, or --encoder "
             f"(results/DATASET/encoder.safetensors), found {len(catalogue)} items without a row (such as "
-            f"{catalogue['item'][0]!r}) and no encoder; give it"
+            f"{catalogue['item'][0]!r}) and no encoder; give it, or as --features vectors of your own, of the known "
+            "items and of these (parquet: item, vector)"
         )
     with TemporaryDirectory(prefix="decorec-") as temporary:
         place = Path(temporary)

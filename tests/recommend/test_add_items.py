@@ -224,3 +224,29 @@ def test_what_cannot_be_added_is_refused_with_words(tmp_path: Path) -> None:
             encoder=tmp_path / "encoder.safetensors",
             output=tmp_path / "out",
         )
+
+
+def test_vectors_of_ones_own_bring_new_items(tmp_path: Path) -> None:
+    """A data set whose features were given has no encoder: the new items come with their vectors, in any order."""
+    run, data = saved(tmp_path / "results/shop/runs/sasrec/seed-0", name="sasrec")
+    data.write(tmp_path / "results/shop/sequences.parquet")
+    write_vocab(tmp_path / "results/shop/vocab.parquet", ITEMS)
+    x = np.random.default_rng(0).normal(size=(len(ITEMS), 5))
+    old = pl.DataFrame({"item": ITEMS, "vector": x})
+    new = pl.DataFrame({"item": ["like the last", "like the first"], "vector": x[[-1, 0]]})
+    pl.concat([new, old]).write_parquet(tmp_path / "audio.parquet")
+    table = tmp_path / "new.csv"
+    new.select("item").write_csv(table)
+    add_items(run=run, items=table, features=[tmp_path / "audio.parquet"])
+    added = decorec.load(tmp_path / "results/shop/added/sasrec")
+    assert added.items == [*ITEMS, "like the last", "like the first"]
+    for item, like in (("like the last", ITEMS[-1]), ("like the first", ITEMS[0])):
+        assert added.similar(item, k=1)[0].item == like
+    new.write_parquet(tmp_path / "audio.parquet")
+    with pytest.raises(
+        DecorecError, match=r"audio\.parquet: expected vectors of the known items as well, .* found none"
+    ):
+        add_items(run=run, items=table, features=[tmp_path / "audio.parquet"])
+    old.write_parquet(tmp_path / "audio.parquet")
+    with pytest.raises(DecorecError, match="and no encoder; give it, or as --features vectors of your own"):
+        add_items(run=run, items=table, features=[tmp_path / "audio.parquet"])
