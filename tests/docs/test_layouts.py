@@ -14,6 +14,7 @@ from decorec.acquire.crawl.fetch import CLASSES, NAMES
 from decorec.acquire.crawl.step import crawl
 from decorec.acquire.sources.table import opened
 from decorec.artifacts.schemas.images import IMAGES
+from decorec.artifacts.seal import provenance
 from decorec.config import load
 from decorec.config.acquire import CrawlConfig
 from decorec.config.datasets import AtomicDataset, TableDataset
@@ -28,9 +29,9 @@ from tests.support.fabricated_ranks import fabricate, main_table, make
 from tests.support.workplace import REPOSITORY
 
 
-def follow(page: str, part: slice = slice(None), dataset: str = "sample") -> None:
+def follow(page: str, part: slice = slice(None), dataset: str = "sample", kind: str = "how-to") -> None:
     """The Python of one page, or some of its blocks, in the working directory; ``dataset`` in place of the sample."""
-    code = blocks((REPOSITORY / f"docs/how-to/{page}.md").read_text(encoding="utf-8"))[part]
+    code = blocks((REPOSITORY / f"docs/{kind}/{page}.md").read_text(encoding="utf-8"))[part]
     exec("\n".join(code).replace("sample", dataset), {})
 
 
@@ -125,6 +126,21 @@ def test_the_page_of_pictures_has_every_failure() -> None:
     names = {*raised, *NAMES.values(), *(name for _, name, _ in CLASSES), "truncated", "unreadable", "server-error"}
     assert len(names) > 35
     assert not [name for name in sorted(names) if f"`{name}`" not in page]
+
+
+def test_a_table_is_followed_to_what_it_was_made_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, _ = fabricate(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("results/tables").mkdir()
+    with provenance():  # as each step has it
+        make(main_table, files, Path("results/tables"))
+    Path("results/tables/table.csv.seal").rename("results/tables/main.csv.seal")
+    follow("reproducibility", kind="explanation")
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first == "tables/main.csv.seal"
+    assert sorted(others) == sorted(file.relative_to(tmp_path / "results").as_posix() for file in files)
 
 
 def test_results_are_read_with_pandas(
