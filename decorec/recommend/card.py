@@ -122,8 +122,9 @@ def _quality(file: Path, figures: Any) -> str:
 def _encoders(features: list[Path]) -> str:
     lines = []
     for modality, path in by_stem(features).items():
-        facts = FeatureFile.read(path).metadata
-        lines.append(f"- {modality}: {_encoder(facts)}")
+        file = FeatureFile.read(path, mapped=True)
+        share = f"{int(file.present.sum()):,} of {len(file.items):,} items have one."
+        lines.append(f"- {modality}: {_encoder(file.metadata)} {share}")
     return "## Encoders and their licences\n\n" + ("\n".join(lines) or "None: the model reads ids alone.")
 
 
@@ -151,7 +152,7 @@ def _limits(trained: TrainedRun, data: Sequences) -> str:
     rare = int((trained.counts < 5).sum())
     lines = [
         f"- It knows {len(trained.items):,} items and passes over all others in a history. A product that came later "
-        "is never recommended until the model is trained again.",
+        "is never recommended until it is added (`decorec add-items`) or the model is trained again.",
         "- A customer of whose history it knows no item gets what is popular.",
         f"- It reads the last {int(trained.run.model.length)} items of a history.",
         f"- {rare:,} of its items have fewer than five interactions; what it says of them rests on few.",
