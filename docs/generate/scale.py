@@ -67,8 +67,8 @@ class Tensor:
 STEPS = (
     Step(
         "ingest",
-        Cell(DATA, "Many files", "4,000,000", "ingest, processor"),
-        ("4,000,000",),
+        Cell(DATA, "Many files", "100,000,000", "ingest, processor"),
+        ("100,000,000",),
         "interactions",
         INTERACTIONS,
         "one process holds all of it, as numbers",
@@ -76,8 +76,8 @@ STEPS = (
     ),
     Step(
         "split",
-        Cell(DATA, "Many files", "4,000,000", "split, processor"),
-        ("4,000,000",),
+        Cell(DATA, "Many files", "100,000,000", "split, processor"),
+        ("100,000,000",),
         "interactions",
         INTERACTIONS,
         "as ingest",
