@@ -50,7 +50,8 @@ class Recommended:
         """Read a table of lists or of places.
 
         Raises:
-            DecorecError: the file is missing or damaged, has other columns, or a row without an id or a number.
+            DecorecError: the file is missing or damaged, has other columns, a row without an id or a number, or scores
+                that look like distances.
         """
         table = Table(table_file(path), section.names, key=f"external.{name}.columns")
         with table.opened("a table of recommendations", WANTED, ("user",)) as (lazy, _):
@@ -74,6 +75,8 @@ class Recommended:
             number = "a whole rank from 1 on" if order == "rank" else "a score"
             found = f"{len(wrong)} others, such as {wrong.row(0)}" if len(wrong) else "none"
             raise DecorecError(f"{path}: expected rows with {' and '.join(('user', item))} and {number}, found {found}")
+        if order == "score":
+            _expect_the_largest_first(path, rows)
         return cls(path, name, section, rows)
 
     @property
@@ -100,6 +103,19 @@ class Recommended:
             )
         result: IntArray = found.fill_null(-1).to_numpy().astype(np.int64)
         return result
+
+
+def _expect_the_largest_first(path: Path, rows: pl.DataFrame) -> None:
+    """Refuse scores that rise along the rows of every user: programs write the best first, so that is the smallest."""
+    each = rows.group_by("user").agg(
+        rising=(pl.col("score").diff().drop_nulls() >= 0).all() & (pl.col("score").n_unique() > 1),
+        long=pl.len() >= CUTOFF,
+    )
+    if each["rising"].all() and each["long"].all():
+        raise DecorecError(
+            f"{path}: expected scores, the largest of which is the best, found scores that rise from row to row of "
+            "every user, as distances do; write ranks in their place or, if they are right, the largest first"
+        )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,24 @@ def test_equal_scores_are_a_tie_and_the_order_of_rows_is_none(tmp_path: Path) ->
     table = lists({"b": [3, 4, 5], "a": [1, 2, 5]}, score=pl.Series([0.5, 0.5, 0.9, 3.0, 2.0, 1.0])).drop("rank")
     found = find(tmp_path, table.sample(fraction=1, shuffle=True, seed=0))["masked"]
     assert found.ranks == Ranks(np.array([1, 2]), np.array([1, 0]))
+
+
+def test_distances_are_no_scores(tmp_path: Path) -> None:
+    """Lists of ten, the best first: what rises in all of them is best where it is smallest."""
+    names = [f"{item:02}" for item in range(10)]
+    rows = [(user, item, float(place)) for user in "ba" for place, item in enumerate(names)]
+    distances = pl.DataFrame(rows, schema=["user", "item", "score"], orient="row")
+    section = ExternalConfig(path="theirs.csv")
+    for table, refused in (
+        (distances, True),
+        (distances.with_columns(-pl.col("score")), False),
+        (distances.sample(fraction=1, shuffle=True, seed=0), False),
+        (distances.with_columns(score=1.0), False),
+        (distances.with_columns(rank=pl.col("score") + 1), False),
+    ):
+        table.write_csv(tmp_path / "theirs.csv")
+        with pytest.raises(DecorecError, match="rise from row to row of every user") if refused else nullcontext():
+            Recommended.read(tmp_path / "theirs.csv", "theirs", section)
 
 
 def test_other_names_of_columns_and_users_without_a_target(tmp_path: Path) -> None:
