@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import open_clip
@@ -18,11 +18,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from timm.data import create_transform, resolve_model_data_config
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from benchmarks.parity import varied_pictures
 from decorec.artifacts.layout import picture_path
@@ -43,6 +39,9 @@ from docs.generate.encoders import MODELS, tables
 from tests.features.test_item_encoder import counted
 from tests.support.small_shop import COLOURS, SHAPES, step_files, write_shop
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 CPU = torch.device("cpu")
 ITEMS = 12
 LONGEST = 40
@@ -51,6 +50,9 @@ VIT = "test_vit.r160_in1k"
 
 def tokenizer(end: str, padding: str) -> PreTrainedTokenizerFast:
     """A tokenizer of words that ends each text with ``end``."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
     words = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *COLOURS, *SHAPES, "article", "word", ","]
     words += [str(number) for number in range(ITEMS)]
     numbers = {word: number for number, word in enumerate(words)}
@@ -67,6 +69,10 @@ def tokenizer(end: str, padding: str) -> PreTrainedTokenizerFast:
 @pytest.fixture(scope="module")
 def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random BERT with mean pooling, a prompt and rows of length 1, as sentence-transformers saves it."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    from transformers import BertConfig, BertModel
+
     folder = tmp_path_factory.mktemp("sentences")
     torch.manual_seed(0)
     words = tokenizer("[SEP]", "[PAD]")
@@ -113,6 +119,8 @@ def encoded(folder: Path, settings: dict[str, Any]) -> dict[str, FeatureFile]:
 def test_texts_and_pictures_by_two_models_are_those_of_the_packages_themselves(
     tmp_path: Path, settings: dict[str, Any], sentences: Path, vision: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from sentence_transformers import SentenceTransformer
+
     write_shop(tmp_path, ITEMS)
     table = pl.read_parquet(tmp_path / "items.parquet")
     longer = ["word " * (7 * number) for number in range(4)]
