@@ -102,7 +102,8 @@ class Reloader:
         last = self._seen
         while True:
             asked = self._asked.wait(self._every)
-            self._asked.clear()
+            if asked:  # who asks behind the end of the wait is heard by the next one
+                self._asked.clear()
             if self._ended:
                 return
             state = state_of(self._folder)

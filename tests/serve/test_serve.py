@@ -34,7 +34,7 @@ from decorec.serve.bodies import MOST_BYTES, MOST_HISTORY, Recommend, Similar
 from decorec.serve.catalogue import Catalogue, Tables
 from decorec.serve.clusters import Clusters
 from decorec.serve.meters import Meters
-from decorec.serve.reload import load_warm
+from decorec.serve.reload import Reloader, load_warm, state_of
 from decorec.serve.server import listening
 from decorec.serve.worker import BusyError, Worker
 from tests.support import browser, small
@@ -442,6 +442,26 @@ class Client:
     def recommend(self) -> tuple[int, Any]:
         answer = self._session.post(f"{self._address}/recommend", json={"history": [ITEMS[5]]})
         return answer.status_code, shown(answer.json()["items"])
+
+
+def test_who_asks_for_a_new_model_at_the_end_of_a_look_is_heard(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal comes when the wait for it has just ended without it."""
+    loaded, meters, loads = load_warm(folder), Meters(), list[str]()
+    reloader = Reloader(folder, Tables(), Worker(loaded, meters), meters, 0.001, state_of(folder))
+    waits: list[bool] = []
+
+    def wait(seconds: float) -> bool:
+        waits.append(threading.Event.wait(asked, seconds))
+        if len(waits) == 1:
+            reloader.ask()
+        reloader._ended = len(waits) == 3
+        return waits[-1]
+
+    asked = reloader._asked
+    monkeypatch.setattr(asked, "wait", wait)
+    monkeypatch.setattr(reloader, "_load", lambda: loads.append("loaded"))
+    reloader._watch()
+    assert waits == [False, True, False] and loads == ["loaded"]
 
 
 def test_what_waits_is_one_call_of_the_model(folder: Path) -> None:
