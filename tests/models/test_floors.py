@@ -115,6 +115,21 @@ def test_forms_of_features() -> None:
         assert (spread[0] > 0.2 * spread[-1]) == (form == "whitened")
 
 
+def test_whitening_adds_a_tenth_of_the_mean_variance() -> None:
+    """Direction by direction, in numpy."""
+    text = torch.tensor([[8.0, 9.0], [12.0, 9.0], [8.0, 11.0], [12.0, 11.0]]) @ torch.tensor([[0.6, 0.8], [-0.8, 0.6]])
+    x = functional.normalize(text.double(), dim=1)
+    centred = x - x.mean(0)
+    variances, directions = np.linalg.eigh((centred.T @ centred / 4).numpy())
+    cosines = torch.zeros(4, 4, dtype=torch.float64)
+    for variance, direction in zip(variances, directions.T, strict=True):
+        along = centred @ torch.from_numpy(direction.copy())
+        cosines += torch.outer(along, along) / (variance + 0.1 * variances.mean())
+    lengths = cosines.diagonal().sqrt()
+    rows = item_features(ItemData(4, {"features.text": text, "features.image": text}), "whitened").double()
+    torch.testing.assert_close(rows @ rows.T, cosines / torch.outer(lengths, lengths), rtol=1e-4, atol=1e-5)
+
+
 # Closed forms
 
 
@@ -265,6 +280,16 @@ def test_stan_by_hand(ended: float, days: float) -> None:
     assert found[2].item() == pytest.approx(expected, abs=1e-5)
     assert found[[1, 3]].tolist() == pytest.approx([expected * 0.61398] * 2, abs=1e-5)
     assert found.count_nonzero() == 3
+
+
+@pytest.mark.parametrize(("first", "second", "item"), [(5, 9, 3), (9, 5, 2), (5, 5, 2)])
+def test_of_equally_similar_sequences_the_one_that_ended_last_is_the_neighbour(
+    first: int, second: int, item: int
+) -> None:
+    """Then the first in the order of the users. Training parts (0, 1), (0, 2) and (0, 3) of equal similarity."""
+    data = at_days(walks([0, 1, 4, 4], [0, 2, 5, 5], [0, 3, 5, 5]), 1, 2, 3, 4, *[first] * 4, *[second] * 4)
+    found = scores_of(fitted("vstan", data, neighbours=1), data)[0]
+    assert found[[2, 3]].nonzero().flatten().tolist() == [item - 2]
 
 
 def described(data: Sequences, user: int, k: int, sample: int, l2: float, idf: float, itself: bool) -> Tensor:

@@ -258,6 +258,16 @@ def test_the_statistics_say_how_near_the_targets_of_leave_one_out_are(tmp_path: 
     }
 
 
+def test_targets_at_the_time_that_the_share_does_not_exceed_are_not_before_it(tmp_path: Path) -> None:
+    """Times in whole days: more than a tenth of the interactions lies on the last one."""
+    inputs = write(
+        tmp_path, days([1, 2, 9, 9], [1, 2, 3, 9], [1, 2, 2, 3], [1, 2, 3, 4]), 4, set(range(4)), set(range(4))
+    )
+    _, _, statistics = run(tmp_path, inputs, SplitConfig(quantile=0.9))
+    # T is day 9, of 16 times between the places 14 and 15; the targets are on the days 9, 9, 3 and 4.
+    assert statistics["split"]["early"] == 0.5 and statistics["split"]["same_day"] == 0.25
+
+
 def test_unknown_times_are_refused_where_they_divide(tmp_path: Path) -> None:
     inputs = write(tmp_path, everybody(), 4, set(range(4)), set(range(4)))
     table = pl.read_parquet(inputs["interactions"])
