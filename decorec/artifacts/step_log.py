@@ -49,6 +49,8 @@ TICK = os.sysconf("SC_CLK_TCK")
 """Clock ticks in a second."""
 _ended = [0.0]
 """Memory of groups of processes that have ended, in MB."""
+_elsewhere = [0.0]
+"""Processor seconds of processes on other machines."""
 _STEP: ContextVar[Entry | None] = ContextVar("entry", default=None)
 
 
@@ -71,7 +73,8 @@ class Used:
         return cls(
             seconds=time.monotonic() - start,
             processor_seconds=sum(used.ru_utime + used.ru_stime for used in (own, ended))
-            + sum(map(processor_seconds, living)),
+            + sum(map(processor_seconds, living))
+            + sum(_elsewhere),
             memory=max(sum(map(largest_memory, [os.getpid(), *living])), ended.ru_maxrss, 1024 * max(_ended)) / 1024,
         )
 
@@ -166,9 +169,15 @@ def current() -> Entry:
     return _STEP.get() or begun("")
 
 
-def count_ended(memory: float) -> None:
-    """Note the largest memory, in MB, of processes that ran at the same time, where the system tells only of each."""
+def count_ended(memory: float, processor_seconds: float = 0.0) -> None:
+    """Note what processes took of which the system tells not enough.
+
+    Args:
+        memory: the largest, in MB, of those that ran at the same time: the system tells only of each.
+        processor_seconds: of those on other machines.
+    """
     _ended.append(memory)
+    _elsewhere.append(processor_seconds)
 
 
 def descendants(process: int) -> Iterable[int]:

@@ -67,8 +67,13 @@ class Run(Section):
 
     @property
     def devices(self) -> int:
-        """Processes that train it together; a floor is not trained."""
+        """Processes that train it together on each node; a floor is not trained."""
         return self.train.devices if self.model.seeded else 1
+
+    @property
+    def nodes(self) -> int:
+        """Machines that train it together."""
+        return self.train.nodes if self.model.seeded else 1
 
     @property
     def normalisation(self) -> Normalisation:

@@ -91,12 +91,16 @@ class TrainConfig(StageConfig):
     begins; rows of items go by the id. Stage 2 of DeCoRec then begins with the earlier stage 2 and needs no stage 1.
     null: from nothing."""
     devices: int = Field(1, ge=1, le=64, exclude_if=lambda devices: devices == 1)
-    """Processes that train together on one machine: each has its share of the users of every batch and of the items, on
-    a core or a GPU of its own. Loss and gradients of a batch are those of one process up to rounding; dropout is drawn
-    by each process for itself, so another number gives other weights and trains again, and one number gives the same
-    bytes every time. Refused for a model whose loss compares predictions with each other. Tuning, new-items and
-    gradient-probe use one process. Not written if 1, so that the tracked values of a run are the same as before the key
-    existed."""
+    """Processes that train together on one machine, or on each of several (`nodes`): each has its share of the users of
+    every batch and of the items, on a core or a GPU of its own. Loss and gradients of a batch are those of one process
+    up to rounding; dropout is drawn by each process for itself, so another number gives other weights and trains again,
+    and one number gives the same bytes every time. Refused for a model whose loss compares predictions with each other.
+    Tuning, new-items and gradient-probe use one process. Not written if 1, so that the tracked values of a run are the
+    same as before the key existed."""
+    nodes: int = Field(1, ge=1, le=64, exclude_if=lambda nodes: nodes == 1)
+    """Machines of a cluster with SLURM that train together, with as many processes as `devices` says on each: the model
+    has the weights that `nodes` times `devices` processes of one machine give. Refused outside of a job of SLURM. Not
+    written if 1, as `devices`."""
     tensorboard: bool = Field(False, exclude=True)
     """Write loss, validation metrics and seconds of every epoch to results/tensorboard/, for TensorBoard (package
     tensorboard), of all runs. No result depends on it, and switching it on or off trains nothing again: it is not among
@@ -110,7 +114,7 @@ class TrainConfig(StageConfig):
 
     def trial(self) -> TrainConfig:
         """What every trial has in common: from nothing, in one process, and judged by NDCG@10."""
-        same = {"start": None, "devices": 1, "tensorboard": False, "monitor": "NDCG@10"}
+        same = {"start": None, "devices": 1, "nodes": 1, "tensorboard": False, "monitor": "NDCG@10"}
         own = {stage: {key: x for key, x in getattr(self, stage).items() if key != "monitor"} for stage in STAGES}
         return self.model_copy(update=same | own)
 

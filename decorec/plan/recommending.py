@@ -75,8 +75,16 @@ class Recommending(Inputs):
         return self.run(self.recommended_run(), stage, dataset)
 
     def production_devices(self, dataset: str) -> int:
-        """Processes of its training."""
+        """Processes of its training, on each of its nodes."""
         return self.devices(dataset, self.recommended_run())
+
+    def production_nodes(self, dataset: str) -> int:
+        """Machines of its training."""
+        return self.nodes(dataset, self.recommended_run())
+
+    def production_gpus(self, dataset: str) -> int:
+        """GPUs of its training, on all nodes together."""
+        return self.gpus(dataset, self.recommended_run())
 
     def production_training(self, dataset: str, stage: str) -> dict[str, Any]:
         """Input files of a training on all interactions; see ``training``."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["memory", "memory_of_rows", "runtime"]
+__all__ = ["memory", "memory_of_rows", "over_nodes", "runtime"]
 
 LIBRARIES = 0.7
 """GB of a step that makes a table or a page, whatever the data are, with torch."""
@@ -61,3 +61,18 @@ def memory_of_rows(least: float) -> Callable[[Any, Any, int], str]:
 def runtime(hours: float) -> Callable[[Any, int], int]:
     """The resource ``runtime`` of a rule, in minutes: so many hours, and as many again for each new attempt."""
     return lambda wildcards, attempt: round(60 * hours * attempt)
+
+
+def over_nodes(nodes: Callable[[Any], int], value: str | None = None) -> Callable[[Any], int | str | None]:
+    """A resource that a job on several nodes has, and others have not.
+
+    Args:
+        nodes: number of nodes of a job.
+        value: of the resource; None: the number of nodes.
+    """
+
+    def amount(wildcards: Any) -> int | str | None:
+        count = nodes(wildcards)
+        return None if count == 1 else count if value is None else value
+
+    return amount

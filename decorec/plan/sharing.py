@@ -46,8 +46,16 @@ class Sharing:
         return json.dumps(self.on(dataset, run).dump(), sort_keys=True)
 
     def devices(self, dataset: str, run: str) -> int:
-        """Processes of each training of a run."""
+        """Processes of each training of a run, on each of its nodes."""
         return self.on(dataset, run).devices
+
+    def nodes(self, dataset: str, run: str) -> int:
+        """Machines of each training of a run."""
+        return self.on(dataset, run).nodes
+
+    def gpus(self, dataset: str, run: str) -> int:
+        """GPUs of each training of a run, where there are any: one for each process, on all nodes together."""
+        return self.nodes(dataset, run) * self.devices(dataset, run)
 
     def last_stage(self, run: str) -> str:
         """The stage that is evaluated."""

@@ -11,16 +11,13 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import tempfile
-import threading
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
-from multiprocessing import connection, forkserver
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,53 +28,54 @@ from decorec.artifacts.resume import ASKING
 from decorec.errors import DecorecError
 from decorec.processor import LIBRARIES
 from decorec.training import ranks
+from decorec.training.members import Answer, Channel, Member, adopt, answering, follow, passed_on, wait
 
-__all__ = ["together"]
+__all__ = ["Work", "compute", "together", "work_of"]
 
 MODULES = ("torch", "torch._dynamo", "torch.distributed", "numba", "scipy.sparse", "decorec.config")
 """What the server imports: what takes long and starts no threads, which a fork would not have. The optimizer imports
 ``torch._dynamo`` when it is made."""
-END = 5.0
-"""Seconds that the other ranks have to tell of themselves, when one has told that it has lost them."""
-
-Channel = connection.Connection
 
 
 @dataclass(frozen=True)
-class _Answer:
-    """What a rank says at its end."""
+class Work:
+    """What ranks compute, and where they meet."""
 
-    status: int = 0
-    """Exit status that it would have as a process of its own."""
-    error: BaseException | None = None
-    text: str = ""
-    """The error as it would have been printed."""
-    known: seal.Provenance | None = None
-    memory: float = 0.0
-    """Its largest, in MB."""
-    earlier: step_log.Used = field(default_factory=step_log.Used)
-    """What earlier starts of the step took."""
+    step: Callable[..., None]
+    """A function of a module; ``ranks.here()`` tells it which rank it is."""
+    arguments: dict[str, Any]
+    """Of the step, with the threads of one rank."""
+    count: int
+    """Number of all ranks."""
+    meeting: ranks.Meeting
+    sealed: bool
+    """Whether the step notes what it reads and writes."""
+    start: float
+    """Of the step, by the clock of this machine (``time.monotonic``)."""
 
 
-@dataclass
-class _Rank:
+@dataclass(eq=False)
+class _Rank(Member):
     process: BaseProcess
-    channel: Channel
-    answer: _Answer | None = None
-    silent: bool = False
-    """Whether it has closed its channel. Of a rank that is killed this is known before its end is."""
+    number: int
+    count: int
+    node: str
 
-    def listen(self) -> None:
-        """Take its answer, if it has given one."""
-        try:
-            if self.channel.poll():
-                self.answer = self.channel.recv()
-        except (EOFError, OSError):
-            self.silent = True
+    def killed(self) -> DecorecError:
+        code = self.process.exitcode or 0
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        where = f" on node {self.node}" if self.node else ""
+        return DecorecError(
+            f"train.devices: expected {self.count} processes that train together, found rank {self.number} (process "
+            f"{self.process.pid}{where}) {how}, and ended the others; if memory is short, give the job more or lower "
+            "train.devices; the same command continues from the state that was kept last"
+        )
 
-    def sources(self) -> list[Channel | int]:
-        """What becomes ready when there is news of it."""
-        return [self.process.sentinel] if self.silent else [self.channel, self.process.sentinel]
+    def end(self) -> None:
+        if self.answer is None:
+            self.process.kill()
+        self.process.join()
+        self.channel.close()
 
 
 def together(step: Callable[..., None], count: int, arguments: dict[str, Any]) -> None:
@@ -93,31 +91,50 @@ def together(step: Callable[..., None], count: int, arguments: dict[str, Any]) -
         SystemExit: the job was asked to end, and the state is kept.
     """
     gpus.take(count)
-    threads = max(1, arguments["threads"] // count)
-    context = _served(threads)
-    started: list[_Rank] = []
-    with tempfile.TemporaryDirectory() as folder, _passed_on(started):
-        meeting = Path(folder) / "meeting"
-        sealed, start = seal.current() is not None, step_log.current().start
-        try:
-            for number in range(count):
-                ours, theirs = context.Pipe()
-                given = (theirs, number, count, meeting, sealed, start, step, {**arguments, "threads": threads})
-                process = context.Process(target=_run, args=given, daemon=True)
-                process.start()
-                theirs.close()
-                started.append(_Rank(process, ours))
-            _wait(started)
-        finally:
-            _end(started)
-    first = started[0].answer
-    assert first is not None
-    step_log.count_ended(sum(rank.answer.memory for rank in started if rank.answer is not None))
-    step_log.current().continues(first.earlier)
-    if first.known is not None:
-        seal.adopt(first.known)
-    if first.status:
-        raise SystemExit(first.status)
+    started: list[Member] = []
+    with tempfile.TemporaryDirectory() as folder, passed_on(started):
+        answer = compute(work_of(step, arguments, count, count, Path(folder) / "meeting"), range(count), started)
+    adopt([answer])
+
+
+def work_of(
+    step: Callable[..., None], arguments: dict[str, Any], count: int, here: int, meeting: ranks.Meeting
+) -> Work:
+    """What ``count`` ranks compute for the step of this process; ``here`` of them share the threads of one machine."""
+    own = {**arguments, "threads": max(1, arguments["threads"] // here)}
+    return Work(step, own, count, meeting, seal.current() is not None, step_log.current().start)
+
+
+def compute(work: Work, numbers: range, started: list[Member], node: str = "") -> Answer:
+    """Run some of the ranks in processes of this machine.
+
+    Args:
+        work: of all ranks.
+        numbers: of those that run here.
+        started: they are added to it.
+        node: name of this machine, where there are several.
+
+    Returns:
+        What the first of them says, with the memory of all.
+
+    Raises:
+        DecorecError: a rank has raised it, or was killed.
+        LostError: a rank has lost those on other machines.
+    """
+    context = _served(work.arguments["threads"])
+    try:
+        for number in numbers:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_run, args=(theirs, work, number, len(numbers)), daemon=True)
+            process.start()
+            theirs.close()
+            started.append(_Rank(f"rank {number} of {work.count}", process, ours, number, work.count, node))
+        wait(started)
+    finally:
+        for rank in started:
+            rank.end()
+    answers = [rank.answer for rank in started if rank.answer is not None]
+    return replace(answers[0], memory=sum(answer.memory for answer in answers))
 
 
 def _served(threads: int) -> Any:
@@ -136,116 +153,26 @@ def _served(threads: int) -> Any:
     return context
 
 
-@contextmanager
-def _passed_on(started: list[_Rank]) -> Iterator[None]:
-    """Tell the first rank of the first signal that asks this process to end; a second one ends all at once."""
-    heard = False
-
-    def ask(number: int, _: object) -> None:
-        nonlocal heard
-        if heard or not started:
-            raise SystemExit(128 + number)
-        heard = True
-        with suppress(OSError):  # it has ended
-            started[0].channel.send(number)
-
-    before = {number: signal.signal(number, ask) for number in ASKING if signal.getsignal(number) != signal.SIG_IGN}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _wait(started: list[_Rank]) -> None:
-    """Until all have ended well, or one has not."""
-    running = dict(enumerate(started))
-    lost: dict[int, _Answer] = {}
-    while running:
-        sources = [source for rank in running.values() for source in rank.sources()]
-        if not connection.wait(sources, END if lost else None):
-            break
-        ended = {number: rank for number, rank in running.items() if not rank.process.is_alive()}
-        for number, rank in running.items():
-            if rank.answer is None:
-                rank.listen()
-            if rank.answer is None and number in ended:
-                _killed(number, len(started), rank.process)
-            if rank.answer is not None and isinstance(rank.answer.error, ranks.LostError):
-                lost[number] = rank.answer
-            elif rank.answer is not None and (error := rank.answer.error) is not None:
-                raise error from RuntimeError(f"in rank {number} of {len(started)}:\n{rank.answer.text}")
-        running = {number: rank for number, rank in running.items() if number not in ended and rank.answer is None}
-    for number, answer in lost.items():
-        raise RuntimeError(f"rank {number} of {len(started)} has lost the connection to the others:\n{answer.text}")
-
-
-def _killed(number: int, count: int, process: BaseProcess) -> NoReturn:
-    code = process.exitcode or 0
-    how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-    raise DecorecError(
-        f"train.devices: expected {count} processes that train together, found rank {number} (process {process.pid}) "
-        f"{how}, and ended the others; if memory is short, give the job more or lower train.devices; the same command "
-        "continues from the state that was kept last"
-    )
-
-
-def _end(started: list[_Rank]) -> None:
-    """Those that have answered end by themselves; the others are killed: a state is on disk whole, or not at all."""
-    for rank in started:
-        if rank.answer is None:
-            rank.process.kill()
-    for rank in started:
-        rank.process.join()
-        rank.channel.close()
-
-
-def _run(
-    channel: Channel,
-    number: int,
-    count: int,
-    meeting: Path,
-    sealed: bool,
-    start: float,
-    step: Callable[..., None],
-    arguments: dict[str, Any],
-) -> None:
-    """A rank, in its process."""
+def _run(channel: Channel, work: Work, number: int, here: int) -> NoReturn:
+    """A rank, in its process; ``here``: number of ranks on this machine."""
     for asking in ASKING:
         signal.signal(asking, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     told: list[int] = []
-    threading.Thread(target=_follow, args=(channel, told), daemon=True).start()
-    known: seal.Provenance | None = None
-    status, error, text = 0, None, ""
-    entry = step_log.begun(step.__name__)
-    entry.start = start
-    try:
-        ranks.join(number, count, meeting, told)
-        with seal.provenance() if sealed else nullcontext() as known:
-            step(**arguments)
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else 1
-    except BaseException as failure:
-        text = "".join(traceback.format_exception(failure))
-        error = failure if _can_be_sent(failure) else RuntimeError(repr(failure))
-    memory = step_log.largest_memory(os.getpid()) / 1024
-    channel.send(_Answer(status, error, text, known if number == 0 else None, memory, entry.earlier))
-    sys.stderr.flush()
-    os._exit(status)  # the threads of the backends do not end by themselves where another rank is gone
+    follow(channel, told.append)
+    entry = step_log.begun(work.step.__name__)
+    entry.start = work.start
 
+    def computed() -> Answer:
+        known: seal.Provenance | None = None
+        status = 0
+        try:
+            ranks.join(number, work.count, here, work.meeting, told)
+            with seal.provenance() if work.sealed else nullcontext() as known:
+                work.step(**work.arguments)
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+        memory = step_log.largest_memory(os.getpid()) / 1024
+        return Answer(status, known=known if number == 0 else None, memory=memory, earlier=entry.earlier)
 
-def _can_be_sent(failure: BaseException) -> bool:
-    try:
-        pickle.loads(pickle.dumps(failure))
-    except Exception:
-        return False
-    return True
-
-
-def _follow(channel: Channel, told: list[int]) -> None:
-    """In a rank: note what the step's process says, and end with it."""
-    with suppress(EOFError, OSError):
-        while True:
-            told.append(channel.recv())
-    os.kill(os.getpid(), signal.SIGKILL)
+    answering(channel, computed)

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from decorec import gpus
 from decorec.artifacts import step_log
@@ -39,8 +40,13 @@ from decorec.evaluation.rank_metrics import Ranks as Places
 from decorec.models.base import Recommender
 from decorec.models.sampled import SampledRecommender
 from decorec.nn.division import Division
+from decorec.training.allocation import interface_to
 
-__all__ = ["ALONE", "LostError", "Ranks", "SharedKeeper", "SharedRanks", "here", "join"]
+__all__ = ["ALONE", "LostError", "Meeting", "Ranks", "SharedKeeper", "SharedRanks", "here", "join"]
+
+Meeting = Path | tuple[str, int]
+"""Where ranks find each other: a file that does not exist yet, on one machine; on several, the address and the port of
+a server that runs."""
 
 PATIENCE = timedelta(days=30)
 """How long a rank waits for the others. Their end is noticed otherwise (``decorec.training.launch``), and one may take
@@ -113,8 +119,10 @@ def here() -> Ranks:
 class SharedRanks(Ranks):
     """One of several processes."""
 
-    def __init__(self, number: int, count: int, told: Sequence[int] = ()) -> None:
+    def __init__(self, number: int, count: int, here: int | None = None, told: Sequence[int] = ()) -> None:
         self.number, self.count = number, count
+        self.place = number % (here or count)
+        """Its number among those on its machine, of which there are ``here``."""
         self.told = told
         """The signals that have asked the job to end; the first rank alone is told (``decorec.training.launch``)."""
 
@@ -311,7 +319,7 @@ class SharedKeeper(Keeper):
         step = step_log.current()
         own = Used.so_far(step.start)
         parent = multiprocessing.parent_process()
-        started_by = {parent.pid, os.getppid()} if parent is not None and not self.ranks.number else set()
+        started_by = {parent.pid, os.getppid()} if parent is not None and not self.ranks.place else set()
         processor = own.processor_seconds + sum(step_log.processor_seconds(one) for one in started_by if one)
         return step.earlier + Used(own.seconds, self.ranks.total(processor), self.ranks.total(own.memory))
 
@@ -321,13 +329,14 @@ class SharedKeeper(Keeper):
             super().remove()
 
 
-def join(number: int, count: int, meeting: Path, told: Sequence[int] = ()) -> SharedRanks:
+def join(number: int, count: int, here: int, meeting: Meeting, told: Sequence[int] = ()) -> SharedRanks:
     """Make this process a rank; returns when all have come.
 
     Args:
         number: of the rank.
         count: of all ranks.
-        meeting: a file that does not exist yet, of which all ranks know.
+        here: number of the ranks on this machine, whose numbers follow each other.
+        meeting: of which all ranks know.
         told: where the signals that ask the job to end are noted for the first rank.
 
     Raises:
@@ -335,22 +344,27 @@ def join(number: int, count: int, meeting: Path, told: Sequence[int] = ()) -> Sh
     """
     global _here
     backend = "gloo"
+    joined = SharedRanks(number, count, here, told)
     if gpus.device().type == "cuda":
-        if (there := torch.cuda.device_count()) < count:
+        if (there := torch.cuda.device_count()) < here:
             raise DecorecError(
-                f"train.devices: expected no more than the GPUs that this job can use, {there}, found {count}; lower "
+                f"train.devices: expected no more than the GPUs that this job can use, {there}, found {here}; lower "
                 "it, or train on processors (CUDA_VISIBLE_DEVICES=)"
             )
-        torch.cuda.set_device(number)
+        torch.cuda.set_device(joined.place)
         backend = "cpu:gloo,cuda:nccl"
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all ranks are on this machine
     with _together():
-        distributed.init_process_group(
-            backend, init_method=meeting.as_uri(), rank=number, world_size=count, timeout=PATIENCE
-        )
+        if isinstance(meeting, Path):
+            where: dict[str, Any] = {"init_method": meeting.as_uri()}
+            interface = "lo"
+        else:
+            where = {"store": TCPStore(*meeting, is_master=False, timeout=PATIENCE)}
+            interface = interface_to(meeting[0])
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+        distributed.init_process_group(backend, rank=number, world_size=count, timeout=PATIENCE, **where)
     if number:
         logging.getLogger("decorec").setLevel(logging.ERROR)  # the first rank speaks for all
-    _here = SharedRanks(number, count, told)
+    _here = joined
     return _here
 
 

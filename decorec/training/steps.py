@@ -29,6 +29,7 @@ from decorec.models.warm_start import start_warm
 from decorec.training.key import training_key
 from decorec.training.launch import together
 from decorec.training.loop import train_model
+from decorec.training.nodes import over_nodes
 from decorec.training.ranks import here
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def train(
 
     A training that was killed continues with the state that it kept; its outputs have the bytes of one that was not.
     SIGTERM and Ctrl-C finish the current batch, keep the state and end the step with status 143 or 130. With
-    train.devices of the run, as many processes train together; if one ends, all do.
+    train.devices of the run, as many processes train together, with train.nodes on each of so many nodes of a job of
+    SLURM; if one ends, all do.
 
     Args:
         run: all values of the run.
@@ -92,17 +94,21 @@ def train(
             trained model.
         tensorboard: folder for curves of loss, validation metrics and seconds of every epoch (written); by default
             there are none. They change nothing in the outputs.
-        threads: number of threads of torch; with train.devices, of all processes together.
+        threads: number of threads of torch; with train.devices, of all processes of a machine together.
 
     Raises:
-        DecorecError: the model has no such stage, or an input is missing or does not fit the vocabulary.
+        DecorecError: the model has no such stage, an input is missing or does not fit the vocabulary, or there are no
+            nodes to train on.
     """
     arguments = dict(locals())
     if stage not in run.stages:
         raise DecorecError(f"--stage: expected {' or '.join(run.stages)} for {run.model.name}, found {stage!r}")
     ranks = here()
-    if run.devices > ranks.count:
-        together(train, run.devices, arguments)
+    if run.nodes * run.devices > ranks.count:
+        if run.nodes > 1:
+            over_nodes(train, run.nodes, run.devices, arguments)
+        else:
+            together(train, run.devices, arguments)
         return
     torch.set_num_threads(threads)
     items, data = read_vocab(vocab), Sequences.read(sequences)

@@ -130,7 +130,7 @@ STEPS = (
         (),
         f"targets, in {EPOCHS} epochs",
         EPOCHS * INTERACTIONS,
-        "one machine trains a model: `train.devices`",
+        "ids are whole in each process: `train.devices`, `train.nodes`",
         seconds="s",
     ),
     Step(

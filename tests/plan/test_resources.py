@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from decorec.config import load
 from decorec.plan.plan import Plan
-from decorec.plan.resources import HELD, LIBRARIES, READ, memory, memory_of_rows
+from decorec.plan.resources import HELD, LIBRARIES, READ, memory, memory_of_rows, over_nodes
 from tests.support.workplace import REPOSITORY
 
 
@@ -41,16 +41,25 @@ def test_rules_that_read_rows_ask_by_them() -> None:
 def test_a_training_in_several_processes_asks_for_what_each_of_them_takes() -> None:
     runs = {
         "decorec": {},
-        "wide": {"model": {"name": "sasrec"}, "train": {"devices": 3}},
+        "wide": {"model": {"name": "sasrec"}, "train": {"devices": 3, "nodes": 2}},
         "floor": {"model": {"name": "popularity"}},
     }
-    sections = {"runs": runs, "tables": {"main": ["decorec"]}, "train": {"devices": 2}}
+    sections = {"runs": runs, "tables": {"main": ["decorec"]}, "train": {"devices": 2, "nodes": 4}}
     plan = Plan(load({"datasets": {"shop": {"source": "sample"}}, **sections}))
     assert [plan.devices("shop", run) for run in ("wide", "decorec", "floor")] == [3, 2, 1], "a floor is not trained"
-    assert plan.production_devices("shop") == 2
+    assert [plan.nodes("shop", run) for run in ("wide", "decorec", "floor")] == [2, 4, 1]
+    assert [plan.gpus("shop", run) for run in ("wide", "decorec", "floor")] == [6, 8, 1]
+    production = (plan.production_devices, plan.production_nodes, plan.production_gpus)
+    assert [question("shop") for question in production] == [2, 4, 8]
 
     asked = memory(8, 3, lambda wildcards: plan.devices(wildcards.dataset, wildcards.run))
     files = SimpleNamespace(size=1e9)
     for run, processes in (("wide", 3), ("floor", 1)):
         assert asked(SimpleNamespace(dataset="shop", run=run), files, 2) == f"{processes * 2 * 11_000}MB"
     assert memory(4)(None, attempt=2) == "8000MB"
+
+
+def test_a_job_on_one_node_has_no_resource_of_several() -> None:
+    """`mpi` would take srun from it, whatever its value."""
+    assert [over_nodes(lambda job, count=count: count)(None) for count in (1, 3)] == [None, 3]
+    assert [over_nodes(lambda job, count=count: count, "")(None) for count in (1, 3)] == [None, ""]

@@ -32,7 +32,7 @@ from decorec.errors import DecorecError
 from decorec.models.registry import MODELS
 from decorec.nn import losses
 from decorec.nn.sampled_softmax import Sampler
-from decorec.training import launch
+from decorec.training import launch, members
 from decorec.training.ema import ExponentialMovingAverage
 from decorec.training.launch import together
 from decorec.training.loop import train_step, validate
@@ -275,11 +275,11 @@ def test_a_killed_rank_is_told_of_although_another_one_tells_first_that_it_is_lo
     for after in (60.0, 0.3):
         ours, theirs = multiprocessing.Pipe()
         if not ranks:
-            theirs.send(launch._Answer(1, LostError("no answer")))
+            theirs.send(members.Answer(1, LostError("no answer")))
         theirs.close()
-        ranks.append(launch._Rank(Ended(after), ours))
+        ranks.append(launch._Rank(f"rank {len(ranks)} of 2", Ended(after), ours, len(ranks), 2, ""))
     with pytest.raises(DecorecError, match=r"found rank 1 \(process 1\) killed by SIGKILL"):
-        launch._wait(ranks)
+        members.wait(ranks)
     ranks[0].process._told.cancel()
 
 

@@ -473,6 +473,7 @@ def test_a_trial_trains_the_model_of_its_run() -> None:
             "train.monitor, train.sta",
         ),
         ({"name": "sasrec"}, {"train.start": ["results/shop"], "train.devices": [2]}, "train.start, train.devices"),
+        ({"name": "sasrec"}, {"train.nodes": [2]}, "train.nodes"),
         ({"name": "sasrec"}, {"train.tensorboard": [True], "train.epochs": [5]}, "train.tensorboard"),
         ({"name": "sasrec"}, {"train.fit.epochs": [3], "train.epochs": [300, 5]}, ""),
         ({"name": "ease"}, {"model.ridge": [50.0], "train.learning_rate": ["1e-3"]}, ""),

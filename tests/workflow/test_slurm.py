@@ -235,12 +235,14 @@ def test_rules_ask_for_a_gpu_where_the_environment_has_one() -> None:
     """Rules whose conda environment is the one for GPUs, and no others; with `tasks: 0` against doubled starts."""
     asked = yaml.safe_load((PROFILE / "profile.yaml").read_text())["set-resources"]
     assert set(asked) == {name for name, body in rules().items() if "envs/gpu.yaml" in body} == ON_GPU
-    several = {"train", "production_train"}  # as many as the run has processes
+    several = {"train", "production_train"}  # as many as the run has processes, on its nodes
     bodies = rules()
     assert {name for name, body in bodies.items() if "        gpu=1,\n" in body} == ON_GPU - several
     assert {name for name, body in bodies.items() if "        gpu=ask(plan." in body} == several
     assert {name for name, resources in asked.items() if "gpu" not in resources} == several
-    assert all(asked[name]["nodes"] == 1 for name in several)
+    for name in ("nodes=ask(plan.", "tasks=over_nodes(", "mpi=over_nodes("):
+        assert {rule for rule, body in bodies.items() if f"        {name}" in body} == several
+    assert not any({"nodes", "mpi"} & set(resources) for resources in asked.values())
     assert all(resources.get("gpu", 1) == 1 and resources["tasks"] == 0 for resources in asked.values())
 
 

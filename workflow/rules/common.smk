@@ -36,11 +36,12 @@ from decorec.plan.inputs import INGESTED
 from decorec.plan.jobs import names_of
 from decorec.plan.overruled import overruled
 from decorec.plan.plan import Plan
-from decorec.plan.resources import memory, memory_of_rows, runtime
+from decorec.plan.resources import memory, memory_of_rows, over_nodes, runtime
 from decorec.plan.running import enter
 from decorec.plan.telling import Teller
 from decorec.prefork import Prefork, pays
 from decorec.project import package_path
+from decorec.training import allocation
 
 # Jobs run `python -m decorec`: with this interpreter, where no environment is deployed, and with this package, also from
 # other working directories and in environments that do not have it.
@@ -126,9 +127,13 @@ onstart:
         # On this machine the jobs share the GPUs, as their memory allows; --resources gpu=N says how many at a time.
         if workflow.local_exec:
             known = workflow.scheduler.global_resources
-            jobs = workflow.dag.needrun_jobs()
-            most = max([1, *(job.resources.get("gpu", 0) for job in jobs)])
+            jobs = list(workflow.dag.needrun_jobs())
+            most, nodes = (
+                max([1, *(job.resources.get(name, 0) for job in jobs)])
+                for name in ("gpu", "nodes")
+            )
             try:
+                allocation.expect(nodes)
                 limits = gpus.offer(
                     Path(".snakemake/gpus"), cards(), known.get("gpu"), most
                 )

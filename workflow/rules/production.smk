@@ -64,7 +64,10 @@ use rule train as production_train with:
         layout.log("{dataset}/production/{stage}"),
     threads: ask(plan.production_devices)
     resources:
-        gpu=ask(plan.production_devices),
+        nodes=ask(plan.production_nodes),
+        tasks=over_nodes(ask(plan.production_nodes)),
+        mpi=over_nodes(ask(plan.production_nodes), ""),
+        gpu=ask(plan.production_gpus),
         gpu_mb=gpu_memory(ask(plan.trainings), ask(plan.production_devices)),
         mem=memory(8, 3, ask(plan.production_devices)),
         runtime=runtime(12),

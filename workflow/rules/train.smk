@@ -1,7 +1,9 @@
 """Training, tuning and evaluation of a run.
 
 One thread a job: seeds and runs are what is parallel, and a result does not depend on the number of cores. A training
-may have several processes (train.devices), of one thread each.
+may have several processes (train.devices), of one thread each, also on several nodes (train.nodes). Then the step itself
+starts what runs on each node: `mpi`, empty or not, tells the plugin of SLURM to leave that to it, and not to start the
+step by srun on one of them. Memory and threads are those of a node, GPUs those of all.
 """
 
 
@@ -19,7 +21,10 @@ rule train:
         "../../envs/gpu.yaml"
     threads: ask(plan.devices)
     resources:
-        gpu=ask(plan.devices),
+        nodes=ask(plan.nodes),
+        tasks=over_nodes(ask(plan.nodes)),
+        mpi=over_nodes(ask(plan.nodes), ""),
+        gpu=ask(plan.gpus),
         gpu_mb=gpu_memory(ask(plan.trainings), ask(plan.devices)),
         mem=memory(8, 3, ask(plan.devices)),
         runtime=runtime(12),
