@@ -1,4 +1,4 @@
-"""A SLURM cluster of one node on this machine: munged, slurmctld and slurmd with a configuration of their own."""
+"""A SLURM cluster of two nodes on this machine: munged, slurmctld and slurmds with a configuration of their own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller}
-SlurmdPort={daemon}
 SlurmUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket,cred_expire=20
@@ -43,15 +42,16 @@ SelectTypeParameters=CR_Core_Memory
 GresTypes=gpu
 SlurmdParameters=config_overrides
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
-NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=64000 Gres=gpu:2 State=UNKNOWN
-PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
+SlurmdLogFile={folder}/%n.log
+NodeName=first NodeHostname={host} NodeAddr=127.0.0.1 Port={first} CPUs=8 RealMemory=64000 Gres=gpu:2 State=UNKNOWN
+NodeName=second NodeHostname={host} NodeAddr=127.0.0.1 Port={second} CPUs=8 RealMemory=64000 Gres=gpu:2 State=UNKNOWN
+PartitionName=all Nodes=first,second Default=YES MaxTime=INFINITE State=UP
 """
-
+NODES = ("first", "second")
 
 SYSTEM = Path("/etc/slurm/slurm.conf")
 """Where commands look that were not told of another configuration: those inside a job are not."""
@@ -124,16 +124,16 @@ def _environment_of(process: int) -> list[bytes]:
 def cluster(folder: Path) -> Iterator[dict[str, str]]:
     """Start the daemons; yields the environment in which their commands work.
 
-    The node promises two GPUs that are not there: SLURM hands out their numbers, and steps find no device. It promises
+    Each node promises two GPUs that are not there: SLURM hands out their numbers, and steps find no device. It promises
     eight cores as well, so that jobs which need nothing of each other run side by side.
     """
-    for name in ("state", "spool"):
+    for name in ("state", *(f"spool-{node}" for node in NODES)):
         (folder / name).mkdir(parents=True)
     values = {
         "folder": folder,
         "host": socket.gethostname().split(".")[0],
         "controller": _free_port(),
-        "daemon": _free_port(),
+        **{node: _free_port() for node in NODES},
     }
     configuration = folder / configuration_of(os.getpid())
     configuration.write_text(CONFIGURATION.format(**values))
@@ -149,7 +149,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     munged += [f"--{name}-file={folder}/munged.{name}" for name in ("log", "pid", "seed")]
     with ExitStack() as stack:
         stack.callback(SYSTEM.unlink)
-        for command in (munged, ["slurmctld", "-D", "-c"], ["slurmd", "-D", "-N", str(values["host"])]):
+        for command in (munged, ["slurmctld", "-D", "-c"], *(["slurmd", "-D", "-N", node] for node in NODES)):
             stack.enter_context(_running(command, environment))
         _wait_until_idle(environment, folder)
         yield environment
@@ -183,10 +183,10 @@ def _wait_until_idle(environment: dict[str, str], folder: Path) -> None:
     end = time.monotonic() + 600  # for the message; daemons that start take seconds
     while time.monotonic() < end:
         state = subprocess.run(
-            ["sinfo", "--noheader", "-o", "%t"], env=environment, capture_output=True, text=True, check=False
+            ["sinfo", "--noheader", "-o", "%t %D"], env=environment, capture_output=True, text=True, check=False
         )
-        if state.stdout.strip() == "idle":
+        if state.stdout.split() == ["idle", str(len(NODES))]:
             return
         time.sleep(0.5)
     logs = "\n".join(path.read_text()[-2000:] for path in folder.glob("*.log"))
-    raise AssertionError(f"no idle node after ten minutes: {state.stdout} {state.stderr}\n{logs}")
+    raise AssertionError(f"no idle nodes after ten minutes: {state.stdout} {state.stderr}\n{logs}")

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 import yaml
 
+from decorec.artifacts.seal import digest_in
 from decorec.config.dask import DaskConfig
 from decorec.config.prepare import GraphConfig
 from decorec.data.parts import leave_one_out
@@ -33,6 +33,7 @@ needs_slurm = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 PROFILE = REPOSITORY / "profiles" / "slurm"
 TABLE = "results/tables/main.csv"
+MODEL = "results/sample/runs/sasrec-features/seed-0/fit/model.safetensors"
 ON_GPU = {
     *("features", "train", "production_train", "tune"),
     *("evaluate", "recommend", "modality_modes", "gradient_probe", "new_items"),
@@ -43,6 +44,14 @@ SHORT: dict[str, Any] = TINY | {
     "tables": {"main": ["sasrec-features"], "reference": "sasrec-features"},
 }
 """One training on the features, without the graph and the clusters."""
+
+
+def in_two(how: str) -> dict[str, Any]:
+    """The same in two processes: of one machine (``devices``), or of two (``nodes``)."""
+    run = SHORT["runs"]["sasrec-features"] | {"train": {how: 2}}
+    return SHORT | {"runs": {"sasrec-features": run}}
+
+
 WATCHING = """
 from snakemake.cli import main
 from snakemake_executor_plugin_slurm import Executor
@@ -126,10 +135,16 @@ def test_the_profile_runs_every_step_under_slurm_with_the_same_result(
 def test_a_job_that_needs_more_memory_gets_it_and_one_that_loses_its_node_runs_again(
     tmp_path: Path, local: Workplace, slurm: None
 ) -> None:
-    """Of a chain whose raw data are there: ingest, features, one training and what reads it."""
-    submitted, alone = (local.copy(tmp_path / name, SHORT) for name in ("submitted", "alone"))
+    """Of a chain whose raw data are there: ingest, features, one training and what reads it.
+
+    The training has two nodes, and computes what two processes of one machine do.
+    """
+    submitted, alone = (local.copy(tmp_path / how, in_two(how)) for how in ("nodes", "devices"))
     expected = alone.snakemake("--", TABLE)
     assert expected.returncode == 0, expected.stdout + expected.stderr
+    refused = submitted.snakemake("--", TABLE)
+    assert refused.returncode and "expected a job of SLURM for a training on 2 nodes, found no job" in refused.stderr
+    assert "Execute" not in refused.stderr, "before any job is started"
     for kept in ("encoders", "features"):
         shutil.rmtree(submitted.folder / "results/cache" / kept)
     rules = submitted.folder / "workflow/rules/acquire.smk"
@@ -144,9 +159,8 @@ def test_a_job_that_needs_more_memory_gets_it_and_one_that_loses_its_node_runs_a
         while not [job for job in jobs() if "rule_train/" in job["StdOut"] and job["JobState"] == "RUNNING"]:
             assert not result.done(), result.result().stdout + result.result().stderr
             time.sleep(1)  # a job starts Python three times before it can end
-        node = socket.gethostname().split(".")[0]
         for state in ("down", "resume"):
-            change = ["scontrol", "update", f"nodename={node}", f"state={state}", "reason=test"]
+            change = ["scontrol", "update", "nodename=second", f"state={state}", "reason=test"]
             subprocess.run(change, check=True)
         assert result.result().returncode == 0, result.result().stdout + result.result().stderr
     assert (submitted.folder / TABLE).read_bytes() == (alone.folder / TABLE).read_bytes()
@@ -162,7 +176,9 @@ def test_a_job_that_needs_more_memory_gets_it_and_one_that_loses_its_node_runs_a
     assert [job["TimeLimit"] for job in tried[:2]] == ["08:00:00", "16:00:00"]
     assert tried[-1]["JobState"] == "COMPLETED" and "COMPLETED" not in {job["JobState"] for job in tried[:-1]}
     trained = [job for job in jobs() if "rule_train/" in job["StdOut"]]
-    assert trained[-1]["JobState"] == "COMPLETED"
+    assert trained[-1]["JobState"] == "COMPLETED" and trained[-1]["NodeList"] == "first,second"
+    one, other = (digest_in(place.folder / MODEL) for place in (submitted, alone))
+    assert one == other != ""
     assert len(trained) > 1 or trained[0]["Restarts"] != "0", "by a new job, or SLURM has queued the lost one again"
 
 
