@@ -4,7 +4,7 @@ Trains a model without and with the difference and prints the mean of each over 
 of the paired difference. Test targets are never looked at.
 
     python -m benchmarks quality --folder results/scientific --difference '{"train": {"precision": "bf16"}}'
-        [--model sasrec] [--seeds 3] [--epochs 300] [--threads 1]
+        [--base '{"train": {"negatives": 512}}'] [--model sasrec] [--seeds 3] [--epochs 300] [--threads 1]
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks quality")
     parser.add_argument("--folder", type=Path, required=True, help="results/<data set>")
     parser.add_argument("--difference", type=json.loads, required=True)
+    parser.add_argument("--base", type=json.loads, default={}, help="values that both have")
     parser.add_argument("--model", choices=["sasrec", "decorec"], default="sasrec")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=300)
@@ -41,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(describe_machine())
-    base = {"model": {"name": options.model}, "train": {"epochs": options.epochs}}
+    base = merge({"model": {"name": options.model}, "train": {"epochs": options.epochs}}, options.base)
     results: list[list[list[float]]] = []
     for sections in (base, merge(base, options.difference)):
         results.append([_best(options.folder, sections, seed) for seed in range(options.seeds)])
