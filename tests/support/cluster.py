@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 __all__ = ["NEEDED", "cluster", "configuration_of", "end_dead", "is_dead", "missing"]
 
@@ -121,33 +122,37 @@ def _environment_of(process: int) -> list[bytes]:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[dict[str, str]]:
+def cluster() -> Iterator[dict[str, str]]:
     """Start the daemons; yields the environment in which their commands work.
+
+    Their folder has a short name of its own: a job is held for good if the socket of its step, in the spool of the node,
+    has a name of more than 107 bytes.
 
     Each node promises two GPUs that are not there: SLURM hands out their numbers, and steps find no device. It promises
     eight cores as well, so that jobs which need nothing of each other run side by side.
     """
-    for name in ("state", *(f"spool-{node}" for node in NODES)):
-        (folder / name).mkdir(parents=True)
-    values = {
-        "folder": folder,
-        "host": socket.gethostname().split(".")[0],
-        "controller": _free_port(),
-        **{node: _free_port() for node in NODES},
-    }
-    configuration = folder / configuration_of(os.getpid())
-    configuration.write_text(CONFIGURATION.format(**values))
-    (folder / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")
-    key = folder / "munge.key"
-    key.write_bytes(os.urandom(128))
-    key.chmod(0o400)
-    SYSTEM.parent.mkdir(exist_ok=True)
-    end_dead(SYSTEM)
-    SYSTEM.symlink_to(configuration)
-    environment = {**os.environ, "PATH": PATH, "SLURM_CONF": str(configuration)}
-    munged = ["munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket"]
-    munged += [f"--{name}-file={folder}/munged.{name}" for name in ("log", "pid", "seed")]
     with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True)))
+        for name in ("state", *(f"spool-{node}" for node in NODES)):
+            (folder / name).mkdir(parents=True)
+        values = {
+            "folder": folder,
+            "host": socket.gethostname().split(".")[0],
+            "controller": _free_port(),
+            **{node: _free_port() for node in NODES},
+        }
+        configuration = folder / configuration_of(os.getpid())
+        configuration.write_text(CONFIGURATION.format(**values))
+        (folder / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")
+        key = folder / "munge.key"
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o400)
+        SYSTEM.parent.mkdir(exist_ok=True)
+        end_dead(SYSTEM)
+        SYSTEM.symlink_to(configuration)
+        environment = {**os.environ, "PATH": PATH, "SLURM_CONF": str(configuration)}
+        munged = ["munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket"]
+        munged += [f"--{name}-file={folder}/munged.{name}" for name in ("log", "pid", "seed")]
         stack.callback(SYSTEM.unlink)
         for command in (munged, ["slurmctld", "-D", "-c"], *(["slurmd", "-D", "-N", node] for node in NODES)):
             stack.enter_context(_running(command, environment))

@@ -85,8 +85,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 
 
 @pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with cluster(tmp_path / "slurm") as environment:
+def slurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with cluster() as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         yield
