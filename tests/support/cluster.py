@@ -125,8 +125,8 @@ def _environment_of(process: int) -> list[bytes]:
 def cluster() -> Iterator[dict[str, str]]:
     """Start the daemons; yields the environment in which their commands work.
 
-    Their folder has a short name of its own: a job is held for good if the socket of its step, in the spool of the node,
-    has a name of more than 107 bytes.
+    Their folder has a short name of its own: a job is held for good if the socket of its step, in the spool of its
+    node, has a name of more than 107 bytes.
 
     Each node promises two GPUs that are not there: SLURM hands out their numbers, and steps find no device. It promises
     eight cores as well, so that jobs which need nothing of each other run side by side.
