@@ -151,12 +151,11 @@ class Config(Section):
 
     def _expect_what_given_splits_heed(self) -> None:
         """Refuse values that no data set heeds, where all have given splits and features: tables would not change."""
-        chosen = {
-            f"{section}.{key}": getattr(getattr(self, section), key)
-            for section, keys in NOT_OF_GIVEN_SPLITS.items()
-            for key in keys
-            if getattr(getattr(self, section), key) != getattr(type(getattr(self, section))(), key)
-        }
+        chosen: dict[str, Any] = {}
+        for name, idle in NOT_OF_GIVEN_SPLITS.items():
+            own: Section = getattr(self, name)
+            default = type(own)()
+            chosen |= {f"{name}.{key}": getattr(own, key) for key in idle if getattr(own, key) != getattr(default, key)}
         if chosen:
             keys = ", ".join(f"{key} is {value}" for key, value in chosen.items())
             raise ValueError(
