@@ -241,6 +241,9 @@ class AtomicDataset(Section):
     width: Width | dict[Modality, Width] = GIVEN_WIDTH
     """Number of values in a row of raw features: one number for all modalities, or one for each. Files with ids say
     theirs themselves."""
+    length: float | None = Field(None, gt=0, exclude_if=lambda length: length is None)
+    """Length that every vector is scaled to; null: as they come. Models start with maps that are meant for a length of
+    about 10, that of CLIP."""
     paper: PaperDataset | None = None
     """Name of this data set in the paper's tables."""
 

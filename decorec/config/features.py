@@ -10,10 +10,12 @@ from pydantic import Field, field_validator, model_validator
 from decorec.artifacts.layout import RESULTS, place_of
 from decorec.config.base import Section
 
-__all__ = ["FOLDER", "FeaturesConfig"]
+__all__ = ["FOLDER", "LENGTH", "FeaturesConfig"]
 
 FOLDER = "local-dir:"
 """Begins the name of a model that lies in a folder, with its weights."""
+LENGTH = 10.0
+"""About the length of the vectors of published CLIP models, for which the defaults of models are."""
 
 
 ENCODER_FILE = ".safetensors"
@@ -66,6 +68,10 @@ class FeaturesConfig(Section):
     """Type of the stored features. float16 halves the files, and what is read of them in a step: values keep 11 binary
     digits (a relative error up to 0.0005), and those below 0.00006 fewer; larger ones than 65,504 are refused. Models
     compute with them in float32 in any case. Vectors of a data set in atomic files stay in float32."""
+    length: float | None = Field(None, gt=0, exclude_if=lambda length: length is None)
+    """Length that every vector is scaled to, of texts and of pictures. null: 10 for those of lsa and of fit, whose own
+    lengths say nothing; vectors of published models and of your own stay as they come. Models start with maps that
+    are meant for a length of about 10, that of CLIP."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: the GPU if there is one."""
     batch_size: int = Field(128, ge=1)
@@ -121,6 +127,12 @@ class FeaturesConfig(Section):
             "text": self.encoder if text == "encoder" else text,
             "image": self.encoder if self.image == "encoder" else self.image,
         }
+
+    @property
+    def lengths(self) -> dict[Literal["text", "image"], float | None]:
+        """Length that the vectors of each modality are scaled to; None: as they come."""
+        own: dict[str, float | None] = {"lsa": LENGTH, "fit": LENGTH}
+        return {modality: self.length or own.get(way) for modality, way in self.ways.items()}
 
     def vectors(self, modality: Literal["text", "image"]) -> Path | None:
         """The file of vectors of one's own, if one is named."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,8 @@ from decorec.errors import DecorecError
 __all__ = ["FeatureFile", "Storage", "items_digest"]
 
 Storage = Literal["float32", "float16"]
+ROWS = 4_096
+"""Rows that are scaled at a time."""
 
 
 def items_digest(items: Sequence[str]) -> str:
@@ -29,7 +31,7 @@ def items_digest(items: Sequence[str]) -> str:
 class FeatureFile:
     """Features of one modality.
 
-    ``x`` [items, width] float32, or float16 where it stays on the disk; not normalised; rows of absent items are zero.
+    ``x`` [items, width] float32, or float16 where it stays on the disk; of any length; rows of absent items are zero.
     ``present`` [items] bool.
     ``items``: the item of each row. ``metadata``: encoder, weights, ... as text. ``origin``: where it was read from.
     """
@@ -97,6 +99,24 @@ class FeatureFile:
                 f"{items_digest(items)}; the file is damaged, delete it and run its step again"
             )
         return cls(x if mapped else x.astype(np.float32, copy=False), present, items, metadata, str(path))
+
+    def lengths(self) -> npt.NDArray[np.float64]:
+        """Length of each row, [items]; each depends on its own row alone."""
+        found = np.empty(len(self.x))
+        for start in range(0, len(self.x), ROWS):  # in float64 a whole large file would take much memory
+            block = slice(start, start + ROWS)
+            found[block] = np.linalg.norm(self.x[block].astype(np.float64), axis=1)
+        return found
+
+    def of_length(self, length: float) -> FeatureFile:
+        """The same directions, each row of the given ``length``; rows of zeros stay."""
+        own = self.lengths()
+        x = np.empty(self.x.shape, np.float32)
+        for start in range(0, len(x), ROWS):
+            block = slice(start, start + ROWS)
+            factor = length / np.where(own[block] > 0, own[block], 1)
+            x[block] = self.x[block].astype(np.float64) * factor[:, None]
+        return replace(self, x=x, metadata={**self.metadata, "length": f"{length:g}"})
 
     def aligned(self, items: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Rows and presence in the order of ``items``, in memory; rows of absent items are zero.

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,9 @@ from decorec.data.atomic_files import read_index
 from decorec.data.item_features import FeatureFile
 from decorec.errors import DecorecError
 from decorec.features.given import GivenVectors
+from decorec.features.lengths import tell
 
 __all__ = ["atomic_features"]
-
-log = logging.getLogger("decorec")
 RAW = "write it with x.astype('<f4').tofile(path)"
 FORMS = {
     b"\x93NUMPY": "an array of numpy (.npy)",
@@ -67,8 +65,11 @@ def atomic_features(*, dataset: AtomicDataset, modality: str, features: Path) ->
             f"{path}: expected a vector of at least one of the {len(names)} items of .item2index, found none (a row of "
             f"zeros is an item without one); take the file of this data set, or {modality} out of model.modalities"
         )
-    FeatureFile(x, present, names, metadata).write(features)
-    log.info("atomic-features: %s, %d of %d items, width %d", modality, present.sum(), len(names), x.shape[1])
+    file = FeatureFile(x, present, names, metadata)
+    if dataset.length is not None:
+        file = file.of_length(dataset.length)
+    file.write(features)
+    tell(features, file, "length in the section of the data set")
 
 
 def _read_rows(path: Path, names: list[str], width: int) -> npt.NDArray[np.float32]:

@@ -61,7 +61,7 @@ def encode_items(
         cache: folder results/cache, where rows of earlier runs are found and these are kept; None: nothing is kept.
 
     Returns:
-        ``text`` and ``image``: x [items, width] float32, not normalised; present [items] bool; the item ids.
+        ``text`` and ``image``: x [items, width] float32; present [items] bool; the item ids.
 
     Raises:
         DecorecError: no such encoder, its weights are not those that it was made with, or a picture cannot be read.
@@ -198,10 +198,12 @@ class Networked:
 class ItemEncoder:
     """An encoder of items. The vector of a text or a picture does not depend on what else is encoded with it.
 
-    ``ways``: of text and image. ``batch_size``: inputs per forward pass, on which the last digits depend.
+    ``ways``: of text and image. ``lengths``: what their vectors are scaled to; None: as they come. ``batch_size``:
+    inputs per forward pass, on which the last digits depend.
     """
 
     ways: Mapping[Modality, Way]
+    lengths: Mapping[Modality, float | None]
     batch_size: int
 
     @classmethod
@@ -225,7 +227,8 @@ class ItemEncoder:
             made["lsa"] = Analysed(Lsa.fit(inputs.texts.values, settings.text_width, settings.seed))
         for kind in sorted(networks - made.keys()):
             made[kind] = _made(kind, settings, inputs, cache, threads)
-        return cls({modality: made[way] for modality, way in settings.ways.items()}, settings.batch_size)
+        ways = {modality: made[way] for modality, way in settings.ways.items()}
+        return cls(ways, settings.lengths, settings.batch_size)
 
     @classmethod
     def read(cls, path: Path, device: Device) -> ItemEncoder:
@@ -235,7 +238,7 @@ class ItemEncoder:
             DecorecError: it is no such file, or the weights that it names are not those that it was made with.
         """
         arrays, metadata = read_arrays(path)
-        if not {"text", "image", "batch_size"} <= metadata.keys():
+        if not {"text", "image", "lengths", "batch_size"} <= metadata.keys():
             raise DecorecError(
                 f"{path}: expected an encoder that the step features has written (results/DATASET/encoder.safetensors),"
                 f" found another file; correct features.encoder, or {REMEDY}"
@@ -244,12 +247,13 @@ class ItemEncoder:
         for about in (metadata["text"], metadata["image"]):
             if about not in read:
                 read[about] = _read(path, json.loads(about), arrays, device)
-        return cls({"text": read[metadata["text"]], "image": read[metadata["image"]]}, int(metadata["batch_size"]))
+        ways: dict[Modality, Way] = {"text": read[metadata["text"]], "image": read[metadata["image"]]}
+        return cls(ways, json.loads(metadata["lengths"]), int(metadata["batch_size"]))
 
     def write(self, path: Path) -> None:
         """Write everything that the vectors depend on; equal encoders give equal bytes."""
         arrays: Arrays = {}
-        metadata = {"batch_size": str(self.batch_size)}
+        metadata = {"batch_size": str(self.batch_size), "lengths": json.dumps(self.lengths)}
         for modality, way in self.ways.items():
             about, own = way.saved()
             metadata[modality] = json.dumps(about, sort_keys=True)
@@ -263,7 +267,11 @@ class ItemEncoder:
             DecorecError: a picture is missing or damaged, or there are pictures and the encoder knows texts alone.
         """
         run = Run(self.batch_size, cache, threads)
-        return {modality: way.encode(modality, inputs, run) for modality, way in self.ways.items()}
+        found: dict[str, FeatureFile] = {}
+        for modality, way in self.ways.items():
+            file, length = way.encode(modality, inputs, run), self.lengths[modality]
+            found[modality] = file if length is None else file.of_length(length)
+        return found
 
 
 def _made(kind: str, settings: FeaturesConfig, inputs: EncoderInputs, cache: Path, threads: int) -> Networked:

@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NORM", "Lsa"]
+__all__ = ["Lsa"]
 
-NORM = 10.0
-"""Length of each row: about that of the features of published CLIP models, for which the defaults of models are."""
 RARE = 2
 """Texts that a word or pair of words must be in to count."""
 COUNTED: dict[str, Any] = {"ngram_range": (1, 2), "sublinear_tf": True}
@@ -68,17 +66,17 @@ class Lsa:
         return cls(terms, counts.idf_, decomposition.components_.astype(np.float32), f"{explained:.4f}")
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Features [texts, width], rows of length ``NORM``; zero for a text without a term."""
+        """Features [texts, width], of any length up to 1; zero for a text without a term."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         if not self.terms or not texts:
             return np.zeros((len(texts), len(self.components)), dtype=np.float32)
         counts = TfidfVectorizer(vocabulary=self.terms, **COUNTED)
         counts.idf_ = self.idf
-        x = counts.transform(texts) @ np.ascontiguousarray(self.components.T, dtype=np.float64)
-        lengths = np.linalg.norm(x, axis=1, keepdims=True)
-        scaled: npt.NDArray[np.float32] = (NORM * x / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-        return scaled
+        x: npt.NDArray[np.float32] = (
+            counts.transform(texts) @ np.ascontiguousarray(self.components.T, dtype=np.float64)
+        ).astype(np.float32)
+        return x
 
     @property
     def facts(self) -> dict[str, str]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from decorec.artifacts.seal import provenance
 from decorec.config.features import FeaturesConfig
 from decorec.errors import DecorecError
+from decorec.features.lengths import tell
 
 __all__ = ["features"]
-
-log = logging.getLogger("decorec")
 
 
 def features(
@@ -37,9 +35,9 @@ def features(
         cache: folder that is kept between runs (read and written): stored pictures, encoded rows, fitted encoders.
         encoder: encoder.safetensors (written): the encoder that was used. A copy of it can be pinned as
             features.encoder; then nothing is fitted, and the vectors of all other items stay as they are.
-        text: text.safetensors (written): x [items, width], in float32 or as features.storage says, not normalised, in
-            the order of the catalogue; present [items], false for an item without text, whose row in x is zero; the
-            item ids; and the encoder and its weights as metadata.
+        text: text.safetensors (written): x [items, width], in float32 or as features.storage says, in the order of the
+            catalogue, each row of the length that features.length says; present [items], false for an item without
+            text, whose row in x is zero; the item ids; and the encoder and its weights as metadata.
         image: image.safetensors (written): the same for pictures.
         threads: number of threads that prepare inputs and of threads of torch.
 
@@ -66,5 +64,4 @@ def features(
                 f"{next(iter(file.items), 'none')!r}), found none of them; correct the ids in the file"
             )
         file.write(path, settings.storage)
-        count = int(file.present.sum())
-        log.info("features: %s: %d items, %d present, width %d", path.name, len(file.items), count, file.x.shape[1])
+        tell(path, file, "features.length")

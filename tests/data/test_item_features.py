@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from decorec.artifacts.files import read_arrays, write_arrays
+from decorec.data import item_features
 from decorec.data.item_features import FeatureFile, Storage
 from decorec.errors import DecorecError
 
@@ -30,6 +31,20 @@ def test_rows_follow_the_items_and_absent_ones_are_zero(tmp_path: Path) -> None:
     x, present = FeatureFile.read(tmp_path / "f").aligned(["d", "ä", "b"])
     assert x.tolist() == [[9, 10, 11], [0, 0, 0], [0, 1, 2]]
     assert present.tolist() == [True, False, True]
+
+
+def test_rows_of_one_length_keep_their_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(item_features, "ROWS", 3)  # more rows than are scaled at a time
+    whole = example()
+    assert whole.lengths() == pytest.approx([5**0.5, 50**0.5, 149**0.5, 302**0.5])
+    zero = replace(whole, x=whole.x * whole.present[:, None])
+    found = zero.of_length(10)
+    assert found.x.dtype == np.float32 and found.metadata == {"encoder": "given", "length": "10"}
+    for row in (0, 2, 3):
+        assert found.x[row] == pytest.approx(whole.x[row] * 10 / np.linalg.norm(whole.x[row]), rel=1e-6)
+        alone = replace(zero, x=zero.x[row : row + 1], present=zero.present[row : row + 1], items=["one"])
+        assert np.array_equal(alone.of_length(10).x[0], found.x[row]), "a row does not depend on others"
+    assert not found.x[1].any()
 
 
 def test_unknown_item() -> None:

@@ -94,6 +94,14 @@ def test_histories_longer_than_fifty(tmp_path: Path) -> None:
     assert [found.items[start:end].tolist() for start, end in ends] == walks
 
 
+def test_given_vectors_of_one_length(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, [[0, 1, 2], [2, 1, 0, 1]], 3)
+    raw, scaled = FeatureFile.read(run(tmp_path)["text"]), FeatureFile.read(run(tmp_path, length=0.5)["text"])
+    assert raw.x == pytest.approx(scaled.x * raw.lengths()[:, None] / 0.5, rel=1e-6)
+    assert caplog.text.count("expected vectors of a length of about 10") == 2
+    assert "found 0.5 (median of 3)" in caplog.text and "length in the section of the data set: 10" in caplog.text
+
+
 def test_the_other_files(tmp_path: Path) -> None:
     write(tmp_path, [[0, 1, 2], [2, 1, 0, 1]], 3)
     outputs = run(tmp_path)
