@@ -153,8 +153,8 @@ class Costs:
         earlier = self._known[place]
         rate = RATES.get(f"{run.model.name} {stage}", OTHER)
         useful = median(best + 1 for best, _, _ in earlier) if earlier else rate.useful * _haste(config, stage)
-        patience = 0 if job.value("epochs-of") else config.patience
-        epochs = min(config.epochs, round(useful) + patience) if run.model.seeded else 1
+        patience, least = (0, 0) if job.value("epochs-of") else (config.patience, config.least_epochs)
+        epochs = min(config.epochs, max(round(useful) + patience, least)) if run.model.seeded else 1
         if (found := self._epoch(job, run, stage, earlier, rate)) is None:
             return None
         epoch, source = found

@@ -140,6 +140,9 @@ def test_a_cost_comes_from_the_best_source_that_there_is(tmp_path: Path, monkeyp
     longer = run.model_copy(update={"train": run.train.model_copy(update={"epochs": 7})})
     cost = costs.Costs({"shop": size}, kept).of(training(longer, "fit"))
     assert cost is not None and (cost.source, cost.epochs) == (costs.MEASURED, 7), "of so many epochs at most"
+    patient = run.model_copy(update={"train": run.train.model_copy(update={"least_epochs": 60})})
+    cost = costs.Costs({"shop": size}, kept).of(training(patient, "fit"))
+    assert cost is not None and (cost.source, cost.epochs) == (costs.MEASURED, 60), "patience ends none before"
     statistics(split={"training": 900})
     changed = costs.size_of("shop", jobs)
     assert changed is not None and costs.kept_epochs("shop", changed) == {}, "of other data"
@@ -151,6 +154,8 @@ def test_a_cost_comes_from_the_best_source_that_there_is(tmp_path: Path, monkeyp
     twin = layout.fill(layout.HISTORY, dataset="shop", run="sasrec", seed=4, stage="fit")
     production = costs.Costs({"shop": size}, kept).of(training(run, "fit", **{"epochs-of": twin}))
     assert production is not None and production.epochs == 20, "up to the best one, without patience"
+    production = costs.Costs({"shop": size}, kept).of(training(patient, "fit", **{"epochs-of": twin}))
+    assert production is not None and production.epochs == 20, "as many as its twin, whatever is the least"
     said = forecast(jobs, cores=2, detailed=True)
     assert "  shop sasrec fit: 2 x 30 epochs of 3.00 s, 0.8 GB (earlier jobs here)" in said
     assert "In all: 3 min of processor time, about 2 min by the clock with 2 cores, up to 1.6 GB of memory" in said
