@@ -2,12 +2,13 @@
 
 The interactions of a data set that is prepared are cut by time into the days before the first one and ``--days`` slices
 of as many interactions, or with ``--every N`` into as many slices of N days as the calendar (UTC) has them, the last of
-the data. Every morning both models are trained on all that was bought until then: one from nothing, one from its own
+the data. Every morning both models are trained on what was bought until then: one from nothing, one from its own
 checkpoint of the day before (the first day from nothing as well). Both are asked for the first purchase of the new day
-of every customer who has bought before: NDCG@10 among all items that were bought until then, which a new product is not
-yet. A day without such a customer is passed over. Training, early stopping and shapes are those of the run; the
-validation target is each customer's last purchase until the morning. Co-occurrence and clusters are computed anew every
-day, for both alike.
+of every customer who has bought at least two items before: NDCG@10 among all items that were bought until then, which a
+new product is not yet. A day without such a customer is passed over. Training, early stopping and shapes are those of
+the run, with leave-one-out: the validation target is the last item before the morning of a customer who is asked; of
+every other customer that item is held back as well, and the one before it is the validation target. Co-occurrence and
+clusters are computed anew every day, for both alike.
 
     python -m benchmarks daily [--folder results/sample] [--model decorec] [--difference '{}'] [--days 10] [--share 0.3]
                                [--every N] [--patience 5] [--seed 0] [--output daily.json]
@@ -81,7 +82,8 @@ def morning(
 ) -> tuple[Sequences, list[str], npt.NDArray[np.bool_]]:
     """What is known at the time ``cut``: sequences and items, and whose test target is the first purchase of the day.
 
-    A sequence ends with this purchase, or before the day. The item before the target is for validation.
+    A sequence ends with this purchase, or before the day; its last item is the test target, the one before it that of
+    validation. Customers with fewer than three items are left out.
     """
     assert data.timestamps is not None
     owner = np.repeat(np.arange(len(data.users)), data.lengths)
