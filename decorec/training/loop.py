@@ -76,7 +76,8 @@ def train_model(
         ranks: the processes that train together; each calls this with the same arguments.
 
     Returns:
-        One row per epoch: epoch, loss (mean training loss), valid metrics (if there was a validation), best (bool).
+        One row per epoch: epoch, loss (mean over the targets of all its steps; with a horizon the k-th item ahead has
+        the weight 1 / k), valid metrics (if there was a validation), best (bool).
 
     Raises:
         DecorecError: the model reads what the data set does not have, or the loss does not heed a value.
@@ -129,7 +130,7 @@ def train_model(
             look = None if on_gradients is None else partial(on_gradients, epoch, now.step)
             factor = warmup(now.step, samples, config)
             now.count(batch, train_step(model, batch, now.adam, config, factor, look, now.average, ranks))
-        loss = float(now.total) / now.targets
+        loss = float(now.total) / now.weight
         if not isfinite(loss):
             raise UnfitValuesError(
                 f"{label}, epoch {epoch}: expected a finite loss, found {loss}; training diverged, lower "

@@ -26,7 +26,7 @@ from decorec.training.ranks import ALONE, Ranks
 __all__ = ["TrainingState"]
 
 Arrays = dict[str, npt.NDArray[Any]]
-FACTS = ("epoch", "batch", "step", "targets", "history")
+FACTS = ("epoch", "batch", "step", "weight", "history")
 
 
 class TrainingState:
@@ -46,10 +46,12 @@ class TrainingState:
         self.history: list[dict[str, Any]] = []
         self.epoch = -1
         """The epoch that has begun; -1 before the first one."""
-        self.batch = self.step = self.targets = 0
-        """Batches of this epoch and steps of all epochs that are done, and predictions of this epoch."""
+        self.batch = self.step = 0
+        """Batches of this epoch and steps of all epochs that are done."""
+        self.weight = 0.0
+        """What the predictions of this epoch weigh together (``Batch.weight``)."""
         self.total = torch.zeros((), device=model.item_data.device)
-        """Sum of the losses of this epoch's predictions."""
+        """Sum of their losses, each with its weight."""
         self._order_at_start = self.order.get_state()
 
     def begin(self, epoch: int) -> None:
@@ -57,7 +59,7 @@ class TrainingState:
         if self.config.restart and epoch:
             self.adam = build_optimizer(self.model, self.config)
         self.ranks.before_epoch(self.model)
-        self.epoch, self.batch, self.targets = epoch, 0, 0
+        self.epoch, self.batch, self.weight = epoch, 0, 0.0
         self.total = torch.zeros_like(self.total)
         self._order_at_start = self.order.get_state()
 
@@ -67,8 +69,8 @@ class TrainingState:
 
     def count(self, batch: Batch, loss: Tensor) -> None:
         """Note that a step with ``batch`` is done; ``loss`` is its mean loss."""
-        self.total += len(batch.targets) * loss
-        self.targets += len(batch.targets)
+        self.total += batch.weight * loss
+        self.weight += batch.weight
         self.batch += 1
         self.step += 1
 

@@ -89,7 +89,9 @@ def train(
         state: the state of the training (read and written, removed at the end), kept between runs of the step.
         model: model.safetensors (written): the weights of the best epoch and the constant item data; with
             train.negatives, of features of more than 1 GB the path and the digest of their file.
-        history: history.parquet (written), one row per epoch: epoch, loss, validation metrics, best.
+        history: history.parquet (written), one row per epoch: epoch, loss (of training, in its steps: with dropout, and
+            before the weights are averaged), metrics of the validation items (history kept, the weights as they would
+            be stored; in the last stage with experts), best.
         config: config.json (written): run, stage, seed and versions; together with the model file it rebuilds the
             trained model.
         tensorboard: folder for curves of loss, validation metrics and seconds of every epoch (written); by default

@@ -259,6 +259,21 @@ def test_a_horizon_trains_on_later_items_too(name: str, stage: str) -> None:
     assert far > near
 
 
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_the_loss_of_an_epoch_is_the_mean_over_its_targets_however_they_are_divided(horizon: int) -> None:
+    data, run = small.sequences(), small.run(name="sasrec")
+    values = {"epochs": 1, "horizon": horizon, "learning_rate": 1e-30, "averaging": 0.0}
+    losses = []
+    for batch_size in (7, 10_000):
+        model = small.model(data, run, "fit")
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(30)  # or the losses of all targets are nearly those of chance
+        config = run.train.stage("fit").model_copy(update=values | {"batch_size": batch_size})
+        losses.append(train_model(model, data, config, 0)["loss"][0])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("flags", "warned"), [("fma avx2", True), ("fma avx2 avx512_bf16", False), ("fma amx_bf16", False)]
 )
