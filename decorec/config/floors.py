@@ -70,8 +70,8 @@ class ContentKnnConfig(WithHistory):
     name: Literal["content-knn"]
     features: FeatureForm = "whitened"
     """raw: the rows of text and picture, each of length 1; centred: without the mean of these rows, then of length 1
-    again; whitened: divided as well, in each direction of their covariance, by the root of its variance + 0.1 times the
-    mean of these variances."""
+    again; whitened: divided as well, in each direction of their covariance, by the root of a sum: its variance, and 0.1
+    times the mean of these variances."""
 
     def needs(self, stage: str) -> tuple[str, ...]:
         """Inputs of the model in ``stage`` besides the sequences."""
