@@ -41,9 +41,9 @@ def _read(files: list[Path]) -> dict[tuple[str, str, str], list[Gates]]:
             raise DecorecError(
                 f"{file}: expected a run of decorec, found {model.config.name}; remove it from tables.gates"
             )
-        with torch.no_grad():
-            for part, gates in model.gates().items():
-                found.setdefault((where.dataset, where.run, part), []).append(gates.double().numpy())
+        with torch.no_grad():  # in double precision: which of two gates is smaller must not be a matter of rounding
+            for part, gates in model.double().gates().items():
+                found.setdefault((where.dataset, where.run, part), []).append(gates.numpy())
     return found
 
 

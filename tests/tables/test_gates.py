@@ -43,10 +43,11 @@ def saved(
 def test_gates_by_layer_over_items_and_seeds(tmp_path: Path) -> None:
     models = [saved(tmp_path, "decorec", 0, (HIGH, 0.0)), saved(tmp_path, "decorec", 1, (0.0, HIGH))]
     models.append(saved(tmp_path, "deep", 0, (HIGH, -HIGH)))
+    models.append(saved(tmp_path, "open", 0, (20.0, 19.0)))
     outputs = outputs_of(tmp_path, "gates")
     gates_table(models=models, **outputs)
     rows = {(row["run"], row["part"], row["layer"]): row for row in records(outputs["csv"])}
-    assert len(rows) == 2 * (1 + 1 + 2)
+    assert len(rows) == 3 * (1 + 1 + 2)
     for layer in "12":
         row = rows["decorec", "ids", layer]
         assert [row[key] for key in ("mean", "seeds", "falls")] == ["0.625000", "2", "0.500000"], "falls with seed 0"
@@ -54,6 +55,7 @@ def test_gates_by_layer_over_items_and_seeds(tmp_path: Path) -> None:
         assert (row["low"], row["high"]) == ("0.500000", "0.750000")
     assert [rows["deep", "ids", layer]["mean"] for layer in "12"] == ["0.750000", "0.250000"]
     assert {rows["deep", "ids", layer]["falls"] for layer in "12"} == {"1.000000"}
+    assert rows["open", "ids", "1"]["falls"] == "1.000000", "both are 1 in single precision"
     text = rows["decorec", "text", "1"]
     assert (text["mean"], text["std"], text["falls"]) == ("0.500000", "0.000000", "")
     assert rows["deep", "text", "1"]["std"] == "", "one seed"
