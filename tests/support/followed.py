@@ -18,7 +18,7 @@ REFUSED = "# is refused\n"
 """Ends a block of commands whose last one fails."""
 PLANNED = re.compile(r"\w+ \d+|Training .*")
 """Lines of a plan: what they count does not depend on the size of a shop."""
-VARYING = re.compile(r"\b[AB][0-9A-Z]{9,13}\b|(?:[-+]?\b\d+(?:[.,:]\d+)*\b(?: (?:s|min|h)\b)? ?)+")
+VARYING = re.compile(r"\b[AB][0-9A-Z]{9,13}\b|(?:[-+]?\b\d+(?:[.,:][-+]?\d+)*\b(?: (?:s|min|h)\b)? ?)+")
 """Ids of products and customers, numbers, and spans of time."""
 
 
