@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from itertools import islice, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,15 +22,14 @@ from decorec.config.features import FeaturesConfig
 from decorec.config.models import ModelConfig
 from decorec.config.prepare import FilterConfig, GraphConfig, InterestsConfig, SplitConfig
 from decorec.config.recommend import RecommendConfig
-from decorec.config.runs import SECTIONS, Run, nested, resolve, with_values
+from decorec.config.runs import SECTIONS, Run, nested, resolve
+from decorec.config.search_space import expect_search_space
 from decorec.config.tables import KNOBS, LISTS, ReportConfig, TablesConfig
 from decorec.config.training import TrainConfig, TuningConfig
 from decorec.errors import DecorecError
 
 __all__ = ["Config", "RunDifference", "TunedDifference", "describe", "load", "schema"]
 
-COMBINATIONS = 10_000
-"""Combinations of values that tuning may try which are checked beforehand: more than the search space of any model."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 NOT_OF_GIVEN_SPLITS = {"filter": ("kcore", "duplicates", "require"), "features": ("text", "image")}
 """Section -> its keys that choose what is computed, and that a data set with given splits and features does not heed.
@@ -255,46 +253,13 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _search_spaces_fit_their_runs(self) -> Config:
-        for name, space in self.tuning.space.items():
+        for name in self.tuning.space:
             if name not in self.tables.main:
                 raise ValueError(f"tuning.space names {name!r}; expected a run of tables.main: {self.tables.main}")
-            if "model.name" in space:
-                raise ValueError(
-                    f"tuning.space.{name}: expected keys of its model, found model.name; declare a run of the other one"
-                )
         for name in self.tables.main:
-            run = self.run(name)
-            space = self.tuning.space.get(name, run.model.space)
-            for values in islice(product(*space.values()), COMBINATIONS):
-                chosen = dict(zip(space, values, strict=True))
-                try:
-                    tried = with_values(run, chosen)
-                except ValidationError as error:
-                    raise ValueError(explain(error, f"runs.{name}, where tuning tries {chosen}", Run)) from error
-                if tried.stages != run.stages or not _needs(tried) <= _needs(run):
-                    raise ValueError(
-                        f"runs.{name}, where tuning tries {chosen}: expected values that leave its stages and what it "
-                        "reads alone; declare another run"
-                    )
-        for name, space in self.tuning.space.items():
-            self._expect_an_effect(name, space)
+            own = self.tuning.space.get(name)
+            expect_search_space(self.run(name), own, f"tuning.space.{name}", f"runs.{name}")
         return self
-
-    def _expect_an_effect(self, name: str, space: Mapping[str, list[Any]]) -> None:
-        """Refuse a key of a run's own search space that changes no trial in any combination of the others."""
-        run = self.run(name)
-        idle = [key for key, values in space.items() if any(with_values(run, {key: one}) != run for one in values)]
-        for values in islice(product(*space.values()), COMBINATIONS):
-            if not idle:
-                return
-            tried = with_values(run, dict(zip(space, values, strict=True)))
-            idle = [key for key in idle if _same(tried, with_values(tried, {key: run.at(key)}))]
-        if idle:
-            raise ValueError(
-                f"tuning.space.{name}: expected keys that change what its trials compute, found {', '.join(idle)}, "
-                f"which no trial of its model ({run.model.name}) heeds: each trains from nothing, in one process, and "
-                f"is judged by NDCG@10; remove {'it' if len(idle) == 1 else 'them'}"
-            )
 
     def run(self, name: str, dataset: str | None = None) -> Run:
         """The run ``name``: base sections, preset and difference, merged and validated.
@@ -411,20 +376,9 @@ def _named(known: Mapping[str, list[Run]], runs: list[Run], own: str, what: str)
     return next((name for name, same in known.items() if same == runs), own)
 
 
-def _same(one: Run, other: Run) -> bool:
-    """Whether trials of two runs with the same stages compute the same."""
-    one, other = one.trial(), other.trial()
-    return all(one.for_stage(stage).dump() == other.for_stage(stage).dump() for stage in one.stages)
-
-
-def _needs(run: Run) -> set[str]:
-    """What a run reads besides the sequences."""
-    return {need for stage in run.stages for need in run.needs(stage)}
-
-
 def _features(run: Run) -> set[str]:
     """Modalities whose features or interests a run reads."""
-    return {need.partition(".")[2] for need in _needs(run)} - {""}
+    return {need.partition(".")[2] for need in run.every_need()} - {""}
 
 
 def load(values: Mapping[str, Any], origin: str = "config.yaml") -> Config:

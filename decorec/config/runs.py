@@ -96,6 +96,10 @@ class Run(Section):
         experts = self.experts.needs() if stage == self.stages[-1] else ()
         return tuple(dict.fromkeys((*self.model.needs(stage), *experts)))
 
+    def every_need(self) -> set[str]:
+        """Inputs of all stages besides the sequences."""
+        return {need for stage in self.stages for need in self.needs(stage)}
+
     def for_stage(self, stage: str) -> Run:
         """This run, with values that have no effect on ``stage`` set to their defaults; equal values: equal results."""
         ignored_stages = {name for name in STAGES if name != stage}

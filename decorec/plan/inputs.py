@@ -163,7 +163,7 @@ class Inputs(Sharing):
 
     def features_of(self, run: str) -> set[str]:
         """Modalities whose features a run reads."""
-        needed = {need for stage in self.runs[run].stages for need in self.runs[run].needs(stage)}
+        needed = self.runs[run].every_need()
         return {need.removeprefix("features.") for need in needed if need.startswith("features.")}
 
     def _expect_pictures(self, dataset: str, section: FolderDataset) -> None:

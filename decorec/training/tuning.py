@@ -25,6 +25,7 @@ from decorec.artifacts.files import write_table
 from decorec.artifacts.resume import Keeper
 from decorec.artifacts.schemas.trials import TRIALS, best_trial
 from decorec.config.runs import Run, with_values
+from decorec.config.search_space import expect_search_space
 from decorec.config.training import SearchSpace, TuningConfig
 from decorec.data.sequences import Sequences, read_vocab
 from decorec.errors import DecorecError, UnfitValuesError
@@ -97,8 +98,9 @@ def tune(
         threads: number of threads of torch.
 
     Raises:
-        DecorecError: the model has nothing to choose, the run starts from an earlier model (train.start), all trials
-            have failed, or an input is missing or does not fit the vocabulary.
+        DecorecError: the model has nothing to choose, the run starts from an earlier model (train.start), a key or a
+            value of the search space cannot be tried, all trials have failed, or an input is missing or does not fit
+            the vocabulary.
     """
     torch.set_num_threads(threads)
     if run.train.start is not None:
@@ -106,6 +108,10 @@ def tune(
             f"tune: expected a run that starts from nothing, found train.start: {run.train.start}; trials of other "
             "sizes cannot start from it, so remove train.start while values are chosen"
         )
+    try:
+        expect_search_space(run, None if space is None else space.root, "--space", "--run")
+    except ValueError as error:
+        raise DecorecError(f"tune: {error}") from error
     items, data = read_vocab(vocab), Sequences.read(sequences)
     inputs = ModelInputs.of(features, interests, cooccurrence)
 

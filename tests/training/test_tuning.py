@@ -493,6 +493,25 @@ def test_keys_that_no_trial_heeds_are_refused(run: dict[str, Any], space: dict[s
         load(values)
 
 
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"train.monitor": ["loss"]}, r"--space: expected keys that change .*, found train\.mon.*"),
+        ({"train.stage1.epochs": [3]}, r"--space: .*found train\.stage1\.epochs, which no trial of .*sasrec.*"),
+        ({"model.name": ["ease"]}, r"--space: expected keys of its model, found model\.name; .*"),
+        ({"model.encoder.dropout": [2]}, r"--run, where tuning tries {'model.encoder.dropout': 2}.*\n.*dropout.*"),
+        ({"model.drop": [0.1]}, r"--run, where tuning tries .*\n.*model\.sasrec\.drop: unknown key.*"),
+    ],
+)
+def test_the_command_refuses_what_the_configuration_refuses(
+    space: dict[str, list[Any]], message: str, tmp_path: Path
+) -> None:
+    given, tried = files(tmp_path, small.sequences()), SearchSpace.model_validate(space)
+    with pytest.raises(DecorecError, match=f"tune: {message}"):
+        tune(run=ONCE, settings=TuningConfig(trials=2), space=tried, **given)
+    assert not given["cache"].exists()
+
+
 def test_every_described_run_of_the_main_table_is_tuned_with_the_same_number_of_trials() -> None:
     runs = {name: {"model": {"name": name}} for name in ("decorec", "sasrec", "popularity")}
     runs["decorec-released"] = {"method": "released"}  # type: ignore[dict-item]
