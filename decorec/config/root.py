@@ -103,7 +103,8 @@ class Config(Section):
     tuned: dict[str, dict[str, TunedDifference]] = {}
     """Data set -> run -> values chosen there on validation items, which replace the run's own; `decorec tuned` writes
     them. A run without an entry applies its differences to the values of the run with its model's name (an ablation to
-    those of decorec); presets do not. Data sets that are not configured may be listed too."""
+    those of decorec); presets do not. Data sets that are not configured may be listed too; a call says so where such
+    a name is nearly that of a configured one."""
     external: dict[str, ExternalConfig] = {}
     """Recommendations of other programs by name, which the table external puts beside the runs of the main table."""
     tables: TablesConfig = TablesConfig()
@@ -111,10 +112,10 @@ class Config(Section):
     recommend: RecommendConfig = RecommendConfig()
     tuning: TuningConfig = TuningConfig()
 
-    @field_validator("datasets", "runs", "external")
+    @field_validator("datasets", "runs", "tuned", "external")
     @classmethod
     def _names(cls, value: dict[str, Any], field: ValidationInfo) -> dict[str, Any]:
-        taken = TAKEN if field.field_name == "datasets" else (RESULTS,)
+        taken = TAKEN if field.field_name in ("datasets", "tuned") else (RESULTS,)
         for name in value:
             if not NAME.fullmatch(name):
                 raise ValueError(f"names are lower-case letters, digits and hyphens, found {name!r}")

@@ -1,4 +1,4 @@
-"""Values of a run that count for nothing, because values that were chosen on the data set stand before them."""
+"""Values that count for nothing: those of a run that chosen ones replace, and chosen ones of a misspelt data set."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from decorec.config import Config
+from decorec.config.meant import nearest
 from decorec.config.runs import flat
 
-__all__ = ["overruled"]
+__all__ = ["misspelt", "overruled"]
 
 NAMED = 3
 """Runs that a line names."""
@@ -31,6 +32,24 @@ def overruled(config: Config) -> list[str]:
         f"{key}: {own} is not used on {dataset} by {_named(runs)}, since tuned.{dataset} says {used}; change it there"
         for (dataset, key, own, used), runs in found.items()
     ]
+
+
+def misspelt(config: Config) -> list[str]:
+    """One line for each data set under ``tuned`` that is not configured, but is named nearly as one that is.
+
+    Others are there on purpose: a file of data sets replaces those of config.yaml, and leaves its ``tuned`` as it is.
+    So are those that have a part of a name more or less, as sample and sample-full.
+    """
+    found = {name: nearest(name, config.datasets) for name in config.tuned.keys() - config.datasets.keys()}
+    return [
+        f"tuned.{name}: its values are not used, since no data set has this name; did you mean {close!r}?"
+        for name, close in sorted(found.items())
+        if close is not None and not _is_variant(name, close)
+    ]
+
+
+def _is_variant(one: str, other: str) -> bool:
+    return one.startswith(f"{other}-") or other.startswith(f"{one}-")
 
 
 def _written(config: Config, name: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a call says of values that tuned ones replace."""
+"""What a call says of values that count for nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import yaml
 
 from decorec.config import load
 from decorec.config.base import merge
-from decorec.plan.overruled import overruled
+from decorec.errors import DecorecError
+from decorec.plan.overruled import misspelt, overruled
 from tests.support.workplace import REPOSITORY, TINY, Workplace
 
 CONFIG = REPOSITORY / "config"
@@ -29,13 +30,16 @@ def shipped(*names: str) -> dict[str, Any]:
     "names",
     [
         (),
+        ("sample-full.yaml",),
+        ("hm-large.yaml", "tuned-hm.yaml"),
         ("advantages.yaml",),
         ("scientific.yaml", "competitors.yaml", "tuned-scientific.yaml", "advantages.yaml"),
         ("hm.yaml", "competitors-times.yaml", "temporal.yaml", "tuned-hm.yaml"),
     ],
 )
 def test_the_files_of_the_repository_overrule_nothing(names: tuple[str, ...]) -> None:
-    assert overruled(load(shipped(*names))) == []
+    config = load(shipped(*names))
+    assert overruled(config) == [] and misspelt(config) == []
 
 
 def test_values_that_count_for_nothing_are_named_with_their_runs() -> None:
@@ -51,9 +55,24 @@ def test_values_that_count_for_nothing_are_named_with_their_runs() -> None:
     assert overruled(load(elsewhere)) == [], "the values of the sample shop are for the sample shop"
 
 
+def test_a_data_set_that_is_nearly_named_as_a_configured_one_is_told() -> None:
+    """Values of quite other data sets stand there on purpose, as those of the sample shop in config.yaml."""
+    values = {"sasrec": {"model": {"dim": 32}}}
+    tuned = {"scientifc": values, "hm": values, "scientific-2023": values}
+    assert misspelt(load(merge(shipped("scientific.yaml"), {"tuned": tuned}))) == [
+        "tuned.scientifc: its values are not used, since no data set has this name; did you mean 'scientific'?"
+    ]
+    for never in ("Scientific", "hm_large", "results"):
+        with pytest.raises(DecorecError, match=rf"tuned: .*found '{never}'"):
+            load(shipped() | {"tuned": {never: values}})
+
+
 def test_a_dry_run_says_it(tmp_path: Path) -> None:
-    tuned = {"sample": {"decorec": {"train": {"epochs": 3}}}}
+    tuned = {name: {"decorec": {"train": {"epochs": 3}}} for name in ("sample", "smaple")}
     workplace = Workplace(tmp_path / "place", TINY | {"tuned": tuned})
     result = workplace.snakemake("--dry-run", "results/tables/main.csv")
-    line = "train.epochs: 2 is not used on sample by decorec, since tuned.sample says 3; change it there"
-    assert (result.stdout + result.stderr).count(line) == 1
+    for line in (
+        "train.epochs: 2 is not used on sample by decorec, since tuned.sample says 3; change it there",
+        "tuned.smaple: its values are not used, since no data set has this name; did you mean 'sample'?",
+    ):
+        assert (result.stdout + result.stderr).count(line) == 1

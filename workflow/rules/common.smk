@@ -34,7 +34,7 @@ from decorec.plan.estimate import forecast
 from decorec.plan.gpu_memory import asked
 from decorec.plan.inputs import INGESTED
 from decorec.plan.jobs import names_of
-from decorec.plan.overruled import overruled
+from decorec.plan.overruled import misspelt, overruled
 from decorec.plan.plan import Plan
 from decorec.plan.resources import memory, memory_of_rows, over_nodes, runtime
 from decorec.plan.running import enter
@@ -92,7 +92,7 @@ except DecorecError as error:
     raise WorkflowError(str(error)) from None
 
 if workflow.is_main_process:
-    for line in overruled(plan.config):
+    for line in [*overruled(plan.config), *misspelt(plan.config)]:
         logger.warning(line)
 
 step = partial(commands.step, reproducible=plan.config.reproducible)
