@@ -78,20 +78,24 @@ def from_lists(
 
 
 def expect_ids(name: str, ids: Iterable[str]) -> list[str]:
-    """The ids of an argument; other values would be unknown items, or none at all, without a word.
+    """The ids of an argument, without blanks around them, as all files of a shop are read.
+
+    Other values would be unknown items, or none at all, without a word.
 
     Raises:
         DecorecError: it is one text, or holds what is no text.
     """
     if isinstance(ids, str):
         raise DecorecError(f"{name}: expected several ids, found the text {ids!r}; give a list")
-    found = list(ids)
-    for one in found:
-        if not isinstance(one, str):
-            raise DecorecError(
-                f"{name}: expected ids as text, found {one!r} ({type(one).__name__}); write them as the catalogue does"
-            )
-    return found
+    return [_expect_id(name, one) for one in ids]
+
+
+def _expect_id(name: str, one: object) -> str:
+    if not isinstance(one, str):
+        raise DecorecError(
+            f"{name}: expected ids as text, found {one!r} ({type(one).__name__}); write them as the catalogue does"
+        )
+    return one.strip()
 
 
 def expect_times(times: Sequence[int]) -> None:

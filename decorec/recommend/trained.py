@@ -62,7 +62,7 @@ class TrainedRun:
     """A trained run, ready to use.
 
     A history is all that somebody bought, oldest first. Items that the model does not know are passed over; it reads
-    the last ``model.length`` of the others. Not safe for several threads at once.
+    the last ``model.length`` of the others. Blanks around an id do not count. Not safe for several threads at once.
     """
 
     def __init__(self, trained: Checkpoint, folder: Path | None = None) -> None:
@@ -245,6 +245,7 @@ class TrainedRun:
         Raises:
             DecorecError: the model does not know the item, or k is out of bounds.
         """
+        (item,) = expect_ids("item", [item])
         place = self._place(item)
         _expect_length(k)
         if not self._has_vectors:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from decorec.config.recommend import Exclude, Fallback
 from decorec.recommend.histories import LAST
@@ -31,7 +31,8 @@ MOST_K = 1_000
 MOST_IDS = 10_000
 LONGEST_ID = 256
 
-Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
+Id = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_ID)]
+"""Blanks around an id do not count, as in the files of a shop."""
 K = Annotated[int, Field(ge=1, le=MOST_K)]
 
 

@@ -65,6 +65,17 @@ def test_every_customer_gets_a_list_also_with_one_purchase_or_unknown_items(tmp_
     assert (tmp_path / "lists.parquet").exists()
 
 
+def test_blanks_around_ids_do_not_count(tmp_path: Path) -> None:
+    own = pl.read_parquet(run(tmp_path))
+    wide = tmp_path / "wide.csv"
+    wide.write_text(SHOP.replace("item 3", " item 3 ").replace("bob", " bob"))
+    assert pl.read_parquet(run(tmp_path, "wide.parquet", histories=wide)).equals(own)
+    similar = [tmp_path / "near.csv", tmp_path / "wide-near.csv"]
+    for output, item in zip(similar, ("item 7", " item 7"), strict=True):
+        run(tmp_path, output.name, similar_to=item)
+    assert similar[0].read_bytes() == similar[1].read_bytes()
+
+
 def test_settings_are_heeded(tmp_path: Path) -> None:
     (tmp_path / "stock.txt").write_text("item 2\n\n item 4 \nitem 6\nitem 3\nnot sold any more\n")
     (tmp_path / "banned.csv").write_text("item,why\nitem 6,recalled\n")

@@ -105,6 +105,19 @@ def test_unknown_items_are_passed_over(tmp_path: Path) -> None:
     assert trained.recommend(["other", *history[:2], "another", *history[2:]]) == trained.recommend(history)
 
 
+def test_blanks_around_ids_do_not_count(tmp_path: Path) -> None:
+    """As in the tables of a shop, from which the ids of the model are."""
+    trained, data = load(tmp_path)
+    history = names(data, 0)
+    wide = [f" {item}\t" for item in history]
+    best = ids(trained.recommend(history))
+    assert ids(trained.recommend(wide)) == best
+    only = [f" {item}" for item in best]
+    assert ids(trained.recommend(history, exclude_items=[f"{best[0]}\n"], only=only)) == best[1:]
+    assert trained.similar(" item 7 ", 5) == trained.similar("item 7", 5)
+    assert np.array_equal(trained.embed(wide), trained.embed(history))
+
+
 def test_who_bought_nothing_known_gets_what_is_popular(tmp_path: Path) -> None:
     """The counts of ``small.save`` are 0, 1, 2, ..."""
     trained, _ = load(tmp_path)
@@ -147,6 +160,7 @@ def test_arguments_that_would_change_nothing_are_refused(tmp_path: Path) -> None
         (lambda: trained.recommend([], fallback="no"), "fallback: expected popular or none, found 'no'"),  # type: ignore[arg-type]
         (lambda: trained.recommend(history, 2.5), "k: expected 1 or more, found 2.5"),  # type: ignore[arg-type]
         (lambda: trained.recommend(history, True), "k: expected 1 or more, found True"),
+        (lambda: trained.similar(7), r"item: expected ids as text, found 7 \(int\)"),  # type: ignore[arg-type]
         (lambda: trained.similar("item 1", 0), "k: expected 1 or more, found 0"),
         (
             lambda: trained.recommend(history, times=[5] * (len(history) - 1) + [4]),

@@ -84,6 +84,10 @@ def test_the_answers_are_those_of_the_library(service: Service, trained: Trained
     for body, arguments in cases:
         for asked in (history, [], ["unknown"]):
             assert shown(service.recommend(asked, **body)) == listed(trained.recommend(asked, **arguments)), body
+    wide = {"exclude_items": [f"{ITEMS[5]} "], "only": [f" {item}" for item in ITEMS[4:9]], "clusters": True}
+    narrow = {"exclude_items": [ITEMS[5]], "only": ITEMS[4:9], "clusters": True}
+    blanks = [f" {item} " for item in history]
+    assert service.recommend(blanks, explain=True, **wide) == service.recommend(history, explain=True, **narrow)
     assert service.recommend(["unknown"], fallback="none") == []
     (first,) = service.recommend(history, k=1, explain=True)
     assert first["score"] == pytest.approx(trained.recommend(history, 1)[0].score)
@@ -93,6 +97,7 @@ def test_the_answers_are_those_of_the_library(service: Service, trained: Trained
     assert first["because"]["cosine"] == pytest.approx(cosines[nearest], abs=1e-6)
     answer = service.ask("/similar", {"item": ITEMS[4], "k": 5})
     assert shown(answer.json()["items"]) == listed(trained.similar(ITEMS[4], 5))
+    assert service.ask("/similar", {"item": f" {ITEMS[4]}", "k": 5}).json() == answer.json()
 
 
 def test_reasons_are_those_of_the_model(service: Service, trained: TrainedRun) -> None:
@@ -210,6 +215,7 @@ def test_refusals_say_why(service: Service) -> None:
         ({"history": [], "exclude": "all"}, "exclude: Input should be 'bought' or 'nothing', found 'all'"),
         ({"history": [], "histroy": []}, "histroy: unknown key"),
         ({"history": ["x" * 257]}, "at most 256 characters"),
+        ({"history": [" "]}, "at least 1 character"),
         ({"history": [], "only": ["unknown"]}, "candidates: expected items of the model's 40"),
         ({"history": [], "exclude_items": ITEMS}, "candidates: expected items of the model's 40"),
         ({"history": [], "category": "hats"}, "category: expected one of 9, such as 'all', found 'hats'"),
