@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from decorec.artifacts import layout
-from decorec.artifacts.files import write_arrays, write_table
+from decorec.artifacts.files import write_arrays, write_csv, write_table
 from decorec.artifacts.seal import provenance
 from decorec.models import checkpoint
 from decorec.recommend.extensible import load
 from decorec.recommend.histories import read_histories
-from decorec.recommend.new_items import ADDED, DESCRIBED, write_added
+from decorec.recommend.new_items import ADDED, DESCRIBED, UNPICTURED, write_added
 
 __all__ = ["add_items"]
 
@@ -48,8 +48,9 @@ def add_items(
         encoder: encoder.safetensors that these were made with (read); default: that of the run's data set.
         histories: what customers bought (read): histories.parquet, or a table (csv, tsv, parquet) with user, item and
             timestamp; default: that of the run's data set.
-        output: folder (written): the model and config of the run, added.safetensors, and added.parquet, which names
-            the new items; default: results/DATASET/added/RUN.
+        output: folder (written): the model and config of the run, added.safetensors, added.parquet, which names the
+            new items, and without-picture.csv, which says which of them have no usable picture, and why; default:
+            results/DATASET/added/RUN.
         threads: number of threads.
 
     Raises:
@@ -66,11 +67,21 @@ def add_items(
     own = trained.checkpoint
     weights, config = folder / "model.safetensors", folder / "config.json"
     checkpoint.save(own.model, own.run, own.seed, own.items, own.counts, weights, config)
-    assert extended.added is not None
-    write_table(folder / DESCRIBED, extended.added)
+    new = extended.new
+    assert new is not None
+    write_table(folder / DESCRIBED, new.described)
+    write_csv(folder / UNPICTURED, new.without_picture)
     write_added(extended.checkpoint, folder)
-    added = len(extended.items) - len(trained.items)
-    log.info("%s: %d items, and %d new ones", folder, len(trained.items), added)
+    log.info("%s: %d items, and %d new ones", folder, len(trained.items), len(new.ids))
+    bare = new.without_picture
+    if len(bare):
+        log.warning(
+            "%d new items of %s have no usable picture, %d of which name one: %s says which, and why",
+            bare["item"].n_unique(),
+            items,
+            bare.drop_nulls("url")["item"].n_unique(),
+            folder / UNPICTURED,
+        )
 
 
 def _announce(folder: Path) -> None:

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import polars as pl
-
 from decorec.artifacts import layout
 from decorec.artifacts.seal import sources_agree
 from decorec.data.sequences import Sequences
@@ -16,7 +14,7 @@ from decorec.models.added_items import WithAddedItems
 from decorec.models.checkpoint import Checkpoint
 from decorec.recommend import trained
 from decorec.recommend.histories import own_histories
-from decorec.recommend.item_tables import own_features, read_new_items
+from decorec.recommend.item_tables import NewItems, own_features, read_new_items
 from decorec.recommend.new_items import with_new_items
 from decorec.recommend.trained import TrainedRun
 
@@ -30,10 +28,10 @@ class ExtensibleRun(TrainedRun):
     recommend do not run again when that code changes.
     """
 
-    def __init__(self, trained: Checkpoint, folder: Path | None = None, added: pl.DataFrame | None = None) -> None:
+    def __init__(self, trained: Checkpoint, folder: Path | None = None, new: NewItems | None = None) -> None:
         super().__init__(trained, folder)
-        self.added = added
-        """What people know the items by that were just added: ``decorec.recommend.new_items.DESCRIPTIONS``."""
+        self.new = new
+        """The items that were just added, and which of their pictures could not be used."""
 
     def add_items(
         self,
@@ -88,7 +86,7 @@ class ExtensibleRun(TrainedRun):
                 "none; give it, or a run that lies in results/"
             )
         extended = with_new_items(self.checkpoint, new.ids, new.features, users, exposure)
-        return ExtensibleRun(extended, self.folder, new.described)
+        return ExtensibleRun(extended, self.folder, new)
 
 
 def load(folder: Path | str) -> ExtensibleRun:

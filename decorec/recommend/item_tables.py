@@ -28,9 +28,12 @@ from decorec.features.given import GivenVectors
 from decorec.features.item_encoder import encode_items
 from decorec.recommend.new_items import DESCRIPTIONS
 
-__all__ = ["NewItems", "own_features", "read_new_items"]
+__all__ = ["WITHOUT_PICTURE", "NewItems", "own_features", "read_new_items"]
 
 log = logging.getLogger("decorec")
+WITHOUT_PICTURE = ("item", "url", "status", "http_status", "error")
+"""Columns of the table of new items without a usable picture, as in images.parquet: one row per address that was tried,
+or one without an address where none was."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class NewItems:
     """Of each modality, [I + N, F]: rows of the I known items, then of the new ones."""
     described: pl.DataFrame
     """What people know the N items by: ``decorec.recommend.new_items.DESCRIPTIONS``."""
+    without_picture: pl.DataFrame
+    """``WITHOUT_PICTURE`` of the new items of the table that have no usable picture; empty where none is used."""
 
 
 def own_features(run: Path) -> list[Path]:
@@ -91,10 +96,14 @@ def read_new_items(
     pictures = "image" in files and bool(files["image"].present.any())
     catalogue, _ = make_catalogue(new, table_row, threads)
     rest = catalogue.filter(pl.col("item").is_in(missing["item"].implode()))
-    encoded, stored = _encoded(dataset, rest, encoder, cache, threads, pictures) if len(missing) else ({}, {})
+    encoded: dict[str, FeatureFile] = {}
+    images = pl.DataFrame(schema=IMAGES)
+    if len(missing):
+        encoded, images = _encoded(dataset, rest, encoder, cache, threads, pictures)
     old = [item for item in new["item"] if item in given]
     ids = [*old, *missing["item"]]
     described, rows = np.zeros(len(ids), np.bool_), []
+    without_picture: list[str] = []
     for modality, file in files.items():
         x, present = file.aligned([*known, *old])
         width, extra = file.x.shape[1], encoded.get(modality)
@@ -103,7 +112,10 @@ def read_new_items(
             _expect_width(file, extra, encoder)
             y, there = extra.aligned(missing["item"].to_list())
         rows.append(np.concatenate([x, y]))
-        described |= np.concatenate([present[len(known) :], there])
+        there = np.concatenate([present[len(known) :], there])
+        described |= there
+        if modality == "image" and pictures:
+            without_picture = [item for item, has in zip(ids, there, strict=True) if not has]
     if not described.any():
         raise DecorecError(
             f"{table}: expected a text or a picture of a new item, found none of {len(ids)}; add titles or pictures"
@@ -118,10 +130,11 @@ def read_new_items(
     )
     kept = np.concatenate([np.ones(len(known), np.bool_), described])
     new_ids = [item for item, keep in zip(ids, described, strict=True) if keep]
-    sha256 = pl.DataFrame([*stored.items()], {name: DESCRIPTIONS[name] for name in ("item", "sha256")}, orient="row")
     told = pl.DataFrame({"item": new_ids}).join(catalogue, on="item", how="left", maintain_order="left")
-    told = told.join(sha256, on="item", how="left", maintain_order="left").select(*DESCRIPTIONS)
-    return NewItems(new_ids, [x[kept] for x in rows], told)
+    told = told.join(_stored(images), on="item", how="left", maintain_order="left").select(*DESCRIPTIONS)
+    bare = pl.DataFrame({"item": pl.Series(without_picture, dtype=pl.String)})
+    bare = bare.join(images, on="item", how="left", maintain_order="left_right").select(*WITHOUT_PICTURE)
+    return NewItems(new_ids, [x[kept] for x in rows], told, bare)
 
 
 def _features(path: Path, known: Sequence[str]) -> FeatureFile:
@@ -146,8 +159,8 @@ def _encoded(
     cache: Path | None,
     threads: int,
     pictures: bool,
-) -> tuple[dict[str, FeatureFile], dict[str, str]]:
-    """Modality -> features of new items, and item -> checksum of its picture.
+) -> tuple[dict[str, FeatureFile], pl.DataFrame]:
+    """Modality -> features of new items, and ``IMAGES`` of the pictures that were tried.
 
     With ``pictures``, these are read, or fetched, as the step crawl does.
 
@@ -163,21 +176,27 @@ def _encoded(
     with TemporaryDirectory(prefix="decorec-") as temporary:
         place = Path(temporary)
         store = cache or place / "cache"
-        stored = _fetched(dataset, catalogue, store, place / "new-items") if pictures else {}
-        paths = {item: str(layout.picture_path(store, sha256)) for item, sha256 in stored.items()}
+        images = pl.DataFrame(schema=IMAGES)
+        if pictures:
+            images = _fetched(dataset, catalogue, store, place / "new-items")
+        paths = {item: str(layout.picture_path(store, sha256)) for item, sha256 in _stored(images).iter_rows()}
         described = catalogue.select("item", "text").with_columns(
             picture=pl.Series([paths.get(item) for item in catalogue["item"]], dtype=pl.String)
         )
-        return encode_items(encoder, described, threads=threads, cache=cache), stored
+        return encode_items(encoder, described, threads=threads, cache=cache), images
 
 
-def _fetched(dataset: TableDataset, catalogue: pl.DataFrame, store: Path, folder: Path) -> dict[str, str]:
-    """Item -> checksum of its picture in ``store``, of those that have one; ``folder`` is for tables on the way."""
+def _fetched(dataset: TableDataset, catalogue: pl.DataFrame, store: Path, folder: Path) -> pl.DataFrame:
+    """``IMAGES`` of the pictures that were tried, which are in ``store``; ``folder`` is for tables on the way."""
     items, images = (folder / name for name in ("items.parquet", "images.parquet"))
     write_table(items, catalogue)
     crawl(dataset=dataset, settings=CrawlConfig(), catalogue=items, cache=store, images=images)
-    fetched = read_table(images, IMAGES).filter(pl.col("status") == "ok").select("item", "sha256")
-    return dict(fetched.iter_rows())
+    return read_table(images, IMAGES)
+
+
+def _stored(images: pl.DataFrame) -> pl.DataFrame:
+    """item and sha256 of the items with a picture."""
+    return images.filter(pl.col("status") == "ok").select("item", "sha256").unique("item", keep="last")
 
 
 def _expect_width(file: FeatureFile, extra: FeatureFile, encoder: Path | None) -> None:

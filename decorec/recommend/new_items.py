@@ -27,6 +27,7 @@ __all__ = [
     "ADDED",
     "DESCRIBED",
     "DESCRIPTIONS",
+    "UNPICTURED",
     "read_added",
     "read_descriptions",
     "with_new_items",
@@ -38,6 +39,8 @@ ADDED = "added.safetensors"
 and the ids (``items``, utf-8, newline-joined); the metadata name the digest of the weights."""
 DESCRIBED = "added.parquet"
 """What people know the new items by, beside it."""
+UNPICTURED = "without-picture.csv"
+"""Which new items have no usable picture, and why; beside it, for people."""
 DESCRIPTIONS: dict[str, Any] = {
     "item": pl.String,
     "title": pl.String,
@@ -45,7 +48,7 @@ DESCRIPTIONS: dict[str, Any] = {
     "categories": pl.List(pl.String),
     "sha256": pl.String,
 }
-"""Its columns: as in items.parquet, and the checksum that the picture is stored by (null: there is none)."""
+"""Columns of added.parquet: as in items.parquet, and the checksum that the picture is stored by (null: it has none)."""
 FORM: Final = "whitened"
 """Of the features, as content-kNN has them by default."""
 PLACES = 10

@@ -69,8 +69,8 @@ def test_new_products_are_encoded_added_and_recommended(tmp_path: Path) -> None:
     encoder = tmp_path / "encoder.safetensors"
     add_items(run=run, items=table, encoder=encoder)
     place = tmp_path / "results" / "shop" / "added" / "sasrec"
-    written = {path.name for path in place.iterdir()}
-    assert written == {"model.safetensors", "config.json", "added.safetensors", "added.parquet"}
+    written = {path.name for path in place.iterdir() if path.suffix != ".seal"}
+    assert written == {"model.safetensors", "config.json", "added.safetensors", "added.parquet", "without-picture.csv"}
     found, before = decorec.load(place), decorec.load(run)
     new = ["new 7", "new 50", "new 51", "of words"]
     assert found.items == [*ITEMS, *new], "known items are passed over, and what has neither text nor picture"
@@ -98,6 +98,29 @@ def test_new_products_are_encoded_added_and_recommended(tmp_path: Path) -> None:
     loud = before.add_items(str(table), encoder=str(encoder), exposure=5)
     assert isinstance(loud.model, WithAddedItems)
     assert loud.model.added.offset > again.model.added.offset  # type: ignore[union-attr]
+
+
+def test_new_products_without_a_usable_picture_are_counted_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With what happened to each address; those that are left out, since they have no text either, among them."""
+    run, table = shop(tmp_path)
+    (table.parent / "pictures" / "51.png").write_bytes(b"no picture")
+    add_items(run=run, items=table, encoder=tmp_path / "encoder.safetensors")
+    file = tmp_path / "results/shop/added/sasrec/without-picture.csv"
+    assert sorted(pl.read_csv(file).select("item", "url", "status", "error").iter_rows()) == [
+        ("bare", "pictures/missing.png", "permanent", "missing-file"),
+        ("new 51", "pictures/51.png", "permanent", "not-an-image"),
+        ("of words", None, None, None),
+    ]
+    end = f"3 new items of {table} have no usable picture, 2 of which name one: {file} says which, and why"
+    assert [line for line in caplog.messages if "no usable picture" in line] == [end]
+    rows = table.read_text().splitlines()
+    table.write_text("\n".join([rows[0], *(row for row in rows if "/" in row and "new 51" not in row)]) + "\n")
+    caplog.clear()
+    (table.parent / "pictures" / "missing.png").write_bytes((table.parent / "pictures" / "7.png").read_bytes())
+    add_items(run=run, items=table, encoder=tmp_path / "encoder.safetensors")
+    assert pl.read_csv(file).is_empty() and "no usable picture" not in caplog.text
 
 
 def test_a_server_knows_the_new_products(tmp_path: Path) -> None:
@@ -179,6 +202,7 @@ def test_a_shop_without_pictures_takes_new_products_that_have_some(tmp_path: Pat
         FeatureFile.read(files[name]).write(place / "features" / f"{name}.safetensors")
     add_items(run=run, items=table, encoder=files["encoder"])
     assert decorec.load(place / "added" / "sasrec").items == [*ITEMS, "new 7", "new 50", "new 51", "of words"]
+    assert pl.read_csv(place / "added" / "sasrec" / "without-picture.csv").is_empty(), "none would be used"
 
 
 def test_what_cannot_be_added_is_refused_with_words(tmp_path: Path) -> None:
