@@ -10,7 +10,7 @@ from decorec.acquire.sources import amazon
 from decorec.artifacts import layout
 from decorec.artifacts.contents import Contents
 from decorec.config import Config
-from decorec.config.datasets import INGESTED, AmazonDataset, AtomicDataset, FolderDataset, IngestedDataset
+from decorec.config.datasets import INGESTED, AmazonDataset, AtomicDataset, Dataset, FolderDataset, IngestedDataset
 from decorec.config.tables import KNOBS, LISTS
 from decorec.errors import DecorecError
 from decorec.plan.sharing import Sharing, as_json
@@ -46,11 +46,11 @@ class Inputs(Sharing):
 
     def dataset(self, dataset: str) -> str:
         """The section of one data set, as JSON."""
-        return as_json(self.config.datasets[dataset])
+        return as_json(self._read(dataset))
 
     def origin(self, dataset: str) -> str:
         """The same for the rules that fetch: without what only reading depends on."""
-        section = self.config.datasets[dataset]
+        section = self._read(dataset)
         if isinstance(section, IngestedDataset):
             section = section.model_copy(update={"unreadable": type(section).model_fields["unreadable"].default})
         return as_json(section)
@@ -327,8 +327,12 @@ class Inputs(Sharing):
         place = {"dataset": dataset, "run": run, "seed": seed, "stage": self.last_stage(run)}
         return {"model": layout.fill(layout.MODEL, **place), "config": layout.fill(layout.MODEL_CONFIG, **place)}
 
+    def _read(self, dataset: str) -> Dataset:
+        """What is said of reading a data set: not its name in the paper's tables, which they alone ask for."""
+        return self.config.datasets[dataset].model_copy(update={"paper": None})
+
     def _atomic(self, dataset: str) -> AtomicDataset:
-        section = self.config.datasets[dataset]
+        section = self._read(dataset)
         assert isinstance(section, AtomicDataset)
         return section
 

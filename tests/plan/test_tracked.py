@@ -174,6 +174,16 @@ def test_what_may_be_lost_in_reading_fetches_nothing_again() -> None:
     assert "unreadable" not in before.dataset("shop"), "the tracked values are those from before the key existed"
 
 
+def test_the_name_of_a_data_set_in_the_paper_reads_nothing_again() -> None:
+    """The tables that print the paper's values ask for it themselves."""
+    for section in ({"source": "amazon2018", "category": "Arts"}, ATOMIC["datasets"]["shop"]):
+        before, after = (Plan(load({"datasets": {"shop": section | paper}})) for paper in ({}, {"paper": "Arts"}))
+        assert (after.dataset("shop"), after.origin("shop")) == (before.dataset("shop"), before.origin("shop"))
+        assert json.loads(after.paper_names()) == {"shop": "Arts"} != json.loads(before.paper_names())
+    assert after.given_splits("shop") == before.given_splits("shop")
+    assert after.given_modality("shop", "text") == before.given_modality("shop", "text")
+
+
 def test_a_swap_of_two_values_changes_what_is_tracked() -> None:
     one = plan(graph={"window": 3}).section("graph")
     assert json.loads(one) == {"distance": "1/D", "window": 3}
