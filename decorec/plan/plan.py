@@ -97,10 +97,6 @@ class Plan(Tables):
             return code
         return f"{code}-{self.contents.of(self.start(dataset, run, stage).values())}"
 
-    def code_of_production_training(self, dataset: str, stage: str) -> str:
-        """The same for a training on all interactions."""
-        return self.code_of_training(dataset, self.recommended_run(), stage)
-
     def code_of_table(self, table: str) -> str:
         """Fingerprint of the modules that make a table."""
         job = TABLES[table]

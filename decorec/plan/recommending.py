@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from decorec.artifacts import layout
 from decorec.config import Run
@@ -11,6 +13,8 @@ from decorec.plan.inputs import INGESTED, Inputs
 from decorec.plan.sharing import as_json
 
 __all__ = ["Recommending"]
+
+T = TypeVar("T")
 
 
 class Recommending(Inputs):
@@ -70,21 +74,9 @@ class Recommending(Inputs):
         """A section of the run that is trained for production, as JSON."""
         return as_json(getattr(self.on(dataset, self.recommended_run()), section))
 
-    def production_run(self, dataset: str, stage: str) -> str:
-        """The values of the run that count in a stage, as JSON."""
-        return self.run(self.recommended_run(), stage, dataset)
-
-    def production_devices(self, dataset: str) -> int:
-        """Processes of its training, on each of its nodes."""
-        return self.devices(dataset, self.recommended_run())
-
-    def production_nodes(self, dataset: str) -> int:
-        """Machines of its training."""
-        return self.nodes(dataset, self.recommended_run())
-
-    def production_gpus(self, dataset: str) -> int:
-        """GPUs of its training, on all nodes together."""
-        return self.gpus(dataset, self.recommended_run())
+    def of_production(self, question: Callable[..., T]) -> Callable[..., T]:
+        """A question about a run, such as ``devices``, asked about the one that is trained for production."""
+        return partial(question, run=self.recommended_run())
 
     def production_training(self, dataset: str, stage: str) -> dict[str, Any]:
         """Input files of a training on all interactions; see ``training``."""

@@ -49,8 +49,7 @@ def test_a_training_in_several_processes_asks_for_what_each_of_them_takes() -> N
     assert [plan.devices("shop", run) for run in ("wide", "decorec", "floor")] == [3, 2, 1], "a floor is not trained"
     assert [plan.nodes("shop", run) for run in ("wide", "decorec", "floor")] == [2, 4, 1]
     assert [plan.gpus("shop", run) for run in ("wide", "decorec", "floor")] == [6, 8, 1]
-    production = (plan.production_devices, plan.production_nodes, plan.production_gpus)
-    assert [question("shop") for question in production] == [2, 4, 8]
+    assert [plan.of_production(ask)(dataset="shop") for ask in (plan.devices, plan.nodes, plan.gpus)] == [2, 4, 8]
 
     asked = memory(8, 3, lambda wildcards: plan.devices(wildcards.dataset, wildcards.run))
     files = SimpleNamespace(size=1e9)

@@ -127,7 +127,11 @@ OWN: dict[str, tuple[dict[str, Any], str, Callable[[Plan], str]]] = {
     "only": ({"recommend": {"only": "own/ids.txt"}}, "ids.txt", Plan.ids_content),
     "exclude_items": ({"recommend": {"exclude_items": "own/ids.txt"}}, "ids.txt", Plan.ids_content),
     "start": (START, "model.safetensors", lambda found: found.code_of_training("shop", "sasrec", "fit")),
-    "start of production": (START, "model.safetensors", lambda found: found.code_of_production_training("shop", "fit")),
+    "start of production": (
+        START,
+        "model.safetensors",
+        lambda found: found.of_production(found.code_of_training)(dataset="shop", stage="fit"),
+    ),
 }
 """Kind of a file of the user's own -> a configuration that names it, its name, and what tracks it."""
 

@@ -62,20 +62,20 @@ use rule train as production_train with:
         config=layout.PRODUCTION_CONFIG,
     log:
         layout.log("{dataset}/production/{stage}"),
-    threads: ask(plan.production_devices)
+    threads: ask(plan.of_production(plan.devices))
     resources:
-        nodes=ask(plan.production_nodes),
-        tasks=over_nodes(ask(plan.production_nodes)),
-        mpi=over_nodes(ask(plan.production_nodes), ""),
-        gpu=ask(plan.production_gpus),
-        gpu_mb=gpu_memory(ask(plan.trainings), ask(plan.production_devices)),
-        mem=memory(8, 3, ask(plan.production_devices)),
+        nodes=ask(plan.of_production(plan.nodes)),
+        tasks=over_nodes(ask(plan.of_production(plan.nodes))),
+        mpi=over_nodes(ask(plan.of_production(plan.nodes)), ""),
+        gpu=ask(plan.of_production(plan.gpus)),
+        gpu_mb=gpu_memory(ask(plan.trainings), ask(plan.of_production(plan.devices))),
+        mem=memory(8, 3, ask(plan.of_production(plan.devices))),
         runtime=runtime(12),
     params:
-        run=ask(plan.production_run),
+        run=ask(plan.of_production(plan.run)),
         seed=plan.config.seeds[0],
         state=layout.PRODUCTION_STATE,
-        code=ask(plan.code_of_production_training),
+        code=ask(plan.of_production(plan.code_of_training)),
         tensorboard=ask_untracked(plan.production_tensorboard),
     message:
         "Training the model for production of {wildcards.dataset}: {wildcards.stage}"
