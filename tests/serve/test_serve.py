@@ -1,17 +1,9 @@
-"""A real server on loopback: its answers, refusals, counters, page, and a new model without a lost request."""
+"""A real server on loopback: its answers, refusals, counters and page; what waits is one call of the model."""
 
 from __future__ import annotations
 
-import json
 import re
-import signal
-import socket
-import threading
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from http.client import HTTPConnection
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,54 +11,23 @@ from urllib.parse import quote
 
 import faiss
 import numpy as np
-import polars as pl
 import pytest
 
 from decorec import load
-from decorec.artifacts.files import write_table
 from decorec.export.forward import plain
 from decorec.export.onnx_file import onnx_bytes, onnx_scorer
 from decorec.export.parity import padded
-from decorec.recommend.new_items import with_new_items, write_added
 from decorec.recommend.score_parts import ScoreParts
-from decorec.recommend.trained import Recommendation, TrainedRun
+from decorec.recommend.trained import TrainedRun
 from decorec.serve.bodies import MOST_BYTES, MOST_HISTORY, Recommend, Similar
-from decorec.serve.catalogue import Catalogue, Tables
-from decorec.serve.clusters import Clusters
 from decorec.serve.meters import Meters
-from decorec.serve.reload import Reloader, load_warm, state_of
-from decorec.serve.server import listening
+from decorec.serve.reload import load_warm
 from decorec.serve.worker import BusyError, Worker
 from tests.support import browser, small
-from tests.support.service import HOSTILE, ITEMS, UNKNOWN, Service, serving, shop, train
+from tests.support.service import HOSTILE, ITEMS, UNKNOWN, Service, listed, shown
 from tests.support.small_shop import drawing
 
-RUN = "results/shop/runs/decorec/seed-0"
 REASONS = ("parts", "modalities", "clusters")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shop(tmp_path_factory.mktemp("serve") / "results")
-
-
-@pytest.fixture(scope="module")
-def trained(folder: Path) -> TrainedRun:
-    return load(folder)
-
-
-@pytest.fixture(scope="module")
-def service(folder: Path) -> Iterator[Service]:
-    with serving(folder, "--watch", "0.05") as found:
-        yield found
-
-
-def listed(found: list[Recommendation]) -> list[tuple[str, str]]:
-    return [(each.item, each.reason) for each in found]
-
-
-def shown(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    return [(each["item"], each["reason"]) for each in found]
 
 
 def test_the_answers_are_those_of_the_library(service: Service, trained: TrainedRun) -> None:
@@ -129,43 +90,6 @@ def test_reasons_are_those_of_the_model(service: Service, trained: TrainedRun) -
     assert all(len(each["clusters"]) == 2 for each in popular)
 
 
-def test_new_items_and_other_models_have_no_clusters(tmp_path: Path, trained: TrainedRun) -> None:
-    features = np.random.default_rng(0).normal(size=(len(ITEMS) + 1, 8)).astype(np.float32)
-    more = TrainedRun(with_new_items(trained.checkpoint, ["new"], [features], small.sequences()))
-    clusters = Clusters(more, Catalogue())
-    assert clusters.of("new", ITEMS) == []
-    (_, image) = clusters.of(ITEMS[0], ["new", *ITEMS])
-    assert (image.words, len(image.bought)) == ([], image.items - 1), "no words without a catalogue"
-    train(tmp_path, stage="fit", name="sasrec")
-    assert Clusters(load(tmp_path), Catalogue()).of(ITEMS[0], ITEMS) == []
-
-
-def test_words_of_a_group_are_those_that_others_have_less(tmp_path: Path) -> None:
-    texts = ["the red wool coat 12", "the red wool hat 12", "the red hat", "the blue coat", "the blue hat", "the", ""]
-    write_table(tmp_path / "items.parquet", pl.DataFrame({"item": ITEMS[:7], "text": texts}))
-    catalogue = Catalogue(Tables(tmp_path / "items.parquet"))
-    groups = [ITEMS[:3], ITEMS[3:5], ITEMS[:1], [ITEMS[6], "unknown"], []]
-    assert catalogue.typical(groups) == [["red", "wool"], ["blue"], ["coat", "wool", "red"], [], []]
-
-
-def test_an_item_with_several_rows_is_found_by_its_first(tmp_path: Path) -> None:
-    items, texts = ["a", "a", "b", None, "c"], ["red hat", "blue coat", "green scarf", "grey sock", "white shoe"]
-    write_table(tmp_path / "items.parquet", pl.DataFrame({"item": items, "text": texts}))
-    catalogue = Catalogue(Tables(tmp_path / "items.parquet"))
-    found = {word: catalogue.search(word, 5) for word in ("hat", "coat", "scarf", "sock", "shoe")}
-    assert found == {"hat": ["a"], "coat": [], "scarf": ["b"], "sock": [], "shoe": ["c"]}
-
-
-def test_words_of_a_group_are_spelt_as_in_most_texts(tmp_path: Path) -> None:
-    """The search takes й for и and é for e; what is shown does not."""
-    texts = ["чайник cafe\u0301 resume", "Чайник café résumé", "чайник resume", "шарф", "шарф red", "hat", "hat"]
-    write_table(tmp_path / "items.parquet", pl.DataFrame({"item": ITEMS[:7], "text": texts}))
-    catalogue = Catalogue(Tables(tmp_path / "items.parquet"))
-    assert catalogue.typical([ITEMS[:3], ITEMS[3:5]]) == [["resume", "чайник", "café"], ["шарф"]]
-    assert catalogue.search("чаиник", 5) == catalogue.search("чайник", 5)
-    assert set(catalogue.search("чайник", 5)) == set(ITEMS[:3])
-
-
 def test_library_server_and_export_give_the_same_lists(service: Service, trained: TrainedRun) -> None:
     """A thousand histories: over HTTP, in onnxruntime, and from candidates of a FAISS index that are ranked again."""
     data = small.sequences(users=1_000)
@@ -193,14 +117,6 @@ def test_library_server_and_export_give_the_same_lists(service: Service, trained
     ]
     pairs = [(each.item, found) for own, found in zip(library, again, strict=False) for each in own]
     assert sum(item in {each.item for each in found} for item, found in pairs) > 0.95 * len(pairs)
-
-
-def test_answers_do_not_wait_for_a_confirmation() -> None:
-    """Of what was sent before: Nagle's algorithm would hold each body back for 40 ms."""
-    with listening("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
-        accepted, _ = listener.accept()
-        with accepted:
-            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
 
 def test_refusals_say_why(service: Service) -> None:
@@ -328,146 +244,6 @@ def test_the_page_in_a_browser(service: Service, tmp_path: Path, trained: Traine
     assert not page.said
     assert {url for url in page.requested if not url.startswith((service.address, "data:"))} == set()
     page.close()
-
-
-def test_a_new_model_takes_over_without_a_lost_request(service: Service, folder: Path) -> None:
-    """At a signal and after changed files; files that cannot be read change nothing. Then the server ends cleanly."""
-    lists: dict[int, Any] = {}
-    for seed in (0, 1, 2):
-        train(folder.parents[4] / str(seed) / RUN, seed)
-        lists[seed] = listed(load(folder.parents[4] / str(seed) / RUN).recommend([ITEMS[5]]))
-    assert len(set(map(str, lists.values()))) == 3
-    answers: list[Any] = []
-    stopped = threading.Event()
-
-    def ask() -> None:
-        client = Client(service)
-        while not stopped.is_set():
-            answers.append(client.recommend())
-
-    def until(seed: int) -> None:
-        while shown(service.recommend([ITEMS[5]])) != lists[seed]:
-            time.sleep(0.01)
-
-    clients = [threading.Thread(target=ask) for _ in range(4)]
-    for client in clients:
-        client.start()
-    service.process.send_signal(signal.SIGHUP)
-    while service.counted("decorec_reloads_total") < 1:  # although no file has changed
-        time.sleep(0.01)
-    until(0)
-    train(folder, 1)
-    until(1)
-    train(folder, 2)
-    until(2)
-    weights = folder / "stage2" / "model.safetensors"
-    content = weights.read_bytes()
-    weights.write_bytes(content[:-1])
-    while service.get("/health").json()["reload_error"] is None:
-        time.sleep(0.01)
-    assert str(weights) in service.get("/health").json()["reload_error"]
-    until(2)
-    weights.write_bytes(content)
-    while service.get("/health").json()["reload_error"] is not None:
-        time.sleep(0.01)
-    stopped.set()
-    for client in clients:
-        client.join()
-    assert {status for status, _ in answers} == {200}
-    assert {str(found) for _, found in answers} <= set(map(str, lists.values()))
-    own = load(folder).checkpoint
-    features = np.random.default_rng(0).normal(size=(len(ITEMS) + 1, 8)).astype(np.float32)
-    write_added(with_new_items(own, ["new"], [features], small.sequences()), folder / "stage2")
-    while service.get("/health").json()["items"] == len(ITEMS):  # items that are added are a new model as well
-        time.sleep(0.01)
-    assert "new" in [each["item"] for each in service.recommend([ITEMS[5]], k=len(ITEMS))]
-    assert service.end() == 0
-    assert not any("Traceback" in line for line in service.lines)
-
-
-def test_no_request_is_dropped_when_the_server_ends(folder: Path) -> None:
-    """Clients that keep their connection, clients that open one for each request, and one that never asks."""
-    body, begun = json.dumps({"history": [ITEMS[5]]}), threading.Barrier(9)
-
-    with serving(folder, "--linger", "60") as service:
-        host, port = service.address.removeprefix("http://").split(":")
-        expected = shown(service.recommend([ITEMS[5]]))
-
-        def client(kept: bool) -> int:
-            """Ask until the server refuses; the number of answers."""
-            try:
-                return ask_until_refused(HTTPConnection(host, int(port)), kept)
-            except BaseException:
-                begun.abort()  # nobody is to wait for this client
-                raise
-
-        def ask_until_refused(connection: HTTPConnection, kept: bool) -> int:
-            answers = 0
-            while True:
-                try:
-                    if connection.sock is None:
-                        connection.connect()
-                except ConnectionRefusedError:
-                    return answers
-                new = answers == 0 or not kept
-                try:
-                    connection.request("POST", "/recommend", body, {"Content-Type": "application/json"})
-                    answer = connection.getresponse()
-                except ConnectionError:  # between the last look at who waits and the end of the listener
-                    assert new, "a connection that the server had answered on"
-                    return answers
-                found = json.loads(answer.read())["items"]  # or IncompleteRead
-                assert shown(found) == expected
-                answers += 1
-                if answers == 3:
-                    begun.wait()
-                if not kept:
-                    connection.close()
-
-        with ThreadPoolExecutor(8) as pool, socket.create_connection((host, int(port))) as silent:
-            clients = [pool.submit(client, kept) for kept in [True, False] * 4]
-            with suppress(threading.BrokenBarrierError):  # then a client has failed, and tells below
-                begun.wait()
-            service.process.send_signal(signal.SIGTERM)
-            assert [failure for each in clients if (failure := each.exception())] == []
-            assert all(each.result() >= 3 for each in clients)
-            silent.close()
-        assert service.end() == 0
-        assert not any("Traceback" in line for line in service.lines)
-
-
-class Client:
-    """One of several clients, with a connection of its own."""
-
-    def __init__(self, service: Service) -> None:
-        import requests
-
-        self._session, self._address = requests.Session(), service.address
-        self._session.trust_env = False
-
-    def recommend(self) -> tuple[int, Any]:
-        answer = self._session.post(f"{self._address}/recommend", json={"history": [ITEMS[5]]})
-        return answer.status_code, shown(answer.json()["items"])
-
-
-def test_who_asks_for_a_new_model_at_the_end_of_a_look_is_heard(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The signal comes when the wait for it has just ended without it."""
-    loaded, meters, loads = load_warm(folder), Meters(), list[str]()
-    reloader = Reloader(folder, Tables(), Worker(loaded, meters), meters, 0.001, state_of(folder))
-    waits: list[bool] = []
-
-    def wait(seconds: float) -> bool:
-        waits.append(threading.Event.wait(asked, seconds))
-        if len(waits) == 1:
-            reloader.ask()
-        reloader._ended = len(waits) == 3
-        return waits[-1]
-
-    asked = reloader._asked
-    monkeypatch.setattr(asked, "wait", wait)
-    monkeypatch.setattr(reloader, "_load", lambda: loads.append("loaded"))
-    reloader._watch()
-    assert waits == [False, True, False] and loads == ["loaded"]
 
 
 def test_what_waits_is_one_call_of_the_model(folder: Path) -> None:

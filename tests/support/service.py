@@ -18,6 +18,7 @@ import requests
 
 from decorec.artifacts.files import write_table
 from decorec.artifacts.seal import provenance
+from decorec.recommend.trained import Recommendation
 from tests.support import small
 from tests.support.small_shop import drawing, store
 
@@ -119,3 +120,13 @@ def serving(folder: Path, *flags: str) -> Iterator[Service]:
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+def listed(found: list[Recommendation]) -> list[tuple[str, str]]:
+    """Items and reasons, as the library gives them."""
+    return [(each.item, each.reason) for each in found]
+
+
+def shown(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The same, as the server answers them."""
+    return [(each["item"], each["reason"]) for each in found]
