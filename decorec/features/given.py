@@ -38,11 +38,11 @@ class GivenVectors:
 
         Parquet: ``item`` (text or whole number) and ``vector`` (a list of numbers, or null for an item without one).
         Safetensors: ``x`` [rows, width] and ``items``, the ids as UTF-8 bytes (uint8), joined by newlines, as in
-        features/MODALITY.safetensors.
+        features/MODALITY.safetensors. Blanks around an id do not count.
 
         Raises:
-            DecorecError: no such file, another form, an id twice, vectors of different widths, or a value that is not
-                finite.
+            DecorecError: no such file, another form, a row without an id, an id twice, vectors of different widths, or
+                a value that is not finite.
         """
         with provenance():  # of its own: a copy of earlier features was made from earlier tables
             items, x = _table(path) if path.suffix == ".parquet" else _arrays(path)
@@ -83,9 +83,12 @@ class GivenVectors:
         return x, present
 
 
-def _expect_distinct(path: Path, items: Sequence[str]) -> None:
+def _expect_ids(path: Path, items: Sequence[str | None]) -> None:
+    """Refuse a row without an id, and an id that stands twice."""
     first: dict[str, int] = {}
     for row, item in enumerate(items):
+        if not item:
+            raise DecorecError(f"{path}, row {row}: expected an item, found none; add its id")
         if first.setdefault(item, row) != row:
             raise DecorecError(
                 f"{path}, rows {first[item]} and {row}: expected each item once, found {item!r} twice; remove one"
@@ -105,10 +108,7 @@ def _table(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
     table = table.select(
         item=pl.col("item").cast(pl.String).str.strip_chars(), vector=pl.col("vector").cast(pl.List(pl.Float32))
     )
-    nameless = table["item"].is_null() | (table["item"] == "")
-    if nameless.any():
-        raise DecorecError(f"{path}, row {nameless.arg_max()}: expected an item, found none; add its id")
-    _expect_distinct(path, table["item"].to_list())
+    _expect_ids(path, table["item"].to_list())
     table = table.filter(pl.col("vector").is_not_null())
     widths = table["vector"].list.len()
     holes = table["vector"].list.eval(pl.element().is_null()).list.any()
@@ -134,10 +134,10 @@ def _arrays(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
         raise DecorecError(
             f"{path}: expected {FORM}, with x of two dimensions and items of type uint8, found {shown or 'no array'}"
         )
-    items = names.tobytes().decode(errors="replace").split("\n")
+    items = [item.strip() for item in names.tobytes().decode(errors="replace").split("\n")]
     if len(items) != len(x) or not x.size:
         raise DecorecError(
             f"{path}: expected one id for each of {len(x)} rows of x, found {len(items)}; write it again"
         )
-    _expect_distinct(path, items)
+    _expect_ids(path, items)
     return items, x.astype(np.float32, copy=False)

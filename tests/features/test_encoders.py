@@ -422,6 +422,24 @@ def test_vectors_whose_ids_have_lost_their_zeros(tmp_path: Path) -> None:
         fractions.of(["107", "7"])
 
 
+def test_blanks_around_ids_of_vectors_do_not_count(tmp_path: Path) -> None:
+    """In either form, as in the tables of a shop."""
+    arrays = tmp_path / "mine.safetensors"
+
+    def written(ids: str) -> Path:
+        save_file(
+            {"x": torch.tensor([[1.0], [2.0]]), "items": torch.tensor(list(ids.encode()), dtype=torch.uint8)}, arrays
+        )
+        return arrays
+
+    for path in (written(" i0\ni1 "), Path(vectors(tmp_path / "mine.parquet", [" i0", "i1 "], [[1.0], [2.0]]))):
+        x, present = GivenVectors.read(path).of(["i0", "i1", "i2"])
+        assert x.tolist() == [[1], [2], [0]] and present.tolist() == [True, True, False], path
+    for ids, words in (("i0\n ", "row 1: expected an item, found none"), ("i0\ni0 ", "rows 0 and 1: .*'i0' twice")):
+        with pytest.raises(DecorecError, match=rf"mine\.safetensors, {words}"):
+            GivenVectors.read(written(ids))
+
+
 @pytest.mark.parametrize(
     ("items", "rows", "words"),
     [
