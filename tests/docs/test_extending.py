@@ -235,4 +235,4 @@ def test_a_modality_is_trained_by_the_workflow(tmp_path: Path) -> None:
     names = {file.name for file in (workplace.folder / "results/songs/interests").iterdir()}
     assert names == {f"{name}.safetensors" for name in ("text", "image", "audio")}
     log = (workplace.folder / "logs/songs/atomic-features-audio.log").read_text()
-    assert "110 of 120 items, width 24" in log and "`110 of 120 items, width 24`" in page
+    assert "120 items, 110 present, width 24" in log and "`120 items, 110 present, width 24`" in page
