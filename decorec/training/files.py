@@ -34,7 +34,7 @@ def training_files(
     Raises:
         DecorecError: an item has no row in a file of features.
     """
-    needs = {need for stage in run.stages for need in run.needs(stage)}
+    needs = run.every_need()
     vocab, data, graph = (folder / name for name in ("vocab.parquet", "sequences.parquet", "cooccurrence.npz"))
     write_vocab(vocab, items)
     sequences.write(data)
