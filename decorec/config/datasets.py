@@ -284,7 +284,8 @@ class AtomicDataset(Section):
         """This section, with what it says of at most one modality; of the features of others it says the default."""
         own = {name: self.features[name] for name in modalities if name in self.features}
         width = next(map(self.width_of, own), GIVEN_WIDTH)
-        return self.model_copy(update={"features": GIVEN | own, "width": width})
+        length = self.length if own else None
+        return self.model_copy(update={"features": GIVEN | own, "width": width, "length": length})
 
 
 Dataset = Annotated[

@@ -31,7 +31,7 @@ from decorec.errors import DecorecError
 __all__ = ["Config", "RunDifference", "TunedDifference", "describe", "load", "schema"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-NOT_OF_GIVEN_SPLITS = {"filter": ("kcore", "duplicates", "require"), "features": ("text", "image")}
+NOT_OF_GIVEN_SPLITS = {"filter": ("kcore", "duplicates", "require"), "features": ("text", "image", "length")}
 """Section -> its keys that choose what is computed, and that a data set with given splits and features does not heed.
 features.encoder is not among them: config.yaml has it for all data sets."""
 
@@ -160,7 +160,7 @@ class Config(Section):
             raise ValueError(
                 f"{keys}, but the splits and features of {', '.join(self.datasets)} (source atomic) are taken as they "
                 "are, so that it would change nothing; take it out, and change the files of the data set (their "
-                "features: datasets.<name>.features)"
+                "features: datasets.<name>.features, and length beside it)"
             )
 
     @model_validator(mode="after")

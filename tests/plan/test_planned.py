@@ -299,6 +299,7 @@ def test_given_splits_cannot_be_divided_by_time() -> None:
         ),
         ({"features": {"encoder": "fit", "text": "own/v.parquet"}}, r"features.text is own/v\.parquet, but .*of given"),
         ({"features": {"image": "timm", "image_model": "resnet18"}}, r"features.image is timm, but .*\.features"),
+        ({"features": {"length": 10}}, r"features.length is 10.0, but .*, and length beside it"),
     ],
 )
 def test_what_no_data_set_heeds_is_refused(sections: dict[str, Any], message: str) -> None:

@@ -188,6 +188,15 @@ def test_the_name_of_a_data_set_in_the_paper_reads_nothing_again() -> None:
     assert after.given_modality("shop", "text") == before.given_modality("shop", "text")
 
 
+def test_the_length_of_given_features_reads_the_splits_no_second_time() -> None:
+    shop = ATOMIC["datasets"]["shop"]
+    before, after = (Plan(load({"datasets": {"shop": shop | own}})) for own in ({}, {"length": 10}))
+    assert after.given_splits("shop") == before.given_splits("shop")
+    for modality in ("text", "image"):
+        assert json.loads(after.given_modality("shop", modality))["length"] == 10
+        assert "length" not in json.loads(before.given_modality("shop", modality))
+
+
 def test_a_swap_of_two_values_changes_what_is_tracked() -> None:
     one = plan(graph={"window": 3}).section("graph")
     assert json.loads(one) == {"distance": "1/D", "window": 3}
