@@ -80,6 +80,10 @@ class FeaturesConfig(Section):
     """Passes over the pairs (encoder fit)."""
     seed: int = Field(0, ge=0)
     """Seed of initialisation, held-out pairs and order (encoder fit), and of the decomposition (text lsa)."""
+    ensemble: int = Field(1, ge=1, exclude_if=lambda ensemble: ensemble == 1)
+    """Number of networks that are fitted (encoder fit), with seed, seed + 1 and so on. Their vectors, each of the same
+    length, stand side by side: more of them depend less on the luck of one seed, and fitting, encoding and width grow
+    as many times."""
 
     @field_validator("text", "image", mode="before")
     @classmethod
@@ -112,6 +116,11 @@ class FeaturesConfig(Section):
                 raise ValueError(f"{key} is {value}, expected a model, found none; add {model}, such as {example}")
         if self.text == "open_clip" and not (self.text_weights or self.text_model.startswith((FOLDER, "hf-hub:"))):
             raise ValueError("text is open_clip, expected weights, found none; add text_weights, a tag or a file")
+        if self.ensemble > 1 and self.pinned is None and "fit" not in self.ways.values():
+            raise ValueError(
+                f"ensemble is {self.ensemble}, expected networks that are fitted, found none; set encoder to fit, or "
+                "remove ensemble"
+            )
         return self
 
     @property

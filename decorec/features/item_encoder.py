@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -39,6 +39,8 @@ log = logging.getLogger("decorec")
 Device = Literal["auto", "cpu", "cuda"]
 NETWORK, ANALYSIS = "network.", "lsa."
 """Begin the names of the arrays of a fitted network and of an analysis."""
+ENSEMBLE = "ensemble"
+"""The kind of several fitted networks."""
 NAMED = ("model", "weights", "precision")
 """What of the metadata of published weights is needed to load them; digests are compared."""
 REMEDY = "set features.encoder to fit or clip once, and pin the encoder that comes of it"
@@ -195,6 +197,33 @@ class Networked:
 
 
 @dataclass(frozen=True)
+class Ensemble:
+    """By several networks that were fitted with different seeds. Their vectors stand side by side, each of length 1.
+
+    The length of what a fitted network gives says nothing, so that without this the one with the longest vectors would
+    count most.
+    """
+
+    networks: tuple[Networked, ...]
+
+    def encode(self, modality: Modality, inputs: EncoderInputs, run: Run) -> FeatureFile:
+        files = [network.encode(modality, inputs, run).of_length(1.0) for network in self.networks]
+        metadata = {
+            key: ", ".join(dict.fromkeys(file.metadata[key] for file in files)) for key in sorted(files[0].metadata)
+        }
+        return replace(files[0], x=np.concatenate([file.x for file in files], axis=1), metadata=metadata)
+
+    def saved(self) -> tuple[dict[str, str], Arrays]:
+        descriptions: list[dict[str, str]] = []
+        arrays: Arrays = {}
+        for place, network in enumerate(self.networks):
+            about, own = network.saved()
+            descriptions.append(about)
+            arrays |= {f"{place}.{name}": array for name, array in own.items()}
+        return {"encoder": ENSEMBLE, "networks": json.dumps(descriptions, sort_keys=True)}, arrays
+
+
+@dataclass(frozen=True)
 class ItemEncoder:
     """An encoder of items. The vector of a text or a picture does not depend on what else is encoded with it.
 
@@ -274,8 +303,8 @@ class ItemEncoder:
         return found
 
 
-def _made(kind: str, settings: FeaturesConfig, inputs: EncoderInputs, cache: Path, threads: int) -> Networked:
-    """The network of the section features that is called ``kind``."""
+def _made(kind: str, settings: FeaturesConfig, inputs: EncoderInputs, cache: Path, threads: int) -> Way:
+    """The network, or the networks, of the section features that is called ``kind``."""
     from decorec import gpus
 
     device = gpus.device(settings.device)
@@ -288,9 +317,12 @@ def _made(kind: str, settings: FeaturesConfig, inputs: EncoderInputs, cache: Pat
     from decorec.features.clip import small_clip
     from decorec.features.fitted_encoder import train_encoder
 
-    with _torch_threads(1):
-        state, name, facts = train_encoder(settings, inputs, cache, threads)
-    return Networked(kind, small_clip(state, name, settings.precision, device), state, facts)
+    networks = []
+    for seed in range(settings.seed, settings.seed + settings.ensemble):
+        with _torch_threads(1):
+            state, name, facts = train_encoder(settings, inputs, cache, seed, threads)
+        networks.append(Networked(kind, small_clip(state, name, settings.precision, device), state, facts))
+    return networks[0] if len(networks) == 1 else Ensemble(tuple(networks))
 
 
 def _read(path: Path, about: Mapping[str, str], arrays: Mapping[str, npt.NDArray[Any]], device: Device) -> Way:
@@ -308,8 +340,16 @@ def _read(path: Path, about: Mapping[str, str], arrays: Mapping[str, npt.NDArray
                 f"{vectors.x.shape[1]}; get those back, or {REMEDY}"
             )
         return Given(vectors)
+    if kind == ENSEMBLE:
+        parts = enumerate(json.loads(about["networks"]))
+        return Ensemble(tuple(_network(path, one, _part(arrays, f"{place}."), device) for place, one in parts))
+    return _network(path, about, arrays, device)
+
+
+def _network(path: Path, about: Mapping[str, str], arrays: Mapping[str, npt.NDArray[Any]], device: Device) -> Networked:
     from decorec import gpus
 
+    kind = about["encoder"]
     precision: Any = about["precision"]
     if kind == "fit":
         from decorec.features.clip import small_clip

@@ -216,7 +216,8 @@ def _encoding(job: Job, size: Size) -> tuple[float, float]:
     settings = json.loads(job.value("settings"))
     if settings.get("encoder") == "fit":
         pairs = min(size.items, MOST_PAIRS)
-        return 4 + 0.005 * pairs * settings["epochs"] + 0.01 * size.items, 1_200.0
+        one = 0.005 * pairs * settings["epochs"] + 0.01 * size.items
+        return 4 + one * settings.get("ensemble", 1), 1_200.0
     if settings.get("encoder") != "clip":  # a pinned one: what an earlier run has encoded is known
         return 6.0, 1_200.0
     return 6 + 0.2 * size.items, 2_000.0

@@ -97,6 +97,25 @@ def test_one_new_product_encodes_one_row_and_the_others_keep_their_bytes(
         encode_items(Path(pinned["encoder"]), table.with_columns(picture=pl.lit("nowhere.jpg")))
 
 
+def test_the_vectors_of_an_ensemble_stand_side_by_side_and_none_counts_more(tmp_path: Path) -> None:
+    write_shop(tmp_path, ITEMS)
+    alone = []
+    for seed in (3, 4):
+        encoded(tmp_path, FIT | {"text": "encoder", "seed": seed})
+        alone.append({name: FeatureFile.read(step_files(tmp_path)[name]) for name in ("text", "image")})
+    fitted = sorted((tmp_path / "cache/encoders").iterdir())
+    together = encoded(tmp_path, FIT | {"text": "encoder", "seed": 3, "ensemble": 2})
+    assert sorted((tmp_path / "cache/encoders").iterdir()) == fitted, "the two that are there already"
+    for name, of_first in alone[0].items():
+        found = FeatureFile.read(step_files(tmp_path)[name])
+        assert found.metadata["encoder"] == "fit" and found.metadata["length"] == "10"
+        assert found.metadata["weights"] == f"{of_first.metadata['weights']}, {alone[1][name].metadata['weights']}"
+        sides = np.concatenate([of_first.x, alone[1][name].x], axis=1)
+        assert found.x == pytest.approx(sides / np.sqrt(2), abs=1e-5)
+    shutil.rmtree(tmp_path / "cache/encoders")
+    assert encoded(tmp_path, pin(tmp_path)) == together, "the file holds both"
+
+
 def test_what_is_kept_or_copied_is_taken_beside_newer_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the workflow runs the step, where files say what they were made from."""
     monkeypatch.chdir(tmp_path)
@@ -157,4 +176,6 @@ def test_values_of_the_key() -> None:
     for value in ("fits", "results/shop/encoder.safetensors"):
         with pytest.raises(ValueError, match="encoder"):
             FeaturesConfig(encoder=value)
+    with pytest.raises(ValueError, match="ensemble is 3, expected networks that are fitted, found none; set encoder"):
+        FeaturesConfig(encoder="clip", ensemble=3)
     assert FeaturesConfig(encoder="results/cache/mine.safetensors").pinned == Path("results/cache/mine.safetensors")

@@ -80,6 +80,10 @@ def test_a_slow_crawl_is_waited_for_and_an_encoder_is_fitted_on_no_more_pairs_th
     assert of(crawl, 50_000).clock == 50_000 / 4
     more, most = (of(fit, items + 10_000).processor - of(fit, items).processor for items in (1_000, MOST_PAIRS))
     assert more > 2 * most > 0, "of more items, each is encoded alone"
+    several = json.loads(fit.value("settings")) | {"ensemble": 5}
+    five = Job.of(f"python -m decorec features --settings {shlex.quote(json.dumps(several))} 2> logs/shop/features.log")
+    first, second = (of(job, 21_000).processor - of(job, 1_000).processor for job in (fit, five))
+    assert second == pytest.approx(5 * first)
 
 
 @pytest.mark.usefixtures("shop")
