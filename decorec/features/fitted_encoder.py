@@ -65,8 +65,8 @@ class Fitted(NamedTuple):
     facts: dict[str, str]
 
 
-def train_encoder(features: FeaturesConfig, inputs: EncoderInputs, cache: Path, seed: int, threads: int) -> Fitted:
-    """Train the model of small-clip.json with a ``seed``, or take it from ``cache``.
+def train_encoder(features: FeaturesConfig, inputs: EncoderInputs, cache: Path, threads: int) -> Fitted:
+    """Train the model of small-clip.json, or take it from ``cache``.
 
     A training that was killed continues where it kept its state, and gives the bytes of one that was not.
     A tenth of the pairs is held out. The facts hold the text-to-picture recall@10 on these, their number, and the
@@ -83,13 +83,13 @@ def train_encoder(features: FeaturesConfig, inputs: EncoderInputs, cache: Path, 
             f"{len(rows)}; set features.encoder to clip, or features.text to lsa if there are no pictures at all, or "
             "look into images.parquet for pictures that were not fetched"
         )
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(features.seed)
     rows = rows[generator.permutation(len(rows))[:MOST_PAIRS]]
-    key = _key(features, inputs, rows, seed)
+    key = _key(features, inputs, rows)
     file = cache / "encoders" / f"{key}.safetensors"
     if not file.is_file():
         with Keeper(cache / "training" / "encoders" / file.name, key) as keeper:
-            model, facts = _train(features, inputs, rows, generator, seed, threads, keeper)
+            model, facts = _train(features, inputs, rows, generator, threads, keeper)
         write_arrays(file, {name: value.numpy() for name, value in model.state_dict().items()}, facts)
         keeper.remove()
     with provenance():  # of its own: it may be from other tables with the same pairs
@@ -112,11 +112,11 @@ def _distinct_pairs(inputs: EncoderInputs) -> npt.NDArray[np.int64]:
     return pairs[np.sort(first)]
 
 
-def _key(features: FeaturesConfig, inputs: EncoderInputs, rows: npt.NDArray[np.int64], seed: int) -> str:
+def _key(features: FeaturesConfig, inputs: EncoderInputs, rows: npt.NDArray[np.int64]) -> str:
     stored = inputs.stored_pictures
     pairs = [(stored[picture], inputs.texts.values[text]) for picture, text in rows]
     recipe = [BATCH, LEARNING_RATE, WEIGHT_DECAY, TOKEN_DROPOUT, SHIFT, HELD_OUT, open_clip.__version__]
-    content = [SMALL_CLIP.read_text(), features.epochs, seed, recipe, torch.__version__, pinned(), pairs]
+    content = [SMALL_CLIP.read_text(), features.epochs, features.seed, recipe, torch.__version__, pinned(), pairs]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -125,12 +125,11 @@ def _train(
     inputs: EncoderInputs,
     rows: npt.NDArray[np.int64],
     generator: np.random.Generator,
-    seed: int,
     threads: int,
     keeper: Keeper,
 ) -> tuple[Any, dict[str, str]]:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(features.seed)
         encoder = build_clip(SMALL_CLIP.stem, None, "fp32", torch.device("cpu"))
     pairs = _load(inputs, encoder, rows, threads)
     held_out = max(1, round(HELD_OUT * len(pairs)))

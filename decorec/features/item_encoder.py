@@ -320,7 +320,7 @@ def _made(kind: str, settings: FeaturesConfig, inputs: EncoderInputs, cache: Pat
     networks = []
     for seed in range(settings.seed, settings.seed + settings.ensemble):
         with _torch_threads(1):
-            state, name, facts = train_encoder(settings, inputs, cache, seed, threads)
+            state, name, facts = train_encoder(settings.model_copy(update={"seed": seed}), inputs, cache, threads)
         networks.append(Networked(kind, small_clip(state, name, settings.precision, device), state, facts))
     return networks[0] if len(networks) == 1 else Ensemble(tuple(networks))
 
